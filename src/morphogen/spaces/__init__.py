@@ -1,0 +1,55 @@
+"""Built-in search spaces by name, and the contract they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from morphogen.core import UnknownNameError
+from morphogen.spaces.base import (
+    Capability,
+    Differentiable,
+    Discrete,
+    Encodable,
+    Restrictable,
+    Scores,
+    SearchSpace,
+    capabilities,
+)
+
+BUILT_IN: dict[str, tuple[str, str]] = {
+    "nasbench201": ("nasbench201", "NASBench201"),
+    "darts": ("darts", "darts"),
+    "darts-s1": ("darts", "s1"),
+    "darts-s2": ("darts", "s2"),
+    "darts-s3": ("darts", "s3"),
+    "darts-s4": ("darts", "s4"),
+    "nasbench-macro": ("nasbench_macro", "NASBenchMacro"),
+    "nasbench1shot1-s2": ("nasbench1shot1", "NASBench1Shot1S2"),
+}
+"""Space name -> (module, constructor without arguments)."""
+
+
+def make(name: str) -> SearchSpace:
+    """The built-in space called `name`, or an `UnknownNameError` with the nearest match."""
+    if name not in BUILT_IN:
+        raise UnknownNameError("space", name, BUILT_IN)
+    module, constructor = BUILT_IN[name]
+    build: Callable[[], SearchSpace] = getattr(
+        import_module(f"morphogen.spaces.{module}"), constructor
+    )
+    return build()
+
+
+__all__ = [
+    "BUILT_IN",
+    "Capability",
+    "Differentiable",
+    "Discrete",
+    "Encodable",
+    "Restrictable",
+    "Scores",
+    "SearchSpace",
+    "capabilities",
+    "make",
+]

@@ -1,0 +1,298 @@
+"""The contract of a search space: a set of architectures, and what can be asked of it.
+
+Pure Python and numpy. A space never names a method; a method names the capabilities it needs.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from itertools import combinations, product
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
+
+Scores = Mapping[str, NDArray[np.floating]]
+"""Group name -> array [choices of the group, widest number of options]: what `derive` reads."""
+
+
+class Capability:
+    """Something a space can do and a method may need. Spaces inherit it; methods list it."""
+
+
+class Discrete(Capability):
+    """Architectures can be sampled, mutated, crossed and listed."""
+
+
+class Differentiable(Capability):
+    """A supernet with gates exists, and scores over its options can be discretised (`derive`)."""
+
+
+class Encodable(Capability):
+    """An architecture has a fixed-length numeric encoding."""
+
+
+class Restrictable(Capability):
+    """A sub-space with fewer options is again a space of the same kind."""
+
+
+def capabilities(space: SearchSpace) -> tuple[type[Capability], ...]:
+    """The capabilities of `space`, in a fixed order."""
+    known = (Discrete, Differentiable, Encodable, Restrictable)
+    return tuple(c for c in known if isinstance(space, c))
+
+
+class SearchSpace(Discrete, Encodable, Restrictable):
+    """Every combination of one value per choice; the base of all spaces, and a space by itself.
+
+    Spaces whose choices constrain one another override `check`, `size`, `sample`, `neighbours` and
+    `derive`; spaces with a notation of their own override `parse` and `format`.
+
+    Args:
+        name: how the command line and the run directory call the space.
+        choices: the decisions, in a fixed order.
+    """
+
+    def __init__(self, name: str, choices: Sequence[Choice]) -> None:
+        self.name = name
+        self.choices = tuple(choices)
+        names = [c.name for c in self.choices]
+        double = sorted({n for n in names if names.count(n) > 1})
+        if double:
+            raise SpaceError(f"space {name!r} has two choices of one name: {', '.join(double)}")
+        if not self.choices:
+            raise SpaceError(f"space {name!r} has no choices; it needs at least one")
+
+    # -- structure ---------------------------------------------------------------------------
+
+    @cached_property
+    def groups(self) -> Mapping[str, tuple[Choice, ...]]:
+        """Group name -> its choices; row i of a group's matrix belongs to choice i."""
+        grouped: dict[str, list[Choice]] = {}
+        for choice in self.choices:
+            grouped.setdefault(choice.group, []).append(choice)
+        return {name: tuple(members) for name, members in grouped.items()}
+
+    @cached_property
+    def masks(self) -> Mapping[str, NDArray[np.bool_]]:
+        """Group name -> bool array [choices, widest]: False where a row has no such option."""
+        out = {}
+        for name, members in self.groups.items():
+            widest = max(len(c.options) for c in members)
+            out[name] = np.array([[i < len(c.options) for i in range(widest)] for c in members])
+        return out
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Choice]:
+        return {c.name: c for c in self.choices}
+
+    def choice(self, name: str) -> Choice:
+        """The choice called `name`, or an `UnknownNameError`."""
+        if name not in self._by_name:
+            raise UnknownNameError(f"choice of space {self.name!r}", name, self._by_name)
+        return self._by_name[name]
+
+    def size(self) -> int:
+        """Number of architectures."""
+        return math.prod(
+            sum(math.comb(len(c.options), k) for k in range(c.least, c.most + 1))
+            for c in self.choices
+        )
+
+    # -- architectures -----------------------------------------------------------------------
+
+    def check(self, arch: Architecture) -> Architecture:
+        """`arch` in this space's own order, or an `ArchitectureError` that says what is wrong."""
+        missing = [c.name for c in self.choices if c.name not in arch]
+        if missing:
+            raise ArchitectureError(f"space {self.name!r}: no value for choice {missing[0]!r}")
+        for name in arch:
+            self.choice(name)
+        kept = {}
+        for choice in self.choices:
+            value = arch[choice.name]
+            order = sorted(choice.index(option) for option in value)
+            if len(set(order)) != len(value) or not choice.least <= len(value) <= choice.most:
+                many = f"{choice.least}" + (
+                    f" to {choice.most}" if choice.most != choice.least else ""
+                )
+                raise ArchitectureError(
+                    f"choice {choice.name!r} keeps {'+'.join(value) or 'nothing'}; "
+                    f"accepted: {many} different of {', '.join(choice.options)}"
+                )
+            kept[choice.name] = tuple(choice.options[i] for i in order)
+        return Architecture(kept)
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """One architecture, uniformly at random."""
+        return Architecture({c.name: _draw(c, rng) for c in self.choices})
+
+    def neighbours(self, arch: Architecture) -> list[Architecture]:
+        """All architectures that differ in the value of exactly one choice."""
+        arch = self.check(arch)
+        return [
+            arch.replace(**{c.name: value})
+            for c in self.choices
+            for value in _values(c)
+            if value != arch[c.name]
+        ]
+
+    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
+        """A uniformly random neighbour (one choice takes another value); `arch` is not changed."""
+        near = self.neighbours(arch)
+        if not near:
+            raise SpaceError(f"space {self.name!r} has one architecture; nothing can be mutated")
+        return near[int(rng.integers(len(near)))]
+
+    def crossover(
+        self, first: Architecture, second: Architecture, rng: np.random.Generator
+    ) -> Architecture:
+        """A child that takes each choice's value from either parent with equal chance."""
+        coins = rng.integers(2, size=len(self.choices))
+        pairs = zip(self.choices, coins, strict=True)
+        return Architecture({c.name: (second if coin else first)[c.name] for c, coin in pairs})
+
+    def enumerate(self) -> list[Architecture]:
+        """All architectures. Meant for spaces of at most some hundred thousand."""
+        names = [c.name for c in self.choices]
+        values = product(*(_values(c) for c in self.choices))
+        return [Architecture(dict(zip(names, value, strict=True))) for value in values]
+
+    # -- text --------------------------------------------------------------------------------
+
+    def format(self, arch: Architecture) -> str:
+        """The space's own notation; `parse(format(arch)) == arch`, exactly."""
+        arch = self.check(arch)
+        return ";".join(f"{name}={'+'.join(kept)}" for name, kept in arch.items())
+
+    def parse(self, text: str) -> Architecture:
+        """Read the space's own notation, or an `ArchitectureError` that says what is wrong."""
+        kept: dict[str, tuple[str, ...]] = {}
+        for part in text.strip().split(";"):
+            name, equals, value = part.partition("=")
+            if not equals:
+                raise ArchitectureError(
+                    f"cannot read {part!r} in {text!r}; accepted: choice=option;choice=option;..."
+                )
+            kept[name.strip()] = tuple(v for v in value.strip().split("+") if v)
+        return self.check(Architecture(kept))
+
+    # -- numbers -----------------------------------------------------------------------------
+
+    def one_hot(self, arch: Architecture) -> dict[str, NDArray[np.float32]]:
+        """Group name -> 0/1 array [choices, widest]: which options `arch` keeps."""
+        arch = self.check(arch)
+        out = {name: np.zeros(mask.shape, np.float32) for name, mask in self.masks.items()}
+        for name, members in self.groups.items():
+            for row, choice in enumerate(members):
+                for option in arch[choice.name]:
+                    out[name][row, choice.index(option)] = 1.0
+        return out
+
+    def encode(
+        self, arch: Architecture, kind: Literal["onehot", "adjacency", "path"] = "onehot"
+    ) -> NDArray[np.float32]:
+        """A vector of fixed length. Every space has `onehot`; cell spaces add the others."""
+        if kind != "onehot":
+            raise UnknownNameError(f"encoding of space {self.name!r}", kind, ["onehot"])
+        rows = self.one_hot(arch)
+        return np.concatenate([rows[g][self.masks[g]] for g in self.groups])
+
+    def derive(self, scores: Scores) -> Architecture:
+        """The space's own discretization rule; here the best-scored option of every choice.
+
+        Args:
+            scores: per group an array [choices, widest]; a higher score is better. Entries that
+                `masks` rules out are ignored. The first of equal scores wins.
+        """
+        return self.check(
+            Architecture(
+                {
+                    choice.name: [
+                        choice.options[i] for i in _best(row, choice.most, len(choice.options))
+                    ]
+                    for choice, row in self.rows(scores)
+                }
+            )
+        )
+
+    def rows(self, scores: Scores) -> list[tuple[Choice, NDArray[np.floating]]]:
+        """Each choice with its row of `scores`, cut to its own options, in the order of choices."""
+        taken = dict.fromkeys(self.groups, 0)
+        out = []
+        for choice in self.choices:
+            row = np.asarray(scores[choice.group])[taken[choice.group]]
+            taken[choice.group] += 1
+            out.append((choice, row[: len(choice.options)]))
+        return out
+
+    # -- sub-spaces --------------------------------------------------------------------------
+
+    def restrict(self, allowed: Mapping[str, Collection[str]]) -> Self:
+        """The sub-space in which the named choices have only the named options.
+
+        Args:
+            allowed: choice name -> options that stay, in any order; other choices stay as they are.
+        """
+        for name, options in allowed.items():
+            for option in options:
+                self.choice(name).index(option)
+        return self._with(
+            [
+                c
+                if c.name not in allowed
+                else Choice(
+                    c.name,
+                    tuple(o for o in c.options if o in allowed[c.name]),
+                    c.group,
+                    c.least,
+                    min(c.most, len(allowed[c.name])),
+                )
+                for c in self.choices
+            ]
+        )
+
+    def _with(self, choices: Sequence[Choice]) -> Self:
+        """A space of the same kind with other choices; caches start empty."""
+        new = copy.copy(self)
+        for cached in ("groups", "masks", "_by_name"):
+            new.__dict__.pop(cached, None)
+        SearchSpace.__init__(new, self.name, choices)
+        return new
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, SearchSpace)
+            and type(self) is type(other)
+            and (self.name, self.choices) == (other.name, other.choices)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.choices))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {len(self.choices)} choices>"
+
+
+def _values(choice: Choice) -> list[tuple[str, ...]]:
+    """All values of one choice: the subsets of its options that it may keep."""
+    return [
+        subset
+        for k in range(choice.least, choice.most + 1)
+        for subset in combinations(choice.options, k)
+    ]
+
+
+def _draw(choice: Choice, rng: np.random.Generator) -> tuple[str, ...]:
+    values = _values(choice)
+    return values[int(rng.integers(len(values)))]
+
+
+def _best(row: NDArray[np.floating], keep: int, options: int) -> list[int]:
+    """Positions of the `keep` largest of the first `options` entries; ties keep the lower one."""
+    return [int(i) for i in np.argsort(-row[:options], kind="stable")[:keep]]

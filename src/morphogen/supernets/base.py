@@ -1,0 +1,109 @@
+"""The contract of a supernet, its specification, and the registry from space to network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from morphogen.core import Architecture, CapabilityError
+from morphogen.spaces import SearchSpace
+from morphogen.supernets.gates import Gates
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """Size of a supernet or of a stand-alone network; each space says what the fields mean to it."""
+
+    channels: int = 16
+    """C, channels after the stem (NAS-Bench-201: 16; DARTS search 16, retraining 36)."""
+    depth: int = 5
+    """NAS-Bench-201: N, cells per stage (three stages). DARTS space: cells in all (search 8)."""
+    classes: int = 10
+    """Number of classes."""
+    in_channels: int = 3
+    """Channels of the input images."""
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """Stem of the DARTS space: 3x3 convolution, or three strided ones for large images."""
+    execution: Literal["fused", "plain"] = "fused"
+    """fused: shared activations, pools and norms; plain: one module per option, the reference."""
+    auxiliary: bool = False
+    """Stand-alone networks of the DARTS space: add the auxiliary head (training only)."""
+
+
+class Supernet(nn.Module):
+    """One network that holds the weights of every option of `space`.
+
+    It holds no architecture parameters and no policy: gates arrive as an argument of `forward`.
+    """
+
+    space: SearchSpace
+
+    @abstractmethod
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        """Class scores [batch, classes] of images x [batch, channels, height, width]."""
+
+
+@contextmanager
+def frozen_statistics(net: nn.Module) -> Iterator[None]:
+    """Within the context, batch norms in train mode leave their running statistics alone.
+
+    Passes that only ask for an architecture's gradient or score (alpha steps, Hessian products)
+    must not move them; batch statistics are used all the same.
+    """
+    tracked = [m for m in net.modules() if getattr(m, "track_running_stats", False) is True]
+    for module in tracked:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in tracked:
+            module.track_running_stats = True
+
+
+Builder = Callable[[Any, NetworkSpec], Supernet]
+NetworkBuilder = Callable[[Any, Architecture, NetworkSpec], nn.Module]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    supernet: Builder
+    network: NetworkBuilder
+
+
+_REGISTRY: dict[type[SearchSpace], _Entry] = {}
+_MODULES = ("nasbench201", "darts", "own")
+
+
+def register(space: type[SearchSpace], *, supernet: Builder, network: NetworkBuilder) -> None:
+    """Say once, beside the classes, how the supernet and the networks of a space are built."""
+    if space in _REGISTRY:
+        raise CapabilityError(f"space {space.__name__} has a supernet already")
+    _REGISTRY[space] = _Entry(supernet, network)
+
+
+def _entry(space: SearchSpace) -> _Entry:
+    for module in _MODULES:
+        import_module(f"morphogen.supernets.{module}")
+    for kind in type(space).__mro__:
+        if kind in _REGISTRY:
+            return _REGISTRY[kind]
+    known = ", ".join(sorted(k.__name__ for k in _REGISTRY))
+    raise CapabilityError(
+        f"space {space.name!r} has no supernet, only its table or encoding; spaces with one: {known}"
+    )
+
+
+def build(space: SearchSpace, spec: NetworkSpec) -> Supernet:
+    """The supernet of `space`; its weights are drawn from torch's generator."""
+    return _entry(space).supernet(space, spec)
+
+
+def network(space: SearchSpace, arch: Architecture, spec: NetworkSpec) -> nn.Module:
+    """The stand-alone network of `arch`: a plain module that knows nothing of gates."""
+    return _entry(space).network(space, space.check(arch), spec)
