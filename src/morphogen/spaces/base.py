@@ -163,6 +163,11 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         values = product(*(_values(c) for c in self.choices))
         return [Architecture(dict(zip(names, value, strict=True))) for value in values]
 
+    def remarks(self, arch: Architecture) -> tuple[str, ...]:
+        """What a user should be told of `arch` (a cell without connection, say), a sentence each."""
+        self.check(arch)
+        return ()
+
     # -- text --------------------------------------------------------------------------------
 
     def format(self, arch: Architecture) -> str:
@@ -210,16 +215,11 @@ class SearchSpace(Discrete, Encodable, Restrictable):
             scores: per group an array [choices, widest]; a higher score is better. Entries that
                 `masks` rules out are ignored. The first of equal scores wins.
         """
-        return self.check(
-            Architecture(
-                {
-                    choice.name: [
-                        choice.options[i] for i in _best(row, choice.most, len(choice.options))
-                    ]
-                    for choice, row in self.rows(scores)
-                }
-            )
-        )
+        kept = {
+            choice.name: [choice.options[i] for i in _best(row, choice.most)]
+            for choice, row in self.rows(scores)
+        }
+        return self.check(Architecture(kept))
 
     def rows(self, scores: Scores) -> list[tuple[Choice, NDArray[np.floating]]]:
         """Each choice with its row of `scores`, cut to its own options, in the order of choices."""
@@ -293,6 +293,6 @@ def _draw(choice: Choice, rng: np.random.Generator) -> tuple[str, ...]:
     return values[int(rng.integers(len(values)))]
 
 
-def _best(row: NDArray[np.floating], keep: int, options: int) -> list[int]:
-    """Positions of the `keep` largest of the first `options` entries; ties keep the lower one."""
-    return [int(i) for i in np.argsort(-row[:options], kind="stable")[:keep]]
+def _best(row: NDArray[np.floating], keep: int) -> list[int]:
+    """Positions of the `keep` largest entries; ties keep the lower one."""
+    return [int(i) for i in np.argsort(-row, kind="stable")[:keep]]

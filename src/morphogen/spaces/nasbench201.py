@@ -57,7 +57,7 @@ class NASBench201(SearchSpace, Differentiable):
             raise ArchitectureError(
                 f"architecture {text!r} has {len(nodes)} node(s); accepted: {NODES - 1}, as {shape}"
             )
-        kept = {}
+        kept: dict[str, str] = {}
         for target, node in enumerate(nodes, start=1):
             if not re.fullmatch(r"\|([^|~]+~\d\|)+", node):
                 raise ArchitectureError(
@@ -74,7 +74,7 @@ class NASBench201(SearchSpace, Differentiable):
     def encode(
         self, arch: Architecture, kind: Literal["onehot", "adjacency", "path"] = "onehot"
     ) -> NDArray[np.float32]:
-        """`onehot` (30), `adjacency` (8x8 operation-on-node graph, 64), `path` (5+25+125 bits).
+        """`onehot` (30), `adjacency` (operations as nodes: 28 + 30), `path` (5+25+125 bits).
 
         The path encoding marks which sequences of operations lead from input to output without
         passing a `none`, shortest first (White et al., BANANAS, arXiv 1910.11858).
@@ -86,12 +86,14 @@ class NASBench201(SearchSpace, Differentiable):
             return _operation_graph(arch)
         return _paths(arch)
 
-    def disconnected(self, arch: Architecture) -> bool:
-        """True if every path from input to output passes a `none`: the cell's output is zero."""
-        return not encode_paths(self.check(arch))
+    def remarks(self, arch: Architecture) -> tuple[str, ...]:
+        """Says so when the cell's output is zero because every path passes a `none`."""
+        if open_paths(self.check(arch)):
+            return ()
+        return ("the cell is disconnected: every path from its input to its output passes a none",)
 
 
-def encode_paths(arch: Architecture) -> set[tuple[str, ...]]:
+def open_paths(arch: Architecture) -> set[tuple[str, ...]]:
     """The operation sequences of all paths from node 0 to node 3 that pass no `none`."""
     found: set[tuple[str, ...]] = set()
 
@@ -109,7 +111,7 @@ def encode_paths(arch: Architecture) -> set[tuple[str, ...]]:
 
 
 def _paths(arch: Architecture) -> NDArray[np.float32]:
-    present = encode_paths(arch)
+    present = open_paths(arch)
     words: list[Sequence[str]] = [
         word for length in range(1, NODES) for word in product(OPERATIONS, repeat=length)
     ]
@@ -117,16 +119,14 @@ def _paths(arch: Architecture) -> NDArray[np.float32]:
 
 
 def _operation_graph(arch: Architecture) -> NDArray[np.float32]:
-    """Operations as nodes (input, six edges, output): upper-triangular matrix times operation id."""
-    size = len(EDGES) + 2
+    """Operations as nodes: 28 entries above the diagonal of the 8x8 adjacency, then 30 one-hot."""
+    size = len(EDGES) + 2  # input, six operations, output
     matrix = np.zeros((size, size), np.float32)
-    for i, (source, target) in enumerate(EDGES, start=1):
-        label = 1.0 + OPERATIONS.index(arch.one(edge_name(source, target)))
-        if source == 0:
-            matrix[0, i] = label
-        if target == NODES - 1:
-            matrix[i, size - 1] = 1.0
-        for j, (other_source, _) in enumerate(EDGES, start=1):
-            if other_source == target:
-                matrix[i, j] = 1.0 + OPERATIONS.index(arch.one(edge_name(*EDGES[j - 1])))
-    return matrix.ravel()
+    labels = np.zeros((len(EDGES), len(OPERATIONS)), np.float32)
+    for i, (source, target) in enumerate(EDGES):
+        labels[i, OPERATIONS.index(arch.one(edge_name(source, target)))] = 1.0
+        matrix[0, i + 1] = source == 0
+        matrix[i + 1, size - 1] = target == NODES - 1
+        for j, (other_source, _) in enumerate(EDGES):
+            matrix[i + 1, j + 1] = other_source == target
+    return np.concatenate([matrix[np.triu_indices(size, 1)], labels.ravel()])

@@ -18,7 +18,7 @@ from morphogen.supernets.gates import Gates
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
-    """Size of a supernet or of a stand-alone network; each space says what the fields mean to it."""
+    """Size of a supernet or of a stand-alone network; each space reads it in its own way."""
 
     channels: int = 16
     """C, channels after the stem (NAS-Bench-201: 16; DARTS search 16, retraining 36)."""
@@ -58,12 +58,12 @@ def frozen_statistics(net: nn.Module) -> Iterator[None]:
     """
     tracked = [m for m in net.modules() if getattr(m, "track_running_stats", False) is True]
     for module in tracked:
-        module.track_running_stats = False
+        setattr(module, "track_running_stats", False)  # noqa: B010
     try:
         yield
     finally:
         for module in tracked:
-            module.track_running_stats = True
+            setattr(module, "track_running_stats", True)  # noqa: B010
 
 
 Builder = Callable[[Any, NetworkSpec], Supernet]
@@ -95,7 +95,7 @@ def _entry(space: SearchSpace) -> _Entry:
             return _REGISTRY[kind]
     known = ", ".join(sorted(k.__name__ for k in _REGISTRY))
     raise CapabilityError(
-        f"space {space.name!r} has no supernet, only its table or encoding; spaces with one: {known}"
+        f"space {space.name!r} has no supernet, only architectures; spaces with one: {known}"
     )
 
 

@@ -7,9 +7,12 @@ them, and which options are live, a fact kept on the CPU so that reading it wait
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core import Architecture, SpaceError
@@ -71,6 +74,6 @@ def all_live(space: SearchSpace) -> dict[str, Live]:
     return {g: nonzero(mask) for g, mask in space.masks.items()}
 
 
-def nonzero(matrix: Sequence[Sequence[object]]) -> Live:
+def nonzero(matrix: NDArray[Any]) -> Live:
     """Per row the positions of the entries that are not zero."""
-    return tuple(tuple(i for i, entry in enumerate(row) if entry) for row in matrix)
+    return tuple(tuple(int(i) for i in np.flatnonzero(row)) for row in matrix)
