@@ -1,0 +1,1 @@
+"""Two levels of optimisation: relaxations of choices, and gradients through inner solutions."""

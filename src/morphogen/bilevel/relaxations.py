@@ -1,0 +1,104 @@
+"""Relaxations: plain functions from architecture parameters alpha to the weight of each option.
+
+All take alpha [..., choices, options] and return weights of the same shape, one row per choice. A
+boolean `mask` (True where an option is live, broadcastable to alpha) stands for padding and removed
+options: a masked option has weight exactly 0 and its alpha gradient exactly 0, and a row with no
+live option is all zeros. Randomness is drawn from the generator given and on its device; a CPU
+generator gives the same draw on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from morphogen.core.errors import ConfigError
+
+
+def softmax(alpha: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Row-wise softmax over the live options (DARTS, Eq. 2); rows sum to 1."""
+    return _drop(torch.softmax(_exclude(alpha, mask), dim=-1), mask)
+
+
+def sigmoid(alpha: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Each option by itself between 0 and 1, without competition inside a row."""
+    return _drop(torch.sigmoid(alpha), mask)
+
+
+def gumbel_soft(
+    alpha: Tensor, tau: float, generator: Generator, mask: Tensor | None = None
+) -> Tensor:
+    """A sample h = softmax((log_softmax(alpha) + g) / tau) of the concrete distribution.
+
+    g is standard Gumbel noise. Rows sum to 1; argmax h is distributed as softmax(alpha) whatever
+    tau is. GDAS, Dong and Yang, CVPR 2019, arXiv 1910.04465, Eq. 3-4; SNAS uses the same h.
+
+    Args:
+        alpha: [..., choices, options].
+        tau: temperature; weights are near one-hot for small tau, near uniform for large.
+        generator: source of the noise.
+        mask: live options.
+
+    Raises:
+        ConfigError: tau is not above 0.
+    """
+    if not tau > 0:
+        raise ConfigError(f"tau is {tau}; accepted: above 0")
+    # Masked before and after: before, the normaliser must not see a masked option; after, noise
+    # and temperature must not bring one back.
+    scores = torch.log_softmax(_exclude(alpha, mask), dim=-1)
+    scores = (scores + _gumbel(alpha, generator)) / tau
+    return _drop(torch.softmax(_exclude(scores, mask), dim=-1), mask)
+
+
+def gumbel_hard(
+    alpha: Tensor, tau: float, generator: Generator, mask: Tensor | None = None
+) -> Tensor:
+    """A one-hot sample with the gradient of h of `gumbel_soft` (GDAS, Eq. 3-5; straight-through).
+
+    The value is exactly one-hot, in every precision. All entries carry the gradient of h: who runs
+    only the selected option uses only that entry, and then with r = <dL/d output, option(x)> the
+    gradient is dL/d alpha_k = r h_s (delta_sk - h_k) / tau, s the selected option.
+
+    Args and errors as in `gumbel_soft`.
+    """
+    h = gumbel_soft(alpha, tau, generator, mask)
+    one_hot = torch.zeros_like(h).scatter_(-1, h.detach().argmax(dim=-1, keepdim=True), 1.0)
+    # h - h is exactly 0 for a finite h; (one_hot - h) + h would be off by rounding.
+    return _drop(one_hot + (h - h.detach()), mask)
+
+
+def init_alpha(
+    shape: Sequence[int], generator: Generator, scale: float = 1e-3, mask: Tensor | None = None
+) -> Tensor:
+    """Initial alpha, scale * N(0, 1), on the generator's device (DARTS, authors' code).
+
+    The whole shape is drawn whatever the mask, so that removing an option does not change the
+    others; masked entries are 0. float32, without requires_grad.
+    """
+    noise = torch.randn(tuple(shape), generator=generator, device=generator.device)
+    return _drop(scale * noise, mask)
+
+
+def _exclude(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores that softmax turns into 0 where masked; finite, so that an empty row gives no NaN."""
+    return scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+
+
+def _drop(weights: Tensor, mask: Tensor | None) -> Tensor:
+    return weights if mask is None else weights.masked_fill(~mask, 0.0)
+
+
+def _gumbel(alpha: Tensor, generator: Generator) -> Tensor:
+    """Standard Gumbel noise, -log of Exponential(1), of alpha's shape.
+
+    Only the noise is redrawn if not finite (an exponential of 0): no draw cures an alpha that is
+    NaN, which must reach the loss and be reported there.
+    """
+    while True:
+        noise = torch.empty(alpha.shape, dtype=alpha.dtype, device=generator.device)
+        gumbel = -noise.exponential_(generator=generator).log()
+        if bool(torch.isfinite(gumbel).all()):
+            return gumbel.to(alpha.device)
