@@ -41,7 +41,10 @@ Loss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 """`loss(weights, alphas)` -> scalar tensor."""
 
 Reduce = Callable[[list[Tensor]], list[Tensor]]
-"""Mean over processes of a list of tensors; each calls it equally often, with equal shapes."""
+"""Mean over processes of a list of tensors; each calls it equally often, with equal shapes.
+
+It returns new tensors and does not write to those it is given: two gradients may be one tensor, and
+a gradient may still belong to a graph."""
 
 DARTS_RADIUS = 0.01
 """r, the length of the shift of a finite difference (DARTS, section 2.3: epsilon = 0.01/||v||).
