@@ -9,14 +9,31 @@ from morphogen.supernets.base import (
     register,
 )
 from morphogen.supernets.gates import Gates, all_live
+from morphogen.supernets.own import (
+    ModuleSpace,
+    ModuleSupernet,
+    OneOf,
+    inherit,
+    reinitialise,
+    space_of,
+)
+from morphogen.supernets.relaxed import Relaxed, masked_softmax
 
 __all__ = [
     "Gates",
+    "ModuleSpace",
+    "ModuleSupernet",
     "NetworkSpec",
+    "OneOf",
+    "Relaxed",
     "Supernet",
     "all_live",
     "build",
     "frozen_statistics",
+    "inherit",
+    "masked_softmax",
     "network",
     "register",
+    "reinitialise",
+    "space_of",
 ]
