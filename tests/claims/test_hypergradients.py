@@ -1,4 +1,4 @@
-"""Claims on hypergradients: items 1-5, 7, 9 of the iDARTS card's section 7, 1-5 of the DARTS card's."""
+"""Claims on hypergradients: card idarts.md, section 7, items 1-5, 7, 9; darts.md, items 1-5."""
 
 import itertools
 
