@@ -1,0 +1,1 @@
+"""The loop, its run directory, and everything about machines that methods need not know."""

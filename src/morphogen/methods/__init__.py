@@ -1,0 +1,14 @@
+"""One file per published system, each read beside its paper; see `_contract` for what they keep."""
+
+from morphogen.methods._contract import (
+    AskTell,
+    Method,
+    MethodInfo,
+    Metrics,
+    Stepwise,
+    find,
+    method,
+    methods,
+)
+
+__all__ = ["AskTell", "Method", "MethodInfo", "Metrics", "Stepwise", "find", "method", "methods"]

@@ -1,0 +1,132 @@
+"""The two descents that every gradient-based search shares: weights by SGD, alphas by Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from morphogen.bilevel.gates import start_alphas
+from morphogen.bilevel.hypergradient import Hypergradient
+from morphogen.core.config import config
+from morphogen.supernets import Gates, Supernet
+from morphogen.tasks.problem import Batch, Clock, Problem
+
+
+@config
+class SGD:
+    """Optimiser of the supernet's weights: SGD, cosine learning rate constant within an epoch."""
+
+    lr: Annotated[float, Field(gt=0)] = 0.025
+    """learning rate of the first epoch (DARTS: 0.025)"""
+    lr_end: Annotated[float, Field(ge=0)] = 0.001
+    """floor of the cosine (DARTS code: 0.001; paper: 0)"""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """mu (DARTS: 0.9)"""
+    nesterov: bool = True
+    """Nesterov's momentum (NAS-Bench-201 protocol: yes; DARTS space: no)"""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """lambda (NAS-Bench-201 protocol: 5e-4; DARTS space: 3e-4)"""
+    clip: Annotated[float, Field(ge=0)] = 5.0
+    """largest norm of the gradient; 0 does not clip (5)"""
+
+    def at(self, clock: Clock) -> float:
+        """The learning rate of the clock's epoch."""
+        return clock.cosine(self.lr, self.lr_end)
+
+
+@config
+class Adam:
+    """Optimiser of the architecture parameters alpha."""
+
+    lr: Annotated[float, Field(gt=0)] = 3e-4
+    """learning rate (paper: 3e-4)"""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.5,
+        0.999,
+    )
+    """decay of the two moments (paper: 0.5 0.999)"""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
+    """L2 added to the gradient (paper: 1e-3)"""
+
+
+@dataclass
+class BilevelState:
+    """What a gradient-based search has learned so far."""
+
+    net: Supernet
+    alphas: list[Tensor]
+    """One float32 leaf [choices, widest] per group of the space, in group order."""
+    weight_optimiser: torch.optim.SGD
+    """Holds the supernet's parameters, never an alpha."""
+    alpha_optimiser: torch.optim.Adam
+
+    @classmethod
+    def start(cls, problem: Problem, weights: SGD, alpha: Adam) -> Self:
+        """A new supernet, alphas near zero, and their optimisers."""
+        net = problem.supernet()
+        alphas = start_alphas(problem.space, problem.search_rng, problem.devices.device)
+        sgd = torch.optim.SGD(
+            net.parameters(),
+            lr=weights.lr,
+            momentum=weights.momentum,
+            nesterov=weights.nesterov and weights.momentum > 0,
+            weight_decay=weights.weight_decay,
+        )
+        adam = torch.optim.Adam(
+            alphas, lr=alpha.lr, betas=alpha.betas, weight_decay=alpha.weight_decay
+        )
+        return cls(net, alphas, sgd, adam)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The supernet's parameters, in a fixed order."""
+        return list(self.net.parameters())
+
+    @property
+    def momentum_buffers(self) -> list[Tensor | None]:
+        """SGD's buffer of each weight; None before its first step."""
+        return [self.weight_optimiser.state[w].get("momentum_buffer") for w in self.weights]
+
+
+def weight_step(
+    state: BilevelState, problem: Problem, batch: Batch, gates: Gates, sgd: SGD, clock: Clock
+) -> Tensor:
+    """One SGD step on the supernet's weights with the gates held fixed; returns the loss.
+
+    A weight that the gates leave out gets no gradient, and so no decay and no momentum either.
+    """
+    weights = state.weights
+    loss = problem.loss(state.net, gates.detach(), batch)
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    used = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
+    loss, *means = problem.mean_over_ranks([loss.detach(), *(g for _, g in used)])
+    for group in state.weight_optimiser.param_groups:
+        group["lr"] = sgd.at(clock)
+    _apply(state.weight_optimiser, [w for w, _ in used], means, clip=sgd.clip)
+    return loss
+
+
+def alpha_step(state: BilevelState, gradient: Hypergradient) -> None:
+    """One Adam step on the alphas."""
+    _apply(state.alpha_optimiser, state.alphas, gradient.total)
+
+
+def _apply(
+    optimiser: torch.optim.Optimizer,
+    tensors: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    clip: float = 0.0,
+) -> None:
+    """Step with these gradients, their joint norm at most `clip` (0: any); leave no `.grad`."""
+    for tensor, gradient in zip(tensors, gradients, strict=True):
+        tensor.grad = gradient
+    if clip:
+        clip_grad_norm_(tensors, clip)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)

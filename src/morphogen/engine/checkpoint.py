@@ -1,0 +1,141 @@
+"""Checkpoints: written whole or not at all, verified when read, never unpickled freely.
+
+A file is one line of magic, one line of SHA-256, then what `torch.save` writes; it is read with
+`weights_only=True`. A state is a dataclass: modules and optimisers give their `state_dict`, tensors
+and plain values themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morphogen.core import CheckpointError, RunError
+
+MAGIC = b"morphogen checkpoint 1\n"
+
+
+def capture(state: Any) -> dict[str, Any]:
+    """The content of a state dataclass as tensors and plain values."""
+    return {f.name: _capture(getattr(state, f.name)) for f in dataclasses.fields(state)}
+
+
+def restore(state: Any, content: Mapping[str, Any]) -> None:
+    """Put captured content back into a state of the same shape, in place.
+
+    Raises:
+        CheckpointError: names or shapes differ.
+    """
+    names = {f.name for f in dataclasses.fields(state)}
+    if names != set(content):
+        raise CheckpointError(
+            f"the checkpoint holds {', '.join(sorted(content))}; this method's state has "
+            f"{', '.join(sorted(names))}"
+        )
+    for name, value in content.items():
+        current = getattr(state, name)
+        try:
+            if not _restore(current, value):
+                setattr(state, name, value)
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).split("\n")[0]
+            raise CheckpointError(f"the checkpoint's {name} does not fit: {reason}") from error
+
+
+def _capture(value: Any) -> Any:
+    if hasattr(value, "state_dict"):
+        return value.state_dict()
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, list | tuple):
+        return [_capture(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _capture(v) for k, v in value.items()}
+    return value
+
+
+def _restore(current: Any, value: Any) -> bool:
+    """Restore in place if `current` can be; False if the caller must set the value."""
+    if hasattr(current, "load_state_dict"):
+        current.load_state_dict(value)
+    elif isinstance(current, Tensor):
+        with torch.no_grad():
+            current.copy_(value)
+    elif isinstance(current, list) and any(isinstance(c, Tensor) for c in current):
+        for c, v in zip(current, value, strict=True):
+            _restore(c, v)
+    else:
+        return False
+    return True
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically; the one before stays beside it as `*.previous`."""
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    body = buffer.getvalue()
+    digest = hashlib.sha256(body).hexdigest().encode()
+    fresh = path.with_suffix(".new")
+    with writing(path):
+        with fresh.open("wb") as file:
+            file.writelines([MAGIC, digest, b"\n", body])
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            path.replace(previous(path))
+        fresh.replace(path)
+        _sync_directory(path.parent)
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the last one is kept."""
+    return path.with_suffix(".previous")
+
+
+def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The content of a checkpoint.
+
+    Raises:
+        CheckpointError: it is missing, was not written by morphogen, or is damaged.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist; accepted: a checkpoint") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    if not raw.startswith(MAGIC):
+        raise CheckpointError(f"{path} is not a checkpoint that morphogen wrote")
+    digest, _, body = raw[len(MAGIC) :].partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
+    content: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+    return content
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write `path` into a `RunError` that says what is not lost."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}; what was written before is intact"
+        ) from error
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

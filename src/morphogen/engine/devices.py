@@ -1,0 +1,63 @@
+"""Devices, precision and data-parallel processes, through Lightning Fabric."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from morphogen.core import ConfigError
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+class FabricDevices:
+    """A launched Fabric as methods see it: a device, a mean over processes, a precision."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+        self.rank = fabric.global_rank
+        self.world = fabric.world_size
+        self.device = fabric.device
+
+    def mean(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The mean over all processes of each tensor, in one reduction per data type."""
+        if self.world == 1:
+            return tensors
+        out: list[Tensor] = list(tensors)
+        for dtype in {t.dtype for t in tensors}:
+            chosen = [i for i, t in enumerate(tensors) if t.dtype == dtype]
+            flat = torch.cat([tensors[i].reshape(-1) for i in chosen])
+            flat = self._fabric.all_reduce(flat, reduce_op="mean")
+            parts = flat.split([tensors[i].numel() for i in chosen])
+            for i, part in zip(chosen, parts, strict=True):
+                out[i] = part.view(tensors[i].shape)
+        return out
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of the chosen precision."""
+        return self._fabric.autocast()
+
+
+def make_fabric(accelerator: str, devices: int, precision: Precision) -> Fabric:
+    """A Fabric that is not launched yet; processes are spawned, so it works from anywhere.
+
+    Raises:
+        ConfigError: the accelerator or the number of devices is not available.
+    """
+    try:
+        return Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            precision=precision,
+            strategy="auto" if devices == 1 else "ddp_spawn",
+        )
+    except (ValueError, RuntimeError, TypeError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise ConfigError(
+            f"accelerator {accelerator!r} with devices {devices}: {reason}; accepted: cpu, or an "
+            "accelerator of this machine with at most as many devices as it has"
+        ) from error

@@ -1,0 +1,329 @@
+"""Start a search, or resume one: from names or objects to a run directory and a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from morphogen import spaces
+from morphogen.core import Architecture, ConfigError, RunError
+from morphogen.core.config import from_mapping, to_mapping
+from morphogen.core.rng import numpy_stream
+from morphogen.engine.devices import FabricDevices, make_fabric
+from morphogen.engine.loop import TIMES, Desk, Outcome, run_rounds, run_steps
+from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.settings import QUICK_ALPHA_RATE, Settings
+from morphogen.engine.watch import Silent, Watcher
+from morphogen.evaluators.table import TableEvaluator
+from morphogen.evaluators.training import TrainingEvaluator
+from morphogen.methods import AskTell, MethodInfo, find, methods
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import NetworkSpec
+from morphogen.supernets.own import space_of
+from morphogen.tasks import Images, ImageTask
+from morphogen.tasks.problem import Problem
+
+Data = str | Path | Images
+Space = str | SearchSpace | torch.nn.Module
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found, and at what cost."""
+
+    architecture: Architecture
+    text: str
+    """The architecture in the space's own notation."""
+    method: str
+    space: SearchSpace
+    remarks: tuple[str, ...]
+    """What the user should be told of the architecture, a sentence each."""
+    history: list[dict[str, Any]] = field(repr=False)
+    """One row per epoch, as in metrics.jsonl."""
+    cost: Mapping[str, float]
+    """Seconds of wall clock and CPU, images drawn."""
+    run: Path
+    """The run directory."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a process needs to run a search; sent to every data-parallel process."""
+
+    method: str
+    config: Any
+    space: SearchSpace
+    data: Data
+    settings: Settings
+    path: Path
+    resume: bool
+    watcher: Callable[[], Watcher]
+
+
+def quick_config(info: MethodInfo) -> Any:
+    """The method's defaults with alpha's learning rate fit for a search of minutes."""
+    default = info.config()
+    if not hasattr(default, "alpha"):
+        return default
+    return replace(default, alpha=replace(default.alpha, lr=QUICK_ALPHA_RATE))
+
+
+def search(
+    method: str | object = "idarts",
+    *,
+    space: Space = "nasbench201",
+    data: Data = "fashion-mnist",
+    settings: Settings | None = None,
+    run: str | Path | None = None,
+    watcher: Callable[[], Watcher] = Silent,
+) -> SearchResult:
+    """Find an architecture.
+
+    Args:
+        method: a method's name (then with `quick_config`), or a method's configuration.
+        space: a built-in space's name, a space, or your own module with `OneOf` in it.
+        data: a name or path as `morphogen.tasks.load` takes it, or images.
+        settings: budget, sizes, seed, devices.
+        run: the run directory, new; by default `runs/<method>-<space>-<time>`.
+        watcher: makes the object that is told of progress, in the main process.
+
+    Raises:
+        MorphogenError: one sentence on what is wrong and what is accepted.
+    """
+    settings = settings or Settings()
+    info, config = _method(method)
+    known = _space(space)
+    info.require(known)
+    directory = RunDirectory.create(Path(run) if run else None, f"{info.name}-{known.name}")
+    job = Job(
+        info.name, config, known, data, settings, directory.path, resume=False, watcher=watcher
+    )
+    task = _task(job)  # what is wrong with the data is said before anything is written
+    _check_batch(job, task)
+    directory.write_config(_describe(job, space))
+    return _launch(job)
+
+
+def resume(
+    run: str | Path,
+    *,
+    space: Space | None = None,
+    data: Data | None = None,
+    watcher: Callable[[], Watcher] = Silent,
+) -> SearchResult:
+    """Continue a run to the result it would have had without the interruption, bit for bit.
+
+    Args:
+        run: its directory.
+        space: needed again if it was an object of yours rather than a name.
+        data: needed again if it was an object of yours rather than a name or path.
+        watcher: as for `search`.
+
+    Raises:
+        RunError: there is no such run, or an object is missing.
+        CheckpointError: its checkpoint is damaged or another run's.
+    """
+    directory = RunDirectory.open(Path(run))
+    values = directory.config()
+    missing = {"method", "space", "data", "settings", "config"} - set(values)
+    if missing:
+        raise RunError(f"{directory.config_file} has no {sorted(missing)[0]}; accepted: as written")
+    for name, given in (("space", space), ("data", data)):
+        if values[name] == OBJECT and given is None:
+            raise RunError(
+                f"the {name} of {run} was an object of yours; pass it again: resume({str(run)!r}, "
+                f"{name}=...)"
+            )
+    info = find(values["method"])
+    job = Job(
+        info.name,
+        from_mapping(info.config, values["config"]),
+        _space(space if space is not None else values["space"]),
+        data if data is not None else values["data"],
+        from_mapping(Settings, values["settings"]),
+        directory.path,
+        resume=True,
+        watcher=watcher,
+    )
+    return _launch(job)
+
+
+OBJECT = "(an object passed from Python)"
+
+
+def _method(method: str | object) -> tuple[MethodInfo, Any]:
+    if isinstance(method, str):
+        info = find(method)
+        return info, quick_config(info)
+    for info in methods().values():
+        if type(method) is info.config:
+            return info, method
+    raise ConfigError(
+        f"{type(method).__name__} is no method's configuration; accepted: a name "
+        f"({', '.join(methods())}) or one of their configurations"
+    )
+
+
+def _space(space: Space) -> SearchSpace:
+    if isinstance(space, str):
+        return spaces.make(space)
+    return space if isinstance(space, SearchSpace) else space_of(space)
+
+
+def _task(job: Job) -> ImageTask:
+    s = job.settings
+    return ImageTask.of(
+        job.data,
+        train_images=s.train_images,
+        valid_images=s.valid_images,
+        size=s.image_size or None,
+        seed=s.seed,
+    )
+
+
+def _check_batch(job: Job, task: ImageTask) -> None:
+    smallest = min(len(task.train), len(task.valid))
+    if job.settings.batch_size > smallest:
+        raise ConfigError(
+            f"batch_size is {job.settings.batch_size}, and the smaller part of the data has "
+            f"{smallest} images; accepted: at most {smallest}"
+        )
+    if job.settings.batch_size % job.settings.devices:
+        raise ConfigError(
+            f"batch_size is {job.settings.batch_size} for {job.settings.devices} devices; "
+            "accepted: a multiple of the devices"
+        )
+
+
+def _describe(job: Job, space: Space) -> dict[str, Any]:
+    """The content of config.yaml."""
+    return {
+        "method": job.method,
+        "space": space if isinstance(space, str) else OBJECT,
+        "data": str(job.data) if isinstance(job.data, str | Path) else OBJECT,
+        "settings": to_mapping(job.settings),
+        "config": to_mapping(job.config),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "morphogen": version("morphogen"),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def identity(values: Mapping[str, Any]) -> str:
+    """Fingerprint of what decides a run's numbers: method, space, data, settings, config."""
+    decisive = {k: values[k] for k in ("method", "space", "data", "settings", "config")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _launch(job: Job) -> SearchResult:
+    """Run the job in this process, or in `devices` processes that share every batch."""
+    fabric = make_fabric(job.settings.accelerator, job.settings.devices, job.settings.precision)
+    outcome: Outcome
+    if job.settings.devices == 1:
+        outcome = _work(fabric, job)
+    else:
+        outcome = fabric.launch(_work, job)
+    return _result(job, outcome)
+
+
+def _work(fabric: Any, job: Job) -> Outcome:
+    s = job.settings
+    if s.threads or s.devices > 1:
+        torch.set_num_threads(s.threads or max(1, torch.get_num_threads() // s.devices))
+    devices = FabricDevices(fabric)
+    directory = RunDirectory(job.path)
+    main = devices.rank == 0
+    desk = Desk(directory if main else None, job.watcher() if main else Silent())
+    values = directory.config()
+    task = _task(job)
+    info = find(job.method)
+    method = info.build(job.config)
+    problem = Problem(
+        job.space,
+        task,
+        NetworkSpec(
+            channels=s.channels,
+            depth=s.depth,
+            classes=len(task.classes),
+            in_channels=task.in_channels,
+            execution=s.execution,
+        ),
+        batch_size=s.batch_size,
+        seed=s.seed,
+        devices=devices,
+    )
+    resume_from = directory if job.resume else None
+    finished = len(directory.metrics()) if job.resume else 0
+    desk.watcher.started(values, job.path, finished)
+    if isinstance(method, AskTell):
+        evaluate = (
+            TableEvaluator(job.space, s.metric)
+            if s.evaluator == "table"
+            else TrainingEvaluator(problem, s.evaluation_epochs, s.batch_size)
+        )
+        return run_rounds(
+            method,
+            job.space,
+            evaluate,
+            desk,
+            rng=numpy_stream(s.seed, "search"),
+            evaluations=s.evaluations,
+            resume_from=resume_from,
+        )
+    return run_steps(
+        method,
+        problem,
+        desk,
+        identity=identity(values),
+        epochs=s.epochs,
+        steps=s.steps_per_epoch or -(-len(task.valid) // s.batch_size),
+        diagnostic_images=s.diagnostic_images,
+        resume_from=resume_from,
+    )
+
+
+def _result(job: Job, outcome: Outcome) -> SearchResult:
+    """Write result.json and return the same."""
+    cost = {name: round(sum(row[name] for row in outcome.history), 3) for name in TIMES}
+    images = outcome.history[-1].get("images", {}) if outcome.history else {}
+    result = SearchResult(
+        architecture=outcome.architecture,
+        text=job.space.format(outcome.architecture),
+        method=job.method,
+        space=job.space,
+        remarks=job.space.remarks(outcome.architecture),
+        history=outcome.history,
+        cost={**cost, **{f"{part}_images": n for part, n in images.items()}},
+        run=job.path,
+    )
+    RunDirectory(job.path).write_result(
+        {
+            "architecture": result.text,
+            "method": result.method,
+            "space": result.space.name,
+            "remarks": list(result.remarks),
+            "seed": job.settings.seed,
+            "epochs": len(outcome.history),
+            "split": "search data only: train part for weights, search-validation part for the "
+            "architecture; test data was not opened",
+            "cost": dict(result.cost),
+        }
+    )
+    return result

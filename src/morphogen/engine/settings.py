@@ -1,0 +1,81 @@
+"""Settings of a search that no method knows: data, sizes, budget, devices."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from morphogen.core.config import config
+from morphogen.engine.devices import Precision
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+
+
+@config
+class Settings:
+    """How long, on how much data, how large and where a search runs; the defaults take minutes."""
+
+    seed: Natural = 0
+    """every random stream comes from it: same seed, same machine, same result"""
+    epochs: Count = 5
+    """epochs of the search (paper, NAS-Bench-201: DARTS 50, iDARTS 30, GDAS 250)"""
+    steps_per_epoch: Natural = 0
+    """steps (architecture updates) of an epoch; 0: one pass over the search-validation images"""
+    batch_size: Count = 64
+    """images of a joint batch, over all processes (paper: 64)"""
+    train_images: Count = 3000
+    """images that train weights, cut from the training data (paper, CIFAR-10: 25000)"""
+    valid_images: Count = 3000
+    """images that train the architecture, cut from the training data (paper, CIFAR-10: 25000)"""
+    image_size: Natural = 16
+    """height and width in pixels to which images are reduced; 0: as they are (paper: 32)"""
+    channels: Count = 8
+    """C, channels of the supernet's first cells (paper: 16)"""
+    depth: Count = 1
+    """NAS-Bench-201: N, cells per stage (paper: 5); DARTS space: cells in all (paper: 8)"""
+    execution: Literal["fused", "plain"] = "fused"
+    """fused: shared activations, pools and norms; plain: one module per option, the reference"""
+    precision: Precision = "32-true"
+    """bf16-mixed: convolutions in bfloat16"""
+    accelerator: str = "cpu"
+    """cpu, cuda, mps or auto"""
+    devices: Count = 1
+    """data-parallel processes; each takes its share of every batch"""
+    threads: Natural = 0
+    """CPU threads per process; 0: torch's own choice, divided by the processes"""
+    diagnostic_images: Natural = 1000
+    """search-validation images on which each epoch compares the supernet with its discretization;
+    0: do not"""
+    evaluator: Literal["training", "table"] = "training"
+    """how a black-box method's architectures are scored: a short training, or a benchmark table"""
+    evaluations: Count = 10
+    """budget of a black-box method, in architectures"""
+    evaluation_epochs: Count = 1
+    """epochs of the short training"""
+    metric: str = ""
+    """column of the benchmark table to search by (default: the table's own)"""
+
+
+PAPER_SCALE = {
+    "nasbench201": {
+        "channels": 16,
+        "depth": 5,
+        "image_size": 0,
+        "train_images": 25000,
+        "valid_images": 25000,
+    },
+    "darts": {
+        "channels": 16,
+        "depth": 8,
+        "image_size": 0,
+        "train_images": 25000,
+        "valid_images": 25000,
+    },
+}
+"""Sizes of the published searches on CIFAR-10, by family of spaces."""
+
+QUICK_ALPHA_RATE = 0.01
+"""Learning rate of alpha in a search of a few hundred steps: Adam moves alpha by about its rate a
+step, and the papers' 3e-4 needs their ten thousand steps to move it at all."""

@@ -1,0 +1,41 @@
+"""What the engine tells whoever watches a search; a display never appears in a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from morphogen.tasks.problem import Clock
+
+
+class Watcher(Protocol):
+    """Called by the engine's main process; every call must return soon."""
+
+    def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
+        """A search starts, or goes on after so many epochs."""
+
+    def stepped(self, clock: Clock) -> None:
+        """A step is done; the clock stands after it."""
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """An epoch is done and safe on the disk; the row is its line in metrics.jsonl."""
+
+    def notice(self, sentence: str) -> None:
+        """Something the user should know and need not act on at once."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
+        """Nothing."""
+
+    def stepped(self, clock: Clock) -> None:
+        """Nothing."""
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def notice(self, sentence: str) -> None:
+        """Nothing."""

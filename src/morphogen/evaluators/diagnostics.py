@@ -1,0 +1,114 @@
+"""What a relaxed search looks like from outside: entropy, skip connections, discretization gap.
+
+Definitions follow "Understanding and Robustifying DARTS" (Zela et al., arXiv 1909.09656) and
+"Discretization-Aware Architecture Search" (arXiv 2007.03154).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from morphogen.core import Architecture
+from morphogen.supernets import Gates, Supernet, frozen_statistics
+from morphogen.tasks.problem import Batch, Problem
+
+
+def entropy(gates: Gates) -> float:
+    """Mean normalised entropy of the rows of the gates, from 0 (decided) to 1 (uniform).
+
+    A row's entropy is divided by the logarithm of its number of live options; rows with a single
+    one do not count. Rows are first divided by their sum, so that sigmoid gates fit too.
+    """
+    values: list[float] = []
+    for group, matrix in gates.weights.items():
+        for live, row in zip(gates.live[group], matrix.detach().double().cpu(), strict=True):
+            if len(live) > 1:
+                p = row[list(live)]
+                p = p / p.sum()
+                values.append(float(torch.special.entr(p).sum()) / math.log(len(live)))
+    return sum(values) / len(values) if values else 0.0
+
+
+def skip_connections(arch: Architecture) -> int:
+    """How many choices keep a skip connection (or an identity): the mark of DARTS' collapse."""
+    return sum(option.startswith(("skip", "identity")) for kept in arch.values() for option in kept)
+
+
+def decisions_changed(before: Architecture | None, after: Architecture) -> float:
+    """Share of the choices whose derived value is another than before; 0 if there is no before."""
+    if before is None:
+        return 0.0
+    return sum(before[name] != after[name] for name in after) / len(after)
+
+
+def discretization_gap(
+    problem: Problem, net: Supernet, gates: Gates, arch: Architecture, images: int
+) -> dict[str, float]:
+    """Accuracy and loss of the supernet and of its discretization, with inherited weights.
+
+    Both are measured on the same search-validation images, which train no weight. A discretised
+    network is off its batch norms' running statistics, which mixes an artefact into the gap; so
+    `discrete_*` uses the running statistics, and `recalibrated_*` the statistics of the images
+    themselves, in batches of 500, as does `supernet_*` with the running ones.
+
+    Returns:
+        `{supernet,discrete,recalibrated}_{accuracy,loss}`; accuracies in percent.
+    """
+    device = problem.devices.device
+    path = Gates.of(problem.space, arch, device)
+    batches = list(problem.task.sequential("valid", batch_size=500, device=device, limit=images))
+    out: dict[str, float] = {}
+    with _evaluating(net), torch.no_grad():
+        out |= _scores("supernet", problem, net, gates, batches)
+        out |= _scores("discrete", problem, net, path, batches)
+        net.train()
+        with frozen_statistics(net):
+            out |= _scores("recalibrated", problem, net, path, batches)
+    return out
+
+
+def report(
+    problem: Problem,
+    net: Supernet | None,
+    gates: Gates,
+    arch: Architecture,
+    before: Architecture | None,
+    images: int,
+) -> dict[str, float]:
+    """All diagnostics of one epoch."""
+    gap = discretization_gap(problem, net, gates, arch, images) if net and images else {}
+    return {
+        "entropy": entropy(gates),
+        "skips": skip_connections(arch),
+        "decisions_changed": decisions_changed(before, arch),
+        **gap,
+    }
+
+
+def _scores(
+    label: str, problem: Problem, net: Supernet, gates: Gates, batches: Iterable[Batch]
+) -> dict[str, float]:
+    loss = torch.zeros((), dtype=torch.float64)
+    right, total = 0, 0
+    for x, y in batches:
+        scores: Tensor = net(x, gates).float()
+        loss += problem.task.loss(scores, y).double().cpu() * len(y)
+        right += int((scores.argmax(dim=1) == y).sum())
+        total += len(y)
+    return {f"{label}_accuracy": 100.0 * right / total, f"{label}_loss": float(loss) / total}
+
+
+@contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    """The net in eval mode, put back into the mode it was in."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)

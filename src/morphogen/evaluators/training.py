@@ -1,0 +1,86 @@
+"""Score an architecture by training its stand-alone network for a short while."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from morphogen.bilevel.state import SGD
+from morphogen.core import Architecture, NumericalError
+from morphogen.core.rng import seed_for
+from morphogen.supernets import network
+from morphogen.tasks.problem import Clock, Problem
+
+
+class TrainingEvaluator:
+    """Trains on the train part, scores on the search-validation part; never touches test data.
+
+    An architecture's score depends on the run's seed and on the architecture, not on what was
+    evaluated before it.
+
+    Args:
+        problem: space, data and size of the networks.
+        epochs: passes over the train part.
+        batch_size: images per step.
+        sgd: optimiser; cosine to its floor over the epochs.
+    """
+
+    def __init__(
+        self, problem: Problem, epochs: int, batch_size: int, sgd: SGD | None = None
+    ) -> None:
+        self.problem, self.epochs, self.batch_size = problem, epochs, batch_size
+        self.sgd = sgd or SGD(lr_end=0.0)
+
+    def __call__(self, archs: Sequence[Architecture]) -> list[float]:
+        """Search-validation accuracy in percent after training, one per architecture."""
+        return [self._score(arch) for arch in archs]
+
+    def _score(self, arch: Architecture) -> float:
+        problem, device = self.problem, self.problem.devices.device
+        text = problem.space.format(arch)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(problem.seed, f"evaluation/{text}"))
+            net = network(problem.space, arch, problem.spec).to(device).train()
+        stream = problem.stream("train", self.batch_size, f"evaluation/{text}")
+        weights = [w for w in net.parameters() if w.requires_grad]
+        optimiser = torch.optim.SGD(
+            weights,
+            lr=self.sgd.lr,
+            momentum=self.sgd.momentum,
+            nesterov=self.sgd.nesterov and self.sgd.momentum > 0,
+            weight_decay=self.sgd.weight_decay,
+        )
+        steps = -(-len(problem.task.train) // self.batch_size)
+        for epoch in range(self.epochs):
+            for group in optimiser.param_groups:
+                group["lr"] = self.sgd.at(Clock(epoch, self.epochs, 0, steps))
+            for _ in range(steps):
+                x, y = stream.next()
+                with problem.devices.autocast():
+                    scores = net(x)
+                loss = problem.task.loss(scores.float(), y)
+                gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+                used = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
+                means = problem.mean_over_ranks([g for _, g in used])
+                for (weight, _), mean in zip(used, means, strict=True):
+                    weight.grad = mean
+                torch.nn.utils.clip_grad_norm_(weights, self.sgd.clip or float("inf"))
+                optimiser.step()
+            if not torch.isfinite(loss):
+                raise NumericalError(
+                    f"training {text} gave a loss of {loss.item()} in epoch {epoch + 1}; "
+                    "a smaller weights.lr may help"
+                )
+        return self._accuracy(net)
+
+    def _accuracy(self, net: torch.nn.Module) -> float:
+        right, total = 0, 0
+        net.eval()
+        with torch.no_grad():
+            for x, y in self.problem.task.sequential(
+                "valid", batch_size=500, device=self.problem.devices.device
+            ):
+                right += int((net(x).argmax(dim=1) == y).sum())
+                total += len(y)
+        return 100.0 * right / total

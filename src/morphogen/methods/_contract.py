@@ -1,0 +1,159 @@
+"""The contract of a method, and the registry that the command line and the tests are made from.
+
+A method is `init`, `step`, `derive` (it trains a supernet) or `init`, `ask`, `tell`, `derive` (it
+only proposes architectures and reads scores). Progress, logs, checkpoints and devices belong to
+the engine: a method has a frozen configuration and an explicit state, and nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+from morphogen.core import Architecture, CapabilityError, ConfigError, UnknownNameError
+from morphogen.spaces import Capability, SearchSpace, capabilities
+from morphogen.supernets import Gates
+from morphogen.tasks.problem import Clock, Problem
+
+Metrics = Mapping[str, float | Tensor]
+"""Name -> scalar. The engine averages over the steps of an epoch, and refuses what is not finite."""
+
+
+@runtime_checkable
+class Stepwise(Protocol):
+    """A method that trains a supernet, a step (one update of the architecture) at a time."""
+
+    config: Any
+
+    def init(self, problem: Problem) -> Any:
+        """The state before the first step; a dataclass of modules, optimisers and tensors."""
+
+    def step(self, state: Any, problem: Problem, clock: Clock) -> Metrics:
+        """One step of the paper's algorithm; changes the state and nothing else."""
+
+    def derive(self, state: Any, space: SearchSpace) -> Architecture:
+        """The architecture that the state stands for now."""
+
+    def gates(self, state: Any, space: SearchSpace) -> Gates:
+        """The relaxed network that the state stands for now; diagnostics compare it."""
+
+
+@runtime_checkable
+class AskTell(Protocol):
+    """A method that proposes architectures and reads their scores; it never sees a network."""
+
+    config: Any
+
+    def init(self, space: SearchSpace) -> Any:
+        """The state before the first question; a dataclass of plain values."""
+
+    def ask(
+        self, state: Any, space: SearchSpace, count: int, rng: np.random.Generator
+    ) -> list[Architecture]:
+        """The next `count` architectures to score, or fewer."""
+
+    def tell(self, state: Any, archs: Sequence[Architecture], scores: Sequence[float]) -> None:
+        """Read the scores (higher is better) of architectures asked for."""
+
+    def derive(self, state: Any, space: SearchSpace) -> Architecture:
+        """The best architecture so far."""
+
+
+Method = Stepwise | AskTell
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """A registered method: how it is called, made, and what it needs."""
+
+    name: str
+    build: Callable[[Any], Method]
+    config: type[Any]
+    needs: tuple[type[Capability], ...]
+    paper: str
+    """First line of the method file: the paper's title."""
+    reference: str
+    """Authors, venue, year, arXiv id."""
+    epochs: int
+    """Epochs of the paper's search on NAS-Bench-201."""
+
+    @property
+    def black_box(self) -> bool:
+        """True if the method only asks and tells."""
+        return hasattr(self.build, "ask")
+
+    def require(self, space: SearchSpace) -> None:
+        """A `CapabilityError` naming what would serve, if `space` lacks what the method needs."""
+        lacking = [c.__name__ for c in self.needs if not isinstance(space, c)]
+        if lacking:
+            serving = [m.name for m in methods().values() if _serves(m, space)]
+            raise CapabilityError(
+                f"method {self.name!r} needs a {' and '.join(lacking)} space, and {space.name!r} is "
+                f"{', '.join(c.__name__ for c in capabilities(space))}; "
+                f"methods that serve it: {', '.join(serving) or 'none'}"
+            )
+
+
+def _serves(info: MethodInfo, space: SearchSpace) -> bool:
+    return all(isinstance(space, need) for need in info.needs)
+
+
+_REGISTRY: dict[str, MethodInfo] = {}
+
+C = TypeVar("C", bound=type)
+
+
+def method(
+    name: str, *, config: type[Any], needs: Sequence[type[Capability]], epochs: int
+) -> Callable[[C], C]:
+    """Class decorator: register a method once, beside its class.
+
+    Args:
+        name: the field's name for the method, and the command line's.
+        config: its frozen configuration; the defaults are the paper's.
+        needs: capabilities that the space must have.
+        epochs: length of the paper's search on NAS-Bench-201.
+
+    Raises:
+        ConfigError: the name is taken, or the module's docstring has no title or arXiv id.
+    """
+
+    def enter(cls: C) -> C:
+        if name in _REGISTRY:
+            raise ConfigError(f"method {name!r} is registered twice; accepted: one class a name")
+        text = inspect.getdoc(inspect.getmodule(cls)) or ""
+        title, _, rest = text.partition("\n")
+        paper = re.search(r"^Paper: (.+?)\.?$", rest, re.MULTILINE)
+        if paper is None or "arXiv" not in paper[1]:
+            raise ConfigError(f"method {name!r}: its module needs a line 'Paper: ... arXiv ...'")
+        _REGISTRY[name] = MethodInfo(
+            name, cls, config, tuple(needs), title.rstrip("."), paper[1], epochs
+        )
+        return cls
+
+    return enter
+
+
+def methods() -> dict[str, MethodInfo]:
+    """All methods by name: every file of this folder registers its own."""
+    package = __name__.rpartition(".")[0]
+    for module in iter_modules(import_module(package).__path__):
+        if not module.name.startswith("_"):
+            import_module(f"{package}.{module.name}")
+    return dict(sorted(_REGISTRY.items()))
+
+
+def find(name: str) -> MethodInfo:
+    """The method called `name`, or an `UnknownNameError` with the nearest match."""
+    known = methods()
+    if name not in known:
+        raise UnknownNameError("method", name, known)
+    return known[name]

@@ -1,0 +1,193 @@
+"""What a method sees of the world: a space, batches, a loss. Never test data, never a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from morphogen.core.rng import numpy_state, numpy_stream, seed_for, set_numpy_state
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import Gates, NetworkSpec, Supernet, build, frozen_statistics
+from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.streams import Stream
+
+Batch = tuple[Tensor, Tensor]
+"""Images [batch, channels, height, width], float, augmented; labels [batch], int64."""
+
+Loss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+"""`loss(weights, alphas)` -> scalar tensor."""
+
+Relaxation = Callable[[Sequence[Tensor]], Gates]
+"""From alphas, one matrix per group of the space in the order of groups, to gates."""
+
+
+class Devices(Protocol):
+    """Where tensors live and how data-parallel processes agree; the engine's Fabric, or `Local`."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    def mean(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The mean over all processes of each tensor."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of the chosen precision."""
+
+
+class Local:
+    """One process on the CPU in float32."""
+
+    rank = 0
+    world = 1
+    device = torch.device("cpu")
+
+    def mean(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The tensors themselves."""
+        return tensors
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """No change of precision."""
+        return nullcontext()
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where the search stands; schedules read it."""
+
+    epoch: int
+    """Finished epochs, from 0."""
+    epochs: int
+    """Epochs in all."""
+    step: int
+    """Finished steps of this epoch, from 0."""
+    steps: int
+    """Steps of an epoch."""
+
+    def cosine(self, start: float, end: float) -> float:
+        """A value that falls from `start` to `end` along half a cosine, constant in an epoch."""
+        return end + (start - end) * (1 + float(np.cos(np.pi * self.epoch / self.epochs))) / 2
+
+    def linear(self, start: float, end: float) -> float:
+        """A value that goes from `start` in the first epoch to `end` in the last one."""
+        return start + (end - start) * self.epoch / max(self.epochs - 1, 1)
+
+
+class Problem:
+    """One search problem: the search space, the two halves of the search data, the loss.
+
+    Args:
+        space: what is searched.
+        task: data, loss and metric; only its two search parts are ever touched here.
+        spec: size of the supernet.
+        batch_size: images of a joint batch, over all processes.
+        seed: from which every random stream is seeded.
+        devices: where to compute.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        task: ImageTask,
+        spec: NetworkSpec,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        devices: Devices | None = None,
+    ) -> None:
+        self.space, self.task, self.spec = space, task, spec
+        self.devices = devices or Local()
+        self.seed = seed
+        self.search_rng = torch.Generator().manual_seed(seed_for(seed, "search"))
+        """For a method's own draws in torch: alpha's start, Gumbel noise. Equal on all processes."""
+        self.numpy_rng = numpy_stream(seed, "search")
+        """For a method's own draws in numpy: sampled architectures. Equal on all processes."""
+        self._train = self.stream("train", batch_size, "data/train")
+        self._valid = self.stream("valid", batch_size, "data/valid")
+
+    # -- data --------------------------------------------------------------------------------
+
+    def train_batch(self) -> Batch:
+        """A fresh batch of the part that trains weights (this process's share of it)."""
+        return self._train.next()
+
+    def valid_batch(self) -> Batch:
+        """A fresh batch of the search-validation part, which trains architectures."""
+        return self._valid.next()
+
+    def stream(self, part: str, batch_size: int, purpose: str) -> Stream:
+        """An endless stream of this process's share of augmented batches, seeded by its purpose."""
+        return self.task.stream(
+            part,
+            batch_size=batch_size,
+            generator=torch.Generator().manual_seed(seed_for(self.seed, purpose)),
+            device=self.devices.device,
+            rank=self.devices.rank,
+            world=self.devices.world,
+        )
+
+    @property
+    def images_seen(self) -> dict[str, int]:
+        """Images drawn so far, over all processes."""
+        return {"train": self._train.images_seen, "valid": self._valid.images_seen}
+
+    # -- networks ----------------------------------------------------------------------------
+
+    def supernet(self) -> Supernet:
+        """A new supernet on the device, in train mode, its weights drawn from the run's seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(self.seed, "weights"))
+            net = build(self.space, self.spec)
+        return net.to(self.devices.device).train()
+
+    def loss(self, net: Supernet, gates: Gates, batch: Batch) -> Tensor:
+        """The task's mean loss of `net` under `gates`: a weight step's loss."""
+        x, y = batch
+        with self.devices.autocast():
+            scores = net(x, gates)
+        return self.task.loss(scores.float(), y)
+
+    def bilevel_loss(self, net: Supernet, relaxation: Relaxation, batch: Batch) -> Loss:
+        """The loss on `batch` as a function of (weights, alphas), for hypergradients.
+
+        Running statistics of batch norms stay as they are: these passes ask, they do not train.
+        """
+        names = [name for name, _ in net.named_parameters()]
+        x, y = batch
+
+        def loss(weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
+            parameters = dict(zip(names, weights, strict=True))
+            with frozen_statistics(net), self.devices.autocast():
+                scores = functional_call(net, parameters, (x, relaxation(alphas)))
+            return self.task.loss(scores.float(), y)
+
+        return loss
+
+    def mean_over_ranks(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The mean over data-parallel processes; `autograd.grad` bypasses DDP's own."""
+        return self.devices.mean(tensors)
+
+    # -- checkpoint --------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Positions of all streams."""
+        return {
+            "search_rng": self.search_rng.get_state(),
+            "numpy_rng": numpy_state(self.numpy_rng),
+            "train": self._train.state_dict(),
+            "valid": self._valid.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue all streams from where `state_dict` was taken."""
+        self.search_rng.set_state(state["search_rng"])
+        set_numpy_state(self.numpy_rng, state["numpy_rng"])
+        self._train.load_state_dict(state["train"])
+        self._valid.load_state_dict(state["valid"])
