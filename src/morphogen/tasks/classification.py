@@ -1,0 +1,403 @@
+"""Image classification: data in two search parts and a closed test part, loss and metric."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from morphogen.core.errors import ConfigError, DataError
+from morphogen.tasks.augment import PLAIN, Augment
+from morphogen.tasks.images import Images, Source, checked
+from morphogen.tasks.load import locate
+from morphogen.tasks.readers.dataset import MapDataset, from_dataset
+from morphogen.tasks.streams import Batch, Stream, sequential
+
+Data = str | os.PathLike[str] | Images | MapDataset
+"""What images can be given as: a name or path (`locate`), images, or a map-style data set."""
+
+
+class ImageTask:
+    """A classification task, made by `ImageTask.of`.
+
+    The training images are cut into two disjoint search parts: `train` trains weights, `valid`
+    trains or ranks architectures. The test part stays closed: it is not read before `open_test`
+    is called, every call is on record in `test_openings`, and inside `sealed` it is refused, which
+    is how the engine runs a search.
+
+    Attributes:
+        name: of the data, for reports.
+        pool: all training images, of which `train` and `valid` are cut.
+        train_rows: int64, the rows of `pool` in `train`, ascending.
+        valid_rows: int64, the rows of `pool` in `valid`, ascending.
+        mean: per channel of the train part, on the scale of 0 to 1.
+        std: likewise.
+        augment: what training batches undergo.
+        seed: of the split.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pool: Images,
+        train_rows: Tensor,
+        valid_rows: Tensor,
+        *,
+        test: Images | Source | None,
+        size: int | None,
+        augment: Augment,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        seed: int,
+    ) -> None:
+        self.name, self.pool, self.augment, self.seed = name, pool, augment, seed
+        self.train_rows, self.valid_rows = train_rows, valid_rows
+        self._test, self._size, self._sealed_by = test, size, ""
+        self._openings: list[str] = []
+        own_mean, own_std = statistics(self.train) if mean is None or std is None else ((), ())
+        self.mean = _per_channel("mean", mean, pool.channels, own_mean)
+        self.std = _per_channel("std", std, pool.channels, own_std)
+        if min(self.std) <= 0:
+            raise ConfigError(f"std is {self.std}; accepted: a number above 0 per channel")
+
+    @classmethod
+    def of(
+        cls,
+        data: Data,
+        *,
+        test: Data | None = None,
+        train_images: int | float | None = None,
+        valid_images: int | float | None = None,
+        size: int | None = None,
+        seed: int = 0,
+        augment: Augment | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> ImageTask:
+        """Read the training images and cut the search parts from them.
+
+        Args:
+            data: a name or path (see `load.locate`), `Images`, or a map-style data set.
+            test: test images where `data` has none; a name or path is only read when opened.
+            train_images: size of the train part, a count or a fraction (a float below 1). One
+                of the two sizes alone leaves the rest to the other; neither means half and half.
+            valid_images: size of the search-validation part, likewise.
+            size: resize all images to `size` x `size` pixels.
+            seed: of the split: the same seed and data give the same parts on any machine.
+            augment: default `Augment()`: random crop and flip.
+            mean: per channel on the scale of 0 to 1; else measured on the train part alone.
+            std: likewise.
+
+        Raises:
+            DataError: the data are missing, corrupt, too few, or cannot be split by class.
+            ConfigError: an option is out of range.
+        """
+        name, source = _source(data, size)
+        pool = source.read("train", size) if isinstance(source, Source) else source
+        if isinstance(source, Source) and "test" in source.parts and test is None:
+            held: Images | Source | None = source
+        else:
+            held = None if test is None else _source(test, size)[1]
+        train, valid = _sizes(len(pool), train_images, valid_images)
+        train_rows, valid_rows = split(pool, train, valid, seed)
+        return cls(
+            name,
+            pool,
+            train_rows,
+            valid_rows,
+            test=held,
+            size=size,
+            augment=augment or Augment(),
+            mean=mean,
+            std=std,
+            seed=seed,
+        )
+
+    # -- data --------------------------------------------------------------------------------
+
+    @cached_property
+    def train(self) -> Images:
+        """The part that trains weights in a search."""
+        return self.pool.take(self.train_rows)
+
+    @cached_property
+    def valid(self) -> Images:
+        """The part that trains or ranks architectures in a search."""
+        return self.pool.take(self.valid_rows)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.pool.classes
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return self.pool.channels
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of an image in pixels."""
+        return self.pool.pixels.shape[-1]
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test part to open."""
+        return self._test is not None
+
+    @property
+    def test_openings(self) -> tuple[str, ...]:
+        """The reason of every opening of the test part so far, refused ones not included."""
+        return tuple(self._openings)
+
+    def open_test(self, reason: str) -> Images:
+        """Read the test images, for the final evaluation of an architecture and nothing else.
+
+        Args:
+            reason: goes on record, e.g. `"evaluation of run 12"`.
+
+        Raises:
+            DataError: there is no test part, it does not fit, or the task is sealed.
+            ConfigError: the reason is empty.
+        """
+        if not reason.strip():
+            raise ConfigError("reason is empty; accepted: why the test part is opened, in words")
+        if self._sealed_by:
+            raise DataError(
+                f"the test part of {self.name!r} is closed during {self._sealed_by}; "
+                "accepted: open it after the search, to evaluate what was found"
+            )
+        if self._test is None:
+            raise DataError(
+                f"data {self.name!r} has no test part; accepted: data with one, or the option test"
+            )
+        self._openings.append(reason)
+        held, where = self._test, f"the test part of {self.name!r}"
+        if isinstance(held, Source):
+            part = "test" if "test" in held.parts else "train"  # a lone file of test images
+            held = held.read(part, self._size)
+        shape, expected = tuple(held.pixels.shape[1:]), tuple(self.pool.pixels.shape[1:])
+        if shape != expected:
+            raise DataError(
+                f"{where} has images {list(shape)}, the training data {list(expected)}; "
+                "accepted: one shape [channels, height, width], or the option size=N"
+            )
+        return held.aligned(self.classes, where)
+
+    @contextmanager
+    def sealed(self, by: str) -> Iterator[None]:
+        """Refuse `open_test` inside the block; `by` says what is going on, e.g. `"the search"`."""
+        before, self._sealed_by = self._sealed_by, by
+        try:
+            yield
+        finally:
+            self._sealed_by = before
+
+    # -- batches -----------------------------------------------------------------------------
+
+    def stream(
+        self,
+        part: str,
+        batch_size: int,
+        generator: torch.Generator,
+        *,
+        augmented: bool = True,
+        replacement: bool = False,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> Stream:
+        """Endless batches of `train`, `valid` or `pool`; see `Stream` for the arguments."""
+        return Stream(
+            self._part(part),
+            batch_size,
+            generator,
+            augment=self.augment if augmented else PLAIN,
+            mean=self.mean,
+            std=self.std,
+            replacement=replacement,
+            device=device,
+            rank=rank,
+            world=world,
+            name=part,
+        )
+
+    def sequential(
+        self,
+        part: str | Images,
+        batch_size: int,
+        *,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> Iterator[Batch]:
+        """One ordered pass without augmentation over a part, or over images of `open_test`."""
+        images = part if isinstance(part, Images) else self._part(part)
+        return sequential(
+            images, batch_size, mean=self.mean, std=self.std, device=device, rank=rank, world=world
+        )
+
+    def _part(self, part: str) -> Images:
+        if part == "train":
+            return self.train
+        if part == "valid":
+            return self.valid
+        if part == "pool":
+            return self.pool
+        hint = " (the test part is closed; open_test gives it to an evaluation)"
+        raise ConfigError(
+            f"part is {part!r}; accepted: train, valid or pool{hint if part == 'test' else ''}"
+        )
+
+    # -- loss and metric ---------------------------------------------------------------------
+
+    @staticmethod
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        """Mean cross entropy in nats: logits `[b, classes]`, labels `[b]`; a scalar."""
+        return F.cross_entropy(logits, y)
+
+    @staticmethod
+    def accuracy(logits: Tensor, y: Tensor) -> Tensor:
+        """Fraction of images whose largest logit is their label's: a scalar from 0 to 1."""
+        return (logits.argmax(1) == y).float().mean()
+
+
+# --- the split -----------------------------------------------------------------------------------
+
+
+def split(images: Images, train: int, valid: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Two disjoint sets of rows, each with the classes in the proportions of `images`.
+
+    Rows are ordered by raw 64-bit draws of PCG64, whose stream numpy promises never to change: the
+    split is the same on every machine and with every version.
+
+    Args:
+        images: what is split.
+        train: rows of the first set.
+        valid: rows of the second set; together at most all.
+        seed: 0 or more.
+
+    Returns:
+        Row numbers, int64 `[train]` and `[valid]`, ascending.
+
+    Raises:
+        DataError: a class would be missing from one of the sets.
+        ConfigError: the seed is negative.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}; accepted: 0 or more")
+    labels = images.labels.numpy()
+    order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
+    present = np.unique(labels)
+    rows = [order[labels[order] == label] for label in present]
+    counts = np.array([len(r) for r in rows])
+    first = apportion(train, counts)
+    second = apportion(valid, counts - first)
+    for label, count, a, b in zip(present, counts, first, second, strict=True):
+        if a == 0 or b == 0:
+            raise DataError(
+                f"class {images.classes[label]!r} has {count} images, of which {a} would come to "
+                f"the train part and {b} to the valid part; accepted: at least one in each (give "
+                f"more images than {train} and {valid}, or leave the class out)"
+            )
+    chosen = zip(rows, first, second, strict=True)
+    pairs = [(r[:a], r[a : a + b]) for r, a, b in chosen]
+    one, two = (np.sort(np.concatenate(part)) for part in zip(*pairs, strict=True))
+    return torch.from_numpy(one), torch.from_numpy(two)
+
+
+def apportion(total: int, weights: np.ndarray) -> np.ndarray:
+    """`total` shared in whole numbers in proportion to `weights`, by largest remainders.
+
+    No share exceeds its weight while `total` is at most their sum; ties go to the first.
+    """
+    shares = total * weights.astype(np.int64)
+    whole, rest = np.divmod(shares, weights.sum())
+    short = total - int(whole.sum())
+    whole[np.argsort(-rest, kind="stable")[:short]] += 1
+    return whole
+
+
+def _sizes(n: int, train: int | float | None, valid: int | float | None) -> tuple[int, int]:
+    """Rows of the two search parts of `n` images."""
+    if train is None and valid is None:
+        return n - n // 2, n // 2
+    counts = [None if v is None else _count(n, f, v) for f, v in _named(train, valid)]
+    a, b = counts
+    a = n - (b or 0) if a is None else a
+    b = n - a if b is None else b
+    if a < 1 or b < 1 or a + b > n:
+        raise DataError(
+            f"train_images is {a} and valid_images {b} of {n} training images; accepted: at least "
+            f"1 each and {n} together"
+        )
+    return a, b
+
+
+def _named(
+    train: int | float | None, valid: int | float | None
+) -> tuple[tuple[str, int | float | None], ...]:
+    return ("train_images", train), ("valid_images", valid)
+
+
+def _count(n: int, field: str, value: int | float) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{field} is {value!r}; accepted: a count, or a fraction below 1")
+    if isinstance(value, float) and not value.is_integer():
+        if not 0 < value < 1:
+            raise ConfigError(f"{field} is {value}; accepted: a count, or a fraction below 1")
+        return int(n * value + 0.5)
+    if value < 1:
+        raise ConfigError(f"{field} is {value}; accepted: 1 or more, or a fraction below 1")
+    return int(value)
+
+
+# --- statistics ----------------------------------------------------------------------------------
+
+
+def statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel on the scale of 0 to 1, exact from histograms.
+
+    A channel of one single value has the deviation 1, so that it can be divided by.
+    """
+    means, stds = [], []
+    for channel in images.pixels.unbind(1):
+        counts = np.zeros(256, dtype=np.int64)
+        for chunk in torch.split(channel, 4096):  # bincount works on a copy in int64
+            counts += torch.bincount(chunk.flatten(), minlength=256).numpy()
+        total = int(counts.sum())
+        value = np.arange(256, dtype=np.int64)
+        first, second = int((counts * value).sum()), int((counts * value**2).sum())
+        means.append(first / total / 255)
+        spread = total * second - first * first  # Python integers: no cancellation
+        stds.append(float(np.sqrt(spread)) / total / 255 if spread else 1.0)
+    return tuple(means), tuple(stds)
+
+
+def _per_channel(
+    field: str, given: Sequence[float] | None, channels: int, measured: tuple[float, ...]
+) -> tuple[float, ...]:
+    if given is None:
+        return measured
+    values = tuple(float(v) for v in given)
+    if len(values) != channels or not all(np.isfinite(values)):
+        raise ConfigError(
+            f"{field} is {values}; accepted: {channels} finite numbers, one for each channel"
+        )
+    return values
+
+
+def _source(data: Data, size: int | None) -> tuple[str, Images | Source]:
+    """The name of the data, and the data: images, or a source that has not been read."""
+    if isinstance(data, str | os.PathLike):
+        found = locate(data)
+        return found.name, found
+    if isinstance(data, Images):
+        return "images", checked(data.resized(size), "the images")
+    return type(data).__name__, from_dataset(data, size=size)

@@ -1,0 +1,298 @@
+"""Images in memory: one uint8 tensor, one label tensor, the class names; and exact resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from morphogen.core.errors import DataError
+
+PARTS = ("train", "test")
+"""The parts a data set may come in; search validation is cut from `train` by the task."""
+
+MOST_CLASSES = 100_000
+"""A label above this is taken for a mistake (an id, not a class index)."""
+
+_CHUNK = 1024  # images resized at a time: bounds the float64 work space
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled images, decoded.
+
+    Attributes:
+        pixels: uint8 `[n, channels, height, width]`, kept in channels-last memory.
+        labels: int64 `[n]`, indexes into `classes`.
+        classes: the name of every class; digits where the data set has no names.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        x, y = self.pixels, self.labels
+        if x.dtype != torch.uint8 or x.ndim != 4 or 0 in x.shape:
+            raise DataError(
+                f"pixels are {_shape(x)} of {x.dtype}; accepted: a non-empty uint8 tensor "
+                "[images, channels, height, width]"
+            )
+        if y.dtype != torch.int64 or y.shape != x.shape[:1]:
+            raise DataError(
+                f"labels are {_shape(y)} of {y.dtype} for {len(x)} images; accepted: one int64 each"
+            )
+        low, high = int(y.min()), int(y.max())
+        if low < 0 or high >= len(self.classes):
+            raise DataError(
+                f"labels run from {low} to {high}; accepted: 0 to {len(self.classes) - 1}, "
+                "an index into the classes"
+            )
+        object.__setattr__(self, "pixels", x.contiguous(memory_format=torch.channels_last))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels: 1 grey, 3 colour."""
+        return self.pixels.shape[1]
+
+    def take(self, index: Tensor) -> Images:
+        """The images at `index` (int64 `[m]`), in that order, copied."""
+        rows = self.pixels.permute(0, 2, 3, 1).index_select(0, index)
+        return Images(rows.permute(0, 3, 1, 2), self.labels.index_select(0, index), self.classes)
+
+    def resized(self, size: int | None) -> Images:
+        """The same images at `size` x `size` pixels; `None` changes nothing."""
+        if size is None:
+            return self
+        return Images(resize(self.pixels, size), self.labels, self.classes)
+
+    def aligned(self, classes: tuple[str, ...], where: str) -> Images:
+        """The same images with labels counted in `classes`, matched by name.
+
+        Plain digits match by position, so that a part with class names fits one without.
+
+        Raises:
+            DataError: a class of these images is not among `classes`.
+        """
+        digits = numbered(len(self.classes))
+        if self.classes == classes[: len(self.classes)] or self.classes == digits:
+            if int(self.labels.max()) >= len(classes):
+                raise DataError(
+                    f"{where} has label {int(self.labels.max())}, but the training data has "
+                    f"{len(classes)} classes; accepted: labels 0 to {len(classes) - 1}"
+                )
+            return Images(self.pixels, self.labels, classes)
+        if classes == numbered(len(classes)) and len(self.classes) <= len(classes):
+            return Images(self.pixels, self.labels, classes)
+        strange = [name for name in self.classes if name not in classes]
+        if strange:
+            raise DataError(
+                f"{where} has class {strange[0]!r}, which the training data has not; "
+                f"accepted: {few(classes)}"
+            )
+        table = torch.tensor([classes.index(name) for name in self.classes])
+        return Images(self.pixels, table[self.labels], classes)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Class names `"0"` to `str(count - 1)` for data without names."""
+    return tuple(str(i) for i in range(count))
+
+
+def few(names: Iterable[str], most: int = 10) -> str:
+    """Names joined for a message, cut after `most`."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+
+
+def checked(images: Images, where: str) -> Images:
+    """`images`, if a classification task can be made of them.
+
+    Raises:
+        DataError: the images are not square, or all of one class.
+    """
+    h, w = images.pixels.shape[2:]
+    if h != w:
+        raise DataError(
+            f"{where} has images of {w}x{h} pixels; accepted: square images, "
+            "or the option size=N to resize all to NxN"
+        )
+    present = torch.unique(images.labels)
+    if len(present) < 2:
+        raise DataError(
+            f"{where} has images of one class only, {images.classes[int(present[0])]!r}; "
+            "accepted: two classes or more"
+        )
+    return images
+
+
+def labelled(values: Sequence[object] | NDArray[np.generic], where: str) -> tuple[Tensor, int]:
+    """Class indexes as int64 `[n]`, and the number of classes, from integers of any width.
+
+    Raises:
+        DataError: a label is not an integer from 0 to `MOST_CLASSES`.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:  # ragged: labels that are lists
+        array = np.asarray([], dtype=object)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise DataError(
+            f"{where} has labels of type {array.dtype} and shape {list(array.shape)}; "
+            "accepted: one integer class index per image"
+        )
+    if len(array) == 0:
+        raise DataError(f"{where} is empty; accepted: at least two images of two classes")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > MOST_CLASSES:
+        odd = low if low < 0 else high
+        hint = " (-1 marks hidden labels)" if low == -1 else ""
+        raise DataError(f"{where} has label {odd}{hint}; accepted: class indexes 0, 1, 2, ...")
+    return torch.from_numpy(array.astype(np.int64)), high + 1
+
+
+# --- resizing ------------------------------------------------------------------------------------
+
+
+def _weights(n: int, m: int) -> tuple[Tensor, int]:
+    """Integer matrix `[m, n]` and its row sum: areas when shrinking, linear when growing."""
+    if m <= n:
+        g = gcd(n, m)
+        n_, m_ = n // g, m // g
+        # On a line of n * m_ units output i covers [i n_, (i+1) n_), input j [j m_, (j+1) m_).
+        i, j = torch.arange(m)[:, None], torch.arange(n)[None, :]
+        overlap = torch.minimum((i + 1) * n_, (j + 1) * m_) - torch.maximum(i * n_, j * m_)
+        return overlap.clamp_min(0).double(), n_
+    # Centre of output i on the input grid is ((2i + 1) n - m) / 2m: half-pixel centres, edges held.
+    centre = ((2 * torch.arange(m) + 1) * n - m).clamp(0, 2 * m * (n - 1))
+    left, rest = centre // (2 * m), centre % (2 * m)
+    table = torch.zeros(m, n, dtype=torch.float64)
+    rows = torch.arange(m)
+    table[rows, left] += (2 * m - rest).double()
+    table[rows, (left + 1).clamp_max(n - 1)] += rest.double()
+    return table, 2 * m
+
+
+def resize(pixels: Tensor, size: int) -> Tensor:
+    """Resize images to `size` x `size`; the aspect ratio is not kept.
+
+    Shrinking averages areas (32 to 16 is the exact mean of 2x2 pixels), growing interpolates
+    linearly. Sums are of integers in float64, hence exact, and halves are rounded up: the result
+    does not depend on the machine.
+
+    Args:
+        pixels: uint8 `[n, c, h, w]`.
+        size: pixels, at least 1.
+
+    Returns:
+        uint8 `[n, c, size, size]`, channels-last.
+    """
+    if size < 1:
+        raise DataError(f"size is {size}; accepted: a number of pixels, 1 or more")
+    n, c, h, w = pixels.shape
+    if (h, w) == (size, size):
+        return pixels
+    rows, row_sum = _weights(h, size)
+    columns, column_sum = _weights(w, size)
+    total = row_sum * column_sum
+    out = torch.empty(n, size, size, c, dtype=torch.uint8).permute(0, 3, 1, 2)
+    for start in range(0, n, _CHUNK):
+        chunk = pixels[start : start + _CHUNK].contiguous().double()  # [k, c, h, w]
+        # Two plain matrix products; a batched one of such small matrices is many times slower.
+        narrow = (chunk.view(-1, w) @ columns.T).view(-1, c, h, size)
+        small = narrow.transpose(2, 3).reshape(-1, h) @ rows.T
+        sums = small.view(-1, c, size, size).transpose(2, 3)  # [k, c, height, width]
+        # All are integers far below 2^53, hence exact, until the division; and a quotient that is
+        # no integer lies 1 / (2 total) or more from one, much further than float64 rounds.
+        levels = ((2 * sums + total) / (2 * total)).floor_()
+        out[start : start + _CHUNK] = levels.to(torch.uint8)
+    return out
+
+
+def stacked(decoded: Iterable[tuple[str, NDArray[np.uint8]]], size: int | None) -> Tensor:
+    """One tensor of many decoded images.
+
+    Args:
+        decoded: pairs (where it came from, uint8 array `[h, w, c]`).
+        size: resize every image to this many pixels; with `None` all must agree.
+
+    Returns:
+        uint8 `[n, c, h, w]`, channels-last.
+
+    Raises:
+        DataError: an image differs from the first in channels, or, without `size`, in height or
+            width.
+    """
+    done: list[Tensor] = []
+    alike: list[NDArray[np.uint8]] = []  # a run of images of one shape, resized together
+    first: tuple[str, tuple[int, ...]] | None = None
+
+    def flush() -> None:
+        if alike:
+            batch = torch.from_numpy(np.stack(alike)).permute(0, 3, 1, 2)
+            done.append(batch if size is None else resize(batch, size))
+            alike.clear()
+
+    for where, image in decoded:
+        first = first or (where, image.shape)
+        if image.shape[2] != first[1][2]:
+            raise DataError(
+                f"{where} has {image.shape[2]} channels and {first[0]} has {first[1][2]}; "
+                "accepted: one number of channels (convert the images to all grey or all colour)"
+            )
+        if size is None and image.shape != first[1]:
+            raise DataError(
+                f"{where} is {image.shape[1]}x{image.shape[0]} pixels and {first[0]} is "
+                f"{first[1][1]}x{first[1][0]}; accepted: images of one size, "
+                "or the option size=N to resize all to NxN"
+            )
+        if alike and (alike[-1].shape != image.shape or len(alike) == _CHUNK):
+            flush()
+        alike.append(image)
+    flush()
+    if not done:
+        raise DataError("no images were found; accepted: at least two images of two classes")
+    return torch.cat([part.permute(0, 2, 3, 1) for part in done]).permute(0, 3, 1, 2)
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(length) for length in tensor.shape) or "a scalar"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that was found but not read: its parts are known, no pixel is.
+
+    Attributes:
+        name: what the user called it, for messages.
+        parts: those it has, of `PARTS`.
+        reader: `reader(part, size)` reads one part. A module-level function or a `partial` of one,
+            so that a task can be sent to another process.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    reader: Callable[[str, int | None], Images]
+
+    def read(self, part: str, size: int | None = None) -> Images:
+        """Read one part, resized to `size` x `size` if given.
+
+        Raises:
+            DataError: there is no such part, or its files cannot be read.
+        """
+        if part not in PARTS:
+            raise DataError(f"part is {part!r}; accepted: {' or '.join(PARTS)}")
+        if part not in self.parts:
+            raise DataError(
+                f"data {self.name!r} has no {part} part, only {' and '.join(self.parts)}; "
+                f"accepted: a folder that holds {part} data beside it"
+            )
+        return checked(self.reader(part, size).resized(size), f"the {part} part of {self.name!r}")

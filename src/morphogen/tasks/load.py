@@ -1,0 +1,120 @@
+"""From what the user types to images: names, paths, `name:path`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from morphogen.core.errors import DataError, UnknownNameError
+from morphogen.tasks.images import Images, Source, numbered
+from morphogen.tasks.readers import arrays, cifar, embedded, folder, idx, parquet
+
+EMBEDDED = "fashion-mnist"
+"""The name of the data set that ships with the package."""
+
+STANDARD: dict[str, tuple[str, ...]] = {
+    EMBEDDED: embedded.FASHION_CLASSES,
+    "cifar10": cifar.CIFAR10_CLASSES,
+    "cifar100": numbered(100),
+}
+"""Data sets whose class names and number are known, for `name:path`."""
+
+_FILES = (parquet.find, arrays.find)
+# The image folder comes last: any folder with folders in it looks like one.
+_FOLDERS = (cifar.find, idx.find, parquet.find, folder.find)
+
+_ACCEPTED = (
+    "a parquet file, an .npz file, or a folder with train-*.parquet and test-*.parquet, "
+    "with CIFAR's or Fashion-MNIST's own files, or with one folder of images per class"
+)
+
+
+def locate(spec: str | os.PathLike[str]) -> Source:
+    """Find a data set without reading its images.
+
+    Args:
+        spec: `fashion-mnist` for the embedded images; a path to a parquet or .npz file or to a
+            folder in any of the layouts of `morphogen.tasks.readers`; or `NAME:PATH` to say that
+            the data at a path are a standard set, which names their classes: `cifar10`,
+            `cifar100`, `fashion-mnist`.
+
+    Raises:
+        DataError: there is no such path, or nothing at it that can be read.
+        UnknownNameError: a bare word that is neither a name nor a path.
+    """
+    text = os.fspath(spec)
+    if text == EMBEDDED:
+        return embedded.fashion()
+    name, colon, rest = text.partition(":")
+    if colon and name in STANDARD:
+        return _standard(text, name, rest)
+    if text in STANDARD:
+        raise DataError(
+            f"data {text!r} is not shipped with morphogen; accepted: {text}:PATH with the folder "
+            "or parquet file that holds it"
+        )
+    if not text or not os.path.lexists(text):
+        if text and not set(text) & {"/", "\\", ".", ":"}:
+            known = [EMBEDDED, *(f"{n}:PATH" for n in STANDARD), "PATH"]
+            raise UnknownNameError("data set (and no such path)", text, known)
+        raise DataError(
+            f"data {text!r}: no such file or folder; accepted: {EMBEDDED}, or the path of "
+            f"{_ACCEPTED}"
+        )
+    return _at(text, Path(text))
+
+
+def load(spec: str | os.PathLike[str], part: str = "train", size: int | None = None) -> Images:
+    """Read one part of a data set.
+
+    Args:
+        spec: see `locate`.
+        part: `train` or `test`.
+        size: resize to `size` x `size` pixels; needed for images that are not square.
+
+    Raises:
+        DataError: the data are missing, corrupt, or no classification data.
+    """
+    return locate(spec).read(part, size)
+
+
+def _at(text: str, path: Path) -> Source:
+    try:
+        for find in _FOLDERS if path.is_dir() else _FILES:
+            source = find(path)
+            if source is not None:
+                return replace(source, name=text)
+    except OSError as error:
+        raise DataError(f"data {text!r} cannot be read ({error.strerror})") from error
+    what = "a folder" if path.is_dir() else "a file"
+    state = "that is empty" if path.is_dir() and not any(path.iterdir()) else "of no known layout"
+    raise DataError(f"data {text!r} is {what} {state}; accepted: {_ACCEPTED}")
+
+
+def _standard(text: str, name: str, path: str) -> Source:
+    if not path or not os.path.lexists(path):
+        raise DataError(
+            f"data {text!r}: no such file or folder {path!r}; accepted: {name}: followed by the "
+            f"path of {_ACCEPTED}"
+        )
+    source = _at(text, Path(path))
+    return replace(source, reader=partial(_named, source, name))
+
+
+def _named(source: Source, name: str, part: str, size: int | None) -> Images:
+    """The images of a standard set, with its class names where its files have none."""
+    images = source.reader(part, size)
+    classes = STANDARD[name]
+    if images.classes == numbered(len(images.classes)):
+        if len(images.classes) > len(classes):
+            raise DataError(
+                f"data {source.name!r} has {len(images.classes)} classes; {name} has {len(classes)}"
+            )
+        return Images(images.pixels, images.labels, classes)
+    if len(images.classes) != len(classes):
+        raise DataError(
+            f"data {source.name!r} has {len(images.classes)} classes; {name} has {len(classes)}"
+        )
+    return images

@@ -1,0 +1,154 @@
+"""Parquet files in the layout of Hugging Face image data sets.
+
+A column `img` or `image` of {bytes, path}, or of plain bytes, and a column `label` (CIFAR-100:
+`fine_label`) of integers or names; a folder holds `train-*.parquet` and `test-*.parquet`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from morphogen.core.errors import DataError
+from morphogen.tasks.images import PARTS, Images, Source, few, labelled, numbered, stacked
+from morphogen.tasks.readers.cache import cached
+from morphogen.tasks.readers.decode import decode
+
+IMAGE_COLUMNS = ("img", "image")
+LABEL_COLUMNS = ("label", "fine_label")
+_SHARD = re.compile(r"-\d+-of-(\d+)$")
+
+
+def find(path: Path) -> Source | None:
+    """A parquet file (it is the train part), or a folder with parquet files of its parts."""
+    if path.is_file():
+        if path.suffix != ".parquet":
+            return None
+        return Source(str(path), ("train",), partial(_read, {"train": (path,)}))
+    # Hugging Face repositories keep them in a sub-folder named data or after the configuration.
+    for folder in (path, *sorted(p for p in path.iterdir() if p.is_dir())):
+        files = {p: f for p in PARTS if (f := _files(folder, p))}
+        if files:
+            return Source(str(path), tuple(files), partial(_read, files))
+    loose = sorted(path.glob("*.parquet"))
+    if loose:
+        raise DataError(
+            f"data {str(path)!r} has parquet files of no known part "
+            f"({few(f.name for f in loose)}); accepted: train.parquet or train-*.parquet, "
+            "and test.parquet or test-*.parquet"
+        )
+    return None
+
+
+def _files(folder: Path, part: str) -> tuple[Path, ...]:
+    """The files of a part, in order of their shards."""
+    files = sorted([*folder.glob(f"{part}.parquet"), *folder.glob(f"{part}-*.parquet")])
+    announced = {int(m[1]) for f in files if (m := _SHARD.search(f.stem))}
+    if announced and announced != {len(files)}:
+        raise DataError(
+            f"folder {str(folder)!r} holds {len(files)} of the {max(announced)} shards of its "
+            f"{part} part; accepted: all of them, and no others"
+        )
+    return tuple(files)
+
+
+def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Images:
+    pieces = [_read_file(file, size) for file in files[part]]
+    names = {classes for _, _, classes in pieces if classes}
+    if len(names) > 1:
+        raise DataError(
+            f"the {part} files in {str(files[part][0].parent)!r} name different classes; "
+            "accepted: the same names in all"
+        )
+    values: list[Any] = [value for _, column, _ in pieces for value in column]
+    where = f"the {part} part of {str(files[part][0].parent)!r}"
+    if values and all(isinstance(value, str) for value in values):
+        classes = tuple(sorted(set(values)))
+        place = {name: i for i, name in enumerate(classes)}
+        labels = torch.tensor([place[value] for value in values])
+    else:
+        labels, count = labelled(values, where)
+        classes = names.pop() if names else numbered(count)
+    shapes = sorted({tuple(pixels.shape[1:]) for pixels, _, _ in pieces})
+    if len(shapes) > 1:
+        raise DataError(
+            f"{where} has files with images of different shapes {shapes}; accepted: one shape, "
+            "or the option size=N to resize all to NxN"
+        )
+    rows = torch.cat([pixels.permute(0, 2, 3, 1) for pixels, _, _ in pieces])
+    return Images(rows.permute(0, 3, 1, 2), labels, classes)
+
+
+def _read_file(
+    file: Path, size: int | None
+) -> tuple[torch.Tensor, list[Any], tuple[str, ...] | None]:
+    """Pixels, labels as stored and class names (if the file has them) of one file."""
+    import pyarrow as pa  # here: a quarter of a second that other layouts need not wait for
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as table:
+            schema = table.schema_arrow
+            image = _column(file, schema.names, IMAGE_COLUMNS, "image")
+            label = _column(file, schema.names, LABEL_COLUMNS, "label")
+            labels = table.read(columns=[label]).column(0).to_pylist()
+            if not labels:
+                raise DataError(f"file {str(file)!r} has no rows; accepted: at least two images")
+            pixels = cached(
+                file,
+                len(labels),
+                f"{image}|{size}",
+                lambda: stacked(_decoded(file, table, image), size),
+            )
+            return pixels, labels, _names(schema.metadata, label)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"file {str(file)!r} cannot be read as parquet ({reason}); "
+            "accepted: a whole parquet file; restore it"
+        ) from error
+
+
+def _column(file: Path, names: list[str], accepted: tuple[str, ...], what: str) -> str:
+    for name in accepted:
+        if name in names:
+            return name
+    raise DataError(
+        f"file {str(file)!r} has no {what} column, only {few(names)}; "
+        f"accepted: a column named {' or '.join(accepted)}"
+    )
+
+
+def _decoded(file: Path, table: Any, column: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    row = 0
+    for batch in table.iter_batches(batch_size=1024, columns=[column]):
+        for value in batch.column(0).to_pylist():
+            where = f"row {row} of column {column!r} in {str(file)!r}"
+            data = value.get("bytes") if isinstance(value, dict) else value
+            if not isinstance(data, bytes):
+                raise DataError(
+                    f"{where} holds no image bytes; accepted: {{bytes, path}} with the encoded "
+                    "image in `bytes`, or the bytes themselves"
+                )
+            yield where, decode(data, where)
+            row += 1
+
+
+def _names(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...] | None:
+    """Class names in the metadata that the `datasets` library writes; `None` without."""
+    try:
+        info = json.loads((metadata or {})[b"huggingface"])
+        names = info["info"]["features"][label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return None

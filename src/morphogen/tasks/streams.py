@@ -1,0 +1,252 @@
+"""Batches: an endless, resumable, shardable stream, and one ordered pass for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morphogen.core.errors import CheckpointError, ConfigError, DataError
+from morphogen.tasks.augment import PLAIN, Augment, normalisation
+from morphogen.tasks.images import Images
+
+Batch = tuple[Tensor, Tensor]
+"""Images float32 `[b, c, h, w]`, normalised, channels-last; labels int64 `[b]`."""
+
+
+class Stream:
+    """An endless sequence of batches, a pure function of its generator's state.
+
+    An epoch is one permutation of the images, cut into batches; the images that do not fill a last
+    batch are left out of that epoch, so every batch has the same size.
+
+    Data-parallel processes each hold a stream with the same seed and the joint batch size. Each
+    draws permutation and augmentation for the joint batch and makes only its own slice: together
+    they see exactly the batch of one process.
+
+    Args:
+        images: the part to draw from; its pixels are moved to `device` once.
+        batch_size: images of the joint batch, over all processes.
+        generator: a CPU generator of this stream alone; the stream draws from it and
+            checkpoints it.
+        augment: what is done to the images.
+        mean: per channel, on the scale of 0 to 1.
+        std: likewise.
+        replacement: draw every batch independently and uniformly instead of by epochs.
+        device: where batches are made.
+        rank: this process, from 0.
+        world: number of processes; divides `batch_size`.
+        name: of the part, for messages.
+
+    Raises:
+        DataError: the batch is larger than the part.
+        ConfigError: the batch is not positive or cannot be shared equally.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        generator: torch.Generator,
+        *,
+        augment: Augment = PLAIN,
+        mean: Sequence[float],
+        std: Sequence[float],
+        replacement: bool = False,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+        name: str = "train",
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; accepted: 1 or more images")
+        if batch_size > len(images):
+            raise DataError(
+                f"batch_size is {batch_size}, but the {name} part has {len(images)} images; "
+                f"accepted: 1 to {len(images)}"
+            )
+        if generator.device.type != "cpu":
+            raise ConfigError(f"generator is on {generator.device}; accepted: a CPU generator")
+        self.images, self.batch_size, self.generator = images, batch_size, generator
+        self.augment, self.mean, self.std = augment, tuple(mean), tuple(std)
+        self.replacement, self.device, self.name = replacement, torch.device(device), name
+        self.rank, self.world = rank, world
+        self._mine = share(batch_size, rank, world)
+        self._pixels = images.pixels.permute(0, 2, 3, 1).contiguous().to(self.device)
+        self._labels = images.labels.to(self.device)
+        self._scale, self._shift = normalisation(mean, std, self.device)
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._position = 0  # in the order, of the next joint batch
+        self._batches = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the part."""
+        return len(self.images) // self.batch_size
+
+    @property
+    def images_seen(self) -> int:
+        """Images drawn so far, over all processes."""
+        return self._batches * self.batch_size
+
+    def next(self) -> Batch:
+        """The next batch: this process's share of it, `batch_size / world` images."""
+        index = self._draw()
+        size = self.images.pixels.shape[-1]
+        draws = self.augment.draw(self.batch_size, size, self.generator)
+        self._batches += 1
+        index = index[self._mine].to(self.device, non_blocking=True)
+        x = self._pixels.index_select(0, index).permute(0, 3, 1, 2)
+        mine = draws.part(self._mine, self.device)
+        x = self.augment.apply(x, mine, self._scale, self._shift)
+        return x, self._labels.index_select(0, index)
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            yield self.next()
+
+    def _draw(self) -> Tensor:
+        """Indexes of the next joint batch, int64 `[batch_size]`."""
+        n, b = len(self.images), self.batch_size
+        if self.replacement:
+            return torch.randint(0, n, (b,), generator=self.generator)
+        if self._position + b > len(self._order):
+            self._order = torch.randperm(n, generator=self.generator)
+            self._position = 0
+        self._position += b
+        return self._order[self._position - b : self._position]
+
+    def shard(self, rank: int, world: int) -> Stream:
+        """A stream from the same point on, of process `rank` of `world`; this one is not moved."""
+        generator = torch.Generator()
+        generator.set_state(self.generator.get_state())
+        other = Stream(
+            self.images,
+            self.batch_size,
+            generator,
+            augment=self.augment,
+            mean=self.mean,
+            std=self.std,
+            replacement=self.replacement,
+            device=self.device,
+            rank=rank,
+            world=world,
+            name=self.name,
+        )
+        other.load_state_dict(self.state_dict())
+        return other
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and integers from which the stream continues bit for bit, also in mid-epoch.
+
+        Equal on all processes, and independent of their number.
+        """
+        return {
+            "generator": self.generator.get_state(),
+            "order": self._order.clone(),
+            "position": self._position,
+            "batches": self._batches,
+            "images": len(self.images),
+            "batch_size": self.batch_size,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: the state is incomplete, or of another data set or batch size.
+        """
+        missing = {"generator", "order", "position", "batches", "images", "batch_size"} - set(state)
+        if missing:
+            raise CheckpointError(
+                f"the checkpoint of the {self.name} stream lacks {', '.join(sorted(missing))}; "
+                "accepted: one written by this version of morphogen"
+            )
+        for key, value in (("images", len(self.images)), ("batch_size", self.batch_size)):
+            if state[key] != value:
+                raise CheckpointError(
+                    f"the checkpoint of the {self.name} stream has {key} {state[key]}, this run "
+                    f"has {value}; accepted: the same data, split and batch size"
+                )
+        order, position, batches = state["order"], state["position"], state["batches"]
+        n = len(self.images)
+        if (
+            not isinstance(order, Tensor)
+            or order.dtype != torch.int64
+            or order.shape not in ((0,), (n,))
+            or (len(order) and not 0 <= int(order.min()) <= int(order.max()) < n)
+            or not isinstance(position, int)
+            or not isinstance(batches, int)
+            or not 0 <= position <= len(order)
+        ):
+            raise CheckpointError(
+                f"the checkpoint of the {self.name} stream is corrupt (order or position out of "
+                "range); accepted: an unchanged checkpoint"
+            )
+        try:
+            self.generator.set_state(state["generator"].cpu())
+        except (AttributeError, RuntimeError, TypeError) as error:
+            raise CheckpointError(
+                f"the checkpoint of the {self.name} stream has no valid generator state; "
+                "accepted: an unchanged checkpoint"
+            ) from error
+        self._order = order.cpu().clone()
+        self._position, self._batches = position, batches
+
+
+def share(batch: int, rank: int, world: int) -> slice:
+    """The images of a joint batch that belong to process `rank` of `world`.
+
+    Raises:
+        ConfigError: `world` does not divide the batch, or there is no such rank.
+    """
+    if world < 1 or not 0 <= rank < world:
+        raise ConfigError(f"rank is {rank} of {world} processes; accepted: 0 to world - 1")
+    if batch % world:
+        raise ConfigError(
+            f"batch_size is {batch}, which {world} processes cannot share equally; "
+            f"accepted: a multiple of {world}"
+        )
+    each = batch // world
+    return slice(rank * each, (rank + 1) * each)
+
+
+def sequential(
+    images: Images,
+    batch_size: int,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device | str = "cpu",
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Batch]:
+    """Every image once, in order, without augmentation; the last batch may be smaller.
+
+    Of several processes each gets the images `rank`, `rank + world`, ...: sums over batches add up
+    to those of one process.
+
+    Args:
+        images: the part to evaluate on.
+        batch_size: images of a batch of this process; more than there are is one batch.
+        mean: per channel, on the scale of 0 to 1.
+        std: likewise.
+        device: where batches are made.
+        rank: this process.
+        world: number of processes.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}; accepted: 1 or more images")
+    share(world, rank, world)  # refuses a rank that is not there
+    scale, shift = normalisation(mean, std, device)
+
+    def batches() -> Iterator[Batch]:
+        for start in range(rank, len(images), batch_size * world):
+            which = slice(start, start + batch_size * world, world)
+            x = images.pixels[which].to(device)
+            none = PLAIN.draw(len(x), x.shape[-1], torch.Generator())
+            yield PLAIN.apply(x, none, scale, shift), images.labels[which].to(device)
+
+    return batches()
