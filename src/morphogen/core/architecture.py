@@ -79,6 +79,10 @@ class Architecture(Mapping[str, tuple[str, ...]]):
         inside = ", ".join(f"{k}={'+'.join(v) or '(dropped)'}" for k, v in self._kept.items())
         return f"Architecture({inside})"
 
+    def __reduce__(self) -> tuple[type[Architecture], tuple[dict[str, tuple[str, ...]]]]:
+        # Rebuilt, not copied: the hash of a string differs from process to process.
+        return Architecture, (self._kept,)
+
     def one(self, name: str) -> str:
         """The single option kept by choice `name`, or an `ArchitectureError` if not just one is."""
         kept = self._kept[name]
@@ -86,6 +90,6 @@ class Architecture(Mapping[str, tuple[str, ...]]):
             raise ArchitectureError(f"choice {name!r} keeps {len(kept)} options, not one")
         return kept[0]
 
-    def replace(self, **changes: str | Iterable[str]) -> Architecture:
+    def replace(self, /, **changes: str | Iterable[str]) -> Architecture:
         """A new architecture in which the named choices have other values."""
         return Architecture({**self._kept, **changes})

@@ -26,7 +26,12 @@ class UnknownNameError(ConfigError):
         known = sorted(known)
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
+        self._made_of = (kind, name, known)
         super().__init__(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
+        # Errors travel between processes; by default only the message would arrive.
+        return type(self), self._made_of
 
 
 class ArchitectureError(MorphogenError):

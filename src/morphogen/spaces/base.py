@@ -153,6 +153,7 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         self, first: Architecture, second: Architecture, rng: np.random.Generator
     ) -> Architecture:
         """A child that takes each choice's value from either parent with equal chance."""
+        first, second = self.check(first), self.check(second)
         coins = rng.integers(2, size=len(self.choices))
         pairs = zip(self.choices, coins, strict=True)
         return Architecture({c.name: (second if coin else first)[c.name] for c, coin in pairs})
@@ -164,7 +165,7 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         return [Architecture(dict(zip(names, value, strict=True))) for value in values]
 
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
-        """What a user should be told of `arch` (a cell without connection, say), a sentence each."""
+        """What a user should be told of `arch` (say, a disconnected cell), a sentence each."""
         self.check(arch)
         return ()
 
@@ -184,6 +185,8 @@ class SearchSpace(Discrete, Encodable, Restrictable):
                 raise ArchitectureError(
                     f"cannot read {part!r} in {text!r}; accepted: choice=option;choice=option;..."
                 )
+            if name.strip() in kept:
+                raise ArchitectureError(f"choice {name.strip()!r} has two values in {text!r}")
             kept[name.strip()] = tuple(v for v in value.strip().split("+") if v)
         return self.check(Architecture(kept))
 
@@ -222,7 +225,18 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         return self.check(Architecture(kept))
 
     def rows(self, scores: Scores) -> list[tuple[Choice, NDArray[np.floating]]]:
-        """Each choice with its row of `scores`, cut to its own options, in the order of choices."""
+        """Each choice with its row of `scores`, cut to its own options, in the order of choices.
+
+        Raises:
+            SpaceError: a group has no scores, or scores of another shape.
+        """
+        for group, mask in self.masks.items():
+            shape = np.shape(scores[group]) if group in scores else None
+            if shape != mask.shape:
+                raise SpaceError(
+                    f"scores of group {group!r} have shape {shape}; accepted in space "
+                    f"{self.name!r}: {mask.shape}"
+                )
         taken = dict.fromkeys(self.groups, 0)
         out = []
         for choice in self.choices:
@@ -242,20 +256,13 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         for name, options in allowed.items():
             for option in options:
                 self.choice(name).index(option)
-        return self._with(
-            [
-                c
-                if c.name not in allowed
-                else Choice(
-                    c.name,
-                    tuple(o for o in c.options if o in allowed[c.name]),
-                    c.group,
-                    c.least,
-                    min(c.most, len(allowed[c.name])),
-                )
-                for c in self.choices
-            ]
-        )
+        choices = []
+        for c in self.choices:
+            if c.name in allowed:
+                stay = tuple(o for o in c.options if o in allowed[c.name])
+                c = Choice(c.name, stay, c.group, c.least, min(c.most, len(stay)))
+            choices.append(c)
+        return self._with(choices)
 
     def _with(self, choices: Sequence[Choice]) -> Self:
         """A space of the same kind with other choices; caches start empty."""
