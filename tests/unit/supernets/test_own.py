@@ -296,7 +296,7 @@ def test_unit_gates_skip_the_multiplication_and_straight_through_does_not() -> N
 
 def test_unit_gates_with_several_live_options_sum_them() -> None:
     supernet = build(space_of(Shared()), SPEC)
-    gates = Gates({"both": torch.ones(1, 2)}, {"both": ((0, 1),)}, unit=True)
+    gates = Gates({"both": torch.full((1, 2), torch.nan)}, {"both": ((0, 1),)}, unit=True)
     assert supernet(torch.ones(1), gates).item() == (2 + 3) * (5 + 7)
 
 
