@@ -30,7 +30,7 @@ arXiv 2106.10784.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -71,9 +71,9 @@ class Hypergradient:
     weights w' for `unrolled`, at w for the others."""
     loss: Tensor
     """The outer loss, a scalar, at the weights where `direct` was taken."""
-    growth: Tensor | None = None
-    """`neumann` only, a scalar: ||u_K|| / ||v||. Above 1 the series grows: gamma is too large for
-    the curvature, or the curvature is negative."""
+    growth: Tensor = field(default_factory=lambda: torch.ones(()))
+    """`neumann`, a scalar: ||u_K|| / ||v||; 1 for the others. Above 1 the series grows: gamma is
+    too large for the curvature, or the curvature is negative."""
     shift: list[Tensor] | None = None
     """`neumann` with `shift_radius` only: one tensor per weight, to be added to the weights by who
     wants the shift that the authors' code of iDARTS leaves behind."""
@@ -84,6 +84,11 @@ class Hypergradient:
     def implicit(self) -> list[Tensor]:
         """The part through the weights, total - direct: one tensor per alpha."""
         return [t - d for t, d in zip(self.total, self.direct, strict=True)]
+
+    @property
+    def share(self) -> Tensor:
+        """||implicit|| / ||direct||, a scalar: how much the path through the weights matters."""
+        return _norm(self.implicit) / _norm(self.direct).clamp_min(NORM_FLOOR)
 
 
 # --- the four gradients ---------------------------------------------------------------------------

@@ -64,9 +64,8 @@ def _sentence(cls: type, error: ValidationError) -> ConfigError:
         owner: Any = cls
         for part in path:
             owner = {f.name: f.type for f in dataclasses.fields(owner)}.get(part, owner)
-        known = (
-            [f.name for f in dataclasses.fields(owner)] if dataclasses.is_dataclass(owner) else []
-        )
+        fields = dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ()
+        known = [f.name for f in fields]
         where = ".".join([cls.__name__, *path])
         return UnknownNameError(f"field of {where}", last, known)
     rule = details["msg"].removeprefix("Value error, ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -31,8 +31,8 @@ class FabricDevices:
         for dtype in {t.dtype for t in tensors}:
             chosen = [i for i, t in enumerate(tensors) if t.dtype == dtype]
             flat = torch.cat([tensors[i].reshape(-1) for i in chosen])
-            flat = self._fabric.all_reduce(flat, reduce_op="mean")
-            parts = flat.split([tensors[i].numel() for i in chosen])
+            reduced = self._fabric.all_reduce(flat, reduce_op="mean")
+            parts = torch.split(cast(Tensor, reduced), [tensors[i].numel() for i in chosen])
             for i, part in zip(chosen, parts, strict=True):
                 out[i] = part.view(tensors[i].shape)
         return out

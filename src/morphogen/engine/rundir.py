@@ -48,7 +48,8 @@ class RunDirectory:
         run = cls(path)
         if run.config_file.exists():
             raise RunError(
-                f"{path} holds a run already; accepted: a new directory, or `morphogen resume {path}`"
+                f"{path} holds a run already; accepted: a new directory, or "
+                f"`morphogen resume {path}`"
             )
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)

@@ -28,14 +28,14 @@ from morphogen.engine.settings import QUICK_ALPHA_RATE, Settings
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.evaluators.table import TableEvaluator
 from morphogen.evaluators.training import TrainingEvaluator
-from morphogen.methods import AskTell, MethodInfo, find, methods
+from morphogen.methods import AskTell, Method, MethodInfo, find, methods
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
 from morphogen.supernets.own import space_of
-from morphogen.tasks import Images, ImageTask
+from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import Data
 from morphogen.tasks.problem import Problem
 
-Data = str | Path | Images
 Space = str | SearchSpace | torch.nn.Module
 
 
@@ -220,7 +220,7 @@ def _describe(job: Job, space: Space) -> dict[str, Any]:
         "versions": {
             "morphogen": version("morphogen"),
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
         },
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
@@ -234,12 +234,10 @@ def identity(values: Mapping[str, Any]) -> str:
 
 def _launch(job: Job) -> SearchResult:
     """Run the job in this process, or in `devices` processes that share every batch."""
-    fabric = make_fabric(job.settings.accelerator, job.settings.devices, job.settings.precision)
-    outcome: Outcome
-    if job.settings.devices == 1:
-        outcome = _work(fabric, job)
-    else:
-        outcome = fabric.launch(_work, job)
+    fabric: Any = make_fabric(
+        job.settings.accelerator, job.settings.devices, job.settings.precision
+    )
+    outcome = _work(fabric, job) if job.settings.devices == 1 else fabric.launch(_work, job)
     return _result(job, outcome)
 
 
@@ -269,9 +267,17 @@ def _work(fabric: Any, job: Job) -> Outcome:
         seed=s.seed,
         devices=devices,
     )
-    resume_from = directory if job.resume else None
     finished = len(directory.metrics()) if job.resume else 0
     desk.watcher.started(values, job.path, finished)
+    with task.sealed("the search"):
+        return _loop(method, problem, desk, job, values)
+
+
+def _loop(
+    method: Method, problem: Problem, desk: Desk, job: Job, values: Mapping[str, Any]
+) -> Outcome:
+    s = job.settings
+    resume_from = RunDirectory(job.path) if job.resume else None
     if isinstance(method, AskTell):
         evaluate = (
             TableEvaluator(job.space, s.metric)
@@ -293,7 +299,7 @@ def _work(fabric: Any, job: Job) -> Outcome:
         desk,
         identity=identity(values),
         epochs=s.epochs,
-        steps=s.steps_per_epoch or -(-len(task.valid) // s.batch_size),
+        steps=s.steps_per_epoch or len(problem.task.valid) // s.batch_size,
         diagnostic_images=s.diagnostic_images,
         resume_from=resume_from,
     )

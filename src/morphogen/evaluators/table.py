@@ -27,10 +27,14 @@ class TableEvaluator:
             raise CapabilityError(
                 f"space {space.name!r} has no benchmark table; accepted evaluators: training"
             )
+        usable = ", ".join(table.search_metrics)
+        if not metric and not usable:
+            raise CapabilityError(
+                f"the table of {space.name!r} has test figures only, which no search may read"
+            )
         self.table: Benchmark = table
-        self.metric = table.metric(metric or table.search_metric)
+        self.metric = table.metric(metric or table.search_metrics[0])
         if not self.metric.for_search:
-            usable = ", ".join(m.name for m in table.metrics if m.for_search)
             raise ConfigError(f"metric {metric!r} is a test figure; accepted: {usable}")
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:

@@ -51,7 +51,7 @@ class TrainingEvaluator:
             nesterov=self.sgd.nesterov and self.sgd.momentum > 0,
             weight_decay=self.sgd.weight_decay,
         )
-        steps = -(-len(problem.task.train) // self.batch_size)
+        steps = stream.steps_per_epoch
         for epoch in range(self.epochs):
             for group in optimiser.param_groups:
                 group["lr"] = self.sgd.at(Clock(epoch, self.epochs, 0, steps))

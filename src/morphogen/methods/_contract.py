@@ -24,7 +24,7 @@ from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
 
 Metrics = Mapping[str, float | Tensor]
-"""Name -> scalar. The engine averages over the steps of an epoch, and refuses what is not finite."""
+"""Name -> scalar. The engine averages over an epoch's steps, and refuses what is not finite."""
 
 
 @runtime_checkable
@@ -96,8 +96,8 @@ class MethodInfo:
         if lacking:
             serving = [m.name for m in methods().values() if _serves(m, space)]
             raise CapabilityError(
-                f"method {self.name!r} needs a {' and '.join(lacking)} space, and {space.name!r} is "
-                f"{', '.join(c.__name__ for c in capabilities(space))}; "
+                f"method {self.name!r} needs a {' and '.join(lacking)} space, and "
+                f"{space.name!r} is {', '.join(c.__name__ for c in capabilities(space))}; "
                 f"methods that serve it: {', '.join(serving) or 'none'}"
             )
 

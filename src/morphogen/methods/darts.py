@@ -20,9 +20,11 @@ the clipping; `exact_unroll` gives it the former.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
+from torch import Tensor
 
 from morphogen.bilevel.gates import probabilities, softmax_gates
 from morphogen.bilevel.hypergradient import Hypergradient, first_order, unrolled
@@ -81,7 +83,7 @@ class DARTS:
     ) -> Hypergradient:
         c = self.config
 
-        def relaxation(alphas: list) -> Gates:
+        def relaxation(alphas: Sequence[Tensor]) -> Gates:
             return softmax_gates(problem.space, alphas)
 
         outer = problem.bilevel_loss(state.net, relaxation, valid)

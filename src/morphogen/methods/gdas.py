@@ -20,9 +20,11 @@ edge; here the space's own rule decides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
+from torch import Tensor
 
 from morphogen.bilevel.gates import probabilities, sampled_path, softmax_gates
 from morphogen.bilevel.hypergradient import first_order
@@ -63,7 +65,7 @@ class GDAS:
         c = self.config
         tau = clock.linear(c.tau_start, c.tau_end)
 
-        def drawn(alphas):  # type: ignore[no-untyped-def]
+        def drawn(alphas: Sequence[Tensor]) -> Gates:
             return sampled_path(problem.space, alphas, tau, problem.search_rng)
 
         train_loss = weight_step(  # 1

@@ -10,8 +10,8 @@ Paper: Zhang, Su, Pan, Chang, Abbasnejad, Haffari. ICML 2021. arXiv 2106.10784.
         3. one Adam step on alpha along g
     return the strongest operation of every choice
 
-Departures. The Hessian and mixed products are exact; the authors' code takes the mixed one by finite
-differences (`radius`). Weight decay and momentum are no part of L_train in 2, as in their code.
+Departures. The Hessian and mixed products are exact; the authors' code takes the mixed one by
+finite differences (`radius`). Weight decay and momentum are no part of L_train in 2, as there.
 Their code leaves the weights shifted after 2 (they are restored with v in place of the sum of the
 series), and in one variant that shift is all that trains them; here the weights stay bit for bit,
 and `official_noise` adds that shift and nothing else. Running statistics of batch norms move in 1
@@ -33,7 +33,7 @@ from morphogen.core.config import config
 from morphogen.methods._contract import Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
-from morphogen.tasks.problem import Clock, Problem
+from morphogen.tasks.problem import Batch, Clock, Loss, Problem
 
 SHIFT_RADIUS = 0.01
 """R ||v|| of the authors' finite difference, whose faulty undoing `official_noise` reproduces."""
@@ -80,7 +80,7 @@ class IDARTS:
             for _ in range(c.inner_steps)
         ]
 
-        def on(batch):  # type: ignore[no-untyped-def]
+        def on(batch: Batch) -> Loss:
             return problem.bilevel_loss(
                 state.net, lambda alphas: softmax_gates(problem.space, alphas), batch
             )
@@ -105,7 +105,7 @@ class IDARTS:
             "train_loss": torch.stack(losses).mean(),
             "valid_loss": gradient.loss,
             "neumann_growth": gradient.growth,
-            "implicit_share": gradient.implicit_share,
+            "implicit_share": gradient.share,
         }
 
     def gates(self, state: BilevelState, space: SearchSpace) -> Gates:

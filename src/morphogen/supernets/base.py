@@ -88,11 +88,12 @@ def register(space: type[SearchSpace], *, supernet: Builder, network: NetworkBui
 
 
 def _entry(space: SearchSpace) -> _Entry:
-    for module in _MODULES:
-        import_module(f"morphogen.supernets.{module}")
-    for kind in type(space).__mro__:
-        if kind in _REGISTRY:
-            return _REGISTRY[kind]
+    for module in (None, *_MODULES):  # what is registered already first: imports take time
+        if module:
+            import_module(f"morphogen.supernets.{module}")
+        for kind in type(space).__mro__:
+            if kind in _REGISTRY:
+                return _REGISTRY[kind]
     known = ", ".join(sorted(k.__name__ for k in _REGISTRY))
     raise CapabilityError(
         f"space {space.name!r} has no supernet, only architectures; spaces with one: {known}"

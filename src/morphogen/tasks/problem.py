@@ -106,9 +106,9 @@ class Problem:
         self.devices = devices or Local()
         self.seed = seed
         self.search_rng = torch.Generator().manual_seed(seed_for(seed, "search"))
-        """For a method's own draws in torch: alpha's start, Gumbel noise. Equal on all processes."""
+        """For a method's draws in torch: alpha's start, Gumbel noise. Equal on all processes."""
         self.numpy_rng = numpy_stream(seed, "search")
-        """For a method's own draws in numpy: sampled architectures. Equal on all processes."""
+        """For a method's draws in numpy: sampled architectures. Equal on all processes."""
         self._train = self.stream("train", batch_size, "data/train")
         self._valid = self.stream("valid", batch_size, "data/valid")
 
