@@ -1,0 +1,139 @@
+"""One JSON file per claim in results/, and the table of them that README shows.
+
+    python benchmarks/record.py          rewrites README's table from results/*.json
+    python benchmarks/record.py --check  fails if README's table is not that
+
+A claim's script calls `write`; nothing in results/ is written by hand.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+PACKAGES = ("torch", "numpy", "lightning-fabric")
+
+Verdict = Literal["shown", "partly", "not shown"]
+
+
+def write(
+    name: str,
+    *,
+    claim: str,
+    system: str,
+    command: str,
+    seeds: Sequence[int],
+    split: str,
+    figures: Mapping[str, Any],
+    published: Mapping[str, str],
+    cost: Mapping[str, Any],
+    headline: str,
+    verdict: Verdict,
+    why: str,
+) -> Path:
+    """Write results/<name>.json; date, machine and versions are added.
+
+    Args:
+        name: file name without ending.
+        claim: what should be true, in a sentence.
+        system: the part of morphogen it is about.
+        command: what made the figures, as typed from the root of the checkout.
+        seeds: of the runs.
+        split: which data made which figure.
+        figures: all numbers, means with intervals (`interval`).
+        published: `figure` and `source` of what it is compared with.
+        cost: seconds, images, threads.
+        headline: the measured outcome in a few words, for the table.
+        verdict: shown, partly, not shown.
+        why: the reason for the verdict.
+    """
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    content = {
+        "claim": claim,
+        "system": system,
+        "headline": headline,
+        "verdict": verdict,
+        "why": why,
+        "command": command,
+        "seeds": list(seeds),
+        "split": split,
+        "figures": dict(figures),
+        "published": dict(published),
+        "cost": dict(cost),
+        "machine": {"processor": processor(), "system": platform.platform(), "device": "cpu"},
+        "versions": {
+            "python": platform.python_version(),
+            **{p: importlib.metadata.version(p) for p in PACKAGES},
+        },
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def interval(values: Sequence[float]) -> dict[str, float]:
+    """Mean with a 95 % t interval; for one value the interval is left out."""
+    from scipy import stats
+
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return {"mean": mean, "n": len(values)}
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return {"mean": mean, "low": mean - half, "high": mean + half, "n": len(values)}
+
+
+def processor() -> str:
+    """The processor's own name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} x {len(names)}" if names else platform.machine()
+
+
+def table() -> str:
+    """The README's table: one row per file in results/."""
+    rows = ["| Claim | Measured | Verdict | File, command, date |", "|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        r = json.loads(path.read_text(encoding="utf-8"))
+        cells = [
+            r["claim"],
+            r["headline"],
+            f"**{r['verdict']}**",
+            f"[{path.stem}](results/{path.name}), `{r['command']}`, {r['date']}",
+        ]
+        rows.append("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |")
+    return "\n".join(rows)
+
+
+def readme() -> str:
+    """README's text with the table renewed."""
+    text = README.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+
+
+def main() -> None:
+    fresh = readme()
+    if "--check" in sys.argv[1:]:
+        if fresh != README.read_text(encoding="utf-8"):
+            sys.exit("README's table of results is old; run: python benchmarks/record.py")
+        return
+    README.write_text(fresh, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
