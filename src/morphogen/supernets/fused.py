@@ -62,6 +62,14 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
+def as_autocast(x: Tensor) -> Tensor:
+    """`x` in the dtype that autocast would give to a convolution's input."""
+    kind = x.device.type
+    if not torch.is_autocast_enabled(kind) or x.dtype == torch.float64:
+        return x
+    return x.to(torch.get_autocast_dtype(kind))
+
+
 # -- several processes -------------------------------------------------------------------------
 
 
@@ -151,8 +159,7 @@ def batch_norm(x: Tensor, norms: Sequence[nn.BatchNorm2d]) -> Tensor:
     if not first.training and first.running_mean is not None:
         return F.batch_norm(
             x,
-            _joined([_buffer(norm.running_mean) for norm in norms]),
-            _joined([_buffer(norm.running_var) for norm in norms]),
+            *running_moments(norms),
             weight,
             bias,
             eps=first.eps,
@@ -198,6 +205,14 @@ def update_running(
         mean = _joined([mean for mean, _ in moments])
         variance = _joined([variance for _, variance in moments])
         _move_running(norms, mean, variance * (rows / max(rows - 1.0, 1.0)))
+
+
+def running_moments(norms: Sequence[nn.BatchNorm2d]) -> Moments:
+    """Running statistics of several norms, their channels one after the other."""
+    return (
+        _joined([_buffer(norm.running_mean) for norm in norms]),
+        _joined([_buffer(norm.running_var) for norm in norms]),
+    )
 
 
 def _move_running(norms: Sequence[nn.BatchNorm2d], mean: Tensor, variance: Tensor) -> None:
@@ -443,6 +458,17 @@ def _add_plain(
     return out, found
 
 
+def _width(
+    wiring: Wiring, normed: Sequence[Tensor], linear: Tensor | None, direct: Sequence[Tensor]
+) -> int:
+    """Channels of the sums."""
+    if normed:
+        return normed[0].shape[1] // len(wiring.normed[0])
+    if linear is not None:
+        return linear.shape[0] // len(wiring.linear)
+    return direct[0].shape[1]
+
+
 def _column_products(x: Tensor, y: Tensor) -> Tensor:
     """Inner products of the columns of `x` with those of `y`, [channels]."""
     if x.shape[1] <= NARROW:
@@ -505,6 +531,17 @@ class _Mix(torch.autograd.Function):
             so_far = bias[target]
             bias[target] = -by if so_far is None else so_far - by
 
+        def new_sum(target: int) -> Tensor:
+            """Room for a sum, as a matrix; the images are what is returned."""
+            shape = (like.shape[0], _width(wiring, normed, linear, direct), *like.shape[2:])
+            dtype = torch.promote_types(like.dtype, torch.float32)
+            images = torch.empty(
+                shape, dtype=dtype, device=like.device, memory_format=torch.channels_last
+            )
+            sums[target] = images
+            fresh = out[target] = as_matrix(images)
+            return fresh
+
         with full_precision(like):
             for tensor, targets in zip(normed, wiring.normed, strict=True):
                 images = at_least_float32(channels_last(tensor))
@@ -541,24 +578,27 @@ class _Mix(torch.autograd.Function):
             for target, values, factor in terms:
                 so_far, constant = out[target], bias[target]
                 if so_far is None:
-                    out[target] = torch.addcmul(_there(constant), values, factor)
+                    fresh = new_sum(target)
+                    torch.addcmul(_there(constant), values, factor, out=fresh)
                     bias[target] = None
                 else:
                     so_far.addcmul_(values, factor)
             for target, weight in products:
                 so_far, constant = out[target], bias[target]
                 if so_far is None:
-                    out[target] = torch.addmm(_there(constant), matrix, weight.t())
+                    fresh = new_sum(target)
+                    torch.addmm(_there(constant), matrix, weight.t(), out=fresh)
                     bias[target] = None
                 else:
                     so_far.addmm_(matrix, weight.t())
             for position, target in wiring.direct:
                 values = at_least_float32(as_matrix(channels_last(direct[position])))
                 so_far = out[target]
-                if gains is None:
-                    out[target] = values.clone() if so_far is None else so_far.add_(values)
-                elif so_far is None:
-                    out[target] = values * gains[number]
+                if so_far is None:
+                    one = torch.ones((), device=values.device, dtype=values.dtype)
+                    torch.mul(values, one if gains is None else gains[number], out=new_sum(target))
+                elif gains is None:
+                    so_far.add_(values)
                 else:
                     so_far.addcmul_(values, gains[number])
                 number += 1
@@ -573,11 +613,7 @@ class _Mix(torch.autograd.Function):
             *scales, *(direct if ctx.keeps_direct else ()),
         )  # fmt: skip
         ctx.mark_non_differentiable(*statistics)
-        results = [
-            held if held is not None else as_images(_there(t), like)
-            for held, t in zip(sums, out, strict=True)
-        ]
-        return (*results, *statistics)
+        return (*(_there(t) for t in sums), *statistics)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -1,0 +1,397 @@
+"""Supernet and stand-alone networks of NAS-Bench-201.
+
+Dong and Yang, ICLR 2020, arXiv 2001.00326; composition as in D-X-Y/AutoDL-Projects. Stem (3x3
+convolution to C channels, batch norm), then three stages of N cells at C, 2C and 4C channels with
+a residual block that halves the image between them, then batch norm, ReLU, global average pool and
+a linear classifier. In the supernet the operations of the cells have no bias and batch norms
+without affine; in the stand-alone networks these norms are affine. Convolutions are drawn by
+nn.Conv2d's own Kaiming-uniform rule, which the search networks of AutoDL-Projects keep too.
+
+The supernet has one set of parameters, one module per option, and two ways to run them:
+
+- `plain`: option after option, edge after edge, weighted and added. The reference.
+- `fused`: the sums of `supernets.fused`, all options of all edges that leave a node at once.
+
+Both read and write the same parameters and buffers, so a state dict fits both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from morphogen.core import Architecture, Choice
+from morphogen.spaces.nasbench201 import EDGES, NODES, OPERATIONS, NASBench201, edge_name
+from morphogen.supernets import fused
+from morphogen.supernets.base import NetworkSpec, Supernet, register
+from morphogen.supernets.gates import Gates
+
+GROUP = "cell"
+"""The group of the space's choices: one matrix of gates [6, options], shared by all cells."""
+
+STAGES = (1, 2, 4)
+"""Channels of the stages as multiples of C."""
+
+
+# -- parts that both networks have ---------------------------------------------------------------
+
+
+class ResidualBlock(nn.Module):
+    """Halves the image: ReLU, conv3x3 /2, BN, ReLU, conv3x3, BN; plus avg-pool 2x2, conv1x1.
+
+    Args:
+        c_in: input channels.
+        c_out: output channels.
+        norm: class of the (affine) batch norms.
+    """
+
+    def __init__(self, c_in: int, c_out: int, norm: type[nn.BatchNorm2d]) -> None:
+        super().__init__()
+        self.conv_a = nn.Conv2d(c_in, c_out, 3, stride=2, padding=1, bias=False)
+        self.norm_a = norm(c_out)
+        self.conv_b = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
+        self.norm_b = norm(c_out)
+        self.shortcut = nn.Conv2d(c_in, c_out, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c_in, h, w] -> [n, c_out, h / 2, w / 2], no final ReLU."""
+        y = self.norm_a(self.conv_a(F.relu(x)))
+        y = self.norm_b(self.conv_b(F.relu(y)))
+        result: Tensor = self.shortcut(F.avg_pool2d(x, 2)) + y
+        return result
+
+
+class ReLUConvNorm(nn.Module):
+    """ReLU, convolution (stride 1, no bias), batch norm; channels stay.
+
+    Args:
+        channels: input and output channels.
+        size: 1 or 3, side of the kernel; the image keeps its size.
+        norm: the batch norm.
+    """
+
+    def __init__(self, channels: int, size: int, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, size, padding=size // 2, bias=False)
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> the same shape."""
+        y: Tensor = self.norm(self.conv(F.relu(x)))
+        return y
+
+
+def operation(name: str, channels: int, norm: nn.BatchNorm2d) -> nn.Module:
+    """The module of one option other than `none`; `norm` is used if the option has one."""
+    if name == "skip_connect":
+        return nn.Identity()
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    return ReLUConvNorm(channels, {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[name], norm)
+
+
+def stem(spec: NetworkSpec, norm: type[nn.BatchNorm2d]) -> nn.Sequential:
+    """3x3 convolution to C channels and batch norm, no ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(spec.in_channels, spec.channels, 3, padding=1, bias=False), norm(spec.channels)
+    )
+
+
+# -- the stand-alone network ---------------------------------------------------------------------
+
+
+class Cell(nn.Module):
+    """One architecture as a cell: plain modules, no gates; `none` edges do not exist."""
+
+    def __init__(self, operations: Mapping[tuple[int, int], str], channels: int) -> None:
+        super().__init__()
+        self.edges = [edge for edge in EDGES if operations[edge] != "none"]
+        self.operations = nn.ModuleDict(
+            {
+                edge_name(*edge): operation(operations[edge], channels, nn.BatchNorm2d(channels))
+                for edge in self.edges
+            }
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> the same shape; a node without inputs is zero."""
+        nodes = [x]
+        for target in range(1, NODES):
+            terms = [
+                self.operations[edge_name(s, t)](nodes[s]) for s, t in self.edges if t == target
+            ]
+            nodes.append(sum(terms[1:], terms[0]) if terms else torch.zeros_like(x))
+        return nodes[-1]
+
+
+class NASBench201Network(nn.Module):
+    """The network of one architecture, as the benchmark trained it (C=16, N=5).
+
+    Args:
+        space: the space (or a part of it) that the architecture is from.
+        arch: the architecture.
+        spec: `channels` is C, `depth` is N.
+    """
+
+    def __init__(self, space: NASBench201, arch: Architecture, spec: NetworkSpec) -> None:
+        super().__init__()
+        arch = space.check(arch)
+        chosen = {(s, t): arch.one(edge_name(s, t)) for s, t in EDGES}
+        self.stem = stem(spec, nn.BatchNorm2d)
+        self.cells = nn.ModuleList()
+        width = spec.channels
+        for multiple in STAGES:
+            if multiple > 1:
+                self.cells.append(ResidualBlock(width, spec.channels * multiple, nn.BatchNorm2d))
+            width = spec.channels * multiple
+            self.cells.extend(Cell(chosen, width) for _ in range(spec.depth))
+        self.norm = nn.BatchNorm2d(width)
+        self.classifier = nn.Linear(width, spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores [n, classes] of images [n, in_channels, h, w], h and w at least 4."""
+        x = self.stem(x)
+        for cell in self.cells:
+            x = cell(x)
+        scores: Tensor = self.classifier(F.relu(self.norm(x)).mean((2, 3)))
+        return scores
+
+
+# -- the supernet --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Outgoing:
+    """What leaves one node of the cell: terms in the order that `fused.mix` wants them."""
+
+    conv3: tuple[str, ...]
+    """Names of the edges with a live 3x3 convolution."""
+    conv1: tuple[str, ...]
+    """Names of the edges with a live 1x1 convolution."""
+    direct: tuple[str, ...]
+    """Which of `skip_connect`, `avg_pool_3x3` are live on any edge."""
+    wiring: fused.Wiring
+    """The sums are the nodes after this one, those that get something."""
+    targets: tuple[int, ...]
+    """Node of each sum."""
+    gates: tuple[int, ...]
+    """Per term, the position of its gate in the flattened matrix of gates."""
+
+
+@lru_cache(maxsize=4096)
+def _plan(choices: tuple[Choice, ...], live: tuple[tuple[int, ...], ...]) -> tuple[_Outgoing, ...]:
+    """What each of the nodes 0 to 2 sends on, for the live options of each edge."""
+    widest = max(len(choice.options) for choice in choices)
+    found: dict[str, dict[tuple[int, int], int]] = {name: {} for name in OPERATIONS}
+    for row, (edge, choice, columns) in enumerate(zip(EDGES, choices, live, strict=True)):
+        for column in columns:
+            found[choice.options[column]][edge] = row * widest + column
+    plans = []
+    for source in range(NODES - 1):
+        own = {
+            n: {e[1]: g for e, g in edges.items() if e[0] == source} for n, edges in found.items()
+        }
+        order = ("nor_conv_3x3", "nor_conv_1x1", "skip_connect", "avg_pool_3x3")
+        targets = tuple(sorted({t for name in order for t in own[name]}))
+        place = {t: i for i, t in enumerate(targets)}
+        conv3, conv1 = own["nor_conv_3x3"], own["nor_conv_1x1"]
+        direct = tuple(name for name in ("skip_connect", "avg_pool_3x3") if own[name])
+        plans.append(
+            _Outgoing(
+                conv3=tuple(edge_name(source, t) for t in conv3),
+                conv1=tuple(edge_name(source, t) for t in conv1),
+                direct=direct,
+                wiring=fused.Wiring(
+                    sums=len(targets),
+                    normed=(tuple(place[t] for t in conv3),) if conv3 else (),
+                    linear=tuple(place[t] for t in conv1),
+                    direct=tuple((i, place[t]) for i, name in enumerate(direct) for t in own[name]),
+                ),
+                targets=targets,
+                gates=tuple(g for name in order for g in own[name].values()),
+            )
+        )
+    return tuple(plans)
+
+
+class MixedCell(nn.Module):
+    """A cell with the modules of every option of every edge.
+
+    Args:
+        space: says which options each edge has.
+        channels: of every node.
+    """
+
+    def __init__(self, space: NASBench201, channels: int) -> None:
+        super().__init__()
+        self.choices = space.groups[GROUP]
+        self.edges = nn.ModuleDict(
+            {
+                choice.name: nn.ModuleDict(
+                    {
+                        name: operation(name, channels, fused.BatchNorm(channels, affine=False))
+                        for name in choice.options
+                        if name != "none"
+                    }
+                )
+                for choice in self.choices
+            }
+        )
+
+    def option(self, edge: str, name: str) -> nn.Module:
+        """The module of option `name` of the edge called `edge`."""
+        options = self.edges[edge]
+        module: nn.Module = options[name]  # type: ignore[index]
+        return module
+
+    def plain(self, x: Tensor, gates: Gates) -> Tensor:
+        """One option after the other: node = sum over edges and live options of gate * option."""
+        nodes = [x]
+        for target in range(1, NODES):
+            total: Tensor | None = None
+            for row, (source, end) in enumerate(EDGES):
+                if end != target:
+                    continue
+                choice = self.choices[row]
+                live, weights = gates.row(GROUP, row)
+                for column in live:
+                    if choice.options[column] == "none":
+                        continue
+                    term = self.option(choice.name, choice.options[column])(nodes[source])
+                    term = term if gates.unit else weights[column] * term
+                    total = term if total is None else total + term
+            nodes.append(torch.zeros_like(x) if total is None else total)
+        return nodes[-1]
+
+    def fused(
+        self, x: Tensor, plans: Sequence[_Outgoing], gains: Sequence[Tensor | None]
+    ) -> Tensor:
+        """The same, all that leaves a node at once.
+
+        Args:
+            x: channels-last [n, channels, h, w], float32 or float64.
+            plans: what each of the nodes 0 to 2 sends on.
+            gains: per node the gates of what it sends, in the plan's order; None means 1.
+        """
+        nodes: list[Tensor | None] = [x, None, None, None]
+        for source, (plan, gain) in enumerate(zip(plans, gains, strict=True)):
+            if not plan.targets:
+                continue
+            node = nodes[source]
+            node = torch.zeros_like(x) if node is None else node
+            sums = self._send(node, plan, gain, [nodes[t] for t in plan.targets])
+            for target, total in zip(plan.targets, sums, strict=True):
+                nodes[target] = total
+        last = nodes[-1]
+        return torch.zeros_like(x) if last is None else last
+
+    def _send(
+        self, x: Tensor, plan: _Outgoing, gain: Tensor | None, sums: Sequence[Tensor | None]
+    ) -> list[Tensor]:
+        conv3 = [self._convolution(edge, "nor_conv_3x3") for edge in plan.conv3]
+        conv1 = [self._convolution(edge, "nor_conv_1x1") for edge in plan.conv1]
+        norms = [c.norm for c in (*conv3, *conv1)]
+        active = F.relu(fused.as_autocast(x)) if norms else None
+        normed = []
+        if active is not None and conv3:
+            normed = [F.conv2d(active, _stacked([c.conv.weight for c in conv3]), padding=1)]
+        moments = None
+        if not self.training:
+            together = [[c.norm for c in conv3]] if conv3 else []
+            moments = [fused.running_moments(n) for n in (*together, *([c.norm] for c in conv1))]
+        mixed = fused.mix(
+            plan.wiring,
+            sums,
+            normed=normed,
+            source=active if conv1 else None,
+            linear=_stacked([c.conv.weight.flatten(1) for c in conv1]) if conv1 else None,
+            direct=[x if name == "skip_connect" else fused.average_pool(x) for name in plan.direct],
+            gains=gain,
+            moments=moments,
+        )
+        if self.training:
+            fused.update_running(norms, mixed.moments, fused.joint_rows(fused.as_matrix(x)))
+        return mixed.sums
+
+    def _convolution(self, edge: str, name: str) -> ReLUConvNorm:
+        module = self.option(edge, name)
+        if not isinstance(module, ReLUConvNorm):
+            raise TypeError(
+                f"option {name} of {edge} is a {type(module).__name__}, not a ReLUConvNorm"
+            )
+        return module
+
+
+def _stacked(weights: Sequence[Tensor]) -> Tensor:
+    return weights[0] if len(weights) == 1 else torch.cat(list(weights))
+
+
+@lru_cache(maxsize=4096)
+def _positions(gates: tuple[int, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(gates, device=device)
+
+
+class NASBench201Supernet(Supernet):
+    """All 15,625 networks (or those of a restricted space) in one.
+
+    Args:
+        space: the space; its group "cell" has one row of gates per edge, shared by all cells.
+        spec: `channels` is C, `depth` is N; `execution` may be changed at any time
+            (`net.execution = "plain"`), the parameters are the same.
+    """
+
+    def __init__(self, space: NASBench201, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.space = space
+        self.execution = spec.execution
+        self.stem = stem(spec, fused.BatchNorm)
+        self.cells = nn.ModuleList()
+        width = spec.channels
+        for multiple in STAGES:
+            if multiple > 1:
+                self.cells.append(ResidualBlock(width, spec.channels * multiple, fused.BatchNorm))
+            width = spec.channels * multiple
+            self.cells.extend(MixedCell(space, width) for _ in range(spec.depth))
+        self.norm = fused.BatchNorm(width)
+        self.classifier = nn.Linear(width, spec.classes)
+
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        """Class scores [n, classes] of images [n, in_channels, h, w], h and w at least 4.
+
+        Args:
+            x: images.
+            gates: group "cell", weights [6, options] (columns in each choice's own order).
+        """
+        x = self._plain(x, gates) if self.execution == "plain" else self._fused(x, gates)
+        scores: Tensor = self.classifier(F.relu(self.norm(x)).mean((2, 3)))
+        return scores
+
+    def _plain(self, x: Tensor, gates: Gates) -> Tensor:
+        x = self.stem(x)
+        for cell in self.cells:
+            x = cell.plain(x, gates) if isinstance(cell, MixedCell) else cell(x)
+        return x
+
+    def _fused(self, x: Tensor, gates: Gates) -> Tensor:
+        plans = _plan(self.space.groups[GROUP], gates.live[GROUP])
+        gains: list[Tensor | None] = [None] * len(plans)
+        if not gates.unit:
+            flat = gates.weights[GROUP].reshape(-1)
+            gains = [flat.index_select(0, _positions(p.gates, flat.device)) for p in plans]
+        x = self.stem(fused.channels_last(x))
+        for cell in self.cells:
+            if isinstance(cell, MixedCell):
+                # Nodes are sums of many terms and stay in full precision under autocast.
+                x = cell.fused(fused.channels_last(fused.at_least_float32(x)), plans, gains)
+            else:
+                x = cell(x)
+        return x
+
+
+register(NASBench201, supernet=NASBench201Supernet, network=NASBench201Network)
