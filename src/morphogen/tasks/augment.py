@@ -189,8 +189,11 @@ def cutout(x: Tensor, row: Tensor, column: Tensor, length: int) -> Tensor:
     half = length // 2
     i = torch.arange(h, device=x.device)
     j = torch.arange(w, device=x.device).repeat_interleave(c)  # column of each value of a row
-    rows = (i >= (row - half)[:, None]) & (i < (row + half)[:, None])  # [b, h]
-    columns = (j >= (column - half)[:, None]) & (j < (column + half)[:, None])  # [b, w * c]
-    hole = rows[:, :, None] & columns[:, None, :]
+    above = ((i < (row - half)[:, None]) | (i >= (row + half)[:, None])).float()  # [b, h]
+    beside = (
+        (j < (column - half)[:, None]) | (j >= (column + half)[:, None])
+    ).float()  # [b, w * c]
+    # `beside` is [b, w * c]. A product with a float mask: masked_fill with a bool mask takes four times as long.
+    keep = torch.maximum(above[:, :, None], beside[:, None, :])
     values = x.permute(0, 2, 3, 1).reshape(b, h, w * c)
-    return values.masked_fill(hole, 0).view(b, h, w, c).permute(0, 3, 1, 2)
+    return (values * keep).view(b, h, w, c).permute(0, 3, 1, 2)

@@ -55,7 +55,7 @@ def locate(spec: str | os.PathLike[str]) -> Source:
             f"data {text!r} is not shipped with morphogen; accepted: {text}:PATH with the folder "
             "or parquet file that holds it"
         )
-    if not text or not os.path.lexists(text):
+    if not text or not os.path.exists(text):
         if text and not set(text) & {"/", "\\", ".", ":"}:
             known = [EMBEDDED, *(f"{n}:PATH" for n in STANDARD), "PATH"]
             raise UnknownNameError("data set (and no such path)", text, known)
@@ -87,14 +87,16 @@ def _at(text: str, path: Path) -> Source:
             if source is not None:
                 return replace(source, name=text)
     except OSError as error:
-        raise DataError(f"data {text!r} cannot be read ({error.strerror})") from error
+        raise DataError(
+            f"data {text!r} cannot be read ({error.strerror}); accepted: {_ACCEPTED}"
+        ) from error
     what = "a folder" if path.is_dir() else "a file"
     state = "that is empty" if path.is_dir() and not any(path.iterdir()) else "of no known layout"
     raise DataError(f"data {text!r} is {what} {state}; accepted: {_ACCEPTED}")
 
 
 def _standard(text: str, name: str, path: str) -> Source:
-    if not path or not os.path.lexists(path):
+    if not path or not os.path.exists(path):
         raise DataError(
             f"data {text!r}: no such file or folder {path!r}; accepted: {name}: followed by the "
             f"path of {_ACCEPTED}"
@@ -107,14 +109,10 @@ def _named(source: Source, name: str, part: str, size: int | None) -> Images:
     """The images of a standard set, with its class names where its files have none."""
     images = source.reader(part, size)
     classes = STANDARD[name]
-    if images.classes == numbered(len(images.classes)):
-        if len(images.classes) > len(classes):
-            raise DataError(
-                f"data {source.name!r} has {len(images.classes)} classes; {name} has {len(classes)}"
-            )
-        return Images(images.pixels, images.labels, classes)
-    if len(images.classes) != len(classes):
+    unnamed = images.classes == numbered(len(images.classes))
+    if len(images.classes) != len(classes) and not (unnamed and len(images.classes) < len(classes)):
         raise DataError(
-            f"data {source.name!r} has {len(images.classes)} classes; {name} has {len(classes)}"
+            f"data {source.name!r} has {len(images.classes)} classes; accepted: the "
+            f"{len(classes)} classes of {name}"
         )
-    return images
+    return Images(images.pixels, images.labels, classes) if unnamed else images

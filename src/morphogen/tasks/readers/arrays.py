@@ -72,6 +72,8 @@ def _read(path: Path, keys: dict[str, tuple[str, str]], part: str, size: int | N
     try:
         with np.load(path, allow_pickle=False) as arrays:
             x, y = (arrays[key] for key in keys[part])
+            if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
+                raise ValueError("it holds other files than arrays")
             named = tuple(str(c) for c in arrays["classes"]) if "classes" in arrays else None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error

@@ -75,6 +75,6 @@ def decode(data: bytes | Path, where: str) -> NDArray[np.uint8]:
 
 def _corrupt(where: str, error: Exception) -> DataError:
     return DataError(
-        f"{where} is corrupt and cannot be decoded ({error}); accepted: whole {FORMATS[0]} "
+        f"{where} is corrupt or cannot be read ({error}); accepted: whole {FORMATS[0]} "
         f"or {FORMATS[1]} images; remove it or restore the file"
     )

@@ -1,0 +1,215 @@
+"""The split is fixed, disjoint and stratified, and the test part stays closed."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from morphogen.core.errors import ConfigError, DataError
+from morphogen.tasks import Augment, Images, ImageTask
+from morphogen.tasks.classification import apportion, split, statistics
+from morphogen.tasks.images import numbered
+
+
+def images(counts=(30, 20, 10), size: int = 4, channels: int = 1) -> Images:
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    generator = torch.Generator().manual_seed(3)
+    shape = (len(labels), channels, size, size)
+    pixels = torch.randint(0, 256, shape, generator=generator).to(torch.uint8)
+    return Images(pixels, labels, numbered(len(counts)))
+
+
+@pytest.fixture(scope="module")
+def fashion() -> ImageTask:
+    return ImageTask.of("fashion-mnist", size=16)
+
+
+def test_default_split_is_half_and_half_stratified_and_disjoint(fashion):
+    assert (len(fashion.train), len(fashion.valid)) == (3000, 3000)
+    assert torch.bincount(fashion.train.labels).tolist() == [300] * 10
+    assert torch.bincount(fashion.valid.labels).tolist() == [300] * 10
+    rows = torch.cat([fashion.train_rows, fashion.valid_rows])
+    assert torch.equal(rows.sort().values, torch.arange(6000))
+    assert torch.equal(fashion.train.pixels, fashion.pool.pixels[fashion.train_rows])
+
+
+def test_split_of_the_embedded_images_never_changes(fashion):
+    # Golden: the rows of seed 0 are part of every published number on these images.
+    assert (int(fashion.train_rows.sum()), int(fashion.valid_rows.sum())) == (8967666, 9029334)
+    assert fashion.train_rows[:6].tolist() == [1, 2, 3, 11, 13, 15]
+
+
+def test_split_depends_on_the_seed_alone():
+    data = images()
+    one, two = split(data, 20, 20, 1), split(data, 20, 20, 1)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not torch.equal(one[0], split(data, 20, 20, 2)[0])
+
+
+@pytest.mark.parametrize(("train", "valid"), [(30, 30), (20, 10), (7, 13), (6, 54), (31, 29)])
+def test_split_sizes_are_exact_and_proportions_kept(train, valid):
+    data = images()
+    one, two = split(data, train, valid, 0)
+    assert (len(one), len(two)) == (train, valid)
+    assert not set(one.tolist()) & set(two.tolist())
+    share = torch.bincount(data.labels[one], minlength=3) / train
+    assert (share - torch.tensor([0.5, 1 / 3, 1 / 6])).abs().max() <= 1 / train
+
+
+def test_apportion_by_largest_remainders():
+    # 7 seats for 30 : 20 : 10 are 3.5, 2.33, 1.17: the first has the largest remainder.
+    assert apportion(7, np.array([30, 20, 10])).tolist() == [4, 2, 1]
+    assert apportion(60, np.array([30, 20, 10])).tolist() == [30, 20, 10]
+    assert apportion(1, np.array([5, 5])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "expected"),
+    [
+        (None, None, (30, 30)),
+        (12, None, (12, 48)),
+        (None, 0.1, (54, 6)),
+        (0.5, 0.25, (30, 15)),
+        (20, 20, (20, 20)),
+    ],
+)
+def test_sizes_by_count_and_fraction(train, valid, expected):
+    task = ImageTask.of(images(), train_images=train, valid_images=valid)
+    assert (len(task.train), len(task.valid)) == expected
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "error", "says"),
+    [
+        (50, 20, DataError, "train_images is 50 and valid_images 20 of 60"),
+        (60, None, DataError, "train_images is 60 and valid_images 0 of 60"),
+        (2, 20, DataError, "class '2' has 10 images, of which 0 would come to the train part"),
+        (0, 20, ConfigError, "train_images is 0; accepted: 1 or more"),
+        (1.5, 20, ConfigError, "train_images is 1.5; accepted: a count, or a fraction"),
+        (20, True, ConfigError, "valid_images is True"),
+        ("x", 20, ConfigError, "train_images is 'x'"),
+    ],
+)
+def test_impossible_splits_are_refused(train, valid, error, says):
+    with pytest.raises(error, match=says):
+        ImageTask.of(images(), train_images=train, valid_images=valid)
+
+
+def test_statistics_equal_numpy_and_are_of_the_train_part_alone():
+    data = images(channels=3)
+    task = ImageTask.of(data, train_images=20)
+    x = task.train.pixels.numpy().astype(np.float64) / 255
+    np.testing.assert_allclose(task.mean, x.mean((0, 2, 3)), atol=1e-12)
+    np.testing.assert_allclose(task.std, x.std((0, 2, 3)), atol=1e-12)
+    assert task.mean != statistics(data)[0]
+
+
+def test_given_statistics_are_used_and_checked():
+    task = ImageTask.of(images(), mean=(0.5,), std=(0.25,))
+    assert (task.mean, task.std) == ((0.5,), (0.25,))
+    with pytest.raises(ConfigError, match=r"mean is .*; accepted: 1 finite numbers"):
+        ImageTask.of(images(), mean=(0.5, 0.5), std=(0.2,))
+    with pytest.raises(ConfigError, match=r"std is .*; accepted: a number above 0"):
+        ImageTask.of(images(), mean=(0.5,), std=(0.0,))
+
+
+def test_a_constant_channel_does_not_divide_by_zero():
+    data = images()
+    blank = Images(torch.zeros_like(data.pixels), data.labels, data.classes)
+    task = ImageTask.of(blank)
+    x, _ = task.stream("train", 4, torch.Generator().manual_seed(0)).next()
+    assert torch.isfinite(x).all()
+
+
+# --- the closed test part ------------------------------------------------------------------------
+
+
+def test_the_test_part_is_read_only_when_opened_and_every_opening_is_on_record(monkeypatch):
+    from morphogen.tasks.images import Source
+
+    read = []
+    original = Source.read
+    monkeypatch.setattr(
+        Source,
+        "read",
+        lambda self, part, size=None: read.append(part) or original(self, part, size),
+    )
+    task = ImageTask.of("fashion-mnist", size=16)
+    generator = torch.Generator().manual_seed(0)
+    for part in ("train", "valid", "pool"):
+        task.stream(part, 8, generator).next()
+        next(task.sequential(part, 8))
+    assert read == ["train"]
+    assert task.test_openings == ()
+    test = task.open_test("evaluation of run 1")
+    assert read == ["train", "test"]
+    assert test.pixels.shape == (1000, 1, 16, 16)
+    assert task.test_openings == ("evaluation of run 1",)
+
+
+@pytest.mark.parametrize("part", ["test", "training"])
+def test_no_stream_reaches_the_test_part(fashion, part):
+    with pytest.raises(ConfigError, match=f"part is '{part}'; accepted: train, valid or pool"):
+        fashion.stream(part, 8, torch.Generator())
+    with pytest.raises(ConfigError, match=f"part is '{part}'"):
+        fashion.sequential(part, 8)
+
+
+def test_a_sealed_task_refuses_to_open_the_test_part():
+    task = ImageTask.of(images(), test=images())
+    with task.sealed("the search"), pytest.raises(DataError, match="is closed during the search"):
+        task.open_test("peeking")
+    assert task.test_openings == ()
+    assert len(task.open_test("evaluation")) == 60
+
+
+def test_opening_needs_a_reason_and_a_test_part():
+    with pytest.raises(ConfigError, match="reason is empty"):
+        ImageTask.of(images(), test=images()).open_test(" ")
+    task = ImageTask.of(images())
+    assert not task.has_test
+    with pytest.raises(DataError, match="has no test part"):
+        task.open_test("evaluation")
+    assert task.test_openings == ()
+
+
+def test_test_images_of_another_shape_are_refused():
+    task = ImageTask.of(images(), test=images(size=5))
+    with pytest.raises(DataError, match=r"has images \[1, 5, 5\], the training data \[1, 4, 4\]"):
+        task.open_test("evaluation")
+
+
+# --- the rest ------------------------------------------------------------------------------------
+
+
+def test_task_describes_its_data(fashion):
+    assert (fashion.in_channels, fashion.image_size, len(fashion.classes)) == (1, 16, 10)
+    assert fashion.name == "fashion-mnist"
+    assert fashion.has_test
+
+
+def test_loss_and_accuracy_equal_numpy():
+    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
+    y = torch.tensor([0, 2])
+    p = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(1, keepdims=True)
+    expected = -(np.log(p[0, 0]) + np.log(p[1, 2])) / 2
+    assert float(ImageTask.loss(logits, y)) == pytest.approx(expected, rel=1e-6)
+    assert float(ImageTask.accuracy(logits, y)) == 0.5
+
+
+def test_valid_batches_are_augmented_like_train_batches_unless_told_otherwise():
+    task = ImageTask.of(images(), augment=Augment(padding=2))
+    plain = task.stream("valid", 8, torch.Generator().manual_seed(0), augmented=False)
+    other = task.stream("valid", 8, torch.Generator().manual_seed(0))
+    (x, y), (augmented, z) = plain.next(), other.next()
+    assert torch.equal(y, z)
+    assert not torch.equal(x, augmented)
+
+
+def test_a_task_can_be_sent_to_another_process():
+    task = ImageTask.of("fashion-mnist", size=8)
+    copy = pickle.loads(pickle.dumps(task))
+    one, two = (t.stream("train", 8, torch.Generator().manual_seed(0)).next() for t in (task, copy))
+    assert torch.equal(one[0], two[0])
+    assert len(copy.open_test("evaluation")) == 1000

@@ -1,0 +1,144 @@
+"""Resizing is exact, and the embedded images are rows of the full Fashion-MNIST."""
+
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from morphogen.core.errors import DataError
+from morphogen.tasks import Images, load
+from morphogen.tasks.images import resize, stacked
+from morphogen.tasks.readers.embedded import FASHION_FILE
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+
+
+def noise(n: int, c: int, h: int, w: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, c, h, w), generator=generator).to(torch.uint8)
+
+
+def area_brute_force(image: np.ndarray, m: int) -> np.ndarray:
+    """Area average of one [h, w] image in rational arithmetic, halves up."""
+    h, w = image.shape
+    out = np.zeros((m, m), dtype=np.uint8)
+    for i in range(m):
+        for j in range(m):
+            total = Fraction(0)
+            for a in range(h):
+                high = min(Fraction((i + 1) * h, m), a + 1) - max(Fraction(i * h, m), a)
+                for b in range(w):
+                    wide = min(Fraction((j + 1) * w, m), b + 1) - max(Fraction(j * w, m), b)
+                    if high > 0 and wide > 0:
+                        total += high * wide * int(image[a, b])
+            out[i, j] = (total / Fraction(h * w, m * m) + Fraction(1, 2)).__floor__()
+    return out
+
+
+def test_halving_is_the_exact_two_by_two_mean():
+    x = noise(8, 3, 32, 32)
+    for image, small in zip(x, resize(x, 16), strict=True):
+        # Pillow's reduce is integer arithmetic too, and also rounds halves up.
+        expected = Image.fromarray(image.permute(1, 2, 0).numpy()).reduce(2)
+        assert np.array_equal(small.permute(1, 2, 0).numpy(), np.asarray(expected))
+
+
+@pytest.mark.parametrize(("h", "w", "m"), [(14, 14, 8), (7, 11, 5), (12, 5, 5), (9, 9, 1)])
+def test_shrinking_equals_rational_area_average(h, w, m):
+    x = noise(1, 1, h, w)
+    assert np.array_equal(resize(x, m)[0, 0].numpy(), area_brute_force(x[0, 0].numpy(), m))
+
+
+@pytest.mark.parametrize(("n", "m"), [(8, 16), (5, 12), (28, 32)])
+def test_growing_equals_linear_interpolation(n, m):
+    x = noise(4, 3, n, n)
+    expected = torch.nn.functional.interpolate(x.double(), size=(m, m), mode="bilinear")
+    assert (resize(x, m).double() - expected).abs().max() <= 0.5 + 1e-9
+
+
+def test_resize_is_channels_last_and_does_not_depend_on_the_chunk():
+    x = noise(1500, 3, 6, 6)
+    whole = resize(x, 4)
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(whole[1400:], resize(x[1400:], 4))
+
+
+def test_constant_images_keep_their_value():
+    x = torch.full((1, 1, 13, 7), 255, dtype=torch.uint8)
+    assert set(resize(x, 5).unique().tolist()) == {255}
+    assert set(resize(x, 20).unique().tolist()) == {255}
+
+
+def test_take_copies_the_rows():
+    images = Images(noise(10, 3, 4, 4), torch.arange(10) % 2, ("a", "b"))
+    some = images.take(torch.tensor([7, 2]))
+    assert torch.equal(some.pixels, images.pixels[[7, 2]])
+    assert some.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "says"),
+    [
+        (torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64), "float32"),
+        (torch.zeros(2, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "2x2x2"),
+        (noise(2, 1, 2, 2), torch.zeros(3, dtype=torch.int64), "for 2 images"),
+        (noise(2, 1, 2, 2), torch.tensor([0, 2]), "from 0 to 2; accepted: 0 to 1"),
+        (noise(2, 1, 2, 2), torch.tensor([-1, 0]), "from -1 to 0; accepted: 0 to 1"),
+    ],
+)
+def test_malformed_images_are_refused(pixels, labels, says):
+    with pytest.raises(DataError, match=says):
+        Images(pixels, labels, ("a", "b"))
+
+
+def test_aligned_matches_classes_by_name_and_digits_by_position():
+    images = Images(noise(4, 1, 2, 2), torch.tensor([0, 1, 0, 1]), ("cat", "dog"))
+    assert images.aligned(("ant", "cat", "dog"), "t").labels.tolist() == [1, 2, 1, 2]
+    plain = Images(images.pixels, images.labels, ("0", "1"))
+    assert plain.aligned(("cat", "dog", "elk"), "t").labels.tolist() == [0, 1, 0, 1]
+    with pytest.raises(DataError, match="class 'cat', which the training data has not"):
+        images.aligned(("ant", "dog"), "the test part")
+
+
+def test_stacked_resizes_images_of_different_sizes():
+    mixed = [noise(1, 3, s, s, s)[0] for s in (8, 8, 6, 8)]
+    arrays = ((f"i{i}", x.permute(1, 2, 0).numpy()) for i, x in enumerate(mixed))
+    expected = torch.cat([resize(x[None], 4) for x in mixed])
+    assert torch.equal(stacked(arrays, 4), expected)
+
+
+# --- the embedded images -------------------------------------------------------------------------
+
+
+def test_embedded_images_are_balanced_and_small():
+    train, test = load("fashion-mnist", "train"), load("fashion-mnist", "test")
+    assert train.pixels.shape == (6000, 1, 28, 28)
+    assert test.pixels.shape == (1000, 1, 28, 28)
+    assert torch.bincount(train.labels).tolist() == [600] * 10
+    assert torch.bincount(test.labels).tolist() == [100] * 10
+    assert train.classes[9] == "Ankle boot"
+    assert FASHION_FILE.stat().st_size < 3.3e6
+
+
+def test_licence_lies_beside_the_embedded_images():
+    text = (FASHION_FILE.parent / "LICENSE-fashion-mnist").read_text(encoding="utf-8")
+    assert "MIT License" in text
+    assert "Zalando SE" in text
+
+
+@pytest.mark.parametrize(("part", "step"), [("train", 10), ("test", 1)])
+def test_embedded_images_are_the_rows_of_the_full_set(part, step):
+    with np.load(FASHION_FILE, allow_pickle=False) as arrays:
+        rows, pixels, labels = (arrays[f"{k}_{part}"][::step] for k in ("rows", "x", "y"))
+    file = SHARED / "fashion_mnist" / f"{part}-00000-of-00001.parquet"
+    assert file.is_file(), f"{file} is missing: the tests on real data need shared/ beside the repo"
+    assert len(np.unique(rows)) == len(rows)
+    table = pq.read_table(file).take(rows).to_pylist()  # not by the library's own reader
+    assert [row["label"] for row in table] == labels.tolist()
+    for row, mine in zip(table, pixels, strict=True):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(row["image"]["bytes"]))), mine)
