@@ -193,7 +193,8 @@ def cutout(x: Tensor, row: Tensor, column: Tensor, length: int) -> Tensor:
     beside = (
         (j < (column - half)[:, None]) | (j >= (column + half)[:, None])
     ).float()  # [b, w * c]
-    # `beside` is [b, w * c]. A product with a float mask: masked_fill with a bool mask takes four times as long.
+    # `beside` is [b, w * c]. The product with a float mask takes a quarter of the time of
+    # masked_fill with a bool mask.
     keep = torch.maximum(above[:, :, None], beside[:, None, :])
     values = x.permute(0, 2, 3, 1).reshape(b, h, w * c)
     return (values * keep).view(b, h, w, c).permute(0, 3, 1, 2)

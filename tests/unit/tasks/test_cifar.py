@@ -28,7 +28,7 @@ def batches():
 
 
 def python2(value) -> bytes:
-    """A pickle of protocol 2 as Python 2 and its numpy wrote the official files: strings are bytes."""
+    """Protocol 2 as Python 2 and its numpy wrote the official files: strings are bytes."""
     if isinstance(value, dict):
         inside = b"".join(python2(k) + python2(v) for k, v in value.items())
         return b"}(" + inside + b"u"
