@@ -1,0 +1,554 @@
+"""The DARTS cell space and RobustDARTS' S1 to S4: a normal and a reduction cell, searched together.
+
+Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055; S1-S4: Zela et al., ICLR 2020, arXiv
+1909.09656; the pair form of the node rule: GDAS, Dong and Yang, CVPR 2019, arXiv 1910.04465.
+
+A cell has inputs 0 and 1 (the outputs of the two cells before it) and intermediate nodes 2 to 5;
+a node is the sum of its incoming edges, the cell's output the concatenation of the four nodes.
+Every earlier node is a possible source, so a cell has 2 + 3 + 4 + 5 = 14 edges. A derived node
+keeps two of them, with one operation each; the others are dropped. `none` is an option of the
+supernet, where it takes mass from the others, and is never kept.
+
+The notation lists, per cell and node, the kept edges as `operation~source`, lower source first:
+`normal: sep_conv_3x3~0 sep_conv_3x3~1 | ... | ... | ... ; reduce: ...`. `DARTS.genotype` and
+`DARTS.parse` write and read the published `Genotype(normal=[('sep_conv_3x3', 1), ...], ...)`.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import combinations
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
+from morphogen.spaces.base import Differentiable, Scores, SearchSpace
+
+OPERATIONS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+"""In the authors' order, which is also the order of the columns of alpha."""
+
+NOISE = "noise"
+"""S4's operation: standard normal noise, whatever the input."""
+
+CELLS = ("normal", "reduce")
+"""The groups of choices: one matrix of 14 rows each."""
+
+NODES = (2, 3, 4, 5)
+"""The intermediate nodes; 0 and 1 are the inputs of the cell."""
+
+EDGES = tuple((source, target) for target in NODES for source in range(target))
+"""(source, target) of the 14 edges, in the authors' order: the order of the rows of alpha."""
+
+KEPT = 2
+"""Incoming edges that a derived node keeps."""
+
+Pair = tuple[str, int]
+"""(operation, source), the authors' way to write one kept edge."""
+
+
+class Genotype(NamedTuple):
+    """The authors' record of an architecture, printed as they print it."""
+
+    normal: list[Pair]
+    """Eight (operation, source); entries 2n and 2n + 1 belong to node n + 2."""
+    normal_concat: Sequence[int]
+    """Nodes that the output concatenates: always 2 to 5 in this space."""
+    reduce: list[Pair]
+    reduce_concat: Sequence[int]
+
+
+def _genotype(normal: str, reduce: str) -> Genotype:
+    """Published cells in short hand: `3~1 3~0 ...` with one sign per operation."""
+    sign = {
+        "m": "max_pool_3x3",
+        "a": "avg_pool_3x3",
+        "i": "skip_connect",
+        "3": "sep_conv_3x3",
+        "5": "sep_conv_5x5",
+        "d": "dil_conv_3x3",
+        "D": "dil_conv_5x5",
+    }
+    lists = [[(sign[e[0]], int(e[1])) for e in cell.split()] for cell in (normal, reduce)]
+    return Genotype(lists[0], range(2, 6), lists[1], range(2, 6))
+
+
+DARTS_V1 = _genotype("31 30 i0 31 i0 31 30 i2", "m0 m1 i2 m0 m0 i2 i2 a0")
+"""Found by first-order DARTS on CIFAR-10 (authors' cnn/genotypes.py)."""
+
+DARTS_V2 = _genotype("30 31 30 31 31 i0 i0 d2", "m0 m1 i2 m1 m0 i2 i2 m1")
+"""Found by second-order DARTS on CIFAR-10: 2.76 % test error in the paper."""
+
+GDAS_V1 = _genotype("i0 i1 i0 52 33 i0 54 33", "50 31 52 51 D2 31 50 51")
+"""Found by GDAS on CIFAR-10: 2.93 % test error in the paper."""
+
+PUBLISHED = {"DARTS_V1": DARTS_V1, "DARTS_V2": DARTS_V2, "GDAS_V1": GDAS_V1}
+"""Cells that `DARTS.parse` knows by name."""
+
+
+def edge_name(cell: str, source: int, target: int) -> str:
+    """Name of the choice on the edge from `source` into node `target` of a cell type."""
+    return f"{cell}_{target}_{source}"
+
+
+class DARTS(SearchSpace, Differentiable):
+    """The DARTS cell space, or a space on the same cell with other operations per edge.
+
+    Args:
+        name: how the command line and the run directory call the space.
+        operations: the options of every edge, or cell type ("normal", "reduce") -> one tuple of
+            options for each of the 14 `EDGES`.
+        distinct: True (DARTS): the two kept edges of a node have different sources. False (GDAS):
+            a node keeps two (operation, source) pairs, which may lie on one edge.
+
+    Raises:
+        SpaceError: a node is left with no way to keep two operations, or the lists do not have
+            14 entries.
+    """
+
+    def __init__(
+        self,
+        name: str = "darts",
+        operations: Sequence[str] | Mapping[str, Sequence[Sequence[str]]] = OPERATIONS,
+        *,
+        distinct: bool = True,
+    ) -> None:
+        self.distinct = distinct
+        rows = (
+            operations
+            if isinstance(operations, Mapping)
+            else {cell: [operations] * len(EDGES) for cell in CELLS}
+        )
+        choices = []
+        for cell in CELLS:
+            if len(rows[cell]) != len(EDGES):
+                raise SpaceError(
+                    f"space {name!r}: {len(rows[cell])} lists of operations for the {cell} cell; "
+                    f"accepted: {len(EDGES)}, one per edge"
+                )
+            for (source, target), options in zip(EDGES, rows[cell], strict=True):
+                most = 1 if distinct else min(KEPT, len(options))
+                edge = edge_name(cell, source, target)
+                choices.append(Choice(edge, tuple(options), cell, 0, most))
+        super().__init__(name, choices)
+        self._nodes_possible()
+
+    # -- structure ---------------------------------------------------------------------------
+
+    def node(self, cell: str, target: int) -> tuple[Choice, ...]:
+        """The choices on the incoming edges of node `target`, lower source first."""
+        return tuple(self.choice(edge_name(cell, s, target)) for s in range(target))
+
+    @cached_property
+    def operations(self) -> tuple[str, ...]:
+        """Every operation that some edge of this space can keep, in the order of `OPERATIONS`."""
+        found = {o for c in self.choices for o in c.options if o != "none"}
+        known = [o for o in (*OPERATIONS, NOISE) if o in found]
+        return (*known, *sorted(found.difference(known)))
+
+    @cached_property
+    def _nodes(self) -> dict[tuple[str, int], tuple[tuple[Pair, Pair], ...]]:
+        """(cell, node) -> all values a node can have: two pairs, lower source and option first."""
+        values = {}
+        for cell in CELLS:
+            for target in NODES:
+                pairs = [
+                    (option, source)
+                    for source, choice in enumerate(self.node(cell, target))
+                    for option in choice.options
+                    if option != "none"
+                ]
+                values[cell, target] = tuple(
+                    (a, b) for a, b in combinations(pairs, 2) if a[1] != b[1] or not self.distinct
+                )
+        return values
+
+    def _nodes_possible(self) -> None:
+        for (cell, target), values in self._nodes.items():
+            if not values:
+                raise SpaceError(
+                    f"space {self.name!r}: node {target} of the {cell} cell has no way to keep "
+                    f"{KEPT} operations other than none; leave it more options"
+                )
+
+    def _with(self, choices: Sequence[Choice]) -> Self:
+        new = super()._with(choices)
+        for cached in ("_nodes", "operations"):
+            new.__dict__.pop(cached, None)
+        new._nodes_possible()
+        return new
+
+    def size(self) -> int:
+        """Number of architectures: (1*3*6*10 * 7^8)^2 with all eight operations."""
+        return math.prod(len(values) for values in self._nodes.values())
+
+    # -- architectures -----------------------------------------------------------------------
+
+    def check(self, arch: Architecture) -> Architecture:
+        """As the base, and: two operations per node, none of them `none`.
+
+        Raises:
+            ArchitectureError: names the node and what it keeps.
+        """
+        arch = super().check(arch)
+        for cell, target in self._nodes:
+            kept = self._kept(arch, cell, target)
+            if len(kept) != KEPT or any(operation == "none" for operation, _ in kept):
+                what = " ".join(f"{o}~{s}" for o, s in kept) or "nothing"
+                raise ArchitectureError(
+                    f"node {target} of the {cell} cell keeps {what}; accepted: {KEPT} incoming "
+                    "edges with an operation other than none"
+                )
+        return arch
+
+    def _kept(self, arch: Architecture, cell: str, target: int) -> list[Pair]:
+        return [
+            (operation, source)
+            for source, choice in enumerate(self.node(cell, target))
+            for operation in arch[choice.name]
+        ]
+
+    def _build(self, nodes: Mapping[tuple[str, int], Sequence[Pair]]) -> Architecture:
+        """The architecture that keeps these pairs at each (cell, node); not checked."""
+        kept: dict[str, list[str]] = {c.name: [] for c in self.choices}
+        for (cell, target), pairs in nodes.items():
+            for operation, source in pairs:
+                kept[edge_name(cell, source, target)].append(operation)
+        return Architecture(kept)
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """One architecture, uniformly at random: the nodes are independent of one another."""
+        return self._build({n: v[int(rng.integers(len(v)))] for n, v in self._nodes.items()})
+
+    def enumerate(self) -> list[Architecture]:
+        """All architectures; for restricted spaces only, the full one has 10^18.
+
+        Raises:
+            SpaceError: there are more than a million.
+        """
+        if self.size() > 1_000_000:
+            raise SpaceError(
+                f"space {self.name!r} has {self.size():.2e} architectures; accepted for listing: "
+                "at most a million (restrict the space, or sample)"
+            )
+        found: list[dict[tuple[str, int], Sequence[Pair]]] = [{}]
+        for node, values in self._nodes.items():
+            found = [{**nodes, node: value} for nodes in found for value in values]
+        return [self._build(nodes) for nodes in found]
+
+    def neighbours(self, arch: Architecture) -> list[Architecture]:
+        """One kept edge has another operation, or comes from another source.
+
+        A moved edge takes its operation along; where the new edge does not offer it (as in S1),
+        every operation that it offers makes a neighbour.
+        """
+        arch = self.check(arch)
+        out = []
+        for cell, target in self._nodes:
+            kept = self._kept(arch, cell, target)
+            for place, (operation, source) in enumerate(kept):
+                stays = kept[1 - place]
+                for other, choice in enumerate(self.node(cell, target)):
+                    offered = [o for o in choice.options if o != "none"]
+                    if other == source:
+                        moves = [o for o in offered if o != operation]
+                    elif self.distinct and other == stays[1]:
+                        continue
+                    else:
+                        moves = [operation] if operation in offered else offered
+                    for move in moves:
+                        if (move, other) != stays:
+                            out.append(self._exchange(arch, cell, target, (move, other), stays))
+        # Two of GDAS' pairs on one edge can reach one architecture in two ways: list it once.
+        return list(dict.fromkeys(out))
+
+    def _exchange(self, arch: Architecture, cell: str, target: int, *pairs: Pair) -> Architecture:
+        kept = {
+            choice.name: [o for o in choice.options if (o, source) in pairs]
+            for source, choice in enumerate(self.node(cell, target))
+        }
+        return arch.replace(**kept)
+
+    def crossover(
+        self, first: Architecture, second: Architecture, rng: np.random.Generator
+    ) -> Architecture:
+        """A child that takes each node, with its two edges, from either parent."""
+        first, second = self.check(first), self.check(second)
+        coins = rng.integers(2, size=len(self._nodes))
+        parents = [second if coin else first for coin in coins]
+        return self._build(
+            {
+                (cell, target): self._kept(parent, cell, target)
+                for (cell, target), parent in zip(self._nodes, parents, strict=True)
+            }
+        )
+
+    def remarks(self, arch: Architecture) -> tuple[str, ...]:
+        """Says so when a cell has no weights to train, or does not look at its input."""
+        arch = self.check(arch)
+        out = []
+        for cell in CELLS:
+            pairs = [pair for target in NODES for pair in self._kept(arch, cell, target)]
+            if not any("conv" in operation for operation, _ in pairs):
+                out.append(f"no operation of the {cell} cell has weights: it can only pass or pool")
+            sees = {0, 1}
+            for target in NODES:
+                kept = self._kept(arch, cell, target)
+                if any(source in sees and operation != NOISE for operation, source in kept):
+                    sees.add(target)
+            if not sees.intersection(NODES):
+                out.append(f"the {cell} cell is disconnected: its output does not see its inputs")
+        return tuple(out)
+
+    def derive(self, scores: Scores) -> Architecture:
+        """DARTS' rule (section 2.4): two incoming edges per node, by their best operation.
+
+        With `distinct`, an edge's score is its largest entry other than `none`; the two best edges
+        stay (ties: lower source) with their best operation (ties: first option). Otherwise the
+        two best (operation, source) pairs of the node stay (ties: lower source, then first option).
+
+        Args:
+            scores: "normal" and "reduce" -> [14, widest], usually the softmax of alpha over all
+                options: `none` takes part in the softmax, so edges are comparable only then.
+        """
+        named = {choice.name: row for choice, row in self.rows(scores)}
+        nodes: dict[tuple[str, int], Sequence[Pair]] = {}
+        for cell, target in self._nodes:
+            ranked: list[tuple[float, Pair]] = []
+            for source, choice in enumerate(self.node(cell, target)):
+                pairs = [
+                    (float(score), (option, source))
+                    for option, score in zip(choice.options, named[choice.name], strict=True)
+                    if option != "none"
+                ]
+                if self.distinct and pairs:
+                    pairs = [max(pairs, key=lambda p: p[0])]  # max keeps the first of equals
+                ranked += pairs
+            ranked.sort(key=lambda p: -p[0])  # stable: ties keep the lower source
+            nodes[cell, target] = [pair for _, pair in ranked[:KEPT]]
+        return self.check(self._build(nodes))
+
+    # -- text --------------------------------------------------------------------------------
+
+    def format(self, arch: Architecture) -> str:
+        """`normal: op~source op~source | ... ; reduce: ...`, nodes 2 to 5, lower source first."""
+        arch = self.check(arch)
+        return " ; ".join(
+            f"{cell}: "
+            + " | ".join(
+                " ".join(f"{operation}~{source}" for operation, source in self._kept(arch, cell, t))
+                for t in NODES
+            )
+            for cell in CELLS
+        )
+
+    def parse(self, text: str) -> Architecture:
+        """Read this space's notation, a published `Genotype(...)`, or the name of a published cell.
+
+        Within a node the order of the edges is free.
+
+        Raises:
+            ArchitectureError: names the part that cannot be read.
+        """
+        text = text.strip()
+        if text in PUBLISHED:
+            return self.from_genotype(PUBLISHED[text])
+        if text.startswith("Genotype("):
+            return self.from_genotype(_read_genotype(text))
+        shape = "normal: op~source op~source | op~source op~source | ... | ... ; reduce: ..."
+        cells = dict(part.strip().partition(":")[::2] for part in text.split(";"))
+        if set(cells) != set(CELLS):
+            raise ArchitectureError(
+                f"cannot read architecture {text!r}; accepted: {shape}, the published "
+                f"Genotype(...) form, or one of {', '.join(PUBLISHED)}"
+            )
+        nodes: dict[tuple[str, int], list[Pair]] = {}
+        for cell, body in cells.items():
+            parts = body.split("|")
+            if len(parts) != len(NODES):
+                raise ArchitectureError(
+                    f"the {cell} cell of {text!r} has {len(parts)} node(s); accepted: "
+                    f"{len(NODES)}, as {shape}"
+                )
+            for target, part in zip(NODES, parts, strict=True):
+                nodes[cell, target] = []
+                for edge in part.split():
+                    operation, _, source = edge.rpartition("~")
+                    if not operation or not source.isdecimal():
+                        raise ArchitectureError(f"cannot read {edge!r}; accepted: operation~source")
+                    nodes[cell, target].append((operation, int(source)))
+        return self._from_pairs(nodes)
+
+    def _from_pairs(self, nodes: Mapping[tuple[str, int], Sequence[Pair]]) -> Architecture:
+        for (cell, target), pairs in nodes.items():
+            for operation, source in pairs:
+                if not 0 <= source < target:
+                    raise ArchitectureError(
+                        f"node {target} of the {cell} cell has no source {source} "
+                        f"({operation}~{source}); accepted: 0 to {target - 1}"
+                    )
+        return self.check(self._build(nodes))
+
+    def genotype(self, arch: Architecture) -> Genotype:
+        """The authors' record of `arch`; within a node the lower source comes first."""
+        arch = self.check(arch)
+        lists = [[p for t in NODES for p in self._kept(arch, cell, t)] for cell in CELLS]
+        return Genotype(lists[0], range(2, 6), lists[1], range(2, 6))
+
+    def from_genotype(self, genotype: Genotype) -> Architecture:
+        """The architecture of an authors' record.
+
+        Raises:
+            ArchitectureError: not eight edges per cell, another concatenation than nodes 2 to 5,
+                or an operation or source that this space does not have.
+        """
+        nodes: dict[tuple[str, int], Sequence[Pair]] = {}
+        for cell, listed, concat in (
+            ("normal", genotype.normal, genotype.normal_concat),
+            ("reduce", genotype.reduce, genotype.reduce_concat),
+        ):
+            try:
+                pairs = [(str(operation), int(source)) for operation, source in listed]
+                outputs = sorted(int(node) for node in concat)
+            except (TypeError, ValueError) as error:
+                raise ArchitectureError(
+                    f"cannot read the {cell} cell of genotype {genotype!r}; accepted: a list of "
+                    "('operation', source) and the concatenated nodes"
+                ) from error
+            if outputs != list(NODES):
+                raise ArchitectureError(
+                    f"genotype concatenates nodes {outputs} in the {cell} cell; accepted: 2 to 5"
+                )
+            if len(pairs) != KEPT * len(NODES):
+                raise ArchitectureError(
+                    f"genotype has {len(pairs)} edges in the {cell} cell; accepted: "
+                    f"{KEPT * len(NODES)}, two per node"
+                )
+            for i, target in enumerate(NODES):
+                nodes[cell, target] = pairs[KEPT * i : KEPT * (i + 1)]
+        return self._from_pairs(nodes)
+
+    # -- numbers -----------------------------------------------------------------------------
+
+    def encode(
+        self, arch: Architecture, kind: Literal["onehot", "adjacency", "path"] = "onehot"
+    ) -> NDArray[np.float32]:
+        """`onehot` (one entry per edge and option) or `adjacency`.
+
+        `adjacency`, per cell type: a graph of 11 vertices, the two inputs, the eight kept
+        operations (node by node, lower source first) and the output; an arrow leads from an input
+        or from both operations of a node to each operation that reads it, and from every operation
+        to the output. 55 entries above the diagonal, then 8 rows one-hot over `operations`.
+        With all operations: 2 * 14 * 8 = 224 (onehot), 2 * (55 + 8 * 7) = 222 (adjacency).
+        """
+        if kind == "onehot":
+            return super().encode(arch, kind)
+        if kind != "adjacency":
+            raise UnknownNameError(
+                f"encoding of space {self.name!r}", kind, ["onehot", "adjacency"]
+            )
+        arch = self.check(arch)
+        return np.concatenate([part for cell in CELLS for part in self._graph(arch, cell)])
+
+    def _graph(self, arch: Architecture, cell: str) -> list[NDArray[np.float32]]:
+        kept = [(t, *pair) for t in NODES for pair in self._kept(arch, cell, t)]
+        vertices = len(kept) + 3
+        matrix = np.zeros((vertices, vertices), np.float32)
+        labels = np.zeros((len(kept), len(self.operations)), np.float32)
+        for i, (_, operation, source) in enumerate(kept):
+            labels[i, self.operations.index(operation)] = 1.0
+            matrix[i + 2, -1] = 1.0
+            if source < NODES[0]:
+                matrix[source, i + 2] = 1.0
+            for j, (target, _, _) in enumerate(kept):
+                if target == source:
+                    matrix[j + 2, i + 2] = 1.0
+        return [matrix[np.triu_indices(vertices, 1)], labels.ravel()]
+
+
+def _read_genotype(text: str) -> Genotype:
+    """The record in `Genotype(...)` text; nothing in the text is executed."""
+    try:
+        call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError
+        fields: dict[str, Any] = {str(k.arg): _literal(k.value) for k in call.keywords}
+        return Genotype(**fields)
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise ArchitectureError(
+            f"cannot read genotype {text!r}; accepted: Genotype(normal=[('op', source), ...], "
+            "normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))"
+        ) from error
+
+
+def _literal(node: ast.expr) -> list[Any]:
+    """A literal, or `range(...)` of literals."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+        return list(range(*(int(ast.literal_eval(a)) for a in node.args)))
+    return list(ast.literal_eval(node))
+
+
+# -- RobustDARTS' spaces -----------------------------------------------------------------------
+
+_SHORT = {
+    "sk": "skip_connect",
+    "s3": "sep_conv_3x3",
+    "d3": "dil_conv_3x3",
+    "d5": "dil_conv_5x5",
+    "mp": "max_pool_3x3",
+    "ap": "avg_pool_3x3",
+}
+_S1 = {
+    "normal": "sk-d3 sk-d5  sk-d5 sk-s3 sk-d3  mp-sk sk-s3 sk-s3 sk-d3  sk-s3 mp-sk sk-d3 d3-d5 "
+    "d3-d5",
+    "reduce": "mp-ap mp-d3  mp-ap mp-ap sk-d5  mp-ap mp-s3 sk-d3 sk-d5  mp-ap mp-ap sk-d5 sk-d5 "
+    "sk-d5",
+}
+"""Two operations per edge, in the order of `EDGES` (RobustDARTS, src/spaces.py)."""
+
+
+def darts() -> DARTS:
+    """The DARTS space: eight operations on every edge, about 10^18 pairs of cells."""
+    return DARTS()
+
+
+def gdas() -> DARTS:
+    """The DARTS space under GDAS' rule: a node keeps two (operation, source) pairs, of any edge."""
+    return DARTS("darts-gdas", distinct=False)
+
+
+def s1() -> DARTS:
+    """S1: on each edge the two operations that an iterative DARTS search left there."""
+    rows = {
+        cell: [tuple(_SHORT[o] for o in edge.split("-")) for edge in text.split()]
+        for cell, text in _S1.items()
+    }
+    return DARTS("darts-s1", rows)
+
+
+def s2() -> DARTS:
+    """S2: skip connection or separable 3x3 convolution on every edge."""
+    return DARTS("darts-s2", ("skip_connect", "sep_conv_3x3"))
+
+
+def s3() -> DARTS:
+    """S3: as S2, and `none` in the supernet."""
+    return DARTS("darts-s3", ("none", "skip_connect", "sep_conv_3x3"))
+
+
+def s4() -> DARTS:
+    """S4: noise or separable 3x3 convolution on every edge."""
+    return DARTS("darts-s4", (NOISE, "sep_conv_3x3"))
