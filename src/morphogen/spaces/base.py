@@ -113,9 +113,13 @@ class SearchSpace(Discrete, Encodable, Restrictable):
             raise ArchitectureError(f"space {self.name!r}: no value for choice {missing[0]!r}")
         for name in arch:
             self.choice(name)
-        kept = {}
+        kept: dict[str, tuple[str, ...]] = {}
         for choice in self.choices:
             value = arch[choice.name]
+            if len(value) == 1 and choice.least <= 1 <= choice.most:  # most of them: no sorting
+                choice.index(value[0])
+                kept[choice.name] = value
+                continue
             order = sorted(choice.index(option) for option in value)
             if len(set(order)) != len(value) or not choice.least <= len(value) <= choice.most:
                 many = f"{choice.least}" + (
@@ -126,7 +130,9 @@ class SearchSpace(Discrete, Encodable, Restrictable):
                     f"accepted: {many} different of {', '.join(choice.options)}"
                 )
             kept[choice.name] = tuple(choice.options[i] for i in order)
-        return Architecture(kept)
+        # Already as it should be: the same object, since nothing can change it.
+        same = list(arch) == list(kept) and all(arch[name] == kept[name] for name in kept)
+        return arch if same else Architecture(kept)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """One architecture, uniformly at random."""

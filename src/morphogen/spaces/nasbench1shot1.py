@@ -131,7 +131,9 @@ class NASBench1Shot1S2(SearchSpace):
         loose = [str(n) for n in range(1, NODES + 1) if not matrix[n].any()]
         if not loose:
             return ()
-        return (f"loose end: node {' and '.join(loose)} does not reach the output",)
+        if len(loose) == 1:
+            return (f"loose end: node {loose[0]} does not reach the output",)
+        return (f"loose ends: nodes {' and '.join(loose)} do not reach the output",)
 
 
 def _inputs(arch: Architecture, node: int) -> tuple[int, ...]:
@@ -214,7 +216,12 @@ def from_nasbench101(
             kept[inputs_name(node)] = tuple(map(str, sources))
         if node <= NODES:
             kept[operation_name(node)] = operations[node]
-    return NASBench1Shot1S2().check(Architecture(kept))
+    return _space().check(Architecture(kept))
+
+
+@lru_cache(maxsize=1)
+def _space() -> NASBench1Shot1S2:
+    return NASBench1Shot1S2()
 
 
 def prune(matrix: NDArray[np.integer] | Sequence[Sequence[int]], operations: Sequence[str]) -> Cell:
