@@ -114,7 +114,8 @@ def table() -> str:
             f"**{r['verdict']}**",
             f"[{path.stem}](results/{path.name}), `{r['command']}`, {r['date']}",
         ]
-        rows.append("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |")
+        cells = [c.replace("|", "\\|").replace("\n", " ") for c in cells]
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
