@@ -118,8 +118,8 @@ def test_macro_costs_are_those_of_the_described_networks() -> None:
     stem, head = 3 * 9 * 32, 256 * 1280
     fixed = (stem + 2 * 32 + head + 2 * 1280 + 12_810, stem * 32**2 + head * 16 + 12_800)
     costs = np.array(layers)  # [layer, option, (params, multiply-adds)]
-    options = np.array(list(product(range(3), repeat=8)))  # in the order of the table
-    expected = np.add(fixed, costs[np.arange(8), options].sum(axis=1))
+    picked = np.array(list(product(range(3), repeat=8)))  # in the order of the table
+    expected = np.add(fixed, costs[np.arange(8), picked].sum(axis=1))
     assert MACRO.space.format(MACRO.architecture(5)) == "00000012"
     assert np.array_equal(MACRO.values("params"), expected[:, 0])
     assert np.array_equal(MACRO.values("flops"), expected[:, 1])

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare
+from scipy.stats import chisquare  # type: ignore[import-untyped]
 
 from morphogen import spaces
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
