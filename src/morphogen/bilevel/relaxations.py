@@ -66,7 +66,7 @@ def gumbel_hard(
     """
     h = gumbel_soft(alpha, tau, generator, mask)
     one_hot = torch.zeros_like(h).scatter_(-1, h.detach().argmax(dim=-1, keepdim=True), 1.0)
-    # h - h is exactly 0 for a finite h; (one_hot - h) + h would be off by rounding.
+    # In this order: h - h is exactly 0, while (one_hot + h) - h would be off by rounding.
     return _drop(one_hot + (h - h.detach()), mask)
 
 
