@@ -7,20 +7,15 @@ writes results/hypergradient-quality.json and results/hypergradient-quality.svg.
 
 from __future__ import annotations
 
-import datetime
-import json
-import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-import scipy
+import record
 import torch
 from matplotlib import pyplot as plt
-from scipy import stats
 from torch import Generator, Tensor
 
 from morphogen.bilevel import hypergradient as hg
@@ -73,39 +68,49 @@ def main() -> None:
 
     verdict, why = judge(errors, bounds_hold)
     figures = {
-        setting: {name: interval(values) for name, values in found.items()}
+        setting: {name: record.interval(values) for name, values in found.items()}
         for setting, found in errors.items()
     }
-    write_result(
-        RESULTS / "hypergradient-quality.json",
-        {
-            "claim": (
-                "The error of the truncated Neumann hypergradient falls geometrically in the "
-                "number of terms K towards the true hypergradient, within the bound "
-                "||M|| ||v|| (1 - gamma mu)^(K+1) / mu; first order and one unrolled step stay off."
-            ),
-            "system": "morphogen.bilevel.hypergradient",
-            "command": "python benchmarks/hypergradient_quality.py",
-            "seeds": list(SEEDS),
-            "split": "analytic problem, no data",
-            "figures": {
-                "unit": "||g - g*|| / ||g*||, g* the true hypergradient; mean over the seeds with "
-                "a 95 % t interval",
-                **figures,
-                "bound on the quadratic": {
-                    f"neumann K={k}": interval(values) for k, values in bounds.items()
-                },
+    optimum = figures["quadratic, at the inner optimum"]
+    record.write(
+        "hypergradient-quality",
+        claim=(
+            "The error of the truncated Neumann hypergradient falls geometrically in the number of "
+            "terms K towards the true hypergradient, within the bound "
+            "||M|| ||v|| (1 - gamma mu)^(K+1) / mu; first order and one unrolled step stay off."
+        ),
+        system="bilevel.hypergradient",
+        command="python benchmarks/hypergradient_quality.py",
+        seeds=SEEDS,
+        split="analytic problem, no data",
+        figures={
+            "unit": "||g - g*|| / ||g*||, g* the true hypergradient; mean over the seeds with a "
+            "95 % t interval",
+            **figures,
+            "bound on the quadratic": {
+                f"neumann K={k}": record.interval(values) for k, values in bounds.items()
             },
-            "published": {
-                "figure": "no number; a lemma that bounds the error by a constant times "
-                "(1 - gamma mu)^(K+1) / mu",
-                "source": "Zhang et al., iDARTS, ICML 2021, arXiv 2106.10784; the constant "
-                "||M|| ||v|| was derived here and agrees with the lemma in form",
-            },
-            "cost": {"seconds": round(time.perf_counter() - started, 1), "threads": 1},
-            "verdict": verdict,
-            "why": why,
         },
+        published={
+            "figure": "no number; a lemma that bounds the error by a constant times "
+            "(1 - gamma mu)^(K+1) / mu",
+            "source": "Zhang et al., iDARTS, ICML 2021, arXiv 2106.10784; the constant "
+            "||M|| ||v|| was derived here and agrees with the lemma in form",
+        },
+        cost={"seconds": round(time.perf_counter() - started, 1), "threads": 1},
+        headline="relative error on the quadratic: "
+        + ", ".join(
+            f"{label} {optimum[name]['mean']:.2g}"
+            for label, name in (
+                ("first order", "first order"),
+                ("K=0", "neumann K=0"),
+                ("K=2", "neumann K=2"),
+                ("K=10", "neumann K=10"),
+            )
+        )
+        + " ([plot](results/hypergradient-quality.svg))",
+        verdict=verdict,
+        why=why,
     )
     draw(RESULTS / "hypergradient-quality.svg", errors, bounds)
     print(f"{verdict}: {why}")
@@ -159,14 +164,7 @@ def relative(found: Tensor, truth: Tensor) -> float:
     return float((found - truth).norm() / truth.norm())
 
 
-def interval(values: Sequence[float]) -> dict[str, float]:
-    """Mean and 95 % t interval over seeds."""
-    mean = float(np.mean(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    return {"mean": mean, "low": mean - half, "high": mean + half}
-
-
-def judge(errors: dict[str, Errors], bounds_hold: Sequence[bool]) -> tuple[str, str]:
+def judge(errors: dict[str, Errors], bounds_hold: Sequence[bool]) -> tuple[record.Verdict, str]:
     """The verdict: shown if all three of bound, fall and gain hold for every seed."""
     optimum = {k: v for k, v in errors.items() if k.endswith("at the inner optimum")}
     falls, slowest, better = True, 0.0, True
@@ -198,36 +196,6 @@ def judge(errors: dict[str, Errors], bounds_hold: Sequence[bool]) -> tuple[str, 
     return ("shown" if all(ok) else "partly" if any(ok) else "not shown"), words
 
 
-def write_result(path: Path, result: Mapping[str, Any]) -> None:
-    """Write one claim's result as JSON, with the date, machine and versions added."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    surroundings = {
-        "machine": {
-            "processor": processor(),
-            "system": platform.platform(),
-            "device": "cpu",
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "matplotlib": matplotlib.__version__,
-        },
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-    text = json.dumps({**result, **surroundings}, indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def processor() -> str:
-    """The processor's own name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} x {len(names)}" if names else platform.machine()
-
-
 def draw(path: Path, errors: dict[str, Errors], bounds: dict[int, list[float]]) -> None:
     # Text stays text and ids are fixed, so that the file is small and equal from run to run.
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "morphogen", "font.size": 9})
@@ -252,7 +220,7 @@ def draw(path: Path, errors: dict[str, Errors], bounds: dict[int, list[float]]) 
 
 
 def curve(axis: Any, found: Errors, name: str, colour: str, style: str, label: str) -> None:
-    points = [interval(found[f"{name} K={k}"]) for k in TERMS]
+    points = [record.interval(found[f"{name} K={k}"]) for k in TERMS]
     axis.plot(TERMS, [p["mean"] for p in points], color=colour, ls=style, marker=".", label=label)
     low = [max(p["low"], 1e-12) for p in points]
     axis.fill_between(TERMS, low, [p["high"] for p in points], color=colour, alpha=0.15, lw=0)

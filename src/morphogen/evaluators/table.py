@@ -28,12 +28,14 @@ class TableEvaluator:
                 f"space {space.name!r} has no benchmark table; accepted evaluators: training"
             )
         usable = ", ".join(table.search_metrics)
-        if not metric and not usable:
+        accuracies = [m for m in table.search_metrics if table.metric(m).split == "valid"]
+        if not metric and not accuracies:
             raise CapabilityError(
-                f"the table of {space.name!r} has test figures only, which no search may read"
+                f"the table of {space.name!r} has no validation figure; name a metric, accepted: "
+                f"{usable or 'none, its figures are all test figures'}"
             )
         self.table: Benchmark = table
-        self.metric = table.metric(metric or table.search_metrics[0])
+        self.metric = table.metric(metric or accuracies[0])
         if not self.metric.for_search:
             raise ConfigError(f"metric {metric!r} is a test figure; accepted: {usable}")
 
