@@ -13,9 +13,10 @@ from torch.nn.utils import clip_grad_norm_
 
 from morphogen.bilevel.gates import start_alphas
 from morphogen.bilevel.hypergradient import Hypergradient
+from morphogen.core import SpaceError
 from morphogen.core.config import config
 from morphogen.supernets import Gates, Supernet
-from morphogen.tasks.problem import Batch, Clock, Problem
+from morphogen.tasks.problem import Batch, Clock, Problem, trainable
 
 
 @config
@@ -70,9 +71,14 @@ class BilevelState:
     def start(cls, problem: Problem, weights: SGD, alpha: Adam) -> Self:
         """A new supernet, alphas near zero, and their optimisers."""
         net = problem.supernet()
+        if not trainable(net):
+            raise SpaceError(
+                f"the supernet of {problem.space.name!r} has no parameter to train; accepted: at "
+                "least one with requires_grad"
+            )
         alphas = start_alphas(problem.space, problem.search_rng, problem.devices.device)
         sgd = torch.optim.SGD(
-            net.parameters(),
+            trainable(net).values(),
             lr=weights.lr,
             momentum=weights.momentum,
             nesterov=weights.nesterov and weights.momentum > 0,
@@ -85,13 +91,14 @@ class BilevelState:
 
     @property
     def weights(self) -> list[Tensor]:
-        """The supernet's parameters, in a fixed order."""
-        return list(self.net.parameters())
+        """The supernet's parameters, in a fixed order; not those that the user has frozen."""
+        return list(trainable(self.net).values())
 
     @property
     def momentum_buffers(self) -> list[Tensor | None]:
         """SGD's buffer of each weight; None before its first step."""
-        return [self.weight_optimiser.state[w].get("momentum_buffer") for w in self.weights]
+        steps = self.weight_optimiser.state
+        return [steps[w].get("momentum_buffer") if w in steps else None for w in self.weights]
 
 
 def weight_step(

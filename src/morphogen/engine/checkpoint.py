@@ -11,15 +11,16 @@ import dataclasses
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from morphogen.core import CheckpointError, RunError
+from morphogen.core import CheckpointError, NumericalError, RunError
 
 MAGIC = b"morphogen checkpoint 1\n"
 
@@ -46,9 +47,28 @@ def restore(state: Any, content: Mapping[str, Any]) -> None:
         try:
             if not _restore(current, value):
                 setattr(state, name, value)
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).split("\n")[0]
             raise CheckpointError(f"the checkpoint's {name} does not fit: {reason}") from error
+
+
+def require_finite(content: Any, epoch: int, path: str = "") -> None:
+    """Refuse to keep a state with a number in it that is none: it would spoil what is good.
+
+    Raises:
+        NumericalError: a tensor at or below `content` holds NaN or infinity.
+    """
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            require_finite(value, epoch, f"{path}.{key}" if path else str(key))
+    elif isinstance(content, list | tuple):
+        for index, value in enumerate(content):
+            require_finite(value, epoch, f"{path}[{index}]")
+    elif isinstance(content, Tensor) and not bool(torch.isfinite(content).all()):
+        raise NumericalError(
+            f"{path} is not finite at the end of epoch {epoch}; the last checkpoint is from "
+            "before; a smaller weights.lr or a tighter weights.clip may help"
+        )
 
 
 def _capture(value: Any) -> Any:
@@ -86,14 +106,11 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     digest = hashlib.sha256(body).hexdigest().encode()
     fresh = path.with_suffix(".new")
     with writing(path):
-        with fresh.open("wb") as file:
-            file.writelines([MAGIC, digest, b"\n", body])
-            file.flush()
-            os.fsync(file.fileno())
+        write_whole(fresh, [MAGIC, digest, b"\n", body])
         if path.exists():
             path.replace(previous(path))
         fresh.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def previous(path: Path) -> Path:
@@ -118,7 +135,15 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     digest, _, body = raw[len(MAGIC) :].partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
-    content: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+    try:
+        content = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, LookupError) as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors and plain values, and was not opened; accepted: a "
+            "checkpoint that morphogen wrote"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a run's state")
     return content
 
 
@@ -133,7 +158,21 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _sync_directory(path: Path) -> None:
+def write_whole(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file and have it on the disk; if that fails, it is gone rather than half there."""
+    try:
+        with path.open("wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names of files in `path` on the disk, too."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -5,14 +5,17 @@ Both write one line per epoch, lose at most the epoch in flight, and continue to
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
-from morphogen.core import Architecture, CheckpointError, NumericalError
+from morphogen.core import Architecture, CheckpointError, MorphogenError, NumericalError, RunError
 from morphogen.core.rng import seed_for
 from morphogen.engine import checkpoint
 from morphogen.engine.rundir import RunDirectory
@@ -20,7 +23,7 @@ from morphogen.engine.watch import Watcher
 from morphogen.evaluators import diagnostics
 from morphogen.methods import AskTell, Stepwise
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.problem import Clock, Problem
+from morphogen.tasks.problem import Clock, Devices, Problem
 
 Evaluate = Callable[[Sequence[Architecture]], list[float]]
 
@@ -38,16 +41,27 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Desk:
-    """Where a loop writes: a run directory, or nothing in processes other than the first."""
+    """The run directory a loop reads, and writes unless it is in a process that only helps."""
 
-    run: RunDirectory | None
+    run: RunDirectory
+    config: Mapping[str, Any]
+    """The content of config.yaml."""
     watcher: Watcher
+    resumed: bool
+    writes: bool = True
 
-    def save(self, content: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    def start(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Tell the watcher where the search stands, and have the record say just that."""
+        if self.writes and self.resumed:
+            self.run.keep(history)
+        self.watcher.started(self.config, self.run.path, len(history))
+
+    def save(self, row: Mapping[str, Any], content: Mapping[str, Any] | None = None) -> None:
         """An epoch's line, then the checkpoint that makes it count."""
-        if self.run is not None:
+        if self.writes:
             self.run.append(row)
-            checkpoint.write(self.run.checkpoint_file, content)
+            if content is not None:
+                checkpoint.write(self.run.checkpoint_file, content)
         self.watcher.epoch(row)
 
 
@@ -60,19 +74,17 @@ def run_steps(
     epochs: int,
     steps: int,
     diagnostic_images: int,
-    resume_from: RunDirectory | None,
 ) -> Outcome:
     """Run `epochs` epochs of `steps` steps, from the start or from the last checkpoint.
 
     Args:
         method: what is stepped.
         problem: what it sees.
-        desk: where the main process writes.
+        desk: the run directory, new or to be continued.
         identity: fingerprint of the configuration; a checkpoint of another is refused.
         epochs: epochs in all.
         steps: steps of an epoch.
         diagnostic_images: images for the discretization gap; 0 leaves it out.
-        resume_from: the run to continue.
 
     Raises:
         NumericalError: a metric is not finite; the last checkpoint is from before.
@@ -82,21 +94,18 @@ def run_steps(
     state = method.init(problem)
     history: list[dict[str, Any]] = []
     before: Architecture | None = None
-    first = 0
-    if resume_from is not None and resume_from.metrics_file.exists():
-        content, notice = _latest(resume_from, identity)
+    if desk.resumed:
+        content, notice = _latest(desk.run, identity)
         if notice:
             desk.watcher.notice(notice)
         if content is not None:
             checkpoint.restore(state, content["state"])
             problem.load_state_dict(content["problem"])
             torch.set_rng_state(content["torch_rng"])
-            first = content["epoch"]
-            history = resume_from.metrics()[:first]
+            history = json.loads(content["history"])
             before = problem.space.parse(history[-1]["architecture"])
-        if desk.run is not None:
-            desk.run.keep(history)
-    for epoch in range(first, epochs):
+    _together(problem.devices, lambda: desk.start(history))
+    for epoch in range(len(history), epochs):
         clock_start, cpu_start = time.perf_counter(), time.process_time()
         sums: dict[str, float] = {}
         for step in range(steps):
@@ -109,8 +118,10 @@ def run_steps(
             "epoch": epoch + 1,
             "architecture": problem.space.format(arch),
             **{name: total / steps for name, total in sums.items()},
-            **diagnostics.report(
-                problem, getattr(state, "net", None), gates, arch, before, diagnostic_images
+            **_finite(
+                diagnostics.report(
+                    problem, getattr(state, "net", None), gates, arch, before, diagnostic_images
+                )
             ),
             "images": problem.images_seen,
             "gates": {g: w.detach().tolist() for g, w in gates.weights.items()},
@@ -122,12 +133,13 @@ def run_steps(
         history.append(row)
         content = {
             "identity": identity,
-            "epoch": epoch + 1,
             "state": checkpoint.capture(state),
             "problem": problem.state_dict(),
             "torch_rng": torch.get_rng_state(),
+            "history": json.dumps(history),
         }
-        desk.save(content, row)
+        checkpoint.require_finite(content["state"], epoch + 1)
+        _together(problem.devices, partial(desk.save, row, content))
     return Outcome(method.derive(state, problem.space), history)
 
 
@@ -137,9 +149,9 @@ def run_rounds(
     evaluate: Evaluate,
     desk: Desk,
     *,
-    rng: Any,
+    devices: Devices,
+    rng: np.random.Generator,
     evaluations: int,
-    resume_from: RunDirectory | None,
 ) -> Outcome:
     """Ask, evaluate and tell until the budget is spent or the method has no more questions.
 
@@ -151,17 +163,16 @@ def run_rounds(
         NumericalError: a score is not finite.
     """
     state = method.init(space)
-    history: list[dict[str, Any]] = resume_from.metrics() if resume_from else []
-    for row in history:
+    history: list[dict[str, Any]] = desk.run.metrics() if desk.resumed else []
+    for number, row in enumerate(history, start=1):
         archs = method.ask(state, space, 1, rng)
-        if [space.format(a) for a in archs] != [row["candidate"]]:
+        if [space.format(a) for a in archs] != [row.get("candidate")] or "score" not in row:
             raise CheckpointError(
-                f"the record's architecture number {row['epoch']} is not the one that the method "
-                "asks for; accepted: the metrics.jsonl of this very run"
+                f"the record's architecture number {number} is not the one that the method asks "
+                f"for; accepted: the metrics.jsonl of this very run in {desk.run.path}"
             )
         method.tell(state, archs, [row["score"]])
-    if desk.run is not None and resume_from is not None:
-        desk.run.keep(history)
+    _together(devices, lambda: desk.start(history))
     for number in range(len(history), evaluations):
         clock_start, cpu_start = time.perf_counter(), time.process_time()
         archs = method.ask(state, space, 1, rng)
@@ -179,36 +190,56 @@ def run_rounds(
             "cpu_seconds": round(time.process_time() - cpu_start, 3),
         }
         history.append(row)
-        if desk.run is not None:
-            desk.run.append(row)
         desk.watcher.stepped(Clock(number, evaluations, 1, 1))
-        desk.watcher.epoch(row)
+        _together(devices, partial(desk.save, row))
     return Outcome(method.derive(state, space), history)
 
 
 def _latest(run: RunDirectory, identity: str) -> tuple[dict[str, Any] | None, str]:
     """The newest whole checkpoint and what to tell of it; None if no epoch was finished."""
     last, old = run.checkpoint_file, checkpoint.previous(run.checkpoint_file)
+    recorded = run.metrics()
     if not last.exists() and not old.exists():
+        if len(recorded) > 1:  # one line may stand there before the first checkpoint does
+            raise CheckpointError(
+                f"{last} does not exist, and {run.metrics_file.name} has {len(recorded)} epochs; "
+                "accepted: a run with its checkpoint"
+            )
         return None, ""
-    notice = ""
+    notices = []
     try:
         content = checkpoint.read(last)
     except CheckpointError as error:
         if not old.exists():
             raise
         content = checkpoint.read(old)
-        notice = f"{error}; going on from the one before, epoch {content['epoch']}"
+        notices.append(f"{error}; going on from the one before")
     if content.get("identity") != identity:
         raise CheckpointError(
             f"{last} belongs to another run: its configuration is not that of {run.config_file}"
         )
-    if len(run.metrics()) < content["epoch"]:
-        raise CheckpointError(
-            f"{run.metrics_file} has {len(run.metrics())} whole lines, fewer than the "
-            f"{content['epoch']} epochs of the checkpoint; accepted: the file as it was written"
+    history = json.loads(content["history"])
+    if recorded[: len(history)] != history:
+        notices.append(
+            f"{run.metrics_file} was not as this run left it, and is written anew from the "
+            "checkpoint"
         )
-    return content, notice
+    return content, "; ".join(notices)
+
+
+def _together(devices: Devices, act: Callable[[], None]) -> None:
+    """Do `act`; if it fails in one process, fail in all of them, so that none waits for another."""
+    failure: MorphogenError | None = None
+    try:
+        act()
+    except MorphogenError as error:
+        failure = error
+    flag = torch.tensor(float(failure is not None), device=devices.device)
+    (failed,) = devices.mean([flag])
+    if failure is not None:
+        raise failure
+    if failed > 0:
+        raise RunError("another process could not write; its own message says why")
 
 
 def _add(sums: dict[str, float], metrics: Mapping[str, Any], epoch: int, step: int) -> None:
@@ -220,6 +251,11 @@ def _add(sums: dict[str, float], metrics: Mapping[str, Any], epoch: int, step: i
                 "from before; a smaller weights.lr or a tighter weights.clip may help"
             )
         sums[name] = sums.get(name, 0.0) + number
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN; a figure that could not be measured is null."""
+    return {k: v if abs(v) < float("inf") else None for k, v in values.items()}
 
 
 def _alphas(state: Any, space: SearchSpace) -> dict[str, Any]:

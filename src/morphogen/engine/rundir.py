@@ -8,9 +8,11 @@ result.json    the architecture found, and at what cost
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import yaml
 
 from morphogen.core import RunError
-from morphogen.engine.checkpoint import writing
+from morphogen.engine.checkpoint import previous, sync_directory, write_whole, writing
 
 
 class RunDirectory:
@@ -42,16 +44,24 @@ class RunDirectory:
             stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
             path = Path("runs") / f"{label}-{stamp}"
             for again in range(2, 1000):
-                if not path.exists():
+                if not os.path.lexists(path):
                     break
                 path = path.with_name(f"{label}-{stamp}-{again}")
         run = cls(path)
-        if run.config_file.exists():
-            raise RunError(
-                f"{path} holds a run already; accepted: a new directory, or "
-                f"`morphogen resume {path}`"
-            )
         with writing(path):
+            if run.config_file.exists():
+                raise RunError(
+                    f"{path} holds a run already; accepted: a new directory, or "
+                    f"`morphogen resume {path}`"
+                )
+            checkpoint = run.checkpoint_file
+            left = (run.metrics_file, checkpoint, previous(checkpoint), run.result_file)
+            for file in left:
+                if file.exists():
+                    raise RunError(
+                        f"{path} holds the {file.name} of a run that has lost its config.yaml; "
+                        "accepted: a new directory"
+                    )
             path.mkdir(parents=True, exist_ok=True)
             probe = path / ".probe"
             probe.write_bytes(b"")
@@ -62,9 +72,34 @@ class RunDirectory:
     def open(cls, path: Path) -> RunDirectory:
         """An existing run, or a `RunError`."""
         run = cls(path)
-        if not run.config_file.is_file():
-            raise RunError(f"{path} holds no run: there is no config.yaml in it")
+        if not os.path.isfile(run.config_file):
+            raise RunError(
+                f"{path} holds no run: there is no config.yaml in it; accepted: the directory of "
+                "a search"
+            )
         return run
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing here; a process that dies lets go by itself.
+
+        Raises:
+            RunError: another process works on the run.
+        """
+        with writing(self.path):
+            handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(
+                    f"another process works on {self.path}; accepted: a run that nobody is running"
+                ) from error
+            except OSError:
+                pass  # a file system without locks
+            yield
+        finally:
+            os.close(handle)
 
     # -- config ------------------------------------------------------------------------------
 
@@ -77,8 +112,11 @@ class RunDirectory:
         try:
             values = yaml.safe_load(self.config_file.read_text())
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f", line {mark.line + 1}" if mark else ""
+            reason = getattr(error, "problem", None) or str(error).splitlines()[0]
             raise RunError(
-                f"cannot read {self.config_file}: {str(error).splitlines()[0]}"
+                f"cannot read {self.config_file}{where}: {reason}; accepted: what search wrote"
             ) from error
         if not isinstance(values, dict):
             raise RunError(f"{self.config_file} is not a run's config; accepted: what search wrote")
@@ -97,14 +135,21 @@ class RunDirectory:
         """All whole lines of metrics.jsonl; a line cut short by a crash is left out."""
         rows: list[dict[str, Any]] = []
         if self.metrics_file.exists():
-            for line in self.metrics_file.read_text().splitlines():
+            try:
+                lines = self.metrics_file.read_bytes().split(b"\n")
+            except OSError as error:
+                raise RunError(f"cannot read {self.metrics_file}: {error.strerror}") from error
+            for line in lines:
                 try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError:
+                    row = json.loads(line)
+                except ValueError:  # no JSON, or no text
                     break
+                if not isinstance(row, dict):
+                    break
+                rows.append(row)
         return rows
 
-    def keep(self, rows: list[dict[str, Any]]) -> None:
+    def keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rewrite metrics.jsonl with these lines: what was finished when the checkpoint was."""
         self._replace(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -115,17 +160,18 @@ class RunDirectory:
         self._replace(self.result_file, json.dumps(result, indent=2) + "\n")
 
     def result(self) -> dict[str, Any] | None:
-        """Read result.json; None if the search is not finished."""
+        """Read result.json; None if the search is not finished, or the file is damaged."""
         if not self.result_file.exists():
             return None
-        values: dict[str, Any] = json.loads(self.result_file.read_text())
-        return values
+        try:
+            values = json.loads(self.result_file.read_bytes())
+        except ValueError:
+            return None  # damaged: resuming writes it anew
+        return values if isinstance(values, dict) else None
 
     def _replace(self, path: Path, text: str) -> None:
         with writing(path):
             fresh = path.with_name(path.name + ".new")
-            with fresh.open("w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            write_whole(fresh, [text.encode()])
             fresh.replace(path)
+            sync_directory(path.parent)

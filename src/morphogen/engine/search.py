@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import platform
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from morphogen import spaces
-from morphogen.core import Architecture, ConfigError, RunError
+from morphogen.core import Architecture, ConfigError, MorphogenError, RunError, SpaceError
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.devices import FabricDevices, make_fabric
@@ -31,7 +34,8 @@ from morphogen.evaluators.training import TrainingEvaluator
 from morphogen.methods import AskTell, Method, MethodInfo, find, methods
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
-from morphogen.supernets.own import space_of
+from morphogen.supernets.own import ModuleSpace, space_of
+from morphogen.supernets.own import check as check_module
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data
 from morphogen.tasks.problem import Problem
@@ -106,14 +110,20 @@ def search(
     info, config = _method(method)
     known = _space(space)
     info.require(known)
+    # What is wrong with the request is said before anything is written.
+    fabric = _fabric(settings)
+    task = _task(data, settings)
+    _check_batch(settings, task)
+    if info.black_box and settings.evaluator == "table":
+        TableEvaluator(known, settings.metric)
+    if isinstance(known, ModuleSpace):
+        _try(known, task)
     directory = RunDirectory.create(Path(run) if run else None, f"{info.name}-{known.name}")
     job = Job(
         info.name, config, known, data, settings, directory.path, resume=False, watcher=watcher
     )
-    task = _task(job)  # what is wrong with the data is said before anything is written
-    _check_batch(job, task)
     directory.write_config(_describe(job, space))
-    return _launch(job)
+    return _launch(fabric, job, task)
 
 
 def resume(
@@ -136,10 +146,7 @@ def resume(
         CheckpointError: its checkpoint is damaged or another run's.
     """
     directory = RunDirectory.open(Path(run))
-    values = directory.config()
-    missing = {"method", "space", "data", "settings", "config"} - set(values)
-    if missing:
-        raise RunError(f"{directory.config_file} has no {sorted(missing)[0]}; accepted: as written")
+    values = _config_of(directory)
     for name, given in (("space", space), ("data", data)):
         if values[name] == OBJECT and given is None:
             raise RunError(
@@ -157,7 +164,8 @@ def resume(
         resume=True,
         watcher=watcher,
     )
-    return _launch(job)
+    finished = _finished(directory, job)
+    return finished or _launch(_fabric(job.settings), job)
 
 
 OBJECT = "(an object passed from Python)"
@@ -182,10 +190,49 @@ def _space(space: Space) -> SearchSpace:
     return space if isinstance(space, SearchSpace) else space_of(space)
 
 
-def _task(job: Job) -> ImageTask:
-    s = job.settings
+def _config_of(directory: RunDirectory) -> dict[str, Any]:
+    """The content of config.yaml, or a `RunError` if it is not as `search` wrote it."""
+    values = directory.config()
+    kinds = {"method": str, "space": str, "data": str, "settings": dict, "config": dict}
+    for name, kind in kinds.items():
+        if not isinstance(values.get(name), kind):
+            raise RunError(f"{directory.config_file} has no {name}; accepted: what search wrote")
+    if values.get("identity") != identity(values):
+        raise RunError(
+            f"{directory.config_file} is not what search wrote: its method, space, data, settings "
+            "or config has changed since; accepted: the file as written, or a new search"
+        )
+    return values
+
+
+def _fabric(settings: Settings) -> Any:
+    return make_fabric(settings.accelerator, settings.devices, settings.precision)
+
+
+def _try(space: ModuleSpace, task: ImageTask) -> None:
+    """One pass of a user's module over two images, or a `SpaceError` that says what is wrong."""
+    some = task.train.take(torch.arange(min(2, len(task.train))))
+    x, _ = next(iter(task.sequential(some, batch_size=2)))
+    accepted = f"scores [{len(x)}, {len(task.classes)}], one for each image and class"
+    try:
+        with torch.random.fork_rng(devices=[]):
+            scores = check_module(space.copy_module(), x)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SpaceError(
+            f"your module fails on images {list(x.shape)}: {reason}; accepted: a module that "
+            f"takes them and gives {accepted}"
+        ) from error
+    shape = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+    if len(shape) != 2 or shape[0] != len(x) or shape[1] < len(task.classes):
+        raise SpaceError(
+            f"your module gives {shape} for images {list(x.shape)}; accepted: {accepted}"
+        )
+
+
+def _task(data: Data, s: Settings) -> ImageTask:
     return ImageTask.of(
-        job.data,
+        data,
         train_images=s.train_images,
         valid_images=s.valid_images,
         size=s.image_size or None,
@@ -193,28 +240,32 @@ def _task(job: Job) -> ImageTask:
     )
 
 
-def _check_batch(job: Job, task: ImageTask) -> None:
+def _check_batch(settings: Settings, task: ImageTask) -> None:
     smallest = min(len(task.train), len(task.valid))
-    if job.settings.batch_size > smallest:
+    if settings.batch_size > smallest:
         raise ConfigError(
-            f"batch_size is {job.settings.batch_size}, and the smaller part of the data has "
+            f"batch_size is {settings.batch_size}, and the smaller part of the data has "
             f"{smallest} images; accepted: at most {smallest}"
         )
-    if job.settings.batch_size % job.settings.devices:
+    if settings.batch_size % settings.devices:
         raise ConfigError(
-            f"batch_size is {job.settings.batch_size} for {job.settings.devices} devices; "
+            f"batch_size is {settings.batch_size} for {settings.devices} devices; "
             "accepted: a multiple of the devices"
         )
 
 
 def _describe(job: Job, space: Space) -> dict[str, Any]:
     """The content of config.yaml."""
-    return {
+    decisive = {
         "method": job.method,
         "space": space if isinstance(space, str) else OBJECT,
         "data": str(job.data) if isinstance(job.data, str | Path) else OBJECT,
         "settings": to_mapping(job.settings),
         "config": to_mapping(job.config),
+    }
+    return {
+        **decisive,
+        "identity": identity(decisive),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
@@ -232,27 +283,61 @@ def identity(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _launch(job: Job) -> SearchResult:
+def _launch(fabric: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
     """Run the job in this process, or in `devices` processes that share every batch."""
-    fabric: Any = make_fabric(
-        job.settings.accelerator, job.settings.devices, job.settings.precision
-    )
-    outcome = _work(fabric, job) if job.settings.devices == 1 else fabric.launch(_work, job)
-    return _result(job, outcome)
+    if job.settings.devices == 1:
+        return _result(job, _work(fabric, job, task))
+    try:
+        ended: str | MorphogenError = fabric.launch(_process, job)
+    except ProcessExitedException as error:
+        raise RunError(
+            f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
+            f"accepted: `morphogen resume {job.path}`"
+        ) from error
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        if "pickle" not in str(error):
+            raise
+        raise ConfigError(
+            f"devices is {job.settings.devices}, and an object passed cannot be sent to another "
+            f"process ({str(error).splitlines()[0]}); accepted: classes and functions at the top "
+            "level of a module that can be imported, or devices 1"
+        ) from error
+    if isinstance(ended, MorphogenError):
+        raise ended
+    history = RunDirectory(job.path).metrics()
+    return _result(job, Outcome(job.space.parse(ended), history))
 
 
-def _work(fabric: Any, job: Job) -> Outcome:
+def _process(fabric: Any, job: Job) -> str | MorphogenError:
+    """The work of one of several processes.
+
+    What it returns goes through a pipe that nobody reads before all processes have ended, so it is
+    short: the architecture, or what went wrong.
+    """
+    try:
+        return job.space.format(_work(fabric, job, None).architecture)
+    except MorphogenError as error:
+        return error
+
+
+def _work(fabric: Any, job: Job, task: ImageTask | None) -> Outcome:
     s = job.settings
+    threads = torch.get_num_threads()
     if s.threads or s.devices > 1:
-        torch.set_num_threads(s.threads or max(1, torch.get_num_threads() // s.devices))
+        torch.set_num_threads(s.threads or max(1, threads // s.devices))
     devices = FabricDevices(fabric)
     directory = RunDirectory(job.path)
     main = devices.rank == 0
-    desk = Desk(directory if main else None, job.watcher() if main else Silent())
-    values = directory.config()
-    task = _task(job)
-    info = find(job.method)
-    method = info.build(job.config)
+    desk = Desk(
+        directory, directory.config(), job.watcher() if main else Silent(), job.resume, main
+    )
+    began = desk.config.get("versions", {}).get("torch")
+    if job.resume and began != str(torch.__version__):
+        desk.watcher.notice(
+            f"the run began with torch {began} and goes on with {torch.__version__}: its numbers "
+            "may differ in their last bits from those of an uninterrupted run"
+        )
+    task = task or _task(job.data, s)
     problem = Problem(
         job.space,
         task,
@@ -267,17 +352,17 @@ def _work(fabric: Any, job: Job) -> Outcome:
         seed=s.seed,
         devices=devices,
     )
-    finished = len(directory.metrics()) if job.resume else 0
-    desk.watcher.started(values, job.path, finished)
-    with task.sealed("the search"):
-        return _loop(method, problem, desk, job, values)
+    method = find(job.method).build(job.config)
+    lock = directory.locked() if main else nullcontext()
+    try:
+        with lock, task.sealed("the search"), torch.random.fork_rng(devices=[]):
+            return _loop(method, problem, desk, job)
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _loop(
-    method: Method, problem: Problem, desk: Desk, job: Job, values: Mapping[str, Any]
-) -> Outcome:
+def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:
     s = job.settings
-    resume_from = RunDirectory(job.path) if job.resume else None
     if isinstance(method, AskTell):
         evaluate = (
             TableEvaluator(job.space, s.metric)
@@ -289,20 +374,30 @@ def _loop(
             job.space,
             evaluate,
             desk,
+            devices=problem.devices,
             rng=numpy_stream(s.seed, "search"),
             evaluations=s.evaluations,
-            resume_from=resume_from,
         )
     return run_steps(
         method,
         problem,
         desk,
-        identity=identity(values),
+        identity=identity(desk.config),
         epochs=s.epochs,
         steps=s.steps_per_epoch or len(problem.task.valid) // s.batch_size,
         diagnostic_images=s.diagnostic_images,
-        resume_from=resume_from,
     )
+
+
+def _finished(directory: RunDirectory, job: Job) -> SearchResult | None:
+    """The result of a run that has one, read from its files; None if it has to go on."""
+    written, history = directory.result(), directory.metrics()
+    if written is None or not history or len(history) != written.get("epochs"):
+        return None
+    text = history[-1].get("architecture")
+    if not isinstance(text, str) or text != written.get("architecture"):
+        return None  # damaged: the checkpoint knows better
+    return _result(job, Outcome(job.space.parse(text), history))
 
 
 def _result(job: Job, outcome: Outcome) -> SearchResult:

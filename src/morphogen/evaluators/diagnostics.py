@@ -68,8 +68,11 @@ def discretization_gap(
     with _evaluating(net), torch.no_grad():
         out |= _scores("supernet", problem, net, gates, batches)
         out |= _scores("discrete", problem, net, path, batches)
-        net.train()
-        with frozen_statistics(net):
+        for module in net.modules():  # norms and what holds them: dropout stays off
+            module.training = any(
+                getattr(m, "track_running_stats", False) is True for m in module.modules()
+            )
+        with frozen_statistics(net), torch.random.fork_rng(devices=[]):
             out |= _scores("recalibrated", problem, net, path, batches)
     return out
 
@@ -107,10 +110,11 @@ def _scores(
 
 @contextmanager
 def _evaluating(net: nn.Module) -> Iterator[None]:
-    """The net in eval mode, put back into the mode it was in."""
-    training = net.training
+    """The net in eval mode, each module put back into the mode it was in."""
+    modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:
         yield
     finally:
-        net.train(training)
+        for module, training in modes:
+            module.training = training

@@ -67,20 +67,28 @@ class TrainingEvaluator:
                     weight.grad = mean
                 torch.nn.utils.clip_grad_norm_(weights, self.sgd.clip or float("inf"))
                 optimiser.step()
-            if not torch.isfinite(loss):
+            (mean,) = problem.mean_over_ranks([loss.detach()])
+            if not torch.isfinite(mean):
                 raise NumericalError(
-                    f"training {text} gave a loss of {loss.item()} in epoch {epoch + 1}; "
+                    f"training {text} gave a loss of {mean.item()} in epoch {epoch + 1}; "
                     "a smaller weights.lr may help"
                 )
         return self._accuracy(net)
 
     def _accuracy(self, net: torch.nn.Module) -> float:
-        right, total = 0, 0
+        """The same on all processes: each measures a share, with the mean running statistics."""
+        problem, devices = self.problem, self.problem.devices
+        buffers = [b for b in net.buffers() if b.is_floating_point()]
+        right = torch.zeros((), dtype=torch.float64, device=devices.device)
         net.eval()
         with torch.no_grad():
-            for x, y in self.problem.task.sequential(
-                "valid", batch_size=500, device=self.problem.devices.device
+            for buffer, mean in zip(buffers, problem.mean_over_ranks(buffers), strict=True):
+                buffer.copy_(mean)
+            for x, y in problem.task.sequential(
+                "valid", 500, device=devices.device, rank=devices.rank, world=devices.world
             ):
-                right += int((net(x).argmax(dim=1) == y).sum())
-                total += len(y)
-        return 100.0 * right / total
+                with devices.autocast():
+                    scores = net(x)
+                right += (scores.argmax(dim=1) == y).sum()
+        (mean,) = problem.mean_over_ranks([right])
+        return 100.0 * float(mean) * devices.world / len(problem.task.valid)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from morphogen.core.rng import numpy_state, numpy_stream, seed_for, set_numpy_state
@@ -26,6 +26,11 @@ Loss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 Relaxation = Callable[[Sequence[Tensor]], Gates]
 """From alphas, one matrix per group of the space in the order of groups, to gates."""
+
+
+def trainable(net: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters of `net` that a weight step moves, by name, in a fixed order."""
+    return {name: p for name, p in net.named_parameters() if p.requires_grad}
 
 
 class Devices(Protocol):
@@ -157,9 +162,10 @@ class Problem:
     def bilevel_loss(self, net: Supernet, relaxation: Relaxation, batch: Batch) -> Loss:
         """The loss on `batch` as a function of (weights, alphas), for hypergradients.
 
+        The weights are those of `trainable(net)`, in its order; frozen ones keep their values.
         Running statistics of batch norms stay as they are: these passes ask, they do not train.
         """
-        names = [name for name, _ in net.named_parameters()]
+        names = list(trainable(net))
         x, y = batch
 
         def loss(weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
