@@ -1,5 +1,10 @@
 """morphogen: weight-sharing neural architecture search.
 
+    import morphogen
+    result = morphogen.search("idarts", settings=morphogen.Settings(seed=1))
+    print(result.text, *result.remarks)
+    print(morphogen.benchmarks.of(result.space).query(result.architecture).values)
+
 The names below are imported when first used, so that what needs no torch does not wait for it.
 """
 
@@ -9,20 +14,57 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from morphogen import benchmarks, methods, spaces, supernets, tasks
+    from morphogen.core import Architecture, MorphogenError
+    from morphogen.engine.search import SearchResult, quick_config, resume, search
+    from morphogen.engine.settings import Settings
     from morphogen.supernets import OneOf, space_of
 
-_LAZY = {"OneOf": "morphogen.supernets", "space_of": "morphogen.supernets"}
+__all__ = [
+    "Architecture",
+    "MorphogenError",
+    "OneOf",
+    "SearchResult",
+    "Settings",
+    "__version__",
+    "benchmarks",
+    "methods",
+    "quick_config",
+    "resume",
+    "search",
+    "space_of",
+    "spaces",
+    "supernets",
+    "tasks",
+]
 
-__all__ = ["OneOf", "space_of"]
+_HOME = {
+    "Architecture": "core",
+    "MorphogenError": "core",
+    "OneOf": "supernets",
+    "SearchResult": "engine.search",
+    "Settings": "engine.settings",
+    "quick_config": "engine.search",
+    "resume": "engine.search",
+    "search": "engine.search",
+    "space_of": "supernets",
+}
+"""Public name -> module of this package that defines it; other public names are modules."""
 
 
 def __getattr__(name: str) -> Any:
     """The public object called `name`, imported from its module."""
-    if name not in _LAZY:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("morphogen")
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return import_module(f"{__name__}.{name}")
 
 
 def __dir__() -> list[str]:
     """Names of this module, the lazy ones among them."""
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,118 @@
+"""What there is to search with and in, read without importing torch.
+
+The registry of methods needs torch, which takes seconds to import; a list must not. So the method
+files are read as text: their first docstring and their `@method(...)` line. A test holds this
+against the registry.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from morphogen import spaces
+from morphogen.benchmarks import NAMES, describe
+from morphogen.core import UnknownNameError
+from morphogen.spaces import capabilities
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A method, as its file introduces it."""
+
+    name: str
+    paper: str
+    reference: str
+    needs: tuple[str, ...]
+    epochs: int
+    algorithm: str
+    """The file's docstring up to its departures from the paper."""
+
+
+@dataclass(frozen=True)
+class SpaceEntry:
+    """A built-in space."""
+
+    name: str
+    summary: str
+    reference: str
+    size: int
+    choices: int
+    capabilities: tuple[str, ...]
+    metrics: tuple[str, ...]
+    """Columns of its shipped benchmark table; empty without one."""
+
+
+def method_entries() -> dict[str, MethodEntry]:
+    """All methods by name."""
+    folder = Path(__file__).parent.parent / "methods"
+    entries = [
+        entry
+        for path in sorted(folder.glob("[!_]*.py"))
+        for entry in _methods_in(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    return {entry.name: entry for entry in sorted(entries, key=lambda e: e.name)}
+
+
+def method_entry(name: str) -> MethodEntry:
+    """The method called `name`, or an `UnknownNameError` with the nearest match."""
+    known = method_entries()
+    if name not in known:
+        raise UnknownNameError("method", name, known)
+    return known[name]
+
+
+def space_entries() -> list[SpaceEntry]:
+    """All built-in spaces, in their own order."""
+    out = []
+    for name, (module, constructor) in spaces.BUILT_IN.items():
+        home = import_module(f"morphogen.spaces.{module}")
+        space = spaces.make(name)
+        out.append(
+            SpaceEntry(
+                name,
+                (inspect.getdoc(getattr(home, constructor)) or "").split("\n")[0].rstrip("."),
+                _reference(inspect.getdoc(home) or ""),
+                space.size(),
+                len(space.choices),
+                tuple(c.__name__ for c in capabilities(space)),
+                tuple(m.name for m in describe(name).metrics) if name in NAMES else (),
+            )
+        )
+    return out
+
+
+def _methods_in(tree: ast.Module) -> list[MethodEntry]:
+    text = ast.get_docstring(tree) or ""
+    title, _, rest = text.partition("\n")
+    paper = re.search(r"^Paper: (.+?)\.?$", rest, re.MULTILINE)
+    found = []
+    for node in ast.walk(tree):
+        for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+                if call.func.id != "method":
+                    continue
+                given = {k.arg: k.value for k in call.keywords}
+                found.append(
+                    MethodEntry(
+                        ast.literal_eval(call.args[0]),
+                        title.rstrip("."),
+                        paper[1] if paper else "",
+                        tuple(re.findall(r"\w+", ast.unparse(given["needs"]))),
+                        ast.literal_eval(given["epochs"]),
+                        text.partition("\nDepartures.")[0].rstrip(),
+                    )
+                )
+    return found
+
+
+def _reference(docstring: str) -> str:
+    """The paper in a space's docstring: its second paragraph, up to the first arXiv id."""
+    paragraphs = docstring.split("\n\n")
+    text = " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+    match = re.match(r".+?arXiv \d{4}\.\d{4,5}", text)
+    return match[0] if match else ""

@@ -1,0 +1,341 @@
+"""The commands. Each is a function from its words to an exit code; help texts are made from data.
+
+What is needed to say that something is wrong, or what there is, is imported at once; torch only
+when a search is about to start.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import tyro
+
+from morphogen import __version__
+from morphogen.cli import catalogue
+from morphogen.cli.options import Section, parse, sections, show
+from morphogen.core import CapabilityError, ConfigError, UnknownNameError
+from morphogen.core.config import config
+from morphogen.reports.text import columns, count, fold
+
+HELP = ("-h", "--help")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One word after `morphogen`."""
+
+    run: Callable[[Sequence[str]], int]
+    usage: str
+    summary: str
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command that `words` say."""
+    if not words or words[0] in (*HELP, "help"):
+        print(_overview())
+        return 0
+    if words[0] in ("--version", "-V"):
+        print(f"morphogen {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        kind = "option" if words[0].startswith("-") else "command"
+        raise UnknownNameError(kind, words[0], [*COMMANDS, "--help", "--version"])
+    return COMMANDS[words[0]].run(words[1:])
+
+
+def width() -> int:
+    """Columns for text: those of the terminal, at most 110; no limit to speak of in a pipe."""
+    return min(shutil.get_terminal_size().columns, 110)
+
+
+# -- search and resume: the words are read here, the rest is in `searching` -----------------------
+
+
+def _search(words: Sequence[str]) -> int:
+    if not words or words[0] in HELP:
+        print(_search_overview())
+        return 0
+    if words[0].startswith("-"):
+        raise ConfigError(
+            "the method comes first: morphogen search METHOD [options]; known: "
+            + ", ".join(catalogue.method_entries())
+        )
+    entry = catalogue.method_entry(words[0])
+    from morphogen.cli import searching
+
+    return searching.search(entry, words[1:])
+
+
+@config
+class ResumeArguments:
+    """Continue an interrupted search; a finished one shows its result again."""
+
+    run: tyro.conf.Positional[str]
+    """the run directory that the search named"""
+    json: bool = False
+    """print the result as one JSON object on stdout, and progress on stderr"""
+
+
+def _resume(words: Sequence[str]) -> int:
+    known = list(sections("Options", ResumeArguments))
+    if _wants_help(words, "resume", known):
+        return 0
+    arguments = parse(ResumeArguments, words, known, prog="morphogen resume")
+    from morphogen.cli import searching
+
+    return searching.resume(arguments.run, as_json=arguments.json)
+
+
+# -- query -----------------------------------------------------------------------------------------
+
+
+@config
+class QueryArguments:
+    """What the shipped benchmark table of a space says of one architecture."""
+
+    space: tyro.conf.Positional[str]
+    """a space with a table (`morphogen list spaces` names them)"""
+    arch: tyro.conf.Positional[str]
+    """the architecture in the space's notation; quote it, since | means something to the shell"""
+    metric: str = ""
+    """one metric of the table, with more about it (default: all)"""
+    json: bool = False
+    """print one JSON object"""
+
+
+def _query(words: Sequence[str]) -> int:
+    known = list(sections("Options", QueryArguments))
+    if _wants_help(words, "query", known):
+        return 0
+    arguments = parse(QueryArguments, words, known, prog="morphogen query")
+    from morphogen import benchmarks, spaces
+    from morphogen.reports.draw import draw
+    from morphogen.reports.standing import query_text, standing
+
+    space = spaces.make(arguments.space)
+    if space.name not in benchmarks.NAMES:
+        raise CapabilityError(
+            f"space {space.name!r} has no benchmark table; accepted: {', '.join(benchmarks.NAMES)}"
+        )
+    described = benchmarks.describe(space.name)
+    arch = space.parse(arguments.arch)
+    if arguments.metric and arguments.metric not in (names := [m.name for m in described.metrics]):
+        raise UnknownNameError(f"metric of {space.name}", arguments.metric, names)
+    table = benchmarks.load(space.name)
+    found = standing(table, arch, [arguments.metric] if arguments.metric else list(table.metrics))
+    remarks = space.remarks(arch)
+    text = space.format(arch)
+    if arguments.json:
+        print_json(
+            {
+                "space": space.name,
+                "architecture": text,
+                "remarks": list(remarks),
+                "metrics": found,
+                "citation": table.citation,
+            }
+        )
+        return 0
+    parts = [f"{described.title}: {text}", show_drawing(draw(space, arch, width=width()))]
+    parts += [fold(f"Note: {remark}.", width()) for remark in remarks]
+    print("\n\n".join([*parts, query_text(table, found, width())]))
+    return 0
+
+
+# -- list ------------------------------------------------------------------------------------------
+
+
+@config
+class ListArguments:
+    """The methods and the search spaces there are."""
+
+    what: tyro.conf.Positional[str] = ""
+    """methods or spaces (default: both)"""
+    json: bool = False
+    """print one JSON object"""
+
+
+def _list(words: Sequence[str]) -> int:
+    known = list(sections("Options", ListArguments))
+    if _wants_help(words, "list", known):
+        return 0
+    arguments = parse(ListArguments, words, known, prog="morphogen list")
+    if arguments.what not in ("", "methods", "spaces"):
+        raise UnknownNameError("list", arguments.what, ["methods", "spaces"])
+    found: dict[str, list[Any]] = {}
+    if arguments.what != "spaces":
+        found["methods"] = list(catalogue.method_entries().values())
+    if arguments.what != "methods":
+        found["spaces"] = catalogue.space_entries()
+    if arguments.json:
+        print_json({kind: [asdict(entry) for entry in entries] for kind, entries in found.items()})
+        return 0
+    parts = []
+    if "methods" in found:
+        parts.append("Methods, for `morphogen search METHOD`:\n" + _method_lines())
+    if "spaces" in found:
+        parts.append("Search spaces, for `--space NAME`:\n" + _space_lines(found["spaces"]))
+    print("\n\n".join(parts))
+    return 0
+
+
+def _method_lines() -> str:
+    entries = catalogue.method_entries().values()
+    return _lines([(e.name, f"{e.paper}. {e.reference}.") for e in entries])
+
+
+def _space_lines(entries: Sequence[catalogue.SpaceEntry]) -> str:
+    return _lines(
+        [
+            (
+                e.name,
+                f"{e.summary}; {count(e.size)} architectures, {e.choices} choices; "
+                f"{', '.join(e.capabilities)}; "
+                + (f"table of {len(e.metrics)} metrics" if e.metrics else "no table")
+                + f". {e.reference}.",
+            )
+            for e in entries
+        ]
+    )
+
+
+def _lines(entries: Sequence[tuple[str, str]]) -> str:
+    """One line each in a pipe, where someone may grep; folded in a terminal."""
+    left = max(len(name) for name, _ in entries) + 4
+    limit = width() if sys.stdout.isatty() else 10_000
+    return "\n".join(
+        fold(f"  {name}".ljust(left) + text, limit, hanging=left) for name, text in entries
+    )
+
+
+# -- help ------------------------------------------------------------------------------------------
+
+
+def _wants_help(words: Sequence[str], name: str, known: Sequence[Section]) -> bool:
+    """Print a small command's help if it is asked for, by a flag or by saying nothing."""
+    needs = any(not o.flags and not isinstance(o.default, str) for s in known for o in s.options)
+    if not any(word in HELP for word in words) and (words or not needs):
+        return False
+    command = COMMANDS[name]
+    print(f"Usage: morphogen {name} {command.usage}\n\n{fold(command.summary, width())}")
+    print(show(known, width=width()))
+    print("\nExamples:\n" + "\n".join(f"  {line}" for line in EXAMPLES[name]))
+    return True
+
+
+def _overview() -> str:
+    rows = [[f"{name} {c.usage}", c.summary] for name, c in COMMANDS.items()]
+    left = max(len(head) for head, _ in rows) + 4
+    lines = [fold(f"  {head}".ljust(left) + text, width(), hanging=left) for head, text in rows]
+    examples = [line for name in COMMANDS for line in EXAMPLES[name][:2]]
+    about = (
+        "Weight-sharing neural architecture search: find a network for your data by training one "
+        "supernet that holds all candidates, with the published methods, and see at once what "
+        "measured benchmark tables say of what was found."
+    )
+    return "\n".join(
+        [
+            "Usage: morphogen COMMAND ...",
+            "",
+            fold(about, width()),
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "Examples:",
+            *(f"  {line}" for line in examples),
+            "",
+            fold(
+                "`morphogen COMMAND --help` explains a command, `morphogen search METHOD --help` a "
+                "method with all its options, `morphogen --version` says which version this is.",
+                width(),
+            ),
+        ]
+    )
+
+
+def _search_overview() -> str:
+    spaces = [
+        [e.name, count(e.size), f"{len(e.metrics)} metrics" if e.metrics else "-", e.summary]
+        for e in catalogue.space_entries()
+        if "Differentiable" in e.capabilities or e.metrics
+    ]
+    return "\n".join(
+        [
+            "Usage: morphogen search METHOD [options]",
+            "",
+            fold(COMMANDS["search"].summary, width()),
+            "",
+            "Methods:",
+            _method_lines(),
+            "",
+            "Search spaces (--space; `morphogen list spaces` says more):",
+            columns(["name", "architectures", "table"], [row[:3] for row in spaces]),
+            "",
+            fold(
+                "Data (--data): fashion-mnist is shipped; else a path to a parquet or .npz file, "
+                "to an image folder or to a standard data set (cifar10:PATH names its classes).",
+                width(),
+            ),
+            "",
+            "Examples:",
+            *(f"  {line}" for line in EXAMPLES["search"]),
+            "",
+            fold("`morphogen search METHOD --help` lists every option of a method.", width()),
+        ]
+    )
+
+
+def show_drawing(drawing: str) -> str:
+    """The drawing as stdout can show it."""
+    from morphogen.reports.draw import ASCII
+
+    try:
+        drawing.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return drawing.translate(ASCII)
+    return drawing
+
+
+def print_json(content: Any) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(content, indent=2))
+
+
+_CELL = "'|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_1x1~2|'"
+
+COMMANDS = {
+    "search": Command(
+        _search,
+        "METHOD [options]",
+        "Find an architecture in a search space, on your data; writes a run directory that "
+        "`resume` continues.",
+    ),
+    "resume": Command(
+        _resume, "RUN", "Continue an interrupted search, bit for bit as if it had not stopped."
+    ),
+    "query": Command(
+        _query, "SPACE ARCH", "Look an architecture up in the shipped benchmark table of a space."
+    ),
+    "list": Command(_list, "[methods|spaces]", "List methods and search spaces."),
+}
+
+EXAMPLES = {
+    "search": (
+        "morphogen search idarts",
+        "morphogen search darts --data cifar10:/data/cifar-10-batches-py --epochs 20 --seed 1",
+        "morphogen search idarts --preset paper --data cifar10:/data/cifar-10-batches-py",
+        "morphogen search random --evaluator table --evaluations 100",
+    ),
+    "resume": ("morphogen resume runs/idarts-nasbench201-20260101-120000",),
+    "query": (
+        f"morphogen query nasbench201 \\\n      {_CELL}",
+        "morphogen query nasbench-macro 12121212 --metric test_acc --json",
+    ),
+    "list": ("morphogen list", "morphogen list spaces --json"),
+}

@@ -1,0 +1,229 @@
+"""Flags and their documentation from configuration dataclasses; tyro reads, this file shows.
+
+A field is a flag, the docstring under it is its help, the fields of a nested configuration are
+`--field.nested`. Nothing about a method is written here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, TypeVar
+
+from morphogen.core import ConfigError
+from morphogen.reports.text import fold
+
+T = TypeVar("T")
+
+FLAG_WIDTH = 26
+"""Columns of the flags in a help text, as wide as most of them are."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One flag, or one positional argument, as the user sees it."""
+
+    flags: tuple[str, ...]
+    """`--lr`, or `--nesterov` and `--no-nesterov`; empty for a positional argument."""
+    value: str
+    """What stands for its value: `N`, `a|b`; empty for a switch."""
+    text: str
+    """The docstring under the field, on one line."""
+    default: Any
+    """What holds without the flag; `dataclasses.MISSING` if it must be given."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The options of one (nested) configuration."""
+
+    title: str
+    options: tuple[Option, ...]
+
+
+def sections(title: str, cls: type, values: Any = None, prefix: str = "") -> Iterator[Section]:
+    """The options of a configuration class, its own first, then those of every nested one.
+
+    Args:
+        title: heading of the class's own options.
+        cls: the configuration's class.
+        values: an instance that holds the defaults; without it those of the class.
+        prefix: `weights.` for options written `--weights.lr`.
+    """
+    hints = typing.get_type_hints(cls, include_extras=True)
+    described = getattr(cls, "__pydantic_fields__", {})
+    own, nested = [], []
+    for field in dataclasses.fields(cls):
+        default = field.default if values is None else getattr(values, field.name)
+        hint = _bare(hints[field.name])
+        if dataclasses.is_dataclass(hint):
+            summary = (hint.__doc__ or "").split("\n\n")[0].rstrip(".")
+            inner = f"{prefix}{field.name}."
+            nested.append(sections(f"{field.name}: {summary}", hint, default, inner))  # type: ignore[arg-type]
+            continue
+        text = " ".join((described[field.name].description or "").split())
+        name = field.name.replace("_", "-")
+        if _positional(hints[field.name]):
+            own.append(Option((), name.upper(), text, default))
+        elif hint is bool:
+            own.append(Option((f"--{prefix}{name}", f"--{prefix}no-{name}"), "", text, default))
+        else:
+            own.append(Option((f"--{prefix}{name}",), _value(hint), text, default))
+    yield Section(title, tuple(own))
+    for sub in nested:
+        yield from sub
+
+
+def parse(
+    cls: type[T], words: Sequence[str], known: Sequence[Section], *, prog: str, default: Any = None
+) -> T:
+    """An instance of `cls` from the words of the command line.
+
+    Args:
+        cls: a dataclass, nested ones included.
+        words: what the user typed after `prog`.
+        known: its options, to name the nearest one to a mistake.
+        prog: the command, for the message.
+        default: an instance with the defaults, where they are not those of the class.
+
+    Raises:
+        ConfigError: an unknown option, a missing or unreadable value, or one out of range.
+    """
+    flags = [flag for section in known for option in section.options for flag in option.flags]
+    for word in words:
+        flag = word.split("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag not in flags:
+            near = get_close_matches(flag, flags, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ConfigError(f"unknown option {flag}; {hint}`{prog} --help` lists them")
+    import tyro
+
+    given = {} if default is None else {"default": default}
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said), redirect_stdout(said):
+            made: T = tyro.cli(cls, prog=prog, args=list(words), add_help=False, **given)
+    except SystemExit:
+        sentence = _sentence(said.getvalue(), known)
+        raise ConfigError(f"{sentence}; see `{prog} --help`") from None
+    return made
+
+
+def show(known: Sequence[Section], *, width: int, paper: Sequence[Section] = ()) -> str:
+    """The documentation of options: a heading per section, flags left, text and default right.
+
+    Args:
+        known: the sections.
+        width: columns of the screen.
+        paper: the same sections with the defaults of `--preset paper`, shown where they differ.
+    """
+    lines: list[str] = []
+    there = {o.flags: o.default for section in paper for o in section.options}
+    for section in known:
+        if not section.options:
+            continue
+        lines += ["", fold(section.title + ":", width)]
+        for option in section.options:
+            lines += _entry(option, there.get(option.flags, option.default), width)
+    return "\n".join(lines)
+
+
+def peek(words: Sequence[str], flag: str, default: str) -> str:
+    """The value of one flag before all are read, since other defaults depend on it."""
+    found = default
+    for i, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            found = word.partition("=")[2]
+        elif word == flag and i + 1 < len(words):
+            found = words[i + 1]
+    return found
+
+
+def _entry(option: Option, paper: Any, width: int) -> list[str]:
+    switch = option.flags[-1:] if option.default is True else option.flags[:1]
+    head = "  " + " ".join([*switch, option.value]).strip()
+    notes = []
+    if option.default is not dataclasses.MISSING and option.default not in ("", None):
+        notes.append(f"default: {_text(option.default)}")
+    if paper != option.default:
+        notes.append(f"with --preset paper: {_text(paper)}")
+    text = ("turns off: " if option.default is True else "") + option.text
+    text += f" [{'; '.join(notes)}]" if notes else ""
+    body = fold(text, width, indent=FLAG_WIDTH).split("\n")
+    if len(head) > FLAG_WIDTH - 2:
+        return [head, *body]
+    return [head.ljust(FLAG_WIDTH) + body[0].strip(), *body[1:]]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(_text(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _bare(hint: Any) -> Any:
+    """A type without its `Annotated`."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def _positional(hint: Any) -> bool:
+    """Whether a field is marked `tyro.conf.Positional`."""
+    marks = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
+    return any("Positional" in repr(mark) for mark in marks)
+
+
+def _value(hint: Any) -> str:
+    """What stands for a value of this type."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "|".join(map(str, inside))
+    if origin is tuple:
+        return " ".join(_value(_bare(part)) for part in inside)
+    if origin in (types.UnionType, typing.Union):
+        return _value(next(part for part in inside if part is not type(None)))
+    return {int: "N", float: "X"}.get(hint, "TEXT")
+
+
+def _sentence(box: str, known: Sequence[Section]) -> str:
+    """What tyro says in its box, as one of our own sentences where we know the kind."""
+    options = [o for section in known for o in section.options]
+    accepts = {flag: o.value for o in options for flag in o.flags}
+    lines = [line.strip(" │|") for line in box.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("╰", "└"))]
+    # Its title and a rule come first; what comes after the next rule is an extract of the help.
+    rules = [i for i, line in enumerate(lines) if i and set(line) <= set("─-")] or [0]
+    first = 1 if lines[:1] and lines[0].startswith("╭") else rules[0] + 1
+    end = next((i for i in rules if i > first), len(lines))
+    message = " ".join(lines[first:end]).rstrip(".")
+    if "Missing from" in message:
+        names = [o.value for o in options if not o.flags and o.default is dataclasses.MISSING]
+        return f"an argument is missing; needed: {' '.join(names)}"
+    for pattern, ours in _KINDS:
+        found = re.search(pattern, message)
+        if found:
+            flag = next((part for part in found.groups() if part in accepts), "")
+            value = accepts.get(flag, "")
+            wanted = WANTED.get(value, value.replace("|", ", ") or "a value")
+            return ours.format(*found.groups(), accepts=wanted)
+    return message or "cannot read the options"
+
+
+WANTED = {"N": "a whole number", "X": "a number", "X X": "two numbers", "TEXT": "a text"}
+"""What stands for a value -> in words."""
+
+_KINDS = (
+    (r"Error parsing (--\S+): .*?('[^']*')$", "{0} is {1}; accepted: {accepts}"),
+    (r"invalid choice '(.*)' for argument '(--\S+)'", "{1} is '{0}'; accepted: {accepts}"),
+    (r"Missing value for argument '(--\S+)'", "{0} has no value; accepted: {accepts}"),
+    (r"Unrecognized options: (.+)$", "unexpected argument {0}"),
+)
+"""What tyro says -> what we say of the same."""

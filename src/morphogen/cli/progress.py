@@ -1,0 +1,225 @@
+"""What a person sees while a search runs: a live display in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.watch import Watcher
+from morphogen.reports.text import duration
+from morphogen.tasks.problem import Clock
+
+COLUMNS = {
+    "train_loss": ("train loss", "{:.3f}"),
+    "valid_loss": ("valid loss", "{:.3f}"),
+    "score": ("score", "{:.2f}"),
+    "supernet_accuracy": ("supernet %", "{:.1f}"),
+    "discrete_accuracy": ("discretised %", "{:.1f}"),
+    "entropy": ("entropy", "{:.3f}"),
+    "skips": ("skips", "{:.0f}"),
+    "seconds": ("seconds", "{:.1f}"),
+}
+"""Entries of a line of metrics that are shown, with their heading and format."""
+
+SHOWN_EPOCHS = 8
+"""Lines of the live table."""
+
+LEAST_PAUSE = 0.25
+"""Seconds between two refreshes of the display, at least."""
+
+SHARE = 0.005
+"""Share of the time that refreshing may take: the next one waits until it is that little."""
+
+
+def watcher(to_stderr: bool) -> Watcher:
+    """A live display if the stream is a terminal, else lines; called in the main process.
+
+    Args:
+        to_stderr: leave stdout to the result, as JSON.
+    """
+    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    return (
+        Display(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
+    )
+
+
+def headline(config: Mapping[str, Any]) -> str:
+    """Method, space, data, device and seed of a run, from its config.yaml."""
+    settings = config["settings"]
+    where = settings["accelerator"]
+    if settings["devices"] > 1:
+        where += f" x {settings['devices']}"
+    return (
+        f"{config['method']} in {config['space']}, data {config['data']}, {where}, "
+        f"seed {settings['seed']}"
+    )
+
+
+class _Pace:
+    """Elapsed and remaining time, from the steps of this process alone."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.first: int | None = None
+        self.done, self.total = 0, 0
+        self.clock: Clock | None = None
+
+    def at(self, clock: Clock) -> None:
+        """The search stands here now."""
+        self.clock = clock
+        self.done = clock.epoch * clock.steps + clock.step
+        self.total = clock.epochs * clock.steps
+        if self.first is None:
+            self.first = self.done - 1
+
+    @property
+    def remaining(self) -> float:
+        """Seconds to the end at the pace so far."""
+        made = self.done - (self.first or 0)
+        return (time.monotonic() - self.start) / max(made, 1) * (self.total - self.done)
+
+
+class Lines:
+    """One line per epoch, without escape codes: for pipes, files and dumb terminals."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.pace = _Pace()
+
+    def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
+        """Says what runs, and where."""
+        self._print(f"{headline(config)}; run {path}")
+        if finished_epochs:
+            self._print(f"continuing after epoch {finished_epochs}")
+
+    def stepped(self, clock: Clock) -> None:
+        """Nothing is printed."""
+        self.pace.at(clock)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """The epoch's figures, the time left and the architecture."""
+        clock = self.pace.clock
+        parts = [f"epoch {row['epoch']}/{clock.epochs if clock else '?'}"]
+        parts += [
+            f"{title} {form.format(row[name])}"
+            for name, (title, form) in COLUMNS.items()
+            if name in row
+        ]
+        if clock and self.pace.done < self.pace.total:
+            parts.append(f"{duration(self.pace.remaining)} left")
+        self._print("  ".join([*parts, str(row.get("architecture", ""))]))
+
+    def notice(self, sentence: str) -> None:
+        """The sentence."""
+        self._print(f"note: {sentence}")
+
+    def _print(self, line: str) -> None:
+        print(line, file=self.console.file, flush=True)
+
+
+class Display:
+    """A display over several lines that is redrawn in place.
+
+    It is drawn by calls alone, without a thread of its own, and rests so long after each drawing
+    that drawing takes at most `SHARE` of the time.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.pace = _Pace()
+        self.headline = ""
+        self.path = ""
+        self.rows: list[Mapping[str, Any]] = []
+        self.live = Live(console=console, auto_refresh=False, transient=True)
+        self._next = 0.0
+
+    def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
+        """Opens the display; a resumed run shows the epochs it has."""
+        self.headline, self.path = headline(config), str(path)
+        if finished_epochs:
+            self.rows = list(RunDirectory(path).metrics())
+        self.live.start()
+        self._draw()
+
+    def stepped(self, clock: Clock) -> None:
+        """Redraws if it is time."""
+        self.pace.at(clock)
+        if time.monotonic() >= self._next:
+            self._draw()
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Adds the epoch's row; closes the display after the last."""
+        self.rows = [r for r in self.rows if r["epoch"] < row["epoch"]] + [row]
+        self._draw()
+        clock = self.pace.clock
+        if clock is not None and row["epoch"] >= clock.epochs:
+            self.close()
+
+    def notice(self, sentence: str) -> None:
+        """Prints the sentence above the display."""
+        self.console.print(f"note: {sentence}")
+
+    def close(self) -> None:
+        """Takes the display away and gives the cursor back."""
+        self.live.stop()
+
+    def _draw(self) -> None:
+        start = time.monotonic()
+        self.live.update(self._picture(), refresh=True)
+        took = time.monotonic() - start
+        self._next = start + max(LEAST_PAUSE, took / SHARE)
+
+    def _picture(self) -> Group:
+        parts: list[Any] = [Text(self.headline, style="bold"), Text(self.path, style="dim")]
+        parts += [Text(), self._bar()]
+        rows = self.rows[-SHOWN_EPOCHS:]
+        if rows:
+            parts += [Text(), _table(rows), Text()]
+            parts.append(Text(str(rows[-1].get("architecture", "")), style="green"))
+        return Group(*parts)
+
+    def _bar(self) -> Table:
+        clock = self.pace.clock
+        if clock is None:
+            return _row(Text("starting"), ProgressBar(total=1, completed=0), Text())
+        label = Text(f"epoch {min(clock.epoch + 1, clock.epochs)}/{clock.epochs}")
+        if clock.steps > 1:
+            label.append(f"  step {clock.step}/{clock.steps}")
+        spent = duration(time.monotonic() - self.pace.start)
+        left = Text(f"{spent}, {duration(self.pace.remaining)} left")
+        return _row(label, ProgressBar(total=self.pace.total, completed=self.pace.done), left)
+
+
+def _row(*parts: Any) -> Table:
+    grid = Table.grid(padding=(0, 2), expand=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_row(*parts)
+    return grid
+
+
+def _table(rows: list[Mapping[str, Any]]) -> Table:
+    shown = [name for name in COLUMNS if any(name in row for row in rows)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("epoch", *(COLUMNS[name][0] for name in shown)):
+        table.add_column(title, justify="right", no_wrap=False)
+    for row in rows:
+        cells = [COLUMNS[n][1].format(row[n]) if n in row else "" for n in shown]
+        table.add_row(str(row["epoch"]), *cells)
+    return table
+
+
+def restore_cursor() -> None:
+    """Show the cursor of the terminal again, whichever process hid it; nothing elsewhere."""
+    for console in (Console(), Console(stderr=True)):
+        console.show_cursor(True)

@@ -1,0 +1,215 @@
+"""`search` and `resume`: from words to a run, and from its result to a report. Imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from morphogen import benchmarks, spaces
+from morphogen.cli import progress
+from morphogen.cli.catalogue import MethodEntry
+from morphogen.cli.commands import HELP, print_json, show_drawing, width
+from morphogen.cli.options import Section, parse, peek, sections, show
+from morphogen.core import ConfigError
+from morphogen.core.config import config
+from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.search import SearchResult, quick_config
+from morphogen.engine.search import resume as resume_run
+from morphogen.engine.search import search as run_search
+from morphogen.engine.settings import PAPER_SCALE, Settings
+from morphogen.methods import MethodInfo, find
+from morphogen.reports.draw import draw
+from morphogen.reports.standing import final_metrics, result_text, standing
+from morphogen.reports.text import count, duration, fold
+
+
+@config
+class Target:
+    """What is searched, on what, and where it is written."""
+
+    space: str = "nasbench201"
+    """search space; `morphogen list spaces` names them"""
+    data: str = "fashion-mnist"
+    """fashion-mnist (shipped), the path of a parquet or .npz file or of an image folder, or
+    cifar10:PATH, cifar100:PATH, fashion-mnist:PATH for a standard set; test images stay closed"""
+    run: str = ""
+    """new run directory (default: runs/METHOD-SPACE-TIME)"""
+    preset: Literal["quick", "paper"] = "quick"
+    """quick: minutes on a small machine; paper: sizes, epochs and rates of the publication, for a
+    GPU and full data. Other options override either"""
+    json: bool = False
+    """print the result as one JSON object on stdout, and progress on stderr"""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What holds where the user says nothing."""
+
+    settings: Settings
+    options: Any
+    """The method's configuration."""
+
+
+def preset(name: str, info: MethodInfo, space: str) -> Preset:
+    """The defaults of `--preset name` for a method in a space.
+
+    Raises:
+        ConfigError: nothing is published for the space.
+    """
+    if name != "paper":
+        return Preset(Settings(), quick_config(info))
+    family = space.partition("-")[0]
+    if family not in PAPER_SCALE:
+        raise ConfigError(
+            f"preset 'paper' has no sizes for space {space!r}; accepted: preset quick, or a space "
+            f"of {', '.join(PAPER_SCALE)}"
+        )
+    scale: dict[str, Any] = {**PAPER_SCALE[family], "epochs": info.epochs}
+    return Preset(Settings(**scale), info.config())
+
+
+def option_sections(info: MethodInfo, held: Preset) -> list[Section]:
+    """Every option of `morphogen search METHOD`, with the defaults of a preset."""
+    return [
+        *sections("What and where", Target),
+        *sections("Search settings", Settings, held.settings),
+        *sections(f"Options of {info.name}", info.config, held.options),
+    ]
+
+
+def search(entry: MethodEntry, words: Sequence[str]) -> int:
+    """`morphogen search METHOD ...`."""
+    info = find(entry.name)
+    space = peek(words, "--space", Target().space)
+    if any(word in HELP for word in words):
+        print(_help(entry, info, space))
+        return 0
+    held = preset(peek(words, "--preset", Target().preset), info, space)
+    known = option_sections(info, held)
+    # The three configurations side by side, each with its flags as if it were alone.
+    plain = tyro.conf.arg(name="")
+    arguments: Any = dataclasses.make_dataclass(
+        "Arguments",
+        [
+            ("target", Annotated[Target, plain]),
+            ("settings", Annotated[Settings, plain]),
+            ("options", Annotated[info.config, plain]),
+        ],
+    )
+    default = arguments(Target(), held.settings, held.options)
+    given = parse(arguments, words, known, prog=f"morphogen search {info.name}", default=default)
+    target: Target = given.target
+    info.require(spaces.make(target.space))
+    # Made here and not by the engine, since an interrupt must name it.
+    path = RunDirectory.create(
+        Path(target.run) if target.run else None, f"{info.name}-{target.space}"
+    ).path
+    with _interruptible(path):
+        result = run_search(
+            given.options,
+            space=target.space,
+            data=target.data,
+            settings=given.settings,
+            run=path,
+            watcher=partial(progress.watcher, target.json),
+        )
+    return _report(result, as_json=target.json)
+
+
+def resume(run: str, *, as_json: bool) -> int:
+    """`morphogen resume RUN`."""
+    with _interruptible(Path(run)):
+        result = resume_run(run, watcher=partial(progress.watcher, as_json))
+    return _report(result, as_json=as_json)
+
+
+@contextmanager
+def _interruptible(path: Path) -> Iterator[None]:
+    """Says how to go on when the search is interrupted, and ends what it started."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        if RunDirectory(path).config_file.exists():
+            command = shlex.join(["morphogen", "resume", str(path)])
+            raise KeyboardInterrupt(f"nothing finished is lost; continue with: {command}") from None
+        raise
+    finally:
+        progress.restore_cursor()
+        with suppress(OSError):
+            path.rmdir()  # which succeeds only if nothing was written in it
+
+
+def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:
+    quick, published = preset("quick", info, space), None
+    if space.partition("-")[0] in PAPER_SCALE:
+        published = option_sections(info, preset("paper", info, space))
+    return "\n".join(
+        [
+            f"Usage: morphogen search {info.name} [options]",
+            "",
+            entry.algorithm,
+            show(option_sections(info, quick), width=width(), paper=published or ()),
+            "",
+            "Examples:",
+            f"  morphogen search {info.name}",
+            f"  morphogen search {info.name} --space darts-s2 --epochs 10 --seed 1",
+        ]
+    )
+
+
+def _report(result: SearchResult, *, as_json: bool) -> int:
+    table = benchmarks.of(result.space)
+    found = standing(table, result.architecture, final_metrics(table)) if table else {}
+    if as_json:
+        written = RunDirectory(result.run).result() or {}
+        print_json({**written, "run": str(result.run), "table": found})
+        return 0
+    bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
+    kind = "architectures" if "score" in result.history[-1] else "epochs"
+    heading = f"Found by {result.method} in {result.space.name}, {len(result.history)} {kind}:"
+    parts = [
+        heading,
+        "  " + bold.format(result.text),
+        show_drawing(draw(result.space, result.architecture, width=width())),
+    ]
+    parts += [bold.format(fold(f"Warning: {remark}.", width())) for remark in result.remarks]
+    if table and found:
+        parts.append(result_text(table, benchmarks.describe(table.name).title, found, width()))
+    parts += [_cost(result), f"Run directory: {result.run}", _next(result, bool(found))]
+    print("\n" + "\n\n".join(parts))
+    return 0
+
+
+def _cost(result: SearchResult) -> str:
+    cost = result.cost
+    text = f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU"
+    drawn = [
+        f"{count(int(cost[key]))} images drawn from the {part} part"
+        for key, part in (("train_images", "train"), ("valid_images", "search-validation"))
+        if key in cost
+    ]
+    return fold("; ".join([text, *drawn]), width()) + "."
+
+
+def _next(result: SearchResult, has_table: bool) -> str:
+    lines = []
+    if has_table:
+        query = shlex.join(["morphogen", "query", result.space.name, result.text])
+        lines += ["Every figure of the table:", f"  {query}"]
+    settings = RunDirectory(result.run).config()
+    again = ["morphogen", "search", result.method, "--space", result.space.name]
+    again += ["--data", settings["data"], "--seed", str(settings["settings"]["seed"] + 1)]
+    lines += ["Another seed (one search proves little):", f"  {shlex.join(again)}"]
+    return "\n".join(lines)

@@ -1,0 +1,135 @@
+"""Drawings of architectures in box characters, for a terminal of 80 columns.
+
+A NAS-Bench-201 cell is a line of nodes with the longer edges below it; a DARTS cell is drawn as
+rails, one per node, that the kept operations tap; any other architecture is a list of its choices.
+"""
+
+from __future__ import annotations
+
+from morphogen.core import Architecture
+from morphogen.reports.text import columns
+from morphogen.spaces import SearchSpace
+from morphogen.spaces.darts import CELLS, DARTS, NODES
+from morphogen.spaces.nasbench201 import EDGES, NASBench201, edge_name
+
+ASCII = str.maketrans(
+    {"─": "-", "│": "|", "├": "+", "┼": "+", "└": "`", "┴": "+", "┘": "'", "┤": "+", "┐": "."}
+    | {"▶": ">", "▲": "^", "╌": ".", "╎": ":"}
+)
+"""For `str.translate`: the drawings where only ASCII can be shown."""
+
+
+def draw(space: SearchSpace, arch: Architecture, *, width: int = 80) -> str:
+    """The drawing of an architecture, in lines of at most `width` columns where it can be.
+
+    Args:
+        space: the architecture's space, which decides the kind of drawing.
+        arch: what is drawn.
+        width: columns; two DARTS cells stand side by side if they fit.
+    """
+    arch = space.check(arch)
+    if isinstance(space, NASBench201):
+        return _line(arch)
+    if isinstance(space, DARTS):
+        return _rails(space, arch, width)
+    rows = [[name, " + ".join(kept) or "(dropped)"] for name, kept in arch.items()]
+    return columns(["choice", "kept"], rows, left=2)
+
+
+def _line(arch: Architecture) -> str:
+    """Nodes 0 to 3 on a line, edges between neighbours on it, the three longer ones below.
+
+    An edge whose operation is `none` is dashed, and has no arrow: nothing flows.
+    """
+    operation = {edge: arch.one(edge_name(*edge)) for edge in EDGES}
+    step = max(map(len, operation.values())) + 11
+    line, column = "", {}
+    for node in range(4):
+        line = line.ljust(node * step)
+        column[node] = len(line) + 1
+        line += f"({node})"
+        if node < 3:
+            line += _edge(operation[node, node + 1], step - 3)
+    below = [(1, 3), (0, 2), (0, 3)]
+    grid = [[" "] * (column[3] + 1) for _ in range(len(below) + 1)]
+    for row, (source, target) in enumerate(below, start=1):
+        # The label stands in the first gap, where no vertical line cuts through it.
+        rest = "╌" if operation[source, target] == "none" else "─"
+        label = _edge(operation[source, target], step, arrow=False)
+        label = label.ljust(column[target] - column[source], rest)
+        for x, sign in enumerate(label, start=column[source]):
+            if sign != " ":
+                grid[row][x] = _over(grid[row][x], sign)
+        for above in range(row):
+            for x in (column[source], column[target]):
+                live = operation[source, target] != "none"
+                grid[above][x] = _join(grid[above][x], x == column[target], above, live)
+        grid[row][column[source]] = "└"
+        grid[row][column[target]] = "┘"
+    lines = [line, *("".join(g) for g in grid), "(0) input, (3) output; a node adds its edges up"]
+    return "\n".join("  " + text.rstrip() for text in lines)
+
+
+def _edge(operation: str, length: int, *, arrow: bool = True) -> str:
+    """`length` signs of an edge with its operation in the middle."""
+    sign = "╌" if operation == "none" else "─"
+    tip = "▶" if arrow and operation != "none" else sign
+    return f" {operation} ".center(length - 1, sign) + tip
+
+
+def _over(under: str, sign: str) -> str:
+    """A horizontal sign laid over what is there."""
+    return "┼" if under in "│╎" and sign in "─╌" else sign
+
+
+def _join(there: str, is_target: bool, row: int, live: bool) -> str:
+    """A vertical line through what is there: an arrow's tip in the first row below the nodes."""
+    if row == 0 and is_target and live:
+        return "▲"
+    if there in "─╌┼":
+        return "┼"
+    if there == "└":
+        return "├"
+    if there == "┘":
+        return "┤"
+    return there if there in "▲│" else "│" if live else "╎"
+
+
+def _rails(space: DARTS, arch: Architecture, width: int) -> str:
+    left, right = (_cell(space, arch, cell) for cell in CELLS)
+    gap = max(map(len, left)) + 4
+    if gap + max(map(len, right)) > width:
+        return "\n".join([*left, "", *right])
+    return "\n".join(a.ljust(gap) + b for a, b in zip(left, right, strict=True))
+
+
+def _cell(space: DARTS, arch: Architecture, cell: str) -> list[str]:
+    """One rail per node, from where it is made to where it is last used; edges tap the rails."""
+    taps = [
+        (target, source, option)
+        for target in NODES
+        for source, choice in enumerate(space.node(cell, target))
+        for option in arch[choice.name]
+    ]
+    last = {source: i for i, (_, source, _) in enumerate(taps)}
+    rails = 2 * NODES[-1]
+    widest = max(len(option) for *_, option in taps)
+    title = {"normal": "normal cell", "reduce": "reduction cell"}[cell]
+    lines = [f"  {title}", "  0 1"]
+    for i, (target, source, option) in enumerate(taps):
+        if i and taps[i - 1][0] < target:  # the node before is made: its rail begins
+            down = ["│" if i <= last.get(node, -1) else " " for node in range(target - 1)]
+            lines.append(f"  {' '.join(down)} {target - 1}")
+        text = ""
+        for node in range(NODES[-1]):
+            runs = node < target and i <= last.get(node, -1)
+            if node < source:
+                text += "│ " if runs else "  "
+            elif node == source:
+                text += "├─" if i < last[node] else "└─"
+            else:
+                text += "┼─" if runs else "──"
+        first = i + 1 < len(taps) and taps[i + 1][0] == target
+        end = "─┐" if first else f"─┴─▶ {target}"
+        lines.append(f"  {text} {option} ".ljust(rails + widest + 4, "─") + end)
+    return [*lines, "  output: nodes 2 to 5, concatenated"]

@@ -1,0 +1,114 @@
+"""What a table says of an architecture: value, rank, optimum, regret; as data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from morphogen.benchmarks import Benchmark, Metric
+from morphogen.core import Architecture
+from morphogen.reports.text import columns, figure, fold
+
+
+def standing(table: Benchmark, arch: Architecture, metrics: Sequence[str]) -> dict[str, Any]:
+    """Metric -> its value, rank and so on, as plain values for JSON.
+
+    Args:
+        table: the benchmark.
+        arch: an architecture of its space.
+        metrics: names of the columns.
+    """
+    record = table.query(arch)
+    out = {}
+    for name in metrics:
+        metric = table.metric(name)
+        best, optimum = table.optimum(name)
+        interval = record.interval(name)
+        out[name] = {
+            "value": record[name],
+            "interval_95": list(interval) if interval else None,
+            "unit": metric.unit,
+            "rank": table.rank(arch, name),
+            "of": len(table),
+            "percent_beaten": table.beaten(arch, name),
+            "optimum": optimum,
+            "optimum_architecture": table.space.format(best),
+            "regret": table.regret(arch, name),
+            "data": metric.data,
+            "split": metric.split,
+            "epochs": metric.epochs,
+            "seeds": metric.seeds,
+            "note": metric.note,
+        }
+    return out
+
+
+def final_metrics(table: Benchmark) -> list[str]:
+    """The test figures after the longest training, one per data set: for the end of a report."""
+    longest: dict[str, Metric] = {}
+    for name in table.test_metrics:
+        metric = table.metric(name)
+        before = longest.get(metric.data)
+        if before is None or (metric.epochs or 0) > (before.epochs or 0):
+            longest[metric.data] = metric
+    return [m.name for m in longest.values()]
+
+
+def query_text(table: Benchmark, found: dict[str, Any], width: int, *, explain: bool = True) -> str:
+    """A table of `standing`, and below it what each metric is."""
+    rows = [
+        [
+            name,
+            figure(v["value"], v["unit"]),
+            f"{v['rank']:,}",
+            f"{v['percent_beaten']:.1f} %",
+            figure(v["optimum"], v["unit"]),
+            figure(v["regret"], v["unit"]),
+        ]
+        for name, v in found.items()
+    ]
+    parts = [columns(["metric", "value", "rank", "beats", "optimum", "regret"], rows)]
+    parts.append(
+        fold(
+            f"rank: 1 + architectures that are better, of {len(table):,}; beats: share of the "
+            "others that are worse; regret: distance to the optimum.",
+            width,
+            indent=2,
+        )
+    )
+    if explain:
+        parts.append(
+            "\n".join(
+                fold(f"{name}: {table.metric(name).description}", width, indent=2, hanging=4)
+                for name in found
+            )
+        )
+    for name, v in found.items() if len(found) == 1 else ():
+        parts.append(f"  optimum of {name}: {v['optimum_architecture']}")
+        if v["interval_95"]:
+            low, high = (figure(x, v["unit"]) for x in v["interval_95"])
+            parts.append(f"  95 % interval of the mean: {low} to {high}")
+    parts.append(fold(f"Source: {table.citation}.", width, indent=2, hanging=4))
+    return "\n\n".join(parts)
+
+
+def result_text(table: Benchmark, title: str, found: dict[str, Any], width: int) -> str:
+    """The lines on the table at the end of a search; says what kind of numbers they are."""
+    first = next(iter(found.values()))
+    length = f", {first['epochs']} epochs" if first["epochs"] else ""
+    heading = (
+        f"What the {title} table says of it ({first['unit']} on test data, the benchmark's own "
+        f"training{length}, {first['seeds']}; looked up now, never during the search):"
+    )
+    rows = [
+        [
+            v["data"],
+            figure(v["value"], v["unit"]),
+            f"{v['rank']:,} of {v['of']:,}",
+            figure(v["optimum"], v["unit"]),
+            figure(v["regret"], v["unit"]),
+        ]
+        for v in found.values()
+    ]
+    table_text = columns(["data", "found", "rank", "optimum", "regret"], rows)
+    return f"{fold(heading, width)}\n\n{table_text}"
