@@ -1,0 +1,594 @@
+"""Supernet and stand-alone networks of the DARTS space and of S1 to S4.
+
+Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055; composition as in quark0/darts. The supernet:
+stem, `depth` cells with reduction cells at depth // 3 and 2 * depth // 3 (channels double there),
+global average pool, linear classifier; batch norms of the operations and preprocessing layers are
+not affine, and pools are followed by one. The stand-alone network: affine norms, none after pools,
+drop-path, and an auxiliary head after cell 2 * depth // 3.
+
+The supernet has one set of parameters and two ways to run them. `plain`: one module per option,
+edge after edge. `fused`: all that leaves a node at once, channels-last:
+
+- ReLU and pooling once per node. The norm of a pool has no parameters, so in train mode the edges
+  that leave a node agree on it: computed once, it is added to each target with that edge's gate.
+- Dilated convolutions work on the four grids of every second pixel (`operations.split_phases`),
+  where they are ordinary ones; their sum is put together once per node.
+- `fused.mix` folds the gate into the last norm of each option and adds into the nodes in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from morphogen.core import Architecture, Choice, ConfigError, DataError
+from morphogen.spaces.darts import CELLS, DARTS, EDGES, NODES
+from morphogen.supernets import fused
+from morphogen.supernets.base import NetworkSpec, Supernet, register
+from morphogen.supernets.gates import Gates
+from morphogen.supernets.operations import (
+    DilConv,
+    FactorizedReduce,
+    Noise,
+    Norm,
+    Pool,
+    ReLUConvBN,
+    SepConv,
+    depthwise,
+    drop_path,
+    join_phases,
+    operation,
+    split_phases,
+)
+
+SOURCES = NODES[-1]
+"""Nodes 0 to 4 send to later ones."""
+
+
+# -- what supernet and stand-alone network share ---------------------------------------------------
+
+
+class ImageNetStem(nn.Module):
+    """Three strided 3x3 convolutions: the cells' first inputs, at 1/4 and 1/8 of the image's size.
+
+    Args:
+        spec: `channels` (even) and `in_channels`.
+        norm: batch norm class; always affine.
+    """
+
+    def __init__(self, spec: NetworkSpec, norm: Norm) -> None:
+        super().__init__()
+        c = spec.channels
+        self.stem0 = nn.Sequential(
+            nn.Conv2d(spec.in_channels, c // 2, 3, stride=2, padding=1, bias=False),
+            norm(c // 2),
+            nn.ReLU(),
+            nn.Conv2d(c // 2, c, 3, stride=2, padding=1, bias=False),
+            norm(c),
+        )
+        self.stem1 = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(c, c, 3, stride=2, padding=1, bias=False), norm(c)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, in_channels, h, w] -> [n, C, h / 4, w / 4] and [n, C, h / 8, w / 8]."""
+        first = self.stem0(x)
+        return first, self.stem1(first)
+
+
+class CIFARStem(nn.Module):
+    """3x3 convolution to 3C channels and batch norm: both inputs of the first cell.
+
+    Args:
+        spec: `channels` and `in_channels`.
+        norm: batch norm class; always affine.
+    """
+
+    def __init__(self, spec: NetworkSpec, norm: Norm) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(spec.in_channels, 3 * spec.channels, 3, padding=1, bias=False)
+        self.norm = norm(3 * spec.channels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, in_channels, h, w] -> twice [n, 3C, h, w]."""
+        x = self.norm(self.conv(x))
+        return x, x
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a cell stands in the network."""
+
+    c_before: int
+    """Channels of the cell before the last."""
+    c_last: int
+    """Channels of the last cell."""
+    channels: int
+    """Channels of every node of this cell; its output has four times as many."""
+    reduction: bool
+    after_reduction: bool
+    """The cell before was a reduction, so input 0 is twice as large as input 1."""
+
+    @property
+    def kind(self) -> str:
+        """Group of choices that this cell reads."""
+        return CELLS[self.reduction]
+
+
+def _places(spec: NetworkSpec) -> list[_Place]:
+    """The cells of a network, in order."""
+    if spec.channels < 2 or spec.channels % 2:
+        raise ConfigError(f"channels {spec.channels}: the DARTS space accepts even numbers from 2")
+    if spec.depth < 1:
+        raise ConfigError(f"depth {spec.depth}: the DARTS space accepts 1 cell or more")
+    width = spec.channels
+    before = last = width if spec.stem == "imagenet" else 3 * width
+    after = spec.stem == "imagenet"
+    places = []
+    for i in range(spec.depth):
+        reduction = i in (spec.depth // 3, 2 * spec.depth // 3)
+        width *= 2 if reduction else 1
+        places.append(_Place(before, last, width, reduction, after))
+        before, last, after = last, len(NODES) * width, reduction
+    return places
+
+
+def _stem(spec: NetworkSpec, norm: Norm) -> nn.Module:
+    return ImageNetStem(spec, norm) if spec.stem == "imagenet" else CIFARStem(spec, norm)
+
+
+class _Inputs(nn.Module):
+    """The preprocessing of a cell's two inputs."""
+
+    def __init__(self, place: _Place, *, affine: bool, norm: Norm) -> None:
+        super().__init__()
+        first = FactorizedReduce if place.after_reduction else ReLUConvBN
+        self.first = first(place.c_before, place.channels, affine=affine, norm=norm)
+        self.second = ReLUConvBN(place.c_last, place.channels, affine=affine, norm=norm)
+
+    def forward(self, s0: Tensor, s1: Tensor) -> list[Tensor]:
+        """Outputs of the two cells before -> nodes 0 and 1, [n, channels, h, w] both."""
+        return [self.first(s0), self.second(s1)]
+
+
+# -- the stand-alone network -----------------------------------------------------------------------
+
+
+class Cell(nn.Module):
+    """One cell of one architecture: plain modules, no gates.
+
+    Args:
+        space: the space of `arch`.
+        arch: the architecture.
+        place: where the cell stands.
+    """
+
+    def __init__(self, space: DARTS, arch: Architecture, place: _Place) -> None:
+        super().__init__()
+        self.inputs = _Inputs(place, affine=True, norm=nn.BatchNorm2d)
+        self.operations = nn.ModuleList()
+        self.wiring: list[tuple[int, int]] = []
+        """(source, target) of each operation."""
+        for target in NODES:
+            for source, choice in enumerate(space.node(place.kind, target)):
+                stride = 2 if place.reduction and source < NODES[0] else 1
+                for name in arch[choice.name]:
+                    self.operations.append(operation(name, place.channels, stride, affine=True))
+                    self.wiring.append((source, target))
+
+    def forward(self, s0: Tensor, s1: Tensor, drop: float = 0.0) -> Tensor:
+        """Outputs of the two cells before -> [n, 4 * channels, h, w] (h / 2, w / 2 if reduction).
+
+        Args:
+            s0: output of the cell before the last.
+            s1: output of the last cell.
+            drop: probability of drop-path, for every operation but the identity; train mode only.
+        """
+        nodes: list[Tensor] = self.inputs(s0, s1)
+        for target in NODES:
+            terms = []
+            for module, (source, end) in zip(self.operations, self.wiring, strict=True):
+                if end == target:
+                    term = module(nodes[source])
+                    if self.training and drop > 0.0 and not isinstance(module, nn.Identity):
+                        term = drop_path(term, drop)
+                    terms.append(term)
+            nodes.append(sum(terms[1:], terms[0]))
+        return torch.cat(nodes[NODES[0] :], 1)
+
+
+class AuxiliaryHead(nn.Module):
+    """A second classifier, part-way, that training adds to the loss (DARTS weighs it with 0.4).
+
+    Args:
+        channels: of its input.
+        spec: `stem` says which of the two published heads, `classes` its outputs.
+    """
+
+    def __init__(self, channels: int, spec: NetworkSpec) -> None:
+        super().__init__()
+        large = spec.stem == "imagenet"
+        self.features = nn.Sequential(
+            nn.ReLU(),
+            nn.AvgPool2d(5, stride=2 if large else 3, count_include_pad=False),
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            # The authors left out this norm for ImageNet.
+            nn.Identity() if large else nn.BatchNorm2d(768),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, spec.classes)
+        self._least = 7 if large else 8
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> class scores [n, classes]; a `DataError` below 8x8 (7x7) pixels.
+
+        Published sizes leave one pixel after the convolutions; larger images are averaged.
+        """
+        if min(x.shape[2:]) < self._least:
+            raise DataError(
+                f"the auxiliary head gets features of {x.shape[2]}x{x.shape[3]} pixels; accepted: "
+                f"at least {self._least}x{self._least} (larger images, or auxiliary=False)"
+            )
+        scores: Tensor = self.classifier(self.features(x).mean((2, 3)))
+        return scores
+
+
+class DARTSNetwork(nn.Module):
+    """The network of one architecture, trained from scratch.
+
+    CIFAR: channels=36, depth=20; ImageNet: channels=48, depth=14, stem="imagenet".
+
+    Args:
+        space: the space that the architecture is from.
+        arch: the architecture.
+        spec: `channels` is C, `depth` the number of cells.
+    """
+
+    drop_path: float
+    """Probability that an operation's output is dropped for a sample, in train mode. The trainer
+    sets it each epoch e of E to p * e / E (DARTS: p = 0.2 on CIFAR, 0 on ImageNet)."""
+
+    def __init__(self, space: DARTS, arch: Architecture, spec: NetworkSpec) -> None:
+        super().__init__()
+        arch = space.check(arch)
+        places = _places(spec)
+        self.drop_path = 0.0
+        self.stem = _stem(spec, nn.BatchNorm2d)
+        self.cells = nn.ModuleList(Cell(space, arch, place) for place in places)
+        self.auxiliary_cell = 2 * spec.depth // 3
+        self.auxiliary: AuxiliaryHead | None = None
+        if spec.auxiliary:
+            width = len(NODES) * places[self.auxiliary_cell].channels
+            self.auxiliary = AuxiliaryHead(width, spec)
+        self.classifier = nn.Linear(len(NODES) * places[-1].channels, spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Class scores [n, classes] of images [n, in_channels, h, w].
+
+        Height and width must be multiples of 4 (CIFAR stem) or 32 (ImageNet stem). With
+        spec.auxiliary and in train mode, a pair: the scores, and those of the auxiliary head.
+        """
+        s0, s1 = self.stem(x)
+        extra: Tensor | None = None
+        for i, cell in enumerate(self.cells):
+            s0, s1 = s1, cell(s0, s1, self.drop_path)
+            if self.training and self.auxiliary is not None and i == self.auxiliary_cell:
+                extra = self.auxiliary(s1)
+        scores: Tensor = self.classifier(s1.mean((2, 3)))
+        return scores if extra is None else (scores, extra)
+
+
+# -- the supernet ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Term:
+    """One live option of one edge."""
+
+    edge: str
+    """Name of the edge's choice."""
+    target: int
+    option: str
+    gate: int
+    """Position of its gate in the flattened matrix of gates."""
+
+
+@lru_cache(maxsize=4096)
+def _plan(
+    choices: tuple[Choice, ...], live: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[_Term, ...], ...]:
+    """Per source 0 to 4 what it sends on, `none` left out."""
+    widest = max(len(choice.options) for choice in choices)
+    sends: list[list[_Term]] = [[] for _ in range(SOURCES)]
+    for row, ((source, target), choice, columns) in enumerate(
+        zip(EDGES, choices, live, strict=True)
+    ):
+        for column in columns:
+            option = choice.options[column]
+            if option != "none":
+                sends[source].append(_Term(choice.name, target, option, row * widest + column))
+    return tuple(tuple(terms) for terms in sends)
+
+
+class _Sums:
+    """The nodes of a cell while they grow: two sums each, one of them split in phases."""
+
+    def __init__(self) -> None:
+        self.whole: dict[int, Tensor] = {}
+        self.split: dict[int, Tensor] = {}
+
+    def take(self, node: int) -> Tensor | None:
+        """The node's value, None if nothing was added."""
+        whole, split = self.whole.pop(node, None), self.split.pop(node, None)
+        if split is None:
+            return whole
+        joined = join_phases(split)
+        return joined if whole is None else whole + joined
+
+
+class MixedCell(nn.Module):
+    """A cell with the modules of every option of every edge.
+
+    Args:
+        space: says which options each edge has.
+        place: where the cell stands.
+    """
+
+    def __init__(self, space: DARTS, place: _Place) -> None:
+        super().__init__()
+        self.kind = place.kind
+        self.reduction = place.reduction
+        self.inputs = _Inputs(place, affine=False, norm=fused.BatchNorm)
+        self.edges = nn.ModuleDict()
+        for (source, _), choice in zip(EDGES, space.groups[place.kind], strict=True):
+            stride = 2 if place.reduction and source < NODES[0] else 1
+            self.edges[choice.name] = nn.ModuleDict(
+                {
+                    name: operation(
+                        name, place.channels, stride, affine=False, norm=fused.BatchNorm
+                    )
+                    for name in choice.options
+                    if name != "none"
+                }
+            )
+
+    def option(self, term: _Term) -> nn.Module:
+        """The module of one option of one edge."""
+        module: nn.Module = self.edges[term.edge][term.option]  # type: ignore[index]
+        return module
+
+    def forward(
+        self,
+        s0: Tensor,
+        s1: Tensor,
+        plan: Sequence[Sequence[_Term]],
+        gates: Tensor | None,
+        execution: str,
+    ) -> Tensor:
+        """Outputs of the two cells before -> [n, 4 * channels, h, w] (h / 2, w / 2 if reduction).
+
+        Args:
+            s0: output of the cell before the last.
+            s1: output of the last cell.
+            plan: what each node sends on.
+            gates: the flattened gates of this kind of cell; None means 1 for all that is live.
+            execution: "plain" or "fused".
+        """
+        nodes: list[Tensor] = self.inputs(s0, s1)
+        step = 2 if self.reduction else 1
+        shape = nodes[0][:, :, ::step, ::step]
+        run = self._plain if execution == "plain" else self._fused
+        sums = _Sums()
+        for source, terms in enumerate(plan):
+            if source >= NODES[0]:
+                node = sums.take(source)
+                nodes.append(torch.zeros_like(shape) if node is None else node)
+            if terms:
+                run(nodes[source], terms, gates, sums, step if source < NODES[0] else 1)
+        last = sums.take(NODES[-1])
+        nodes.append(torch.zeros_like(shape) if last is None else last)
+        return torch.cat(nodes[NODES[0] :], 1)
+
+    def _plain(
+        self, x: Tensor, terms: Sequence[_Term], gates: Tensor | None, sums: _Sums, stride: int
+    ) -> None:
+        """One option after the other: node = sum over edges and live options of gate * option."""
+        for term in terms:
+            value = self.option(term)(x)
+            value = value if gates is None else gates[term.gate] * value
+            so_far = sums.whole.get(term.target)
+            sums.whole[term.target] = value if so_far is None else so_far + value
+
+    def _fused(
+        self, x: Tensor, terms: Sequence[_Term], gates: Tensor | None, sums: _Sums, stride: int
+    ) -> None:
+        """The same, shared and in as few passes over memory as possible."""
+        x = fused.channels_last(fused.at_least_float32(x))
+        active: Tensor | None = None
+        phases: Tensor | None = None
+        splits = stride == 1 and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
+        whole, split = _Batch(), _Batch()
+        pooled: dict[str, list[_Term]] = {}
+        for term in terms:
+            module = self.option(term)
+            if isinstance(module, Pool):
+                pooled.setdefault(term.option, []).append(term)
+            elif isinstance(module, Noise):
+                whole.add_direct(module(x), term)
+            elif isinstance(module, nn.Identity):
+                whole.add_direct(x, term)
+            else:
+                if active is None:
+                    active = F.relu(x)
+                if isinstance(module, DilConv):
+                    if phases is None and (splits or stride == 2):
+                        phases = split_phases(active) if splits else _every_second(active)
+                    if phases is None:  # odd sizes have no equal phases
+                        y = module.pointwise(module.depthwise(active))
+                    else:
+                        y = module.pointwise(depthwise(phases, module.depthwise.weight))
+                    (split if splits else whole).add_normed(y, module.norm, term)
+                elif isinstance(module, SepConv):
+                    y = module.pointwise1(depthwise(active, module.depthwise1.weight, stride))
+                    y = F.relu(module.norm1(y))
+                    y = module.pointwise2(depthwise(y, module.depthwise2.weight))
+                    whole.add_normed(y, module.norm2, term)
+                elif isinstance(module, FactorizedReduce):
+                    whole.add_normed(module.convolve(active), module.norm, term)
+                else:
+                    raise TypeError(f"no fused form of operation {term.option!r}")
+        for name, group in pooled.items():
+            self._pools(x, name, group, whole, stride)
+        whole.send(sums.whole, gates, training=self.training)
+        split.send(sums.split, gates, training=self.training)
+
+    def _pools(
+        self, x: Tensor, name: str, terms: Sequence[_Term], batch: _Batch, stride: int
+    ) -> None:
+        """One pool for all edges; one norm, too, where all norms agree: in train mode."""
+        y = (
+            F.max_pool2d(x, 3, stride, 1)
+            if name == "max_pool_3x3"
+            else fused.average_pool(x, stride)
+        )
+        norms = [m.norm for t in terms if isinstance(m := self.option(t), Pool) and m.norm]
+        if not self.training:
+            for term, norm in zip(terms, norms, strict=True):
+                batch.add_normed(y, norm, term)
+            return
+        normed, moments = _norm_once(y, norms[0])
+        fused.update_running(
+            norms, [moments] * len(norms), fused.joint_rows(fused.as_matrix(normed))
+        )
+        for term in terms:
+            batch.add_direct(normed, term)
+
+
+class _Batch:
+    """What one node sends on in one layout, in the order that `fused.mix` wants it."""
+
+    def __init__(self) -> None:
+        self.normed: list[Tensor] = []
+        self.norms: list[nn.BatchNorm2d] = []
+        self.normed_terms: list[_Term] = []
+        self.direct: list[Tensor] = []
+        self.direct_terms: list[tuple[int, _Term]] = []
+
+    def add_normed(self, y: Tensor, norm: nn.BatchNorm2d, term: _Term) -> None:
+        """Add gate * norm(y) to the term's target."""
+        self.normed.append(y)
+        self.norms.append(norm)
+        self.normed_terms.append(term)
+
+    def add_direct(self, y: Tensor, term: _Term) -> None:
+        """Add gate * y to the term's target."""
+        place = next((i for i, t in enumerate(self.direct) if t is y), None)
+        if place is None:
+            place = len(self.direct)
+            self.direct.append(y)
+        self.direct_terms.append((place, term))
+
+    def send(self, sums: dict[int, Tensor], gates: Tensor | None, *, training: bool) -> None:
+        """Add everything into the nodes of `sums`; running statistics follow in train mode."""
+        terms = [*self.normed_terms, *(t for _, t in self.direct_terms)]
+        if not terms:
+            return
+        targets = sorted({t.target for t in terms})
+        place = {target: i for i, target in enumerate(targets)}
+        wiring = fused.Wiring(
+            sums=len(targets),
+            normed=tuple((place[t.target],) for t in self.normed_terms),
+            direct=tuple((i, place[t.target]) for i, t in self.direct_terms),
+        )
+        gains = None
+        if gates is not None:
+            order = _positions(tuple(t.gate for t in terms), gates.device)
+            gains = gates.index_select(0, order)
+        mixed = fused.mix(
+            wiring,
+            [sums.get(target) for target in targets],
+            normed=self.normed,
+            direct=self.direct,
+            gains=gains,
+            moments=None if training else [fused.running_moments([n]) for n in self.norms],
+        )
+        if training:
+            rows = fused.joint_rows(fused.as_matrix(mixed.sums[0]))
+            fused.update_running(self.norms, mixed.moments, rows)
+        sums.update(zip(targets, mixed.sums, strict=True))
+
+
+def _norm_once(y: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, fused.Moments]:
+    """`y` normalised by its batch's statistics without affine, and those statistics."""
+    if fused.several_processes():
+        matrix = fused.at_least_float32(fused.as_matrix(fused.channels_last(y)))
+        with fused.full_precision(y):
+            mean, variance = fused.moments_plain(matrix)
+            normed = (matrix - mean) * (variance + norm.eps).rsqrt()
+        return fused.as_images(normed, y), (mean, variance)
+    mean, variance = (torch.zeros(y.shape[1], dtype=y.dtype, device=y.device) for _ in range(2))
+    # Momentum 1 makes the kernel hand over the batch's own statistics, with unbiased variance.
+    normed = F.batch_norm(y, mean, variance, training=True, momentum=1.0, eps=norm.eps)
+    rows = fused.as_matrix(y).shape[0]
+    return normed, (mean, variance * ((rows - 1) / rows))
+
+
+def _every_second(x: Tensor) -> Tensor:
+    return fused.channels_last(x[:, :, ::2, ::2])
+
+
+@lru_cache(maxsize=4096)
+def _positions(gates: tuple[int, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(gates, device=device)
+
+
+class DARTSSupernet(Supernet):
+    """All networks of a DARTS space in one.
+
+    Args:
+        space: the space; its groups "normal" and "reduce" have one row of gates per edge, shared
+            by all cells of that type.
+        spec: `channels` is C (even), `depth` the number of cells (DARTS: 16 and 8); `execution`
+            may be changed at any time (`net.execution = "plain"`), the parameters are the same.
+    """
+
+    space: DARTS
+
+    def __init__(self, space: DARTS, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.space = space
+        self.execution = spec.execution
+        places = _places(spec)
+        self.stem = _stem(spec, fused.BatchNorm)
+        self.cells = nn.ModuleList(MixedCell(space, place) for place in places)
+        self.classifier = nn.Linear(len(NODES) * places[-1].channels, spec.classes)
+
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        """Class scores [n, classes] of images [n, in_channels, h, w].
+
+        Args:
+            x: images; height and width multiples of 4 (CIFAR stem) or 32 (ImageNet stem).
+            gates: groups "normal" and "reduce", weights [14, options], columns in each choice's
+                own order. A live `none` is not executed and adds nothing.
+        """
+        plain = self.execution == "plain"
+        plans = {kind: _plan(self.space.groups[kind], gates.live[kind]) for kind in CELLS}
+        flat = {kind: None if gates.unit else gates.weights[kind].reshape(-1) for kind in CELLS}
+        s0, s1 = self.stem(x if plain else fused.channels_last(x))
+        for cell in self.cells:
+            if isinstance(cell, MixedCell):
+                s0, s1 = s1, cell(s0, s1, plans[cell.kind], flat[cell.kind], self.execution)
+        scores: Tensor = self.classifier(s1.mean((2, 3)))
+        return scores
+
+
+register(DARTS, supernet=DARTSSupernet, network=DARTSNetwork)

@@ -1,0 +1,414 @@
+"""Operations and blocks of the DARTS space as plain modules, and a quick depthwise convolution.
+
+Composition, strides and norms as in the authors' cnn/operations.py and model.py (Liu, Simonyan and
+Yang, ICLR 2019, arXiv 1806.09055). Convolutions have no bias. Batch norms are not affine in a
+supernet and affine in a stand-alone network, where pools have none at all.
+
+`depthwise` is for the CPU: oneDNN computes the weight gradient of a depthwise kernel more than
+three columns wide some ten times slower than that of a narrow one, and both gradients of a dilated
+one slower still. The first is avoided by cutting a 5x5 kernel in two for the gradient only; the
+second by `split_phases`, on which a convolution of dilation 2 is one of dilation 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from morphogen.core import ConfigError, DataError, UnknownNameError
+
+Norm = Callable[..., nn.BatchNorm2d]
+"""A batch norm class: called with the channels and `affine`."""
+
+
+class ReLUConvBN(nn.Module):
+    """ReLU, 1x1 convolution, batch norm.
+
+    Args:
+        c_in: input channels.
+        c_out: output channels.
+        affine: whether the batch norm has scale and shift.
+        norm: batch norm class.
+    """
+
+    def __init__(self, c_in: int, c_out: int, *, affine: bool, norm: Norm = nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(c_in, c_out, 1, bias=False)
+        self.norm = norm(c_out, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c_in, h, w] -> [n, c_out, h, w]."""
+        result: Tensor = self.norm(self.conv(F.relu(x)))
+        return result
+
+
+class FactorizedReduce(nn.Module):
+    """ReLU, two 1x1 convolutions of stride 2 (the second a pixel further), concatenation, norm.
+
+    Args:
+        c_in: input channels.
+        c_out: output channels, even.
+        affine: whether the batch norm has scale and shift.
+        norm: batch norm class.
+
+    Raises:
+        ConfigError: `c_out` is odd.
+    """
+
+    def __init__(self, c_in: int, c_out: int, *, affine: bool, norm: Norm = nn.BatchNorm2d) -> None:
+        super().__init__()
+        if c_out % 2:
+            raise ConfigError(
+                f"channels {c_out}: a cell that halves the image needs an even number"
+            )
+        self.conv_a = nn.Conv2d(c_in, c_out // 2, 1, stride=2, bias=False)
+        self.conv_b = nn.Conv2d(c_in, c_out // 2, 1, stride=2, bias=False)
+        self.norm = norm(c_out, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c_in, h, w] -> [n, c_out, h / 2, w / 2]; a `DataError` if h or w is odd."""
+        result: Tensor = self.norm(self.convolve(F.relu(x)))
+        return result
+
+    def convolve(self, active: Tensor) -> Tensor:
+        """The part between ReLU and norm."""
+        if active.shape[2] % 2 or active.shape[3] % 2:
+            raise DataError(
+                f"features of {active.shape[2]}x{active.shape[3]} pixels cannot be halved; "
+                "accepted by the DARTS space: image height and width that are multiples of 4"
+            )
+        return torch.cat([self.conv_a(active), self.conv_b(active[:, :, 1:, 1:])], 1)
+
+
+class SepConv(nn.Module):
+    """Twice: ReLU, depthwise k x k convolution, 1x1 convolution, norm; the first may stride.
+
+    Args:
+        channels: input and output channels.
+        size: k, odd; the image keeps its size at stride 1.
+        stride: of the first depthwise convolution.
+        affine: whether batch norms have scale and shift.
+        norm: batch norm class.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        stride: int,
+        *,
+        affine: bool,
+        norm: Norm = nn.BatchNorm2d,
+    ) -> None:
+        super().__init__()
+        self.depthwise1 = _depthwise_conv(channels, size, stride, 1)
+        self.pointwise1 = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm1 = norm(channels, affine=affine)
+        self.depthwise2 = _depthwise_conv(channels, size, 1, 1)
+        self.pointwise2 = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm2 = norm(channels, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> [n, channels, h / stride, w / stride]."""
+        x = self.norm1(self.pointwise1(self.depthwise1(F.relu(x))))
+        result: Tensor = self.norm2(self.pointwise2(self.depthwise2(F.relu(x))))
+        return result
+
+
+class DilConv(nn.Module):
+    """ReLU, depthwise k x k convolution of dilation 2, 1x1 convolution, norm.
+
+    Args:
+        channels: input and output channels.
+        size: k, odd; the image keeps its size at stride 1.
+        stride: of the depthwise convolution.
+        affine: whether the batch norm has scale and shift.
+        norm: batch norm class.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        stride: int,
+        *,
+        affine: bool,
+        norm: Norm = nn.BatchNorm2d,
+    ) -> None:
+        super().__init__()
+        self.depthwise = _depthwise_conv(channels, size, stride, 2)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm = norm(channels, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> [n, channels, h / stride, w / stride]."""
+        result: Tensor = self.norm(self.pointwise(self.depthwise(F.relu(x))))
+        return result
+
+
+class Pool(nn.Module):
+    """3x3 pooling, maximum or average (padding not counted), with or without batch norm.
+
+    Args:
+        kind: "max" or "avg".
+        stride: 1 or 2.
+        norm: a batch norm (supernets, never affine), or None (stand-alone networks).
+    """
+
+    def __init__(self, kind: str, stride: int, norm: nn.BatchNorm2d | None) -> None:
+        super().__init__()
+        self.pool: nn.Module = (
+            nn.MaxPool2d(3, stride, 1)
+            if kind == "max"
+            else nn.AvgPool2d(3, stride, 1, count_include_pad=False)
+        )
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> [n, channels, h / stride, w / stride]."""
+        x = self.pool(x)
+        return x if self.norm is None else self.norm(x)
+
+
+class Zero(nn.Module):
+    """Zeros of the (strided) input's shape, whatever the input: no NaN passes through it.
+
+    Args:
+        stride: 1 or 2.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> [n, channels, h / stride, w / stride]."""
+        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+
+
+class Noise(nn.Module):
+    """S4's operation: fresh standard normal noise of the (strided) input's shape, also in eval.
+
+    Drawn from torch's default generator of the input's device, whose state a checkpoint must hold
+    for a resumed run to be the same.
+
+    Args:
+        stride: 1 or 2.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> [n, channels, h / stride, w / stride]."""
+        n, c, h, w = x[:, :, :: self.stride, :: self.stride].shape
+        # One order of numbers, whatever the memory layout of the input.
+        return torch.randn((n, c, h, w), dtype=x.dtype, device=x.device)
+
+
+def drop_path(x: Tensor, probability: float) -> Tensor:
+    """`x` with whole samples set to zero at `probability`, the others scaled to keep the mean."""
+    if not 0.0 <= probability < 1.0:
+        raise ConfigError(f"drop_path {probability}: accepted are 0 <= drop_path < 1")
+    if probability == 0.0:
+        return x
+    kept = torch.rand((x.shape[0], 1, 1, 1), device=x.device) >= probability
+    return x * (kept.to(x.dtype) / (1.0 - probability))
+
+
+def _depthwise_conv(channels: int, size: int, stride: int, dilation: int) -> nn.Conv2d:
+    padding = dilation * (size - 1) // 2
+    return nn.Conv2d(
+        channels, channels, size, stride, padding, dilation, groups=channels, bias=False
+    )
+
+
+# -- by name -----------------------------------------------------------------------------------
+
+
+def _pool(kind: str) -> Callable[..., nn.Module]:
+    def build(channels: int, stride: int, *, affine: bool, norm: Norm) -> nn.Module:
+        return Pool(kind, stride, None if affine else norm(channels, affine=False))
+
+    return build
+
+
+def _sep(size: int) -> Callable[..., nn.Module]:
+    def build(channels: int, stride: int, *, affine: bool, norm: Norm) -> nn.Module:
+        return SepConv(channels, size, stride, affine=affine, norm=norm)
+
+    return build
+
+
+def _dil(size: int) -> Callable[..., nn.Module]:
+    def build(channels: int, stride: int, *, affine: bool, norm: Norm) -> nn.Module:
+        return DilConv(channels, size, stride, affine=affine, norm=norm)
+
+    return build
+
+
+def _skip(channels: int, stride: int, *, affine: bool, norm: Norm) -> nn.Module:
+    if stride == 1:
+        return nn.Identity()
+    return FactorizedReduce(channels, channels, affine=affine, norm=norm)
+
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "none": lambda channels, stride, **_: Zero(stride),
+    "max_pool_3x3": _pool("max"),
+    "avg_pool_3x3": _pool("avg"),
+    "skip_connect": _skip,
+    "sep_conv_3x3": _sep(3),
+    "sep_conv_5x5": _sep(5),
+    "dil_conv_3x3": _dil(3),
+    "dil_conv_5x5": _dil(5),
+    "noise": lambda channels, stride, **_: Noise(stride),
+}
+"""Operation name -> builder(channels, stride, affine=, norm=)."""
+
+
+def operation(
+    name: str, channels: int, stride: int, *, affine: bool, norm: Norm = nn.BatchNorm2d
+) -> nn.Module:
+    """The module of one operation, channels in = channels out.
+
+    Args:
+        name: a key of `BUILDERS`; an `UnknownNameError` names the nearest otherwise.
+        channels: of input and output.
+        stride: 1 or 2.
+        affine: False in supernets (norms without scale and shift, and norms after pools), True in
+            stand-alone networks (norms with both, none after pools).
+        norm: batch norm class.
+    """
+    if name not in BUILDERS:
+        raise UnknownNameError("operation", name, BUILDERS)
+    return BUILDERS[name](channels, stride, affine=affine, norm=norm)
+
+
+# -- quick depthwise convolution -----------------------------------------------------------------
+
+
+def split_phases(x: Tensor) -> Tensor:
+    """The four grids of every second pixel of `x`, as more samples; h and w must be even.
+
+    A k x k convolution of dilation 2 and same padding on `x` is the one of dilation 1 on this.
+
+    Args:
+        x: [n, c, h, w].
+
+    Returns:
+        [4n, c, h / 2, w / 2], channels-last.
+    """
+    n, c, h, w = x.shape
+    grid = x.permute(0, 2, 3, 1).reshape(n, h // 2, 2, w // 2, 2, c)
+    return grid.permute(0, 2, 4, 1, 3, 5).reshape(4 * n, h // 2, w // 2, c).permute(0, 3, 1, 2)
+
+
+def join_phases(x: Tensor) -> Tensor:
+    """Inverse of `split_phases`: [4n, c, h / 2, w / 2] -> [n, c, h, w], channels-last."""
+    m, c, h, w = x.shape
+    grid = x.permute(0, 2, 3, 1).reshape(m // 4, 2, 2, h, w, c)
+    return grid.permute(0, 3, 1, 4, 2, 5).reshape(m // 4, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
+    """F.conv2d, depthwise with same padding, with a quick weight gradient; twice differentiable.
+
+    Args:
+        x: channels-last [n, c, h, w].
+        weight: [c, 1, k, k], k odd.
+        stride: 1 or 2.
+    """
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
+        x, weight = (t.to(torch.get_autocast_dtype(kind)) for t in (x, weight))
+    quick = weight.shape[-1] == SLOW and kind == "cpu" and torch.is_grad_enabled()
+    if not (quick and weight.requires_grad):
+        return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, 1, x.shape[1])
+    # Two nodes of the graph, so that a pass that asks for no weight gradient computes none: torch
+    # skips whole nodes, but computes everything that a hand-written one returns. The tensors that
+    # a node needs but has no gradient for are held, not passed: no edge of the graph leads there.
+    result: Tensor = _ByInput.apply(x, _Held(weight), stride)  # type: ignore[no-untyped-call]
+    tap = _ByWeight.apply(weight, _Held(x), stride, result.shape)  # type: ignore[no-untyped-call]
+    joined: Tensor = _Join.apply(result, tap)  # type: ignore[no-untyped-call]
+    return joined
+
+
+SLOW = 5
+"""Kernel size whose weight gradient oneDNN computes slowly: more than three columns."""
+
+
+class _Held:
+    """A tensor that autograd does not look into."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+class _ByInput(torch.autograd.Function):
+    """The convolution; knows the gradient of its input only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: _Held, stride: int) -> Tensor:
+        ctx.weight, ctx.stride, ctx.shape = weight, stride, x.shape
+        kernel = weight.tensor
+        return F.conv2d(x, kernel, None, stride, kernel.shape[-1] // 2, 1, x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        kernel = ctx.weight.tensor
+        pad = kernel.shape[-1] // 2
+        # Only shape and layout of the input matter.
+        like = torch.empty(
+            ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last
+        )
+        return _backward(grad, like, kernel, ctx.stride, (pad, pad), 0), None, None
+
+
+class _ByWeight(torch.autograd.Function):
+    """Zeros of the result's shape; knows the gradient of the weight."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, x: _Held, stride: int, shape: torch.Size) -> Tensor:
+        ctx.x, ctx.stride, ctx.size = x, stride, weight.shape[-1]
+        return weight.new_zeros(()).expand(shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        # A 5x5 kernel is two 5x3 kernels that share a column, on images padded on one side.
+        x, pad = ctx.x.tensor, ctx.size // 2
+        kernel = grad.new_empty(()).expand(x.shape[1], 1, ctx.size, 3)
+        left, right = (
+            _backward(grad, F.pad(x, sides), kernel, ctx.stride, (pad, 0), 1)
+            for sides in ((2, 0), (0, 2))
+        )
+        return torch.cat([left, right[..., 1:]], -1), None, None, None
+
+
+class _Join(torch.autograd.Function):
+    """The first tensor; its gradient goes to both."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, tap: Tensor) -> Tensor:
+        return result.view_as(result)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        return grad, grad
+
+
+def _backward(
+    grad: Tensor, x: Tensor, kernel: Tensor, stride: int, padding: tuple[int, int], which: int
+) -> Tensor:
+    """Gradient of a depthwise convolution: of its input (`which` 0) or its weight (1)."""
+    mask = [which == 0, which == 1, False]
+    found = torch.ops.aten.convolution_backward(
+        grad, x, kernel, None, [stride] * 2, list(padding), [1, 1], False, [0, 0], x.shape[1], mask
+    )
+    result: Tensor = found[which]
+    return result
