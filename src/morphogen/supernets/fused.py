@@ -62,14 +62,6 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def as_autocast(x: Tensor) -> Tensor:
-    """`x` in the dtype that autocast would give to a convolution's input."""
-    kind = x.device.type
-    if not torch.is_autocast_enabled(kind) or x.dtype == torch.float64:
-        return x
-    return x.to(torch.get_autocast_dtype(kind))
-
-
 # -- several processes -------------------------------------------------------------------------
 
 
@@ -458,6 +450,20 @@ def _add_plain(
     return out, found
 
 
+def _room(like: Tensor, channels: int) -> Tensor:
+    """Channels-last [n, channels, h, w], n, h, w of `like`, at least float32, not filled.
+
+    Results are written into it through `as_matrix`, not viewed from a matrix: autograd adds to a
+    gradient in place only if it owns it alone, and a view shares it.
+    """
+    return torch.empty(
+        (like.shape[0], channels, *like.shape[2:]),
+        dtype=torch.promote_types(like.dtype, torch.float32),
+        device=like.device,
+        memory_format=torch.channels_last,
+    )
+
+
 def _width(
     wiring: Wiring, normed: Sequence[Tensor], linear: Tensor | None, direct: Sequence[Tensor]
 ) -> int:
@@ -533,11 +539,7 @@ class _Mix(torch.autograd.Function):
 
         def new_sum(target: int) -> Tensor:
             """Room for a sum, as a matrix; the images are what is returned."""
-            shape = (like.shape[0], _width(wiring, normed, linear, direct), *like.shape[2:])
-            dtype = torch.promote_types(like.dtype, torch.float32)
-            images = torch.empty(
-                shape, dtype=dtype, device=like.device, memory_format=torch.channels_last
-            )
+            images = _room(like, _width(wiring, normed, linear, direct))
             sums[target] = images
             fresh = out[target] = as_matrix(images)
             return fresh
@@ -641,17 +643,19 @@ class _Mix(torch.autograd.Function):
                     wiring, outer, gains, source, linear, ctx.eps, by_gain
                 )
             else:
+                totals = [None if d is None else d.sum(0) for d in outer]
                 d_normed = _backward_normed(
-                    wiring, outer, gains, normed, means, scales, wants[6:], by_gain
+                    wiring, outer, totals, gains, normed, means, scales, wants[6:], by_gain
                 )
                 d_source, d_linear = _backward_linear(
-                    wiring, outer, gains, source, linear, centre, covariance, scales, by_gain
-                )
+                    wiring, outer, totals, gains, source, linear, centre, covariance,
+                    scales[count:], by_gain,
+                )  # fmt: skip
             first = wiring.gains - len(wiring.direct)
             d_direct: list[Tensor | None] = [None] * ctx.loose
             for number, (position, target) in enumerate(wiring.direct, first):
-                d = outer[target]
-                if d is None:
+                d, image = outer[target], held[target]
+                if d is None or image is None:
                     continue
                 if ctx.keeps_direct:
                     values = at_least_float32(as_matrix(channels_last(direct[position])))
@@ -659,21 +663,23 @@ class _Mix(torch.autograd.Function):
                 if not wants[6 + count + position]:
                     continue
                 so_far = d_direct[position]
-                if so_far is None:
-                    d_direct[position] = d if gains is None else d * gains[number]
-                elif gains is None:
-                    d_direct[position] = so_far + d
+                if gains is None:
+                    d_direct[position] = image if so_far is None else so_far + image
                 elif torch.is_grad_enabled():
-                    d_direct[position] = so_far + d * gains[number]
+                    part = image * gains[number]
+                    d_direct[position] = part if so_far is None else so_far + part
+                elif so_far is None:
+                    fresh = d_direct[position] = _room(image, image.shape[1])
+                    torch.mul(d, gains[number], out=as_matrix(fresh))
                 else:
-                    so_far.addcmul_(d, gains[number])
+                    as_matrix(so_far).addcmul_(d, gains[number])
             d_gains = None
             if gains is not None and wants[3]:
                 zero = gains.new_zeros(())
                 d_gains = torch.stack([zero if g is None else g.to(gains.dtype) for g in by_gain])
             by_direct = [
-                None if d is None else as_images(d, like).to(dtype)
-                for d, dtype in zip(d_direct, ctx.direct_dtypes, strict=True)
+                None if image is None else image.to(dtype)
+                for image, dtype in zip(d_direct, ctx.direct_dtypes, strict=True)
             ]
         return (None, None, None, d_gains, d_source, d_linear, *d_normed, *by_direct, *passed)
 
@@ -688,6 +694,7 @@ def _inner(x: Tensor, y: Tensor) -> Tensor:
 def _backward_normed(
     wiring: Wiring,
     outer: Sequence[Tensor | None],
+    totals: Sequence[Tensor | None],
     gains: Tensor | None,
     normed: Sequence[Tensor],
     means: Sequence[Tensor],
@@ -696,7 +703,6 @@ def _backward_normed(
     by_gain: list[Tensor | None],
 ) -> list[Tensor | None]:
     """Gradients of the convolution outputs; those of the gains go into `by_gain`."""
-    totals = [None if d is None else d.sum(0) for d in outer]
     result: list[Tensor | None] = []
     number = 0
     for tensor, targets, mean, scale, wanted in zip(
@@ -722,19 +728,22 @@ def _backward_normed(
         if not wanted:
             result.append(None)
             continue
-        gradient = torch.addcmul(_joined(constants), matrix, _joined(slopes))
+        images = _room(tensor, matrix.shape[1])
+        gradient = as_matrix(images)
+        torch.addcmul(_joined(constants), matrix, _joined(slopes), out=gradient)
         for piece, target in enumerate(targets):
             d = outer[target]
             if d is not None:
                 cut = slice(piece * width, (piece + 1) * width)
                 gradient[:, cut].addcmul_(d, factors[piece])
-        result.append(as_images(gradient, tensor).to(tensor.dtype))
+        result.append(images.to(tensor.dtype))
     return result
 
 
 def _backward_linear(
     wiring: Wiring,
     outer: Sequence[Tensor | None],
+    totals: Sequence[Tensor | None],
     gains: Tensor | None,
     source: Tensor | None,
     linear: Tensor | None,
@@ -757,11 +766,10 @@ def _backward_linear(
         zip(wiring.linear, linear.chunk(len(wiring.linear)), strict=True)
     ):
         weight = at_least_float32(weight)
-        d, scale = outer[target], scales[len(wiring.normed) + piece]
-        if d is None:
+        d, s1, scale = outer[target], totals[target], scales[piece]
+        if d is None or s1 is None:
             by_weight.append(torch.zeros_like(weight))
             continue
-        s1 = d.sum(0)
         product = d.t() @ matrix - torch.outer(s1, centre)  # P
         s2 = (product * weight).sum(1)
         by_gain[first + piece] = torch.dot(s2, scale)
@@ -773,11 +781,12 @@ def _backward_linear(
         constant -= s1 @ scaled
         maps.append((d, scaled))
     constant -= centre @ spread
-    gradient = torch.addmm(constant / rows, matrix, spread / rows)
+    images = _room(source, matrix.shape[1])
+    gradient = as_matrix(images)
+    torch.addmm(constant / rows, matrix, spread / rows, out=gradient)
     for d, scaled in maps:
         gradient.addmm_(d, scaled)
-    by_linear = torch.cat(by_weight).to(linear.dtype)
-    return as_images(gradient, source).to(source.dtype), by_linear
+    return images.to(source.dtype), torch.cat(by_weight).to(linear.dtype)
 
 
 def _backward_normed_again(

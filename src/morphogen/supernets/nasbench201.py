@@ -296,10 +296,11 @@ class MixedCell(nn.Module):
         conv3 = [self._convolution(edge, "nor_conv_3x3") for edge in plan.conv3]
         conv1 = [self._convolution(edge, "nor_conv_1x1") for edge in plan.conv1]
         norms = [c.norm for c in (*conv3, *conv1)]
-        active = F.relu(fused.as_autocast(x)) if norms else None
+        active = F.relu(x) if norms else None
         normed = []
         if active is not None and conv3:
-            normed = [F.conv2d(active, _stacked([c.conv.weight for c in conv3]), padding=1)]
+            output = F.conv2d(active, _stacked([c.conv.weight for c in conv3]), padding=1)
+            normed = [fused.at_least_float32(output)]
         moments = None
         if not self.training:
             together = [[c.norm for c in conv3]] if conv3 else []
