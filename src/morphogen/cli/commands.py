@@ -10,17 +10,15 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from morphogen import __version__
-from morphogen.cli import catalogue
-from morphogen.cli.options import Section, parse, sections, show
+from morphogen.cli.options import Option, Section, read, show
 from morphogen.core import CapabilityError, ConfigError, UnknownNameError
-from morphogen.core.config import config
 from morphogen.reports.text import columns, count, fold
+
+if TYPE_CHECKING:
+    from morphogen.cli.catalogue import SpaceEntry
 
 HELP = ("-h", "--help")
 
@@ -40,6 +38,8 @@ def run(words: Sequence[str]) -> int:
         print(_overview())
         return 0
     if words[0] in ("--version", "-V"):
+        from morphogen import __version__
+
         print(f"morphogen {__version__}")
         return 0
     if words[0] not in COMMANDS:
@@ -57,6 +57,8 @@ def width() -> int:
 
 
 def _search(words: Sequence[str]) -> int:
+    from morphogen.cli import catalogue
+
     if not words or words[0] in HELP:
         print(_search_overview())
         return 0
@@ -71,66 +73,41 @@ def _search(words: Sequence[str]) -> int:
     return searching.search(entry, words[1:])
 
 
-@config
-class ResumeArguments:
-    """Continue an interrupted search; a finished one shows its result again."""
-
-    run: tyro.conf.Positional[str]
-    """the run directory that the search named"""
-    json: bool = False
-    """print the result as one JSON object on stdout, and progress on stderr"""
-
-
 def _resume(words: Sequence[str]) -> int:
-    known = list(sections("Options", ResumeArguments))
-    if _wants_help(words, "resume", known):
+    if _wants_help(words, "resume", RESUME):
         return 0
-    arguments = parse(ResumeArguments, words, known, prog="morphogen resume")
+    given = read(words, RESUME, prog="morphogen resume")
     from morphogen.cli import searching
 
-    return searching.resume(arguments.run, as_json=arguments.json)
+    return searching.resume(given["run"], as_json=given["json"])
 
 
 # -- query -----------------------------------------------------------------------------------------
 
 
-@config
-class QueryArguments:
-    """What the shipped benchmark table of a space says of one architecture."""
-
-    space: tyro.conf.Positional[str]
-    """a space with a table (`morphogen list spaces` names them)"""
-    arch: tyro.conf.Positional[str]
-    """the architecture in the space's notation; quote it, since | means something to the shell"""
-    metric: str = ""
-    """one metric of the table, with more about it (default: all)"""
-    json: bool = False
-    """print one JSON object"""
-
-
 def _query(words: Sequence[str]) -> int:
-    known = list(sections("Options", QueryArguments))
-    if _wants_help(words, "query", known):
+    if _wants_help(words, "query", QUERY):
         return 0
-    arguments = parse(QueryArguments, words, known, prog="morphogen query")
+    given = read(words, QUERY, prog="morphogen query")
     from morphogen import benchmarks, spaces
     from morphogen.reports.draw import draw
     from morphogen.reports.standing import query_text, standing
 
-    space = spaces.make(arguments.space)
+    space = spaces.make(given["space"])
     if space.name not in benchmarks.NAMES:
         raise CapabilityError(
             f"space {space.name!r} has no benchmark table; accepted: {', '.join(benchmarks.NAMES)}"
         )
     described = benchmarks.describe(space.name)
-    arch = space.parse(arguments.arch)
-    if arguments.metric and arguments.metric not in (names := [m.name for m in described.metrics]):
-        raise UnknownNameError(f"metric of {space.name}", arguments.metric, names)
+    arch = space.parse(given["arch"])
+    names = [m.name for m in described.metrics]
+    if given["metric"] and given["metric"] not in names:
+        raise UnknownNameError(f"metric of {space.name}", given["metric"], names)
     table = benchmarks.load(space.name)
-    found = standing(table, arch, [arguments.metric] if arguments.metric else list(table.metrics))
+    found = standing(table, arch, [given["metric"]] if given["metric"] else names)
     remarks = space.remarks(arch)
     text = space.format(arch)
-    if arguments.json:
+    if given["json"]:
         print_json(
             {
                 "space": space.name,
@@ -150,29 +127,20 @@ def _query(words: Sequence[str]) -> int:
 # -- list ------------------------------------------------------------------------------------------
 
 
-@config
-class ListArguments:
-    """The methods and the search spaces there are."""
-
-    what: tyro.conf.Positional[str] = ""
-    """methods or spaces (default: both)"""
-    json: bool = False
-    """print one JSON object"""
-
-
 def _list(words: Sequence[str]) -> int:
-    known = list(sections("Options", ListArguments))
-    if _wants_help(words, "list", known):
+    if _wants_help(words, "list", LIST):
         return 0
-    arguments = parse(ListArguments, words, known, prog="morphogen list")
-    if arguments.what not in ("", "methods", "spaces"):
-        raise UnknownNameError("list", arguments.what, ["methods", "spaces"])
+    given = read(words, LIST, prog="morphogen list")
+    if given["what"] not in ("", "methods", "spaces"):
+        raise UnknownNameError("list", given["what"], ["methods", "spaces"])
+    from morphogen.cli import catalogue
+
     found: dict[str, list[Any]] = {}
-    if arguments.what != "spaces":
+    if given["what"] != "spaces":
         found["methods"] = list(catalogue.method_entries().values())
-    if arguments.what != "methods":
+    if given["what"] != "methods":
         found["spaces"] = catalogue.space_entries()
-    if arguments.json:
+    if given["json"]:
         print_json({kind: [asdict(entry) for entry in entries] for kind, entries in found.items()})
         return 0
     parts = []
@@ -185,11 +153,13 @@ def _list(words: Sequence[str]) -> int:
 
 
 def _method_lines() -> str:
+    from morphogen.cli import catalogue
+
     entries = catalogue.method_entries().values()
     return _lines([(e.name, f"{e.paper}. {e.reference}.") for e in entries])
 
 
-def _space_lines(entries: Sequence[catalogue.SpaceEntry]) -> str:
+def _space_lines(entries: Sequence[SpaceEntry]) -> str:
     return _lines(
         [
             (
@@ -216,14 +186,14 @@ def _lines(entries: Sequence[tuple[str, str]]) -> str:
 # -- help ------------------------------------------------------------------------------------------
 
 
-def _wants_help(words: Sequence[str], name: str, known: Sequence[Section]) -> bool:
+def _wants_help(words: Sequence[str], name: str, known: Section) -> bool:
     """Print a small command's help if it is asked for, by a flag or by saying nothing."""
-    needs = any(not o.flags and not isinstance(o.default, str) for s in known for o in s.options)
+    needs = any(o.default is MISSING for o in known.options)
     if not any(word in HELP for word in words) and (words or not needs):
         return False
     command = COMMANDS[name]
     print(f"Usage: morphogen {name} {command.usage}\n\n{fold(command.summary, width())}")
-    print(show(known, width=width()))
+    print(show([known], width=width()))
     print("\nExamples:\n" + "\n".join(f"  {line}" for line in EXAMPLES[name]))
     return True
 
@@ -260,6 +230,8 @@ def _overview() -> str:
 
 
 def _search_overview() -> str:
+    from morphogen.cli import catalogue
+
     spaces = [
         [e.name, count(e.size), f"{len(e.metrics)} metrics" if e.metrics else "-", e.summary]
         for e in catalogue.space_entries()
@@ -308,6 +280,30 @@ def print_json(content: Any) -> None:
 
 
 _CELL = "'|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_1x1~2|'"
+
+_JSON = Option(("--json",), "", "print one JSON object on stdout, progress on stderr", False)
+
+RESUME = Section(
+    "Options", (Option((), "RUN", "the run directory that the search named", MISSING), _JSON)
+)
+
+QUERY = Section(
+    "Options",
+    (
+        Option((), "SPACE", "a space with a table; `morphogen list spaces` names them", MISSING),
+        Option(
+            (),
+            "ARCH",
+            "the architecture in the space's notation; in quotes, since | means something to the "
+            "shell",
+            MISSING,
+        ),
+        Option(("--metric",), "NAME", "one metric, with more about it (default: all)", ""),
+        _JSON,
+    ),
+)
+
+LIST = Section("Options", (Option((), "WHAT", "methods or spaces (default: both)", ""), _JSON))
 
 COMMANDS = {
     "search": Command(

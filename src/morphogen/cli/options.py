@@ -39,6 +39,11 @@ class Option:
     default: Any
     """What holds without the flag; `dataclasses.MISSING` if it must be given."""
 
+    @property
+    def name(self) -> str:
+        """`metric` of `--metric` or of the argument METRIC."""
+        return (self.flags[0] if self.flags else self.value).lstrip("-").lower()
+
 
 @dataclass(frozen=True)
 class Section:
@@ -70,15 +75,63 @@ def sections(title: str, cls: type, values: Any = None, prefix: str = "") -> Ite
             continue
         text = " ".join((described[field.name].description or "").split())
         name = field.name.replace("_", "-")
-        if _positional(hints[field.name]):
-            own.append(Option((), name.upper(), text, default))
-        elif hint is bool:
+        if hint is bool:
             own.append(Option((f"--{prefix}{name}", f"--{prefix}no-{name}"), "", text, default))
         else:
             own.append(Option((f"--{prefix}{name}",), _value(hint), text, default))
     yield Section(title, tuple(own))
     for sub in nested:
         yield from sub
+
+
+def read(words: Sequence[str], known: Section, *, prog: str) -> dict[str, Any]:
+    """The values of a small command's options by name: texts, and switches as bool.
+
+    It spares the commands that answer at once the import of tyro and pydantic.
+
+    Args:
+        words: what the user typed after `prog`.
+        known: its options, positional ones in their order.
+        prog: the command, for the message.
+
+    Raises:
+        ConfigError: an unknown option, a missing or an unexpected argument.
+    """
+    check_flags(words, [known], prog=prog)
+    flags = {o.flags[0]: o for o in known.options if o.flags}
+    places = [o for o in known.options if not o.flags]
+    values = {o.name: o.default for o in known.options}
+    rest = iter(words)
+    for word in rest:
+        flag, equals, value = word.partition("=")
+        if flag in flags and not flags[flag].value:
+            if equals:
+                raise ConfigError(f"{flag} takes no value, and {value!r} was given")
+            values[flags[flag].name] = True
+        elif flag in flags:
+            given = value if equals else next(rest, None)
+            if given is None:
+                raise ConfigError(f"{flag} has no value; see `{prog} --help`")
+            values[flags[flag].name] = given
+        elif places:
+            values[places.pop(0).name] = word
+        else:
+            raise ConfigError(f"unexpected argument {word!r}; see `{prog} --help`")
+    missing = [o.value for o in known.options if values[o.name] is dataclasses.MISSING]
+    if missing:
+        raise ConfigError(f"{' and '.join(missing)} missing; see `{prog} --help`")
+    return values
+
+
+def check_flags(words: Sequence[str], known: Sequence[Section], *, prog: str) -> None:
+    """A `ConfigError` with the nearest match if a word is no option of `known`."""
+    flags = [flag for section in known for option in section.options for flag in option.flags]
+    for word in words:
+        flag = word.split("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag not in flags:
+            near = get_close_matches(flag, flags, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ConfigError(f"unknown option {flag}; {hint}`{prog} --help` lists them")
 
 
 def parse(
@@ -96,14 +149,8 @@ def parse(
     Raises:
         ConfigError: an unknown option, a missing or unreadable value, or one out of range.
     """
-    flags = [flag for section in known for option in section.options for flag in option.flags]
-    for word in words:
-        flag = word.split("=")[0].replace("_", "-")
-        if flag.startswith("--") and flag not in flags:
-            near = get_close_matches(flag, flags, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ConfigError(f"unknown option {flag}; {hint}`{prog} --help` lists them")
-    import tyro
+    check_flags(words, known, prog=prog)
+    import tyro  # late: the small commands do without
 
     given = {} if default is None else {"default": default}
     said = io.StringIO()
@@ -175,12 +222,6 @@ def _bare(hint: Any) -> Any:
     return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
 
 
-def _positional(hint: Any) -> bool:
-    """Whether a field is marked `tyro.conf.Positional`."""
-    marks = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
-    return any("Positional" in repr(mark) for mark in marks)
-
-
 def _value(hint: Any) -> str:
     """What stands for a value of this type."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
@@ -204,9 +245,6 @@ def _sentence(box: str, known: Sequence[Section]) -> str:
     first = 1 if lines[:1] and lines[0].startswith("╭") else rules[0] + 1
     end = next((i for i in rules if i > first), len(lines))
     message = " ".join(lines[first:end]).rstrip(".")
-    if "Missing from" in message:
-        names = [o.value for o in options if not o.flags and o.default is dataclasses.MISSING]
-        return f"an argument is missing; needed: {' '.join(names)}"
     for pattern, ours in _KINDS:
         found = re.search(pattern, message)
         if found:

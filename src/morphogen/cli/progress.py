@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,10 @@ from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Watcher
 from morphogen.reports.text import duration
 from morphogen.tasks.problem import Clock
+
+# Lightning's remarks on its processes, which the headline counts. Here and not in `main`,
+# because the processes that it starts import this file and not the command line.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 COLUMNS = {
     "train_loss": ("train loss", "{:.3f}"),
@@ -139,7 +144,7 @@ class Display:
         self.headline = ""
         self.path = ""
         self.rows: list[Mapping[str, Any]] = []
-        self.live = Live(console=console, auto_refresh=False, transient=True)
+        self.live = Live(console=console, auto_refresh=False)
         self._next = 0.0
 
     def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
@@ -148,6 +153,7 @@ class Display:
         if finished_epochs:
             self.rows = list(RunDirectory(path).metrics())
         self.live.start()
+        _OPEN.append(self)
         self._draw()
 
     def stepped(self, clock: Clock) -> None:
@@ -169,7 +175,7 @@ class Display:
         self.console.print(f"note: {sentence}")
 
     def close(self) -> None:
-        """Takes the display away and gives the cursor back."""
+        """Ends the display; what it shows stays, and the cursor comes back."""
         self.live.stop()
 
     def _draw(self) -> None:
@@ -194,9 +200,15 @@ class Display:
         label = Text(f"epoch {min(clock.epoch + 1, clock.epochs)}/{clock.epochs}")
         if clock.steps > 1:
             label.append(f"  step {clock.step}/{clock.steps}")
-        spent = duration(time.monotonic() - self.pace.start)
-        left = Text(f"{spent}, {duration(self.pace.remaining)} left")
-        return _row(label, ProgressBar(total=self.pace.total, completed=self.pace.done), left)
+        times = duration(time.monotonic() - self.pace.start)
+        if self.pace.done < self.pace.total:
+            times += f", {duration(self.pace.remaining)} left"
+        bar = ProgressBar(total=self.pace.total, completed=self.pace.done)
+        return _row(label, bar, Text(times))
+
+
+_OPEN: list[Display] = []
+"""Displays of this process that may still be open: an interrupted search cannot close its own."""
 
 
 def _row(*parts: Any) -> Table:
@@ -219,7 +231,9 @@ def _table(rows: list[Mapping[str, Any]]) -> Table:
     return table
 
 
-def restore_cursor() -> None:
-    """Show the cursor of the terminal again, whichever process hid it; nothing elsewhere."""
+def end() -> None:
+    """Close every display, however its search ended, and show the cursor that processes hid."""
+    while _OPEN:
+        _OPEN.pop().close()
     for console in (Console(), Console(stderr=True)):
-        console.show_cursor(True)
+        console.show_cursor(True)  # nothing happens where there is no terminal

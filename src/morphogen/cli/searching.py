@@ -146,7 +146,7 @@ def _interruptible(path: Path) -> Iterator[None]:
             raise KeyboardInterrupt(f"nothing finished is lost; continue with: {command}") from None
         raise
     finally:
-        progress.restore_cursor()
+        progress.end()
         with suppress(OSError):
             path.rmdir()  # which succeeds only if nothing was written in it
 
