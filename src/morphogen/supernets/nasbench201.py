@@ -179,8 +179,15 @@ class _Outgoing:
     """The sums are the nodes after this one, those that get something."""
     targets: tuple[int, ...]
     """Node of each sum."""
+    idle: frozenset[str]
+    """Names of the edges to nodes from which nothing reaches the output. They are run, for the sake
+    of their running statistics, but their weights get no gradient, as in the plain form."""
     gates: tuple[int, ...]
     """Per term, the position of its gate in the flattened matrix of gates."""
+
+
+_ORDER = ("nor_conv_3x3", "nor_conv_1x1", "skip_connect", "avg_pool_3x3")
+"""Order of the terms, and so of their gates: normed, linear, direct (see `fused.Wiring`)."""
 
 
 @lru_cache(maxsize=4096)
@@ -191,13 +198,16 @@ def _plan(choices: tuple[Choice, ...], live: tuple[tuple[int, ...], ...]) -> tup
     for row, (edge, choice, columns) in enumerate(zip(EDGES, choices, live, strict=True)):
         for column in columns:
             found[choice.options[column]][edge] = row * widest + column
+    reach = {NODES - 1}
+    for source in reversed(range(NODES - 1)):
+        if any(e[0] == source and e[1] in reach for n in _ORDER for e in found[n]):
+            reach.add(source)
     plans = []
     for source in range(NODES - 1):
         own = {
             n: {e[1]: g for e, g in edges.items() if e[0] == source} for n, edges in found.items()
         }
-        order = ("nor_conv_3x3", "nor_conv_1x1", "skip_connect", "avg_pool_3x3")
-        targets = tuple(sorted({t for name in order for t in own[name]}))
+        targets = tuple(sorted({t for name in _ORDER for t in own[name]}))
         place = {t: i for i, t in enumerate(targets)}
         conv3, conv1 = own["nor_conv_3x3"], own["nor_conv_1x1"]
         direct = tuple(name for name in ("skip_connect", "avg_pool_3x3") if own[name])
@@ -213,7 +223,8 @@ def _plan(choices: tuple[Choice, ...], live: tuple[tuple[int, ...], ...]) -> tup
                     direct=tuple((i, place[t]) for i, name in enumerate(direct) for t in own[name]),
                 ),
                 targets=targets,
-                gates=tuple(g for name in order for g in own[name].values()),
+                idle=frozenset(edge_name(source, t) for t in targets if t not in reach),
+                gates=tuple(g for name in _ORDER for g in own[name].values()),
             )
         )
     return tuple(plans)
@@ -297,10 +308,12 @@ class MixedCell(nn.Module):
         conv1 = [self._convolution(edge, "nor_conv_1x1") for edge in plan.conv1]
         norms = [c.norm for c in (*conv3, *conv1)]
         active = F.relu(x) if norms else None
-        normed = []
+        normed, linear = [], None
         if active is not None and conv3:
-            output = F.conv2d(active, _stacked([c.conv.weight for c in conv3]), padding=1)
-            normed = [fused.at_least_float32(output)]
+            weight = _stacked([c.conv.weight for c in conv3], plan.conv3, plan.idle)
+            normed = [fused.at_least_float32(F.conv2d(active, weight, padding=1))]
+        if conv1:
+            linear = _stacked([c.conv.weight.flatten(1) for c in conv1], plan.conv1, plan.idle)
         moments = None
         if not self.training:
             together = [[c.norm for c in conv3]] if conv3 else []
@@ -310,7 +323,7 @@ class MixedCell(nn.Module):
             sums,
             normed=normed,
             source=active if conv1 else None,
-            linear=_stacked([c.conv.weight.flatten(1) for c in conv1]) if conv1 else None,
+            linear=linear,
             direct=[x if name == "skip_connect" else fused.average_pool(x) for name in plan.direct],
             gains=gain,
             moments=moments,
@@ -328,8 +341,10 @@ class MixedCell(nn.Module):
         return module
 
 
-def _stacked(weights: Sequence[Tensor]) -> Tensor:
-    return weights[0] if len(weights) == 1 else torch.cat(list(weights))
+def _stacked(weights: Sequence[Tensor], edges: Sequence[str], idle: frozenset[str]) -> Tensor:
+    """Weights one under the other; those of idle edges without gradient."""
+    used = [w.detach() if e in idle else w for w, e in zip(weights, edges, strict=True)]
+    return used[0] if len(used) == 1 else torch.cat(used)
 
 
 @lru_cache(maxsize=4096)
