@@ -62,10 +62,9 @@ def _sentence(cls: type, error: ValidationError) -> ConfigError:
     field = ".".join([*path, last])
     if details["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         owner: Any = cls
-        for part in path:
-            owner = {f.name: f.type for f in dataclasses.fields(owner)}.get(part, owner)
-        fields = dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ()
-        known = [f.name for f in fields]
+        for part in path:  # pydantic's fields: a dataclass's own know their types as text only
+            owner = owner.__pydantic_fields__[part].annotation
+        known = [f.name for f in dataclasses.fields(owner)]
         where = ".".join([cls.__name__, *path])
         return UnknownNameError(f"field of {where}", last, known)
     rule = details["msg"].removeprefix("Value error, ")

@@ -288,19 +288,19 @@ def _launch(fabric: Any, job: Job, task: ImageTask | None = None) -> SearchResul
     if job.settings.devices == 1:
         return _result(job, _work(fabric, job, task))
     try:
-        ended: str | MorphogenError = fabric.launch(_process, job)
-    except ProcessExitedException as error:
-        raise RunError(
-            f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
-            f"accepted: `morphogen resume {job.path}`"
-        ) from error
+        packed = pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        if "pickle" not in str(error):
-            raise
         raise ConfigError(
             f"devices is {job.settings.devices}, and an object passed cannot be sent to another "
             f"process ({str(error).splitlines()[0]}); accepted: classes and functions at the top "
             "level of a module that can be imported, or devices 1"
+        ) from error
+    try:
+        ended: str | MorphogenError = fabric.launch(_process, packed)
+    except ProcessExitedException as error:
+        raise RunError(
+            f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
+            f"accepted: `morphogen resume {job.path}`"
         ) from error
     if isinstance(ended, MorphogenError):
         raise ended
@@ -308,12 +308,14 @@ def _launch(fabric: Any, job: Job, task: ImageTask | None = None) -> SearchResul
     return _result(job, Outcome(job.space.parse(ended), history))
 
 
-def _process(fabric: Any, job: Job) -> str | MorphogenError:
+def _process(fabric: Any, packed: bytes) -> str | MorphogenError:
     """The work of one of several processes.
 
-    What it returns goes through a pipe that nobody reads before all processes have ended, so it is
-    short: the architecture, or what went wrong.
+    The job comes in bytes, because Fabric walks through its arguments and refuses frozen
+    dataclasses. What is returned goes through a pipe that nobody reads before all processes have
+    ended, so it is short: the architecture, or what went wrong.
     """
+    job: Job = pickle.loads(packed)
     try:
         return job.space.format(_work(fabric, job, None).architecture)
     except MorphogenError as error:
