@@ -36,7 +36,7 @@ COMMON = {
     "train-images": 12500,
     "valid-images": 12500,
     "batch-size": 64,
-    "alpha.lr": 3e-3,
+    "alpha.lr": 0.01,
     "weights.lr": 0.025,
     "threads": 1,
 }
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--data", default="cifar10:../shared/data/cifar10")
     parser.add_argument("--runs", type=Path, default=Path("runs/idarts-vs-darts"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--parallel", type=int, default=2)
     options = parser.parse_args()
     jobs = [(v, seed) for seed in range(options.seeds) for v in VARIANTS]
@@ -145,7 +145,7 @@ def report(options: argparse.Namespace, seconds: float) -> None:
         system="idarts, darts",
         command="python benchmarks/idarts_vs_darts.py"
         + (f" --seeds {options.seeds}" if options.seeds != 3 else "")
-        + (f" --epochs {options.epochs}" if options.epochs != 15 else ""),
+        + (f" --epochs {options.epochs}" if options.epochs != 12 else ""),
         seeds=range(options.seeds),
         split=(
             "search: 12,500 + 12,500 of CIFAR-10's training images at 16x16, no test data; "
@@ -153,7 +153,7 @@ def report(options: argparse.Namespace, seconds: float) -> None:
         ),
         figures={
             "budget": f"{steps} weight steps and {steps * 64} training images in every run; "
-            f"{steps} alpha steps for DARTS, {steps // INNER} for iDARTS; C=8, N=1, alpha lr 3e-3",
+            f"{steps} alpha steps for DARTS, {steps // INNER} for iDARTS; C=8, N=1, alpha lr 0.01",
             **figures,
         },
         published={
