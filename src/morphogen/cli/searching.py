@@ -177,8 +177,11 @@ def _report(result: SearchResult, *, as_json: bool) -> int:
         print_json({**written, "run": str(result.run), "table": found})
         return 0
     bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
-    kind = "architectures" if "score" in result.history[-1] else "epochs"
-    heading = f"Found by {result.method} in {result.space.name}, {len(result.history)} {kind}:"
+    rows = len(result.history)
+    kind = "architecture" if rows and "score" in result.history[-1] else "epoch"
+    heading = (
+        f"Found by {result.method} in {result.space.name}, after {rows} {kind}{'s'[: rows != 1]}:"
+    )
     parts = [
         heading,
         "  " + bold.format(result.text),

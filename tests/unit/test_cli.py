@@ -1,0 +1,302 @@
+"""The command line: what it says, what it refuses, and that a search survives an interrupt."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from morphogen import methods, spaces
+from morphogen.cli import main
+from morphogen.cli.catalogue import method_entries
+from morphogen.engine.settings import PAPER_SCALE, Settings
+
+SKIPS = (
+    "|skip_connect~0|+|skip_connect~0|skip_connect~1|"
+    "+|skip_connect~0|skip_connect~1|skip_connect~2|"
+)
+TINY = ["--epochs", "1", "--steps-per-epoch", "2", "--image-size", "8", "--channels", "4"]
+TINY += ["--train-images", "200", "--valid-images", "200", "--diagnostic-images", "100"]
+TINY += ["--threads", "1"]
+NAMES = sorted(methods.methods())
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(words) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str, code: int = 2) -> str:
+    """The one sentence that a mistake ends in."""
+    assert main(words) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("morphogen: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def flags(cls: type, prefix: str = "") -> list[str]:
+    out = []
+    for field in dataclasses.fields(cls):
+        default = field.default
+        if dataclasses.is_dataclass(default):
+            out += flags(type(default), f"{prefix}{field.name}.")
+        else:
+            off = "no-" if default is True else ""
+            out.append(f"--{prefix}{off}{field.name.replace('_', '-')}")
+    return out
+
+
+# -- help and lists --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_of_a_method_has_every_field_of_its_configuration(name, capsys):
+    text = said(capsys, "search", name, "--help")
+    words = text.split()
+    config = methods.find(name).config
+    for flag in flags(Settings) + flags(config):
+        assert flag in words
+    assert method_entries()[name].algorithm in text
+    assert all(len(line) <= 110 for line in text.splitlines())
+
+
+def test_help_says_docstring_default_and_paper_value_of_an_option(capsys):
+    text = " ".join(said(capsys, "search", "idarts", "--help").split())
+    assert "T, weight steps per alpha step (paper: 4; NAS-Bench-1Shot1: 5) [default: 4]" in text
+    assert "[default: 0.01; with --preset paper: 0.0003]" in text
+    channels = PAPER_SCALE["nasbench201"]["channels"]
+    assert f"[default: 8; with --preset paper: {channels}]" in text
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("help",)])
+def test_help_without_a_command_names_every_command(words, capsys):
+    text = said(capsys, *words)
+    for command in ("search", "resume", "query", "list", "--version"):
+        assert command in text
+
+
+@pytest.mark.parametrize("command", ["search", "resume", "query", "list"])
+def test_every_command_explains_itself(command, capsys):
+    text = said(capsys, command, "--help")
+    assert text.startswith(f"Usage: morphogen {command} ")
+    assert "Examples:" in text
+
+
+def test_catalogue_read_from_the_files_equals_the_registry():
+    entries = method_entries()
+    assert list(entries) == NAMES
+    for name, info in methods.methods().items():
+        entry = entries[name]
+        assert (entry.paper, entry.reference, entry.epochs) == (
+            info.paper,
+            info.reference,
+            info.epochs,
+        )
+        assert entry.needs == tuple(c.__name__ for c in info.needs)
+
+
+def test_list_has_every_method_and_space_with_its_paper(capsys):
+    for kind, names in (("methods", NAMES), ("spaces", list(spaces.BUILT_IN))):
+        lines = said(capsys, "list", kind).splitlines()[1:]
+        assert [line.split()[0] for line in lines] == names
+        assert all("arXiv" in line for line in lines)
+    assert len(said(capsys, "list").splitlines()) == len(NAMES) + len(spaces.BUILT_IN) + 3
+    content = json.loads(said(capsys, "list", "--json"))
+    assert [m["name"] for m in content["methods"]] == NAMES
+    assert [s["name"] for s in content["spaces"]] == list(spaces.BUILT_IN)
+    assert "methods" not in json.loads(said(capsys, "list", "spaces", "--json"))
+
+
+def test_version(capsys):
+    assert said(capsys, "--version").startswith("morphogen 0.")
+
+
+# -- query -----------------------------------------------------------------------------------------
+
+
+def test_query_of_the_cell_of_skips(capsys):
+    text = said(capsys, "query", "nasbench201", SKIPS)
+    (line,) = [row for row in text.splitlines() if row.startswith("  cifar10_test_200 ")]
+    assert line.split() == ["cifar10_test_200", "54.30", "15,231", "2.5", "%", "94.37", "40.08"]
+    assert "CIFAR-10 test; 200 epochs" in text
+    assert "arXiv 2001.00326" in text
+    assert "\x1b" not in text
+
+
+def test_query_as_json(capsys):
+    content = json.loads(
+        said(capsys, "query", "nasbench201", SKIPS, "--json", "--metric=cifar10_test_200")
+    )
+    assert content["architecture"] == SKIPS
+    (metric,) = content["metrics"].values()
+    assert metric["value"] == pytest.approx(54.2967, abs=1e-4)
+    assert (metric["rank"], metric["of"], metric["split"]) == (15231, 15625, "test")
+    assert metric["regret"] == pytest.approx(metric["optimum"] - metric["value"])
+
+
+def test_query_says_that_a_cell_is_disconnected(capsys):
+    text = said(capsys, "query", "nasbench201", SKIPS.replace("skip_connect", "none"))
+    assert "Note: the cell is disconnected" in text
+
+
+def test_query_list_and_help_import_no_torch():
+    program = (
+        "import sys; from morphogen.cli import main\n"
+        f"main(['query', 'nasbench201', '{SKIPS}']); main(['list']); main([]); main(['search'])\n"
+        "main(['search', 'nothing']); main(['query', 'nothing', 'x'])\n"
+        "sys.exit('torch' in sys.modules or 'tyro' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, "54.30" in done.stdout) == (0, True)
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("serch idarts", ["unknown command 'serch'", "did you mean 'search'?"]),
+        ("search idart", ["unknown method 'idart'", "did you mean 'idarts'?"]),
+        ("search --space darts", ["the method comes first"]),
+        ("search idarts --epoch 3", ["unknown option --epoch;", "did you mean --epochs?"]),
+        ("search idarts --weights.lrr 3", ["did you mean --weights.lr?"]),
+        ("search idarts --epochs x", ["--epochs is 'x'", "a whole number"]),
+        ("search idarts --epochs", ["--epochs has no value"]),
+        ("search idarts --epochs 0", ["epochs is 0", "greater than or equal to 1"]),
+        ("search idarts --alpha.lr -1", ["lr is -1.0", "greater than 0"]),
+        ("search idarts --preset qick", ["--preset is 'qick'", "quick, paper"]),
+        ("search idarts extra", ["unexpected argument extra"]),
+        ("search idarts --space nasbench20", ["unknown space", "did you mean 'nasbench201'?"]),
+        ("search idarts --space nasbench-macro", ["needs a Differentiable space", "random"]),
+        ("search random --preset paper --space nasbench-macro", ["preset 'paper' has no sizes"]),
+        ("search idarts --data nowhere/at/all", ["nowhere/at/all", "no such file or folder"]),
+        ("query nasbench201", ["ARCH missing"]),
+        ("query nasbench20 x", ["unknown space", "did you mean 'nasbench201'?"]),
+        ("query darts DARTS_V2", ["no benchmark table", "nasbench-macro"]),
+        ("query nasbench-macro 1212", ["1212"]),
+        ("query nasbench-macro 12121212 --metric test_ac", ["did you mean 'test_acc'?"]),
+        ("query nasbench-macro 12121212 x", ["unexpected argument 'x'"]),
+        ("query nasbench-macro 12121212 --jsn", ["did you mean --json?"]),
+        ("query nasbench-macro 12121212 --metric", ["--metric has no value"]),
+        ("query nasbench-macro 12121212 --json=1", ["--json takes no value"]),
+        ("list method", ["unknown list 'method'", "did you mean 'methods'?"]),
+    ],
+)
+def test_a_mistake_is_one_sentence(words, parts, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sentence = refused(capsys, *words.split())
+    for part in parts:
+        assert part in sentence
+    assert not list(tmp_path.glob("runs/*"))  # nothing is left behind
+
+
+def test_resume_of_nothing_is_refused(capsys, tmp_path):
+    assert "holds no run" in refused(capsys, "resume", str(tmp_path / "none"), code=4)
+
+
+# -- searching -------------------------------------------------------------------------------------
+
+
+def test_search_reports_what_it_found_and_refuses_to_write_over_it(capsys, tmp_path):
+    run = str(tmp_path / "run")
+    text = said(capsys, "search", "idarts", "--run", run, *TINY)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert f"\n  {result['architecture']}\n" in text
+    assert "epoch 1/1  train loss " in text
+    assert "looked up now, never during the search" in " ".join(text.split())
+    for data in ("CIFAR-10 ", "CIFAR-100 ", "ImageNet16-120 "):
+        assert f"\n  {data}" in text
+    assert f"Run directory: {run}" in text
+    assert "\x1b" not in text
+    assert "holds a run already" in refused(capsys, "search", "idarts", "--run", run, code=4)
+    again = json.loads(said(capsys, "resume", run, "--json"))  # finished: shown again
+    assert again["architecture"] == result["architecture"]
+
+
+def test_search_as_json_keeps_stdout_for_the_result(capsys, tmp_path):
+    words = ["search", "random", "--run", str(tmp_path / "run"), "--json"]
+    assert main([*words, "--evaluator", "table", "--evaluations", "5"]) == 0
+    out, err = capsys.readouterr()
+    content = json.loads(out)
+    assert content["method"] == "random"
+    assert content["run"] == str(tmp_path / "run")
+    assert set(content["table"]) == {
+        "cifar10_test_200",
+        "cifar100_test_200",
+        "imagenet16_120_test_200",
+    }
+    assert err.count("score") == 5
+
+
+def test_flags_override_a_preset(capsys, tmp_path):
+    run = tmp_path / "run"
+    words = ["search", "darts", "--preset", "paper", "--depth", "1", "--alpha.betas", "0.1", "0.9"]
+    said(capsys, *words, "--weights.no-nesterov", "--run", str(run), *TINY)
+    config = (run / "config.yaml").read_text()
+    assert "lr: 0.0003" in config  # the paper's alpha, where quick has 0.01
+    assert "nesterov: false" in config
+    assert "depth: 1" in config
+    assert "- 0.1\n" in config
+
+
+def test_interrupted_search_names_the_command_that_finishes_it(tmp_path, capsys):
+    words = [sys.executable, "-m", "morphogen", "search", "darts", "--run", "run", *TINY]
+    words[words.index("--epochs") + 1] = "6"
+    search = subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    search.send_signal(signal.SIGINT)
+    out, err = search.communicate(timeout=60)
+    assert search.returncode == 130
+    assert err == (
+        "morphogen: interrupted; nothing finished is lost; continue with: morphogen resume run\n"
+    )
+    assert "\x1b" not in out
+    text = said(capsys, "resume", str(tmp_path / "run"))
+    assert "epoch 6/6" in text
+    assert "after 6 epochs" in text
+
+
+def test_the_same_in_five_lines_of_python(tmp_path):
+    import morphogen
+
+    tiny = morphogen.Settings(
+        epochs=1,
+        steps_per_epoch=1,
+        train_images=200,
+        valid_images=200,
+        image_size=8,
+        channels=4,
+        diagnostic_images=0,
+    )
+    result = morphogen.search("darts", settings=tiny, run=tmp_path / "run")
+    record = morphogen.benchmarks.of(result.space).query(result.architecture)
+    assert record.text == result.text
+
+
+def test_import_of_the_package_waits_for_torch_and_offers_its_names():
+    program = (
+        "import sys, morphogen; assert 'torch' not in sys.modules\n"
+        "assert all(getattr(morphogen, n) is not None for n in morphogen.__all__)\n"
+        "assert set(morphogen.__all__) <= set(dir(morphogen))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent)

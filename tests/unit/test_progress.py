@@ -1,0 +1,69 @@
+"""The live display costs little, and plain lines have no escape codes."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from morphogen.cli.progress import Display, Lines
+from morphogen.tasks.problem import Clock
+
+CONFIG = {
+    "method": "idarts",
+    "space": "nasbench201",
+    "data": "fashion-mnist",
+    "settings": {"accelerator": "cpu", "devices": 2, "seed": 3},
+}
+ROW = {"epoch": 1, "architecture": "|none~0|", "train_loss": 1.25, "skips": 2, "seconds": 9.0}
+
+
+def terminal(width: int) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width)
+
+
+def test_display_takes_at_most_one_percent_of_the_time():
+    console = terminal(80)
+    display = Display(console)
+    display.started(CONFIG, Path("runs/x"), 0)
+    spent, start = 0.0, time.monotonic()
+    step = 0
+    while time.monotonic() - start < 2:
+        before = time.process_time()
+        display.stepped(Clock(0, 1, step, 1000))
+        spent += time.process_time() - before
+        step += 1
+        time.sleep(0.02)
+    display.close()
+    assert spent < 0.01 * 2
+
+
+def test_display_shows_where_the_search_stands():
+    console = terminal(80)
+    display = Display(console)
+    display.started(CONFIG, Path("runs/x"), 0)
+    display.stepped(Clock(0, 2, 3, 3))
+    display.epoch(ROW)
+    display.close()
+    text = console.file.getvalue()
+    for part in ("idarts in nasbench201", "cpu x 2", "seed 3", "epoch 1/2", "1.250", "|none~0|"):
+        assert part in text
+    assert text.rstrip("\n").endswith("\x1b[?25h")  # the cursor is back
+
+
+def test_lines_are_plain():
+    out = io.StringIO()
+    lines = Lines(Console(file=out))
+    lines.started(CONFIG, Path("runs/x"), 1)
+    lines.notice("a note")
+    lines.stepped(Clock(1, 3, 4, 4))
+    lines.epoch({**ROW, "epoch": 2})
+    assert "\x1b" not in out.getvalue()
+    head, going_on, note, row = out.getvalue().splitlines()
+    assert head.endswith("run runs/x")
+    assert going_on == "continuing after epoch 1"
+    assert note == "note: a note"
+    assert row.startswith("epoch 2/3  train loss 1.250  skips 2  seconds 9.0  ")
+    assert row.endswith("left  |none~0|")
