@@ -350,7 +350,7 @@ def _stacked(weights: Sequence[Tensor], edges: Sequence[str], idle: frozenset[st
 @lru_cache(maxsize=4096)
 def _positions(gates: tuple[int, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return torch.tensor(gates, device=device)
+        return torch.tensor(gates, dtype=torch.int64, device=device)  # there may be none
 
 
 class NASBench201Supernet(Supernet):

@@ -373,6 +373,17 @@ def test_a_node_without_inputs_is_zero_and_feeds_the_next_as_zero():
         close(list(fused.buffers()), list(plain.buffers()), 1e-5)
 
 
+def test_a_weighted_path_on_which_a_node_feeds_nothing():
+    """As GDAS draws them: gates with a gradient, and none on every edge out of nodes 1 and 2."""
+    live = ((3,), (3,), (0,), (1,), (0,), (0,))
+    found = []
+    for net in pair():
+        weights, gates = soft(live=live)
+        out = net(batch()[0], gates)
+        found.append([out, *torch.autograd.grad(out.square().sum(), [weights])])
+    close(*found, 1e-5)
+
+
 def test_a_restricted_space_builds_only_what_it_has():
     net = build(RESTRICTED, SMALL)
     assert isinstance(net, NASBench201Supernet)
