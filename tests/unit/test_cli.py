@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from morphogen import methods, spaces
 from morphogen.cli import main
@@ -235,7 +236,7 @@ def test_search_as_json_keeps_stdout_for_the_result(capsys, tmp_path):
         "cifar100_test_200",
         "imagenet16_120_test_200",
     }
-    assert err.count("score") == 5
+    assert err.count("\narchitecture ") == 5
 
 
 def test_flags_override_a_preset(capsys, tmp_path):
@@ -247,6 +248,18 @@ def test_flags_override_a_preset(capsys, tmp_path):
     assert "nesterov: false" in config
     assert "depth: 1" in config
     assert "- 0.1\n" in config
+
+
+def test_report_names_the_command_for_another_seed(capsys, tmp_path):
+    words = ["search", "idarts", *TINY, "--alpha.betas", "0.1", "0.9", "--weights.no-nesterov"]
+    text = said(capsys, *words, "--official-noise", "--run", str(tmp_path / "a"))
+    again = text.splitlines()[-1].split()
+    assert again[:3] == ["morphogen", "search", "idarts"]
+    assert again[again.index("--seed") + 1] == "1"
+    said(capsys, *again[1:], "--run", str(tmp_path / "b"))
+    first, second = (yaml.safe_load((tmp_path / r / "config.yaml").read_text()) for r in ("a", "b"))
+    assert first["config"] == second["config"]
+    assert {**first["settings"], "seed": 1} == second["settings"]
 
 
 def test_interrupted_search_names_the_command_that_finishes_it(tmp_path, capsys):

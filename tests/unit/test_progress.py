@@ -65,5 +65,5 @@ def test_lines_are_plain():
     assert head.endswith("run runs/x")
     assert going_on == "continuing after epoch 1"
     assert note == "note: a note"
-    assert row.startswith("epoch 2/3  train loss 1.250  skips 2  seconds 9.0  ")
+    assert row.startswith("epoch 2/3  train loss 1.250  skips 2  sec 9.0  ")
     assert row.endswith("left  |none~0|")

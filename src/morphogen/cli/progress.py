@@ -31,7 +31,7 @@ COLUMNS = {
     "discrete_accuracy": ("discretised %", "{:.1f}"),
     "entropy": ("entropy", "{:.3f}"),
     "skips": ("skips", "{:.0f}"),
-    "seconds": ("seconds", "{:.1f}"),
+    "seconds": ("sec", "{:.1f}"),
 }
 """Entries of a line of metrics that are shown, with their heading and format."""
 
@@ -51,7 +51,7 @@ def watcher(to_stderr: bool) -> Watcher:
     Args:
         to_stderr: leave stdout to the result, as JSON.
     """
-    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    console = Console(stderr=to_stderr, highlight=False)
     return (
         Display(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
     )
@@ -113,7 +113,7 @@ class Lines:
     def epoch(self, row: Mapping[str, Any]) -> None:
         """The epoch's figures, the time left and the architecture."""
         clock = self.pace.clock
-        parts = [f"epoch {row['epoch']}/{clock.epochs if clock else '?'}"]
+        parts = [f"{_unit(row)} {row['epoch']}/{clock.epochs if clock else '?'}"]
         parts += [
             f"{title} {form.format(row[name])}"
             for name, (title, form) in COLUMNS.items()
@@ -197,7 +197,8 @@ class Display:
         clock = self.pace.clock
         if clock is None:
             return _row(Text("starting"), ProgressBar(total=1, completed=0), Text())
-        label = Text(f"epoch {min(clock.epoch + 1, clock.epochs)}/{clock.epochs}")
+        unit = _unit(self.rows[-1]) if self.rows else "epoch"
+        label = Text(f"{unit} {min(clock.epoch + 1, clock.epochs)}/{clock.epochs}")
         if clock.steps > 1:
             label.append(f"  step {clock.step}/{clock.steps}")
         times = duration(time.monotonic() - self.pace.start)
@@ -209,6 +210,11 @@ class Display:
 
 _OPEN: list[Display] = []
 """Displays of this process that may still be open: an interrupted search cannot close its own."""
+
+
+def _unit(row: Mapping[str, Any]) -> str:
+    """What a line of metrics is about: a black-box method has one for each architecture scored."""
+    return "architecture" if "score" in row else "epoch"
 
 
 def _row(*parts: Any) -> Table:
@@ -223,7 +229,7 @@ def _row(*parts: Any) -> Table:
 def _table(rows: list[Mapping[str, Any]]) -> Table:
     shown = [name for name in COLUMNS if any(name in row for row in rows)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("epoch", *(COLUMNS[name][0] for name in shown)):
+    for title in (_unit(rows[-1]), *(COLUMNS[name][0] for name in shown)):
         table.add_column(title, justify="right", no_wrap=False)
     for row in rows:
         cells = [COLUMNS[n][1].format(row[n]) if n in row else "" for n in shown]

@@ -21,7 +21,7 @@ from morphogen.cli.catalogue import MethodEntry
 from morphogen.cli.commands import HELP, print_json, show_drawing, width
 from morphogen.cli.options import Section, parse, peek, sections, show
 from morphogen.core import ConfigError
-from morphogen.core.config import config
+from morphogen.core.config import config, from_mapping
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.search import SearchResult, quick_config
 from morphogen.engine.search import resume as resume_run
@@ -211,8 +211,28 @@ def _next(result: SearchResult, has_table: bool) -> str:
     if has_table:
         query = shlex.join(["morphogen", "query", result.space.name, result.text])
         lines += ["Every figure of the table:", f"  {query}"]
-    settings = RunDirectory(result.run).config()
-    again = ["morphogen", "search", result.method, "--space", result.space.name]
-    again += ["--data", settings["data"], "--seed", str(settings["settings"]["seed"] + 1)]
+    values = RunDirectory(result.run).config()
+    again = ["morphogen", "search", result.method, "--space", values["space"]]
+    again += ["--data", values["data"], *_flags(find(result.method), values)]
     lines += ["Another seed (one search proves little):", f"  {shlex.join(again)}"]
     return "\n".join(lines)
+
+
+def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
+    """The flags that repeat a run with the next seed: what differs from the quick preset."""
+    seed = values["settings"]["seed"] + 1
+    settings = from_mapping(Settings, {**values["settings"], "seed": seed})
+    ran = Preset(settings, from_mapping(info.config, values["config"]))
+    usual = option_sections(info, preset("quick", info, values["space"]))
+    words: list[str] = []
+    for section, before in zip(option_sections(info, ran), usual, strict=True):
+        for option, other in zip(section.options, before.options, strict=True):
+            value = option.default
+            if value == other.default:
+                continue
+            if isinstance(value, bool):
+                words.append(option.flags[0 if value else 1])
+            else:
+                parts = value if isinstance(value, tuple) else [value]
+                words += [option.flags[0], *map(str, parts)]
+    return words
