@@ -297,13 +297,14 @@ class DARTS(SearchSpace, Differentiable):
         )
 
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
-        """Says so when a cell has no weights to train, or does not look at its input."""
+        """Says so when the normal cell has no weights to train, or a cell ignores its inputs."""
         arch = self.check(arch)
         out = []
         for cell in CELLS:
-            pairs = [pair for target in NODES for pair in self._kept(arch, cell, target)]
-            if not any("conv" in operation for operation, _ in pairs):
-                out.append(f"no operation of the {cell} cell has weights: it can only pass or pool")
+            kept = [pair for target in NODES for pair in self._kept(arch, cell, target)]
+            # Not asked of the reduction cell: its skips from the inputs are convolutions.
+            if cell == "normal" and not any("conv" in operation for operation, _ in kept):
+                out.append("the normal cell has no convolution: it can only pass and pool")
             sees = {0, 1}
             for target in NODES:
                 kept = self._kept(arch, cell, target)

@@ -372,10 +372,10 @@ def test_remarks():
     conv = " | ".join(["sep_conv_3x3~0 noise~1"] * 4)
     remarks = space.remarks(space.parse(f"normal: {noise} ; reduce: {conv}"))
     assert len(remarks) == 2
-    assert "disconnected" in remarks[1]
-    assert darts().remarks(darts().parse("DARTS_V1")) == (
-        "no operation of the reduce cell has weights: it can only pass or pool",
-    )
+    assert "no convolution" in remarks[0]
+    assert "the normal cell is disconnected" in remarks[1]
+    for name in PUBLISHED:
+        assert darts().remarks(darts().parse(name)) == ()
 
 
 def test_check_refuses_missing_choices():

@@ -11,7 +11,7 @@ from torch import nn
 
 from morphogen.core import ConfigError, DataError
 from morphogen.spaces.darts import CELLS, EDGES, PUBLISHED, darts, gdas, s1, s3, s4
-from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, network
+from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, fused, network
 from morphogen.supernets.darts import DARTSNetwork, DARTSSupernet
 from morphogen.supernets.operations import Noise, Pool
 
@@ -445,6 +445,26 @@ def test_fused_equals_plain_on_paths_and_partly_live_gates():
     quick.eval()
     slow.eval()
     close([quick(x, Gates.dense(space, weights))], [slow(x, Gates.dense(space, weights))], 1e-9)
+
+
+def test_the_form_for_several_processes_is_the_same_function(monkeypatch, tmp_path):
+    # A group of one process that believes to be several: every shared statistic takes that path.
+    # That two real processes agree with one is tests/unit/supernets/test_fused.py.
+    space = darts()
+    quick, slow = both(space)
+    x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    weights = soft(space)
+    gates = Gates.dense(space, weights)
+    wanted = measured(slow, x, gates, weights)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1
+    )
+    try:
+        monkeypatch.setattr(fused, "several_processes", lambda: True)
+        close(measured(quick, x, gates, weights), wanted, 1e-10)
+    finally:
+        torch.distributed.destroy_process_group()
+    close(list(quick.buffers()), list(slow.buffers()), 1e-10)
 
 
 def test_frozen_statistics():
