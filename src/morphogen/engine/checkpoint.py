@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import pickle
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -136,7 +137,9 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     try:
-        content = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of is refused below
+            content = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, LookupError) as error:
         raise CheckpointError(
             f"{path} holds more than tensors and plain values, and was not opened; accepted: a "
