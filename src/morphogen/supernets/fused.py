@@ -24,10 +24,10 @@ those of the joint batch; gradients averaged over processes are then those of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import torch
@@ -562,9 +562,7 @@ class _Mix(torch.autograd.Function):
             if source is not None and linear is not None:
                 matrix = at_least_float32(as_matrix(channels_last(source)))
                 centre = matrix.sum(0) / matrix.shape[0]
-                centred = matrix - centre
-                covariance = centred.t() @ centred / matrix.shape[0]
-                del centred
+                covariance = _covariance(matrix, centre)
                 for target, weight in zip(
                     wiring.linear, linear.chunk(len(wiring.linear)), strict=True
                 ):
@@ -577,36 +575,39 @@ class _Mix(torch.autograd.Function):
                     factor = gain(scale)
                     products.append((target, factor[:, None] * weight))
                     shift(target, factor * mean)
-            for target, values, factor in terms:
-                so_far, constant = out[target], bias[target]
-                if so_far is None:
-                    fresh = new_sum(target)
-                    torch.addcmul(_there(constant), values, factor, out=fresh)
-                    bias[target] = None
-                else:
-                    so_far.addcmul_(values, factor)
-            for target, weight in products:
-                so_far, constant = out[target], bias[target]
-                if so_far is None:
-                    fresh = new_sum(target)
-                    torch.addmm(_there(constant), matrix, weight.t(), out=fresh)
-                    bias[target] = None
-                else:
-                    so_far.addmm_(matrix, weight.t())
-            for position, target in wiring.direct:
-                values = at_least_float32(as_matrix(channels_last(direct[position])))
-                so_far = out[target]
-                if so_far is None:
-                    one = torch.ones((), device=values.device, dtype=values.dtype)
-                    torch.mul(values, one if gains is None else gains[number], out=new_sum(target))
-                elif gains is None:
-                    so_far.add_(values)
-                else:
-                    so_far.addcmul_(values, gains[number])
-                number += 1
+            work: list[Work] = []
             for so_far, constant in zip(out, bias, strict=True):
                 if so_far is not None and constant is not None:
-                    so_far.add_(constant)
+                    work.append(partial(_shift, so_far, constant))
+            for target, values, factor in terms:
+                so_far = out[target]
+                if so_far is None:
+                    constant = _there(bias[target])
+                    work.append(partial(_put_scaled, new_sum(target), constant, values, factor))
+                else:
+                    work.append(partial(_add_scaled, so_far, values, factor))
+            for target, weight in products:
+                so_far = out[target]
+                if so_far is None:
+                    constant = _there(bias[target])
+                    work.append(
+                        partial(_put_product, new_sum(target), constant, matrix, weight.t())
+                    )
+                else:
+                    work.append(partial(_add_product, so_far, matrix, weight.t()))
+            one = torch.ones(
+                (), device=like.device, dtype=torch.promote_types(like.dtype, torch.float32)
+            )
+            for position, target in wiring.direct:
+                values = at_least_float32(as_matrix(channels_last(direct[position])))
+                factor = one if gains is None else gains[number]
+                so_far = out[target]
+                if so_far is None:
+                    work.append(partial(_put_multiple, new_sum(target), values, factor))
+                else:
+                    work.append(partial(_add_scaled, so_far, values, factor))
+                number += 1
+            _in_blocks(next((t for t in out if t is not None), None), work)
 
         # A direct term is read again only by the gradient of its gain.
         ctx.keeps_direct = gains is not None and ctx.needs_input_grad[3]
@@ -620,11 +621,8 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         wiring: Wiring = ctx.wiring
-        gains, source, linear, centre, covariance, *rest = ctx.saved_tensors
-        count, pieces = len(wiring.normed), len(wiring.linear)
-        normed, rest = rest[:count], rest[count:]
-        means, rest = rest[:count], rest[count:]
-        scales, direct = rest[: count + pieces], rest[count + pieces :]
+        gains, source, linear, _, _, normed, _, _, direct = _saved(ctx)
+        count = len(normed)
         held = [None if g is None else channels_last(g) for g in grads[: wiring.sums]]
         passed = [g for g, here in zip(held, ctx.present, strict=True) if here]
         like = next((g for g in held if g is not None), None)
@@ -642,37 +640,11 @@ class _Mix(torch.autograd.Function):
                 d_source, d_linear = _backward_linear_again(
                     wiring, outer, gains, source, linear, ctx.eps, by_gain
                 )
+                d_direct = _backward_direct_again(ctx, held, gains, direct, by_gain)
             else:
-                totals = [None if d is None else d.sum(0) for d in outer]
-                d_normed = _backward_normed(
-                    wiring, outer, totals, gains, normed, means, scales, wants[6:], by_gain
+                d_normed, d_source, d_linear, d_direct = _backward_in_blocks(
+                    ctx, like, outer, by_gain
                 )
-                d_source, d_linear = _backward_linear(
-                    wiring, outer, totals, gains, source, linear, centre, covariance,
-                    scales[count:], by_gain,
-                )  # fmt: skip
-            first = wiring.gains - len(wiring.direct)
-            d_direct: list[Tensor | None] = [None] * ctx.loose
-            for number, (position, target) in enumerate(wiring.direct, first):
-                d, image = outer[target], held[target]
-                if d is None or image is None:
-                    continue
-                if ctx.keeps_direct:
-                    values = at_least_float32(as_matrix(channels_last(direct[position])))
-                    by_gain[number] = _inner(values, d)
-                if not wants[6 + count + position]:
-                    continue
-                so_far = d_direct[position]
-                if gains is None:
-                    d_direct[position] = image if so_far is None else so_far + image
-                elif torch.is_grad_enabled():
-                    part = image * gains[number]
-                    d_direct[position] = part if so_far is None else so_far + part
-                elif so_far is None:
-                    fresh = d_direct[position] = _room(image, image.shape[1])
-                    torch.mul(d, gains[number], out=as_matrix(fresh))
-                else:
-                    as_matrix(so_far).addcmul_(d, gains[number])
             d_gains = None
             if gains is not None and wants[3]:
                 zero = gains.new_zeros(())
@@ -684,109 +656,254 @@ class _Mix(torch.autograd.Function):
         return (None, None, None, d_gains, d_source, d_linear, *d_normed, *by_direct, *passed)
 
 
-def _inner(x: Tensor, y: Tensor) -> Tensor:
-    """Inner product of two matrices of one shape."""
-    if torch.is_grad_enabled():
-        return (x * y).sum()
-    return torch.dot(x.reshape(-1), y.reshape(-1))
+def _saved(ctx: Any) -> tuple[Any, ...]:
+    """What `_Mix.forward` kept: gains, source, linear, centre, covariance, and lists.
+
+    The lists: normed, their means, all scales, direct (empty where nobody reads them).
+    """
+    first, rest = ctx.saved_tensors[:5], list(ctx.saved_tensors[5:])
+    count = len(ctx.wiring.normed)
+    scales = 2 * count + count + len(ctx.wiring.linear)
+    return (*first, rest[:count], rest[count : 2 * count], rest[2 * count : scales], rest[scales:])
 
 
-def _backward_normed(
-    wiring: Wiring,
-    outer: Sequence[Tensor | None],
-    totals: Sequence[Tensor | None],
-    gains: Tensor | None,
-    normed: Sequence[Tensor],
-    means: Sequence[Tensor],
-    scales: Sequence[Tensor],
-    wants: Sequence[bool],
-    by_gain: list[Tensor | None],
-) -> list[Tensor | None]:
-    """Gradients of the convolution outputs; those of the gains go into `by_gain`."""
-    result: list[Tensor | None] = []
-    number = 0
-    for tensor, targets, mean, scale, wanted in zip(
-        normed, wiring.normed, means, scales, wants, strict=False
-    ):
-        matrix = at_least_float32(as_matrix(channels_last(tensor)))
-        rows, width = matrix.shape[0], matrix.shape[1] // len(targets)
-        factors, slopes, constants = [], [], []
-        for piece, target in enumerate(targets):
-            cut = slice(piece * width, (piece + 1) * width)
-            d, s1 = outer[target], totals[target]
-            factor = scale[cut] if gains is None else scale[cut] * gains[number]
-            factors.append(factor)
-            if d is None or s1 is None:
-                slopes.append(torch.zeros_like(factor))
-                constants.append(slopes[-1])
-            else:
-                s2 = _column_products(matrix[:, cut], d) - mean[cut] * s1
-                by_gain[number] = torch.dot(s2, scale[cut])
-                slopes.append(-factor * s2 * scale[cut].square() / rows)
-                constants.append(-factor * s1 / rows - mean[cut] * slopes[-1])
-            number += 1
-        if not wanted:
-            result.append(None)
-            continue
-        images = _room(tensor, matrix.shape[1])
-        gradient = as_matrix(images)
-        torch.addcmul(_joined(constants), matrix, _joined(slopes), out=gradient)
-        for piece, target in enumerate(targets):
+def _backward_in_blocks(
+    ctx: Any, template: Tensor, outer: Sequence[Tensor | None], by_gain: list[Tensor | None]
+) -> tuple[list[Tensor | None], Tensor | None, Tensor | None, list[Tensor | None]]:
+    """Gradients of normed, source, linear and direct; those of the gains go into `by_gain`.
+
+    Two walks over the rows: inner products first, then, with what follows from them, the gradients.
+    """
+    wiring: Wiring = ctx.wiring
+    wants = ctx.needs_input_grad
+    gains, source, linear, centre, covariance, normed, means, scales, direct = _saved(ctx)
+    columns = [at_least_float32(as_matrix(channels_last(t))) for t in normed]
+    like = next((d for d in outer if d is not None), None)
+    if like is None:
+        return [None] * len(normed), None, None, [None] * ctx.loose
+    rows = like.shape[0]
+    matrix = None if source is None else at_least_float32(as_matrix(channels_last(source)))
+    weights = [] if linear is None else at_least_float32(linear).chunk(len(wiring.linear))
+    values = [at_least_float32(as_matrix(channels_last(t))) for t in direct]
+
+    def gain(x: Tensor, number: int) -> Tensor:
+        return x if gains is None else x * gains[number]
+
+    # First walk.
+    work: list[Work] = []
+    totals = [None if d is None else torch.zeros_like(d[0]) for d in outer]  # s1
+    for d, total in zip(outer, totals, strict=True):
+        if d is not None and total is not None:
+            work.append(partial(_sum_columns, total, d))
+    pieces = [(i, j, t) for i, targets in enumerate(wiring.normed) for j, t in enumerate(targets)]
+    cuts = [slice(j * like.shape[1], (j + 1) * like.shape[1]) for _, j, _ in pieces]
+    raw: list[Tensor | None] = []  # sum(d * c)
+    for (i, _, target), cut in zip(pieces, cuts, strict=True):
+        d = outer[target]
+        if d is None:
+            raw.append(None)
+        else:
+            raw.append(sums := torch.zeros_like(d[0]))
+            work.append(partial(_multiply_columns, sums, columns[i][:, cut], d))
+    crossed: list[Tensor | None] = []  # d' r
+    for target in wiring.linear:
+        d = outer[target]
+        if d is None or matrix is None:
+            crossed.append(None)
+        else:
+            crossed.append(sums := d.new_zeros(d.shape[1], matrix.shape[1]))
+            work.append(partial(_cross, sums, d, matrix))
+    first = wiring.gains - len(wiring.direct)
+    if ctx.keeps_direct:
+        for number, (position, target) in enumerate(wiring.direct, first):
             d = outer[target]
             if d is not None:
-                cut = slice(piece * width, (piece + 1) * width)
-                gradient[:, cut].addcmul_(d, factors[piece])
-        result.append(images.to(tensor.dtype))
-    return result
+                inner = by_gain[number] = d.new_zeros(())
+                work.append(partial(_multiply, inner, values[position], d))
+    _in_blocks(like, work)
 
-
-def _backward_linear(
-    wiring: Wiring,
-    outer: Sequence[Tensor | None],
-    totals: Sequence[Tensor | None],
-    gains: Tensor | None,
-    source: Tensor | None,
-    linear: Tensor | None,
-    centre: Tensor | None,
-    covariance: Tensor | None,
-    scales: Sequence[Tensor],
-    by_gain: list[Tensor | None],
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of the source and of the 1x1 weights; those of the gains go into `by_gain`."""
-    if source is None or linear is None or centre is None or covariance is None:
-        return None, None
-    matrix = at_least_float32(as_matrix(channels_last(source)))
-    rows = matrix.shape[0]
-    spread = torch.zeros_like(covariance)  # Q
-    constant = torch.zeros_like(centre)
-    by_weight: list[Tensor] = []
-    maps: list[tuple[Tensor, Tensor]] = []
-    first = wiring.pieces
-    for piece, (target, weight) in enumerate(
-        zip(wiring.linear, linear.chunk(len(wiring.linear)), strict=True)
-    ):
-        weight = at_least_float32(weight)
-        d, s1, scale = outer[target], totals[target], scales[piece]
-        if d is None or s1 is None:
-            by_weight.append(torch.zeros_like(weight))
+    # Second walk.
+    work = []
+    d_normed: list[Tensor | None] = []
+    factors: list[Tensor] = []
+    slopes: list[list[Tensor]] = [[] for _ in normed]
+    constants: list[list[Tensor]] = [[] for _ in normed]
+    for number, ((i, _, target), cut) in enumerate(zip(pieces, cuts, strict=True)):
+        scale, s1, product = scales[i][cut], totals[target], raw[number]
+        factor = gain(scale, number)  # a
+        factors.append(factor)
+        if s1 is None or product is None:
+            slopes[i].append(torch.zeros_like(scale))
+            constants[i].append(torch.zeros_like(scale))
             continue
-        product = d.t() @ matrix - torch.outer(s1, centre)  # P
-        s2 = (product * weight).sum(1)
-        by_gain[first + piece] = torch.dot(s2, scale)
-        factor = scale if gains is None else scale * gains[first + piece]
-        curve = -factor * s2 * scale.square()  # h
-        by_weight.append(factor[:, None] * product + curve[:, None] * (weight @ covariance))
-        spread += weight.t() @ (curve[:, None] * weight)
-        scaled = factor[:, None] * weight
-        constant -= s1 @ scaled
-        maps.append((d, scaled))
-    constant -= centre @ spread
-    images = _room(source, matrix.shape[1])
-    gradient = as_matrix(images)
-    torch.addmm(constant / rows, matrix, spread / rows, out=gradient)
-    for d, scaled in maps:
-        gradient.addmm_(d, scaled)
-    return images.to(source.dtype), torch.cat(by_weight).to(linear.dtype)
+        s2 = product - means[i][cut] * s1
+        by_gain[number] = torch.dot(s2, scale)
+        slopes[i].append(-factor * s2 * scale.square() / rows)
+        constants[i].append(-factor * s1 / rows - means[i][cut] * slopes[i][-1])
+    for i, tensor in enumerate(normed):
+        d_normed.append(_room(tensor, tensor.shape[1]) if wants[6 + i] else None)
+        if d_normed[i] is not None:
+            into = as_matrix(_there(d_normed[i]))
+            constant, slope = _joined(constants[i]), _joined(slopes[i])
+            work.append(partial(_put_scaled, into, constant, columns[i], slope))
+    for number, ((i, _, target), cut) in enumerate(zip(pieces, cuts, strict=True)):
+        image, d = d_normed[i], outer[target]
+        if image is not None and d is not None:
+            work.append(partial(_add_scaled, as_matrix(image)[:, cut], d, factors[number]))
+
+    d_source = d_linear = None
+    if matrix is not None and source is not None and linear is not None:
+        d_source = _room(source, matrix.shape[1])
+        by_weight: list[Tensor] = []
+        maps: list[tuple[Tensor, Tensor]] = []
+        spread = torch.zeros_like(covariance)  # Q
+        constant = torch.zeros_like(centre)
+        for piece, (target, weight) in enumerate(zip(wiring.linear, weights, strict=True)):
+            d, s1, product = outer[target], totals[target], crossed[piece]
+            if d is None or s1 is None or product is None:
+                by_weight.append(torch.zeros_like(weight))
+                continue
+            number, scale = wiring.pieces + piece, scales[len(normed) + piece]
+            product -= torch.outer(s1, centre)  # P
+            s2 = (product * weight).sum(1)
+            by_gain[number] = torch.dot(s2, scale)
+            factor = gain(scale, number)
+            curve = -factor * s2 * scale.square()  # h
+            by_weight.append(factor[:, None] * product + curve[:, None] * (weight @ covariance))
+            spread += weight.t() @ (curve[:, None] * weight)
+            scaled = factor[:, None] * weight
+            constant -= s1 @ scaled
+            maps.append((d, scaled))
+        constant -= centre @ spread
+        into = as_matrix(d_source)
+        work.append(partial(_put_product, into, constant / rows, matrix, spread / rows))
+        work += [partial(_add_product, into, d, scaled) for d, scaled in maps]
+        d_linear = torch.cat(by_weight).to(linear.dtype)
+
+    one = like.new_ones(())
+    d_direct: list[Tensor | None] = [None] * ctx.loose
+    for number, (position, target) in enumerate(wiring.direct, first):
+        d = outer[target]
+        if d is None or not wants[6 + len(normed) + position]:
+            continue
+        factor = one if gains is None else gains[number]
+        image = d_direct[position]
+        if image is None:
+            image = d_direct[position] = _room(template, d.shape[1])
+            work.append(partial(_put_multiple, as_matrix(image), d, factor))
+        else:
+            work.append(partial(_add_scaled, as_matrix(image), d, factor))
+    _in_blocks(like, work)
+
+    d_normed = [g if g is None else g.to(t.dtype) for g, t in zip(d_normed, normed, strict=True)]
+    if d_source is not None and source is not None:
+        d_source = d_source.to(source.dtype)
+    return d_normed, d_source, d_linear, d_direct
+
+
+# -- operations on some of the rows ------------------------------------------------------------
+
+Work = Callable[[slice], object]
+"""Does its part for the rows in the slice."""
+
+BLOCK_BYTES = 256 * 1024
+"""Of one matrix, per thread: small enough that the handful of matrices that meet in a node stay in
+a core's own cache between one operation and the next, large enough that calls cost little."""
+
+
+def _in_blocks(like: Tensor | None, work: Sequence[Work]) -> None:
+    """All of `work` for the first rows, then for the next ones, over the rows of matrix `like`."""
+    if like is None or not work:
+        return
+    rows = like.shape[0]
+    size = rows
+    if like.device.type == "cpu":
+        block = BLOCK_BYTES * torch.get_num_threads()
+        size = max(block // (like.shape[1] * like.element_size()), 1)
+    for start in range(0, rows, size):
+        some = slice(start, start + size)
+        for step in work:
+            step(some)
+
+
+def _covariance(matrix: Tensor, centre: Tensor) -> Tensor:
+    """Population covariance of the columns, given their mean."""
+    total = matrix.new_zeros(matrix.shape[1], matrix.shape[1])
+
+    def add(some: slice) -> None:
+        centred = matrix[some] - centre
+        total.addmm_(centred.t(), centred)
+
+    _in_blocks(matrix, [add])
+    return total / matrix.shape[0]
+
+
+def _shift(out: Tensor, constant: Tensor, some: slice) -> None:
+    out[some].add_(constant)
+
+
+def _put_scaled(out: Tensor, constant: Tensor, x: Tensor, factor: Tensor, some: slice) -> None:
+    torch.addcmul(constant, x[some], factor, out=out[some])
+
+
+def _add_scaled(out: Tensor, x: Tensor, factor: Tensor, some: slice) -> None:
+    out[some].addcmul_(x[some], factor)
+
+
+def _put_product(out: Tensor, constant: Tensor, x: Tensor, weight: Tensor, some: slice) -> None:
+    torch.addmm(constant, x[some], weight, out=out[some])
+
+
+def _add_product(out: Tensor, x: Tensor, weight: Tensor, some: slice) -> None:
+    out[some].addmm_(x[some], weight)
+
+
+def _put_multiple(out: Tensor, x: Tensor, factor: Tensor, some: slice) -> None:
+    torch.mul(x[some], factor, out=out[some])
+
+
+def _sum_columns(total: Tensor, x: Tensor, some: slice) -> None:
+    total.add_(x[some].sum(0))
+
+
+def _multiply_columns(total: Tensor, x: Tensor, y: Tensor, some: slice) -> None:
+    total.add_(_column_products(x[some], y[some]))
+
+
+def _cross(total: Tensor, x: Tensor, y: Tensor, some: slice) -> None:
+    total.addmm_(x[some].t(), y[some])
+
+
+def _multiply(total: Tensor, x: Tensor, y: Tensor, some: slice) -> None:
+    total.add_(torch.dot(x[some].reshape(-1), y[some].reshape(-1)))
+
+
+# -- the backward pass, differentiable -----------------------------------------------------------
+
+
+def _backward_direct_again(
+    ctx: Any,
+    held: Sequence[Tensor | None],
+    gains: Tensor | None,
+    direct: Sequence[Tensor],
+    by_gain: list[Tensor | None],
+) -> list[Tensor | None]:
+    """Gradients of the direct tensors, in differentiable operations."""
+    wiring: Wiring = ctx.wiring
+    wants = ctx.needs_input_grad[6 + len(wiring.normed) :]
+    result: list[Tensor | None] = [None] * ctx.loose
+    first = wiring.gains - len(wiring.direct)
+    for number, (position, target) in enumerate(wiring.direct, first):
+        d = held[target]
+        if d is None:
+            continue
+        if ctx.keeps_direct:
+            by_gain[number] = (at_least_float32(direct[position]) * d).sum()
+        if wants[position]:
+            part = d if gains is None else d * gains[number]
+            so_far = result[position]
+            result[position] = part if so_far is None else so_far + part
+    return result
 
 
 def _backward_normed_again(
