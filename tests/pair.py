@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import pickle
 import tempfile
 from dataclasses import replace
@@ -9,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 import tiny
@@ -66,8 +69,23 @@ def _all(fabric: Any, jobs: list[bytes]) -> list[str | MorphogenError]:
 
 @cache
 def results() -> dict[Key, tuple[dict[str, Any], dict[str, Any]]]:
-    """For each case what one process found and what two found: text, metrics, last state."""
-    root = Path(tempfile.mkdtemp(prefix="morphogen-pair-"))
+    """For each case what one process found and what two found: text, metrics, last state.
+
+    Test workers (pytest-xdist) share one launch: the first does it, the others read.
+    """
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    root = Path(tempfile.gettempdir()) / f"morphogen-pair-{session}"
+    root.mkdir(exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        file = root / "results.pt"
+        if not file.exists():
+            torch.save(_results(root), file)
+        found: dict[Key, Any] = torch.load(file, weights_only=True)
+    return found
+
+
+def _results(root: Path) -> dict[Key, tuple[dict[str, Any], dict[str, Any]]]:
     jobs = {key: _job(key, root, 2) for key in cases()}
     packed = [pickle.dumps(job) for job in jobs.values()]
     ended = make_fabric("cpu", 2, "32-true").launch(_all, packed)

@@ -1,0 +1,96 @@
+"""The run directory: made once, read back exactly, never half written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from morphogen.core import RunError
+from morphogen.engine.rundir import RunDirectory
+
+
+@pytest.fixture
+def run(tmp_path) -> RunDirectory:
+    return RunDirectory.create(tmp_path / "a" / "run", "label")
+
+
+def test_a_new_directory_is_empty_and_an_empty_one_is_taken(run, tmp_path):
+    assert list(run.path.iterdir()) == []
+    assert RunDirectory.create(run.path, "label").path == run.path
+
+
+def test_without_a_path_the_name_is_made_and_never_taken_twice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [RunDirectory.create(None, "darts-own") for _ in range(4)]
+    assert len({r.path for r in runs}) == 4
+    assert all(r.path.parent.name == "runs" for r in runs)
+    assert all(r.path.name.startswith("darts-own-2") for r in runs)
+
+
+def test_what_is_written_is_read_back(run):
+    config = {"method": "darts", "settings": {"lr": 5e-5, "big": 1e30, "n": 3, "on": True, "s": ""}}
+    run.write_config(config)
+    assert run.config() == config
+    rows = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": 1e-300, "none": None}]
+    for row in rows:
+        run.append(row)
+    assert run.metrics() == rows
+    run.keep(rows[:1])
+    assert run.metrics() == rows[:1]
+    run.append(rows[1])
+    assert run.metrics() == rows
+    assert run.result() is None
+    run.write_result({"architecture": "x", "seed": 0})
+    assert run.result() == {"architecture": "x", "seed": 0}
+    assert RunDirectory.open(run.path).metrics() == rows
+
+
+@pytest.mark.parametrize(
+    ("tail", "whole"),
+    [
+        (b'{"epoch": 3', 2),
+        (b'{"epoch": 3}', 3),
+        (b'7\n{"epoch": 3}\n', 2),
+        (b"\xff\n", 2),
+        (b'\n{"epoch": 3}\n', 2),
+        ('{"epoch": 3, "architecture": "a\u2028b"}\n'.encode(), 3),
+    ],
+)
+def test_metrics_are_read_up_to_the_first_line_that_is_not_whole(run, tail, whole):
+    text = b'{"epoch": 1}\n{"epoch": 2}\n'
+    run.metrics_file.write_bytes(text + tail)
+    assert [row["epoch"] for row in run.metrics()] == [1, 2, 3][:whole]
+
+
+def test_a_damaged_result_counts_as_none(run):
+    for raw in (b"", b"{", b"[1]", b"\xff"):
+        run.result_file.write_bytes(raw)
+        assert run.result() is None
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(run, monkeypatch):
+    run.write_result({"a": 1})
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(RunError, match=r"^cannot write .*result\.json: No space left on device; "):
+        run.write_result({"a": 2})
+    with pytest.raises(RunError, match=r"metrics\.jsonl: No space left"):
+        run.append({"epoch": 1})
+    assert run.result() == {"a": 1}
+    assert sorted(p.name for p in run.path.iterdir()) == ["metrics.jsonl", "result.json"]
+
+
+def test_only_one_can_hold_the_lock_and_it_is_let_go(run):
+    with run.locked():
+        with (
+            pytest.raises(RunError, match="another process works on"),
+            RunDirectory(run.path).locked(),
+        ):
+            pass
+        assert json.dumps([p.name for p in run.path.iterdir()]) == "[]"  # no file is left behind
+    with run.locked():
+        pass
