@@ -326,8 +326,16 @@ def depthwise(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
     """
     kind = x.device.type
     if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
-        x, weight = (t.to(torch.get_autocast_dtype(kind)) for t in (x, weight))
-    quick = weight.shape[-1] == SLOW and kind == "cpu" and torch.is_grad_enabled()
+        low = torch.get_autocast_dtype(kind)
+        # oneDNN has no quick gradients of a strided depthwise convolution in bfloat16.
+        low = torch.float32 if stride > 1 and kind == "cpu" else low
+        with torch.autocast(kind, enabled=False):
+            return _depthwise(x.to(low), weight.to(low), stride)
+    return _depthwise(x, weight, stride)
+
+
+def _depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    quick = weight.shape[-1] == SLOW and x.device.type == "cpu" and torch.is_grad_enabled()
     if not (quick and weight.requires_grad):
         return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, 1, x.shape[1])
     # Two nodes of the graph, so that a pass that asks for no weight gradient computes none: torch
@@ -383,8 +391,12 @@ class _ByWeight(torch.autograd.Function):
         # A 5x5 kernel is two 5x3 kernels that share a column, on images padded on one side.
         x, pad = ctx.x.tensor, ctx.size // 2
         kernel = grad.new_empty(()).expand(x.shape[1], 1, ctx.size, 3)
+        # Padding belongs to the images, too, where they are lower than the kernel: slow otherwise.
+        above = pad if x.shape[2] < ctx.size else 0
         left, right = (
-            _backward(grad, F.pad(x, sides), kernel, ctx.stride, (pad, 0), 1)
+            _backward(
+                grad, F.pad(x, (*sides, above, above)), kernel, ctx.stride, (pad - above, 0), 1
+            )
             for sides in ((2, 0), (0, 2))
         )
         return torch.cat([left, right[..., 1:]], -1), None, None, None

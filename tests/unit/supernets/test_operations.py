@@ -168,7 +168,7 @@ def test_dilated_convolution_on_phases(size):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("shape", [(2, 3, 6, 8), (2, 2, 5, 7)])
+@pytest.mark.parametrize("shape", [(2, 3, 6, 8), (2, 2, 5, 7), (2, 2, 4, 4)])
 def test_depthwise_equals_torch_to_the_second_derivative(shape, stride):
     x = torch.randn(shape, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
     w = torch.randn(shape[1], 1, 5, 5, dtype=torch.float64)
@@ -201,14 +201,15 @@ def test_depthwise_computes_only_the_gradients_asked_for(monkeypatch):
     assert asked == [1, 1]
 
 
-def test_depthwise_under_autocast():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_under_autocast(stride):
     x = torch.randn(2, 4, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
     w = torch.randn(4, 1, 5, 5, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
-        y = depthwise(x, w)
-    assert y.dtype == torch.bfloat16
+        y = depthwise(x, w, stride)
+    assert y.dtype == (torch.bfloat16 if stride == 1 else torch.float32)
     gx, gw = torch.autograd.grad(y.float().sum(), (x, w))
     assert gx.dtype == gw.dtype == torch.float32
-    wx, ww = torch.autograd.grad(F.conv2d(x, w, None, 1, 2, 1, 4).sum(), (x, w))
+    wx, ww = torch.autograd.grad(F.conv2d(x, w, None, stride, 2, 1, 4).sum(), (x, w))
     assert torch.allclose(gx, wx, atol=0.1, rtol=0.05)
     assert torch.allclose(gw, ww, atol=0.5, rtol=0.05)
