@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import pickle
+import shutil
 import tempfile
 from dataclasses import replace
 from functools import cache
@@ -76,6 +78,7 @@ def results() -> dict[Key, tuple[dict[str, Any], dict[str, Any]]]:
     session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     root = Path(tempfile.gettempdir()) / f"morphogen-pair-{session}"
     root.mkdir(exist_ok=True)
+    atexit.register(shutil.rmtree, root, ignore_errors=True)  # workers end with the session
     with (root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         file = root / "results.pt"

@@ -147,7 +147,7 @@ def test_official_noise_shifts_the_weights_by_minus_r_times_the_sum_of_the_serie
     rows = torch.autograd.grad(
         flat, w, torch.eye(len(flat)), is_grads_batched=True, materialize_grads=True
     )
-    hessian = torch.cat([h.flatten(1) for h in rows], dim=1)
+    hessian = torch.cat([h.reshape(len(flat), -1) for h in rows], dim=1)
     u, total = v, torch.zeros_like(v)
     for _ in range(2):
         u = u - 0.05 * hessian @ u
