@@ -13,7 +13,8 @@ A step is forward and backward; optimisers are left out, they are the same for a
   the shapes it has in the reference, channels-first and channels-last.
 
 All variants run in one process, in turn, so that other load on the machine hits all alike; times
-are CPU time of the process, medians. Peak memory is that of a process of its own per variant: the
+are CPU time of the process, medians. The verdict is that of one core: with more threads than idle
+cores, CPU time counts the waiting of threads for one another. Peak memory is that of a process of its own per variant: the
 growth of its resident high-water mark (VmHWM) over two steps.
 """
 
@@ -196,7 +197,12 @@ def peak_memory(name: str, depth: int) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--space", choices=sorted(DEPTHS), default="nasbench201")
-    parser.add_argument("--rounds", type=int, default=0, help="0: 15 when small, 5 when large")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=0,
+        help="0: 11 when small, 5 when large; at most 3 on all cores",
+    )
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -219,7 +225,8 @@ def main() -> None:
             print(f"  {variant:42s} peak memory {amount / 2**20:8.0f} MiB")
         for label, number in threads.items():
             torch.set_num_threads(number)
-            rounds = options.rounds or (15 if depth == 1 else 5)
+            rounds = options.rounds or (11 if depth == 1 else 5)
+            rounds = rounds if number == 1 else min(rounds, 3)
             times = measure(options.space, depth, rounds)
             found = {c: ratios(times, c) for c in ("cpu_seconds", "wall_seconds")}
             entry[label] = {

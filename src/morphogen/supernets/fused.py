@@ -251,8 +251,8 @@ def _window_sizes(
 ) -> tuple[Tensor, Tensor]:
     """A depthwise 3x3 kernel of ones, and 1 / (pixels that the window finds inside the image)."""
     with torch.inference_mode(False), torch.no_grad():
-        ones = torch.ones(1, 1, height, width, device=device, dtype=torch.float32)
-        kernel = torch.ones(1, 1, 3, 3, device=device, dtype=torch.float32)
+        ones = torch.ones(1, 1, height, width, device=device, dtype=torch.float64)
+        kernel = torch.ones(1, 1, 3, 3, device=device, dtype=torch.float64)
         inside = F.conv2d(ones, kernel, stride=stride, padding=1)
         share = channels_last(inside.reciprocal().repeat(1, channels, 1, 1)).to(dtype)
         return torch.ones(channels, 1, 3, 3, device=device, dtype=dtype), share
