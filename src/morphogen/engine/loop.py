@@ -253,9 +253,9 @@ def _add(sums: dict[str, float], metrics: Mapping[str, Any], epoch: int, step: i
         sums[name] = sums.get(name, 0.0) + number
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN; a figure that could not be measured is null."""
-    return {k: v if abs(v) < float("inf") else None for k, v in values.items()}
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    """JSON has no NaN: a figure that could not be measured is left out."""
+    return {k: v for k, v in values.items() if abs(v) < float("inf")}
 
 
 def _alphas(state: Any, space: SearchSpace) -> dict[str, Any]:

@@ -124,6 +124,16 @@ def test_diagnostics_do_not_change_the_search(tmp_path):
         assert without.items() <= with_them.items()
 
 
+def test_a_figure_that_could_not_be_measured_is_left_out(tmp_path, monkeypatch):
+    """A discretised network may overflow where the supernet does not; JSON has no NaN."""
+    figures = {"entropy": 0.5, "discrete_loss": torch.nan, "recalibrated_loss": torch.inf}
+    monkeypatch.setattr("morphogen.engine.loop.diagnostics.report", lambda *args: figures)
+    for row in run(tmp_path / "run").history:
+        assert row["entropy"] == 0.5
+        assert not {"discrete_loss", "recalibrated_loss"} & set(row)
+    assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
 def test_a_watcher_is_told_of_every_step_and_epoch(tmp_path):
     told = []
 
