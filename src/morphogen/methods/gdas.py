@@ -15,7 +15,7 @@ Only the drawn operations are executed, so a step costs what one network costs.
 Departures. The authors' NAS-Bench-201 cell adds the (zero-valued) weights of the operations not
 drawn to the node, which alters alpha's gradient by an arbitrary constant; here it is not done, as
 in their own DARTS-space cell. In the DARTS space their derivation may keep two operations on one
-edge; here the space's own rule decides.
+edge: that is the rule of the space `darts-gdas`; in `darts` its own rule decides.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from morphogen.spaces.base import (
 BUILT_IN: dict[str, tuple[str, str]] = {
     "nasbench201": ("nasbench201", "NASBench201"),
     "darts": ("darts", "darts"),
+    "darts-gdas": ("darts", "gdas"),
     "darts-s1": ("darts", "s1"),
     "darts-s2": ("darts", "s2"),
     "darts-s3": ("darts", "s3"),
