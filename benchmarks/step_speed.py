@@ -14,8 +14,8 @@ A step is forward and backward; optimisers are left out, they are the same for a
 
 All variants run in one process, in turn, so that other load on the machine hits all alike; times
 are CPU time of the process, medians. The verdict is that of one core: with more threads than idle
-cores, CPU time counts the waiting of threads for one another. Peak memory is that of a process of its own per variant: the
-growth of its resident high-water mark (VmHWM) over two steps.
+cores, CPU time counts the waiting of threads for one another. Peak memory is that of a process of
+its own per variant: the growth of its resident high-water mark (VmHWM) over two steps.
 """
 
 from __future__ import annotations
