@@ -203,6 +203,9 @@ def main() -> None:
         default=0,
         help="0: 11 when small, 5 when large; at most 3 on all cores",
     )
+    parser.add_argument(
+        "--one-core", action="store_true", help="leave out all cores (the machine must be idle)"
+    )
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -214,7 +217,9 @@ def main() -> None:
     figures: dict[str, object] = {}
     worst = {"float32": float("inf"), "bfloat16": float("inf")}
     leaner = True
-    threads = {"one core": 1, "all cores": os.cpu_count() or 1}
+    threads = {"one core": 1}
+    if not options.one_core:
+        threads["all cores"] = os.cpu_count() or 1
     for depth in DEPTHS[options.space]:
         entry: dict[str, object] = {
             "peak_memory_bytes": (memory := peak_memory(options.space, depth))
@@ -254,7 +259,8 @@ def main() -> None:
         f"plain reference's CPU time in float32 and 1/{low_target} with bfloat16, on one core, and "
         "less memory.",
         system="supernets.fused",
-        command=f"python benchmarks/step_speed.py --space {options.space}",
+        command=f"python benchmarks/step_speed.py --space {options.space}"
+        + (" --one-core" if options.one_core else ""),
         seeds=[0],
         split="random images; time does not depend on them",
         figures=figures,
