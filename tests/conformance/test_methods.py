@@ -384,16 +384,26 @@ def test_every_number_of_every_configuration_has_a_range():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_works_in_nasbench201(name, tmp_path):
-    result = search(
-        tiny.config(name),
-        space="nasbench201",
-        data=tiny.images(),
-        settings=replace(tiny.SETTINGS, epochs=1, evaluations=2),
-        run=tmp_path / "run",
-    )
-    assert make("nasbench201").parse(result.text) == result.architecture
-    assert len(result.history) == (1 if name in STEPWISE else 2)
+def test_works_in_nasbench201_where_the_seed_decides_the_first_weights_too(name, tmp_path):
+    results = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(number)
+        results.append(
+            search(
+                tiny.config(name),
+                space="nasbench201",
+                data=tiny.images(),
+                settings=replace(
+                    tiny.SETTINGS, seed=seed, epochs=1, steps_per_epoch=1, evaluations=2
+                ),
+                run=tmp_path / str(number),
+            )
+        )
+    one, same, other = results
+    assert make("nasbench201").parse(one.text) == one.architecture
+    assert len(one.history) == (1 if name in STEPWISE else 2)
+    tiny.assert_same_run(one.run, same.run)
+    assert tiny.metrics(one.run) != tiny.metrics(other.run)
 
 
 @pytest.mark.parametrize("name", NAMES)

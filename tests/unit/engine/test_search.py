@@ -96,7 +96,7 @@ class Dropping(nn.Module):
         self.drop = nn.Dropout(0.5)
 
     def forward(self, x):
-        return self.drop(self.inner(x))
+        return self.drop(nn.functional.dropout(self.inner(x), 0.1, self.training))
 
 
 def test_a_module_with_dropout_is_searched_and_resumed_to_the_same_bits(tmp_path):

@@ -1,0 +1,72 @@
+"""What a method sees: weights and streams that the seed alone decides, losses that only ask."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import tiny
+from morphogen.bilevel.gates import softmax_gates, start_alphas
+from morphogen.spaces import make
+from morphogen.supernets import space_of
+from morphogen.tasks.problem import Clock, trainable
+
+
+def weights(seed: int, noise: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(noise)
+    return dict(tiny.problem(make("nasbench201"), seed=seed).supernet().state_dict())
+
+
+def test_a_supernets_first_weights_are_decided_by_the_seed_alone():
+    with torch.random.fork_rng(devices=[]):
+        first = weights(0, noise=1)
+        before = torch.get_rng_state()
+        assert tiny.same(weights(0, noise=2), first)
+        assert not torch.equal(weights(1, noise=1)["stem.0.weight"], first["stem.0.weight"])
+        torch.manual_seed(1)
+        assert torch.equal(torch.get_rng_state(), before)  # building drew nothing from it
+
+
+def test_all_streams_continue_from_their_state():
+    problem, other = tiny.problem(space_of(tiny.own())), tiny.problem(space_of(tiny.own()))
+
+    def draw(p):
+        noise = torch.rand(3, generator=p.search_rng)
+        return [*p.train_batch(), *p.valid_batch(), noise, p.numpy_rng.random()]
+
+    for _ in range(3):
+        draw(problem)
+    other.load_state_dict(problem.state_dict())
+    assert other.images_seen == problem.images_seen == {"train": 48, "valid": 48}
+    assert tiny.same(draw(problem), draw(other))
+
+
+def test_the_bilevel_loss_is_the_loss_and_moves_nothing():
+    problem = tiny.problem(space_of(tiny.own()))
+    net = problem.supernet()
+    net.module.stem.requires_grad_(False)
+    alphas = start_alphas(problem.space, problem.search_rng, problem.devices.device)
+    batch = problem.valid_batch()
+    loss = problem.bilevel_loss(net, lambda a: softmax_gates(problem.space, a), batch)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    given = trainable(net)
+    assert set(dict(net.named_parameters())) - set(given) == {
+        f"module.stem.{name}" for name in ("0.weight", "1.weight", "1.bias")
+    }
+    value = loss(list(given.values()), alphas)
+    shifted = loss([w + 0.1 for w in given.values()], alphas)
+    assert tiny.same(dict(net.state_dict()), before)
+    assert value != shifted
+    torch.testing.assert_close(
+        value, problem.loss(net, softmax_gates(problem.space, alphas), batch)
+    )
+    assert not tiny.same(dict(net.state_dict()), before)  # a weight step's loss does move them
+
+
+def test_schedules_are_constant_in_an_epoch_and_end_where_they_should():
+    clocks = [Clock(epoch, 4, step, 2) for epoch in range(4) for step in range(2)]
+    cosine = [c.cosine(1.0, 0.2) for c in clocks]
+    assert cosine[::2] == cosine[1::2]
+    # half a cosine over four epochs: 1, (1 + cos pi/4)/2, 1/2, ... scaled to 0.2 .. 1
+    assert cosine[::2] == pytest.approx([1.0, 0.88284271, 0.6, 0.31715729])
+    assert [c.linear(10.0, 0.1) for c in clocks][::2] == pytest.approx([10.0, 6.7, 3.4, 0.1])
