@@ -53,9 +53,7 @@ def main() -> None:
             problem.train_batch()
             problem.valid_batch()
 
-        def step(
-            problem: Problem = problem, method: DARTS = method, state: object = state
-        ) -> None:
+        def step(problem: Problem = problem, method: DARTS = method, state: object = state) -> None:
             method.step(state, problem, Clock(0, 1, 0, 1))  # type: ignore[arg-type]
 
         data, whole = milliseconds(batches, 200), milliseconds(step, 20)
