@@ -266,7 +266,7 @@ def _describe(job: Job, space: Space) -> dict[str, Any]:
     return {
         **decisive,
         "identity": identity(decisive),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "morphogen": version("morphogen"),
@@ -275,6 +275,12 @@ def _describe(job: Job, space: Space) -> dict[str, Any]:
         },
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def _program() -> str:
+    """How this process was started: `morphogen` or `python -m morphogen`, or a script's name."""
+    name = Path(sys.argv[0]).name
+    return "morphogen" if name == "__main__.py" else name
 
 
 def identity(values: Mapping[str, Any]) -> str:
