@@ -13,6 +13,7 @@ from morphogen.core import ConfigError, DataError
 from morphogen.spaces.darts import CELLS, EDGES, PUBLISHED, darts, gdas, s1, s3, s4
 from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, fused, network
 from morphogen.supernets.darts import DARTSNetwork, DARTSSupernet
+from morphogen.supernets.fused import mixing, norms
 from morphogen.supernets.operations import Noise, Pool
 
 CIFAR = NetworkSpec(channels=36, depth=20)
@@ -460,7 +461,8 @@ def test_the_form_for_several_processes_is_the_same_function(monkeypatch, tmp_pa
         "gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1
     )
     try:
-        monkeypatch.setattr(fused, "several_processes", lambda: True)
+        for place in (fused, norms, mixing):
+            monkeypatch.setattr(place, "several_processes", lambda: True)
         close(measured(quick, x, gates, weights), wanted, 1e-10)
     finally:
         torch.distributed.destroy_process_group()
