@@ -67,8 +67,8 @@ def main() -> None:
             "source": "the issue that asked for it",
         },
         cost={"wall_seconds": round(sum(seconds)), "cores": os.cpu_count()},
-        headline=f"{np.mean(seconds):.0f} s; CIFAR-10 by the table {np.mean(found):.2f} %, median of "
-        f"the space {median:.2f} %",
+        headline=f"{np.mean(seconds):.0f} s; CIFAR-10 by the table {np.mean(found):.2f} %, median "
+        f"of the space {median:.2f} %",
         verdict="shown" if fast and good else "partly" if fast or good else "not shown",
         why=f"the slowest of {options.seeds} took {max(seconds):.0f} s (limit {LIMIT:.0f}); cells "
         f"found: {', '.join(f'{v:.2f}' for v in found)} % against a median of "
