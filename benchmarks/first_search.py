@@ -58,7 +58,7 @@ def main() -> None:
         system="command line, idarts",
         command="python benchmarks/first_search.py",
         seeds=range(options.seeds),
-        split="search: 3,000 + 3,000 of the embedded Fashion-MNIST training images; figures: test "
+        split="search: 3,000 + 1,600 of the embedded Fashion-MNIST training images; figures: test "
         "accuracy of the benchmark's own 200-epoch trainings, on other data sets",
         figures=figures,
         published={

@@ -27,7 +27,7 @@ class Settings:
     """images of a joint batch, over all processes (paper: 64)"""
     train_images: Count = 3000
     """images that train weights, cut from the training data (paper, CIFAR-10: 25000)"""
-    valid_images: Count = 3000
+    valid_images: Count = 1600
     """images that train the architecture, cut from the training data (paper, CIFAR-10: 25000)"""
     image_size: Natural = 16
     """height and width in pixels to which images are reduced; 0: as they are (paper: 32)"""
