@@ -49,7 +49,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"steps-per-epoch": ALPHA_STEPS, "inner-steps": INNER, "official-noise": True},
     ),
 }
-SEEDS = {"DARTS, first order": 5, "iDARTS": 5, "iDARTS, official noise": 3}
+SEEDS = dict.fromkeys(VARIANTS, 3)
 METRICS = ("cifar10_test_200", "cifar100_test_200", "imagenet16_120_test_200")
 
 
