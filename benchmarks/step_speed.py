@@ -259,8 +259,7 @@ def main() -> None:
         f"plain reference's CPU time in float32 and 1/{low_target} with bfloat16, on one core, and "
         "less memory.",
         system="supernets.fused",
-        command=f"python benchmarks/step_speed.py --space {options.space}"
-        + (" --one-core" if options.one_core else ""),
+        command=" ".join(["python benchmarks/step_speed.py", *sys.argv[1:]]),
         seeds=[0],
         split="random images; time does not depend on them",
         figures=figures,
