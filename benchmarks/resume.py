@@ -32,7 +32,7 @@ LATEST = 1.5
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=12)
+    parser.add_argument("--kills", type=int, default=8)
     options = parser.parse_args()
     started = time.perf_counter()
     figures: dict[str, Any] = {}
@@ -50,7 +50,7 @@ def main() -> None:
         ),
         system="engine",
         command="python benchmarks/resume.py"
-        + (f" --kills {options.kills}" if options.kills != 12 else ""),
+        + (f" --kills {options.kills}" if options.kills != 8 else ""),
         seeds=[0],
         split="search data only: embedded Fashion-MNIST at 8x8, NAS-Bench-201 space, C=4",
         figures=figures,
@@ -107,7 +107,9 @@ def content(run: Path) -> tuple[Any, ...]:
 
 
 def states_equal(one: Path, other: Path) -> bool:
-    return same(checkpoint.read(one / "checkpoint.pt"), checkpoint.read(other / "checkpoint.pt"))
+    """Weights, alphas, optimisers and streams; the history, which has times, is `content`."""
+    a, b = (checkpoint.read(run / "checkpoint.pt") for run in (one, other))
+    return same(a | {"history": None}, b | {"history": None})
 
 
 def same(a: Any, b: Any) -> bool:
