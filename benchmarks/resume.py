@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ LATEST = 1.5
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=8)
+    parser.add_argument("--kills", type=int, default=6)
     options = parser.parse_args()
     started = time.perf_counter()
     figures: dict[str, Any] = {}
@@ -50,7 +51,7 @@ def main() -> None:
         ),
         system="engine",
         command="python benchmarks/resume.py"
-        + (f" --kills {options.kills}" if options.kills != 8 else ""),
+        + (f" --kills {options.kills}" if options.kills != 6 else ""),
         seeds=[0],
         split="search data only: embedded Fashion-MNIST at 8x8, NAS-Bench-201 space, C=4",
         figures=figures,
@@ -94,8 +95,13 @@ def start(*words: str) -> subprocess.Popen[bytes]:
 
 
 def signs(run: Path) -> float:
-    """Changes when the run directory does."""
-    return sum(f.stat().st_mtime + f.stat().st_size for f in run.iterdir()) if run.exists() else 0.0
+    """Changes when one of the run's files does."""
+    total = 0.0
+    for name in ("config.yaml", "metrics.jsonl", "checkpoint.pt"):
+        with suppress(FileNotFoundError):  # it is being replaced, or not there yet
+            status = (run / name).stat()
+            total += status.st_mtime + status.st_size
+    return total
 
 
 def content(run: Path) -> tuple[Any, ...]:
