@@ -171,7 +171,7 @@ def run_rounds(
                 f"the record's architecture number {number} is not the one that the method asks "
                 f"for; accepted: the metrics.jsonl of this very run in {desk.run.path}"
             )
-        method.tell(state, archs, [row["score"]])
+        method.tell(state, archs, np.array([row["score"]]))
     _together(devices, lambda: desk.start(history))
     for number in range(len(history), evaluations):
         clock_start, cpu_start = time.perf_counter(), time.process_time()
@@ -180,7 +180,7 @@ def run_rounds(
             break
         scores = evaluate(archs)
         _add({}, {"score": scores[0]}, number, 0)
-        method.tell(state, archs, scores)
+        method.tell(state, archs, np.array(scores, np.float64))
         row = {
             "epoch": number + 1,
             "candidate": space.format(archs[0]),

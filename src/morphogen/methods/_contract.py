@@ -16,12 +16,18 @@ from pkgutil import iter_modules
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core import Architecture, CapabilityError, ConfigError, UnknownNameError
 from morphogen.spaces import Capability, SearchSpace, capabilities
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
+
+Scores = NDArray[np.float64]
+"""What a black-box method is told, higher is better: `[n]`, one score for each architecture, or
+`[n, objectives]` for a method registered with `objectives=True`. An architecture that could not be
+evaluated has `-inf` (in every column); NaN never arrives."""
 
 Metrics = Mapping[str, float | Tensor]
 """Name -> scalar. The engine averages over an epoch's steps, and refuses what is not finite."""
@@ -60,11 +66,11 @@ class AskTell(Protocol):
     ) -> list[Architecture]:
         """The next `count` architectures to score, or fewer."""
 
-    def tell(self, state: Any, archs: Sequence[Architecture], scores: Sequence[float]) -> None:
-        """Read the scores (higher is better) of architectures asked for."""
+    def tell(self, state: Any, archs: Sequence[Architecture], scores: Scores) -> None:
+        """Read the scores of the architectures that `ask` gave last, in its order."""
 
     def derive(self, state: Any, space: SearchSpace) -> Architecture:
-        """The best architecture so far."""
+        """The best architecture so far; of several objectives, by the first one."""
 
 
 Method = Stepwise | AskTell
@@ -84,6 +90,8 @@ class MethodInfo:
     """Authors, venue, year, arXiv id."""
     epochs: int
     """Epochs of the paper's search on NAS-Bench-201."""
+    objectives: bool = False
+    """Whether a black-box method reads several objectives, as columns of the scores."""
 
     @property
     def black_box(self) -> bool:
@@ -112,7 +120,12 @@ C = TypeVar("C", bound=type)
 
 
 def method(
-    name: str, *, config: type[Any], needs: Sequence[type[Capability]], epochs: int
+    name: str,
+    *,
+    config: type[Any],
+    needs: Sequence[type[Capability]],
+    epochs: int,
+    objectives: bool = False,
 ) -> Callable[[C], C]:
     """Class decorator: register a method once, beside its class.
 
@@ -121,6 +134,7 @@ def method(
         config: its frozen configuration; the defaults are the paper's.
         needs: capabilities that the space must have.
         epochs: length of the paper's search on NAS-Bench-201.
+        objectives: a black-box method that is told several objectives, one a column.
 
     Raises:
         ConfigError: the name is taken, or the module's docstring has no title or arXiv id.
@@ -135,7 +149,7 @@ def method(
         if paper is None or "arXiv" not in paper[1]:
             raise ConfigError(f"method {name!r}: its module needs a line 'Paper: ... arXiv ...'")
         _REGISTRY[name] = MethodInfo(
-            name, cls, config, tuple(needs), title.rstrip("."), paper[1], epochs
+            name, cls, config, tuple(needs), title.rstrip("."), paper[1], epochs, objectives
         )
         return cls
 

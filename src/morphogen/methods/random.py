@@ -21,7 +21,7 @@ import numpy as np
 
 from morphogen.core import Architecture, ConfigError
 from morphogen.core.config import config
-from morphogen.methods._contract import method
+from morphogen.methods._contract import Scores, method
 from morphogen.spaces import Discrete, SearchSpace
 
 
@@ -65,13 +65,11 @@ class RandomSearch:
                 state.asked.add(arch)
         return drawn
 
-    def tell(
-        self, state: RandomSearchState, archs: Sequence[Architecture], scores: Sequence[float]
-    ) -> None:
+    def tell(self, state: RandomSearchState, archs: Sequence[Architecture], scores: Scores) -> None:
         """Keep the best."""
         for arch, score in zip(archs, scores, strict=True):  # 2
             if score > state.best_score:
-                state.best, state.best_score = arch, score
+                state.best, state.best_score = arch, float(score)
 
     def derive(self, state: RandomSearchState, space: SearchSpace) -> Architecture:
         """The best architecture told of."""
