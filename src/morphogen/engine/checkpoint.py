@@ -10,18 +10,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import os
 import pickle
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from morphogen.core import CheckpointError, NumericalError, RunError
+from morphogen.core import CheckpointError, NumericalError
+from morphogen.core.files import previous as previous
+from morphogen.core.files import sync_directory, write_whole, writing
 
 MAGIC = b"morphogen checkpoint 1\n"
 
@@ -114,11 +114,6 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
         sync_directory(path.parent)
 
 
-def previous(path: Path) -> Path:
-    """Where the checkpoint before the last one is kept."""
-    return path.with_suffix(".previous")
-
-
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """The content of a checkpoint.
 
@@ -148,36 +143,3 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a run's state")
     return content
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a failure to write `path` into a `RunError` that says what is not lost."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}; what was written before is intact"
-        ) from error
-
-
-def write_whole(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file and have it on the disk; if that fails, it is gone rather than half there."""
-    try:
-        with path.open("wb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise
-
-
-def sync_directory(path: Path) -> None:
-    """Have the names of files in `path` on the disk, too."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

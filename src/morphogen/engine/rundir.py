@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from morphogen.core import RunError
-from morphogen.engine.checkpoint import previous, sync_directory, write_whole, writing
+from morphogen.core.files import previous, sync_directory, write_whole, writing
 
 
 class RunDirectory:

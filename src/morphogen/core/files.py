@@ -1,0 +1,48 @@
+"""Files that are written whole or not at all. No torch: what only reads a run starts at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from morphogen.core.errors import RunError
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the last one is kept."""
+    return path.with_suffix(".previous")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write `path` into a `RunError` that says what is not lost."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}; what was written before is intact"
+        ) from error
+
+
+def write_whole(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file and have it on the disk; if that fails, it is gone rather than half there."""
+    try:
+        with path.open("wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names of files in `path` on the disk, too."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
