@@ -16,6 +16,7 @@ from morphogen.spaces.base import (
     SearchSpace,
     capabilities,
 )
+from morphogen.spaces.constrained import Constrained
 
 BUILT_IN: dict[str, tuple[str, str]] = {
     "nasbench201": ("nasbench201", "NASBench201"),
@@ -45,6 +46,7 @@ def make(name: str) -> SearchSpace:
 __all__ = [
     "BUILT_IN",
     "Capability",
+    "Constrained",
     "Differentiable",
     "Discrete",
     "Encodable",

@@ -1,0 +1,20 @@
+"""Shared parts of evolutionary and black-box search; numpy and moocore, no torch."""
+
+from morphogen.evolution.operators import fresh, mutate_genes
+from morphogen.evolution.pareto import crowding, front, hypervolume, ranks
+from morphogen.evolution.population import AgingQueue, Best
+from morphogen.evolution.selection import binary_tournament, survivors, tournament
+
+__all__ = [
+    "AgingQueue",
+    "Best",
+    "binary_tournament",
+    "crowding",
+    "fresh",
+    "front",
+    "hypervolume",
+    "mutate_genes",
+    "ranks",
+    "survivors",
+    "tournament",
+]

@@ -1,0 +1,30 @@
+"""Predictors: from the encoding of an architecture to its score, and how good they are."""
+
+from morphogen.predictors.encodings import encode_all
+from morphogen.predictors.ensemble import Ensemble
+from morphogen.predictors.estimators import KINDS, Estimator, Kind, PredictorSizes, make
+from morphogen.predictors.metrics import (
+    coverage,
+    kendall,
+    miscalibration,
+    precision_at,
+    spearman,
+)
+from morphogen.predictors.targets import Standard, finite
+
+__all__ = [
+    "KINDS",
+    "Ensemble",
+    "Estimator",
+    "Kind",
+    "PredictorSizes",
+    "Standard",
+    "coverage",
+    "encode_all",
+    "finite",
+    "kendall",
+    "make",
+    "miscalibration",
+    "precision_at",
+    "spearman",
+]

@@ -1,0 +1,82 @@
+"""How good a predictor is: does it order, does it find the best, is its uncertainty honest."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morphogen.core import ConfigError
+
+Values = NDArray[np.float64]
+
+
+def kendall(scores: Values, predicted: Values) -> float:
+    """Kendall's tau-b, -1 to 1; 0 where either side is constant and nothing is ordered."""
+    from scipy.stats import kendalltau
+
+    return _correlation(kendalltau, scores, predicted)
+
+
+def spearman(scores: Values, predicted: Values) -> float:
+    """Spearman's rank correlation, -1 to 1; 0 where either side is constant."""
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, scores, predicted)
+
+
+def _correlation(measure: object, scores: Values, predicted: Values) -> float:
+    _same_length(scores, predicted)
+    if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(predicted) == 0:
+        return 0.0
+    return float(measure(scores, predicted).statistic)  # type: ignore[operator]
+
+
+def precision_at(scores: Values, predicted: Values, k: int) -> float:
+    """Share of the `k` best predicted that are among the `k` best, 0 to 1.
+
+    Ties for the last place count as in. Of equal predictions the first ones are taken.
+    """
+    _same_length(scores, predicted)
+    if not 1 <= k <= len(scores):
+        raise ConfigError(f"k is {k}; accepted: 1 to {len(scores)}, the number of scores")
+    chosen = np.argsort(-np.asarray(predicted), kind="stable")[:k]
+    return float(np.mean(np.asarray(scores)[chosen] >= np.sort(scores)[-k]))
+
+
+def coverage(scores: Values, mean: Values, deviation: Values, level: float) -> float:
+    """Share of scores inside the central interval that a normal distribution gives `level`.
+
+    Args:
+        scores: [n].
+        mean: [n] predicted.
+        deviation: [n] predicted standard deviations; where 0, the interval is a point.
+        level: probability of the interval, between 0 and 1.
+    """
+    from scipy.stats import norm
+
+    _same_length(scores, mean)
+    _same_length(scores, deviation)
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level}; accepted: between 0 and 1")
+    half = norm.ppf((1 + level) / 2) * np.asarray(deviation)
+    return float(np.mean(np.abs(np.asarray(scores) - mean) <= half))
+
+
+def miscalibration(scores: Values, mean: Values, deviation: Values, levels: int = 99) -> float:
+    """Area between observed and promised coverage over all levels: 0 is honest, 0.5 the worst.
+
+    Kuleshov, Fenner, Ermon: Accurate Uncertainties for Deep Learning Using Calibrated Regression.
+    ICML 2018, arXiv 1807.00263; here with central intervals. Trapezoidal rule on `levels` inner
+    points, between the ends where both are known: nothing is in 0 %, everything in 100 %.
+    """
+    inner = np.arange(1, levels + 1) / (levels + 1)
+    observed = [coverage(scores, mean, deviation, float(level)) for level in inner]
+    gap = np.abs(np.array([0.0, *observed, 1.0]) - np.array([0.0, *inner, 1.0]))
+    return float((gap[:-1] + gap[1:]).sum() / 2 / (levels + 1))
+
+
+def _same_length(scores: Values, predicted: Values) -> None:
+    if len(scores) != len(predicted):
+        raise ConfigError(
+            f"there are {len(predicted)} predictions; accepted: {len(scores)}, one a score"
+        )
