@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from morphogen import benchmarks, methods, spaces, supernets, tasks
+    from morphogen import benchmarks, cost, methods, spaces, supernets, tasks
     from morphogen.core import Architecture, MorphogenError
     from morphogen.engine.search import SearchResult, quick_config, resume, search
     from morphogen.engine.settings import Settings
@@ -28,6 +28,7 @@ __all__ = [
     "Settings",
     "__version__",
     "benchmarks",
+    "cost",
     "methods",
     "quick_config",
     "resume",

@@ -124,6 +124,17 @@ def _query(words: Sequence[str]) -> int:
     return 0
 
 
+# -- cost ------------------------------------------------------------------------------------------
+
+
+def _cost(words: Sequence[str]) -> int:
+    from morphogen.cli import cost
+
+    if _wants_help(words, "cost", cost.OPTIONS):
+        return 0
+    return cost.run(read(words, cost.OPTIONS, prog="morphogen cost"))
+
+
 # -- list ------------------------------------------------------------------------------------------
 
 
@@ -318,6 +329,11 @@ COMMANDS = {
     "query": Command(
         _query, "SPACE ARCH", "Look an architecture up in the shipped benchmark table of a space."
     ),
+    "cost": Command(
+        _cost,
+        "SPACE ARCH...",
+        "Parameters, FLOPs, memory traffic and, with --latency, measured time of architectures.",
+    ),
     "list": Command(_list, "[methods|spaces]", "List methods and search spaces."),
 }
 
@@ -332,6 +348,11 @@ EXAMPLES = {
     "query": (
         f"morphogen query nasbench201 \\\n      {_CELL}",
         "morphogen query nasbench-macro 12121212 --metric test_acc --json",
+    ),
+    "cost": (
+        f"morphogen cost nasbench201 \\\n      {_CELL}",
+        "morphogen cost nasbench201 --latency --image 1x28x28 --channels 8 --depth 1 \\\n"
+        f"      {_CELL}",
     ),
     "list": ("morphogen list", "morphogen list spaces --json"),
 }

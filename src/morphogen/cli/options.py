@@ -41,8 +41,13 @@ class Option:
 
     @property
     def name(self) -> str:
-        """`metric` of `--metric` or of the argument METRIC."""
-        return (self.flags[0] if self.flags else self.value).lstrip("-").lower()
+        """`metric` of `--metric`, of the argument METRIC or of several, `METRIC...`."""
+        return (self.flags[0] if self.flags else self.value).lstrip("-").rstrip(".").lower()
+
+    @property
+    def several(self) -> bool:
+        """Whether it takes all the arguments that are left."""
+        return self.value.endswith("...")
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def sections(title: str, cls: type, values: Any = None, prefix: str = "") -> Ite
 
 
 def read(words: Sequence[str], known: Section, *, prog: str) -> dict[str, Any]:
-    """The values of a small command's options by name: texts, and switches as bool.
+    """The values of a small command's options by name: texts, lists of them, switches as bool.
 
     It spares the commands that answer at once the import of tyro and pydantic.
 
@@ -113,6 +118,9 @@ def read(words: Sequence[str], known: Section, *, prog: str) -> dict[str, Any]:
             if given is None:
                 raise ConfigError(f"{flag} has no value; see `{prog} --help`")
             values[flags[flag].name] = given
+        elif places and places[0].several:
+            left = places[0].name
+            values[left] = [*(values[left] if isinstance(values[left], list) else ()), word]
         elif places:
             values[places.pop(0).name] = word
         else:
@@ -121,6 +129,13 @@ def read(words: Sequence[str], known: Section, *, prog: str) -> dict[str, Any]:
     if missing:
         raise ConfigError(f"{' and '.join(missing)} missing; see `{prog} --help`")
     return values
+
+
+def whole(flag: str, text: str, least: int = 0) -> int:
+    """The whole number in `text`, or a `ConfigError` that names the flag."""
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise ConfigError(f"{flag} is {text!r}; accepted: a whole number from {least}")
+    return int(text)
 
 
 def check_flags(words: Sequence[str], known: Sequence[Section], *, prog: str) -> None:

@@ -1,0 +1,142 @@
+"""`cost`: what architectures cost, counted and, if asked, measured. Torch is imported late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from morphogen.cli.options import Option, Section, whole
+from morphogen.core import ConfigError
+from morphogen.reports.text import columns, fold
+
+if TYPE_CHECKING:
+    from morphogen.cost import Cost, Latency
+
+
+def run(given: dict[str, Any]) -> int:
+    """`morphogen cost SPACE ARCH...`, from its options."""
+    from morphogen import spaces
+    from morphogen.cli.commands import print_json, width
+
+    space = spaces.make(given["space"])
+    archs = [space.parse(text) for text in given["arch"]]
+    image = shape(given["image"])
+    sizes: dict[str, Any] = {
+        name: whole(f"--{name}", given[name], least=1)
+        for name in ("channels", "depth", "classes")
+        if given[name]
+    }
+    batch = whole("--batch", given["batch"], least=1)
+    rounds = whole("--rounds", given["rounds"], least=1)
+    threads = whole("--threads", given["threads"])
+    from morphogen import cost
+    from morphogen.supernets import network
+
+    spec = replace(cost.published(space), **sizes)
+    counts = [cost.of(space, arch, spec, image) for arch in archs]
+    taken: list[Latency] = []
+    if given["latency"]:
+        nets = [network(space, a, replace(spec, in_channels=image[0])) for a in archs]
+        taken = cost.latency(
+            nets,
+            image,
+            batch=batch,
+            rounds=rounds,
+            threads=threads,
+        )
+    if given["json"]:
+        print_json(
+            {
+                "space": space.name,
+                "image": list(image),
+                "spec": asdict(spec) | {"in_channels": image[0]},
+                "architectures": [
+                    {
+                        "architecture": space.format(arch),
+                        **asdict(counted),
+                        **({"latency_ms": asdict(taken[i])} if taken else {}),
+                    }
+                    for i, (arch, counted) in enumerate(zip(archs, counts, strict=True))
+                ],
+            }
+        )
+        return 0
+    lines = [f"  {i}  {space.format(arch)}" for i, arch in enumerate(archs, start=1)]
+    about = _about(
+        f"{space.name}, channels {spec.channels}, depth {spec.depth}, {spec.classes} "
+        f"classes, for one image of {given['image']} in float32.",
+        taken,
+    )
+    print("\n".join([*lines, "", _table(counts, taken), "", fold(about, width())]))
+    return 0
+
+
+def shape(text: str) -> tuple[int, int, int]:
+    """`3x32x32` as channels, height, width."""
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(p.isascii() and p.isdigit() and int(p) for p in parts):
+        raise ConfigError(
+            f"--image is {text!r}; accepted: channels x height x width, like 3x32x32 or 1x28x28"
+        )
+    channels, height, wide = map(int, parts)
+    return channels, height, wide
+
+
+def _table(counts: Sequence[Cost], taken: Sequence[Latency]) -> str:
+    head = ["", "params", "MACs", "FLOPs", "memory access", "activations", "peak"]
+    rows = [
+        [
+            f"{i}",
+            f"{c.params:,}",
+            f"{c.macs / 1e6:,.2f} M",
+            f"{c.flops / 1e6:,.2f} M",
+            mebibytes(c.memory_access),
+            mebibytes(c.activation_bytes),
+            mebibytes(c.peak_bytes),
+        ]
+        for i, c in enumerate(counts, start=1)
+    ]
+    if taken:
+        head.append("latency (quartiles)")
+        for row, t in zip(rows, taken, strict=True):
+            row.append(f"{t.median:.2f} ms ({t.low:.2f} to {t.high:.2f})")
+    return columns(head, rows)
+
+
+def _about(what: str, taken: Sequence[Latency]) -> str:
+    text = (
+        f"{what} A multiply-add is 1 MAC and 2 FLOPs (papers mostly call MACs FLOPs); "
+        "convolutions and matrix products are counted. Memory access: all that kernels read and "
+        "write. Activations: all feature maps; peak: those alive at once in evaluation."
+    )
+    if taken:
+        one = taken[0]
+        text += (
+            f" Latency: median of {one.rounds} interleaved passes after a warm-up, batch "
+            f"{one.batch}, {one.threads} thread{'s'[: one.threads != 1]}, {one.device}."
+        )
+    return text
+
+
+def mebibytes(count: int) -> str:
+    """Bytes in MiB."""
+    return f"{count / 2**20:,.2f} MiB"
+
+
+OPTIONS = Section(
+    "Options",
+    (
+        Option((), "SPACE", "a space with networks; `morphogen list spaces` names them", MISSING),
+        Option((), "ARCH...", "architectures in the space's notation, each in quotes", MISSING),
+        Option(("--image",), "CxHxW", "channels, height and width of an image", "3x32x32"),
+        Option(("--channels",), "N", "C (default: as published for the space)", ""),
+        Option(("--depth",), "N", "cells (default: as published for the space)", ""),
+        Option(("--classes",), "N", "number of classes (default: 10)", ""),
+        Option(("--latency",), "", "measure the latency on this machine, too", False),
+        Option(("--batch",), "N", "images of a measured pass", "1"),
+        Option(("--rounds",), "N", "measured passes of each network", "50"),
+        Option(("--threads",), "N", "CPU threads; 0: torch's own choice", "0"),
+        Option(("--json",), "", "print one JSON object on stdout", False),
+    ),
+)

@@ -1,0 +1,11 @@
+"""What an architecture costs: parameters, FLOPs, memory traffic, measured latency.
+
+cost = morphogen.cost.of(space, arch, NetworkSpec(channels=16, depth=5), image=(3, 32, 32))
+cost.params, cost.macs, cost.flops
+"""
+
+from morphogen.cost.count import Cost, count, of
+from morphogen.cost.latency import Latency, latency
+from morphogen.cost.sizes import published
+
+__all__ = ["Cost", "Latency", "count", "latency", "of", "published"]
