@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -48,6 +49,8 @@ class DARTSConfig:
     first order and alpha-first in second order"""
     radius: Annotated[float, Field(ge=0)] = 0.01
     """r of the finite difference for the mixed second derivative; 0 takes it exactly (0.01)"""
+    inner_steps: Annotated[int, Field(ge=1)] = 1
+    """weight steps per alpha step, each on a fresh training batch (paper: 1)"""
     exact_unroll: bool = False
     """unroll Nesterov's step if the optimiser takes one (authors' code: no)"""
     weights: SGD = SGD()
@@ -66,17 +69,18 @@ class DARTS:
         return BilevelState.start(problem, self.config.weights, self.config.alpha)
 
     def step(self, state: BilevelState, problem: Problem, clock: Clock) -> Metrics:
-        """One alpha step and one weight step."""
+        """One alpha step and one weight step (`inner_steps` of them)."""
         c = self.config
-        train, valid = problem.train_batch(), problem.valid_batch()
+        trains = [problem.train_batch() for _ in range(c.inner_steps)]
+        valid = problem.valid_batch()
         first = c.order == "alpha-first" or (c.order == "nasbench201" and c.second_order)
         if first:
-            gradient = self._alpha_step(state, problem, train, valid, clock)  # 1
+            gradient = self._alpha_step(state, problem, trains[0], valid, clock)  # 1
         gates = self.gates(state, problem.space)
-        train_loss = weight_step(state, problem, train, gates, c.weights, clock)  # 2
+        losses = [weight_step(state, problem, b, gates, c.weights, clock) for b in trains]  # 2
         if not first:
-            gradient = self._alpha_step(state, problem, train, valid, clock)  # 1
-        return {"train_loss": train_loss, "valid_loss": gradient.loss}
+            gradient = self._alpha_step(state, problem, trains[-1], valid, clock)  # 1
+        return {"train_loss": torch.stack(losses).mean(), "valid_loss": gradient.loss}
 
     def _alpha_step(
         self, state: BilevelState, problem: Problem, train: Batch, valid: Batch, clock: Clock
