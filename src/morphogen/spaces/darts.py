@@ -1,7 +1,7 @@
-"""The DARTS cell space and RobustDARTS' S1 to S4: a normal and a reduction cell, searched together.
+"""The DARTS cell space: a normal and a reduction cell, searched together.
 
-Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055; S1-S4: Zela et al., ICLR 2020, arXiv
-1909.09656; the pair form of the node rule: GDAS, Dong and Yang, CVPR 2019, arXiv 1910.04465.
+Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055; the pair form of the node rule: GDAS, Dong and
+Yang, CVPR 2019, arXiv 1910.04465.
 
 A cell has inputs 0 and 1 (the outputs of the two cells before it) and intermediate nodes 2 to 5;
 a node is the sum of its incoming edges, the cell's output the concatenation of the four nodes.
@@ -16,18 +16,18 @@ The notation lists, per cell and node, the kept edges as `operation~source`, low
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
 from morphogen.spaces.base import Differentiable, Scores, SearchSpace
+from morphogen.spaces.genotype import PUBLISHED, Genotype, Pair, read_genotype
 
 OPERATIONS = (
     "none",
@@ -55,48 +55,6 @@ EDGES = tuple((source, target) for target in NODES for source in range(target))
 
 KEPT = 2
 """Incoming edges that a derived node keeps."""
-
-Pair = tuple[str, int]
-"""(operation, source), the authors' way to write one kept edge."""
-
-
-class Genotype(NamedTuple):
-    """The authors' record of an architecture, printed as they print it."""
-
-    normal: list[Pair]
-    """Eight (operation, source); entries 2n and 2n + 1 belong to node n + 2."""
-    normal_concat: Sequence[int]
-    """Nodes that the output concatenates: always 2 to 5 in this space."""
-    reduce: list[Pair]
-    reduce_concat: Sequence[int]
-
-
-def _genotype(normal: str, reduce: str) -> Genotype:
-    """Published cells in short hand: `3~1 3~0 ...` with one sign per operation."""
-    sign = {
-        "m": "max_pool_3x3",
-        "a": "avg_pool_3x3",
-        "i": "skip_connect",
-        "3": "sep_conv_3x3",
-        "5": "sep_conv_5x5",
-        "d": "dil_conv_3x3",
-        "D": "dil_conv_5x5",
-    }
-    lists = [[(sign[e[0]], int(e[1])) for e in cell.split()] for cell in (normal, reduce)]
-    return Genotype(lists[0], range(2, 6), lists[1], range(2, 6))
-
-
-DARTS_V1 = _genotype("31 30 i0 31 i0 31 30 i2", "m0 m1 i2 m0 m0 i2 i2 a0")
-"""Found by first-order DARTS on CIFAR-10 (authors' cnn/genotypes.py)."""
-
-DARTS_V2 = _genotype("30 31 30 31 31 i0 i0 d2", "m0 m1 i2 m1 m0 i2 i2 m1")
-"""Found by second-order DARTS on CIFAR-10: 2.76 % test error in the paper."""
-
-GDAS_V1 = _genotype("i0 i1 i0 52 33 i0 54 33", "50 31 52 51 D2 31 50 51")
-"""Found by GDAS on CIFAR-10: 2.93 % test error in the paper."""
-
-PUBLISHED = {"DARTS_V1": DARTS_V1, "DARTS_V2": DARTS_V2, "GDAS_V1": GDAS_V1}
-"""Cells that `DARTS.parse` knows by name."""
 
 
 def edge_name(cell: str, source: int, target: int) -> str:
@@ -368,7 +326,7 @@ class DARTS(SearchSpace, Differentiable):
         if text in PUBLISHED:
             return self.from_genotype(PUBLISHED[text])
         if text.startswith("Genotype("):
-            return self.from_genotype(_read_genotype(text))
+            return self.from_genotype(read_genotype(text))
         shape = "normal: op~source op~source | op~source op~source | ... | ... ; reduce: ..."
         cells = dict(part.strip().partition(":")[::2] for part in text.split(";"))
         if set(cells) != set(CELLS):
@@ -480,47 +438,6 @@ class DARTS(SearchSpace, Differentiable):
         return [matrix[np.triu_indices(vertices, 1)], labels.ravel()]
 
 
-def _read_genotype(text: str) -> Genotype:
-    """The record in `Genotype(...)` text; nothing in the text is executed."""
-    try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError
-        fields: dict[str, Any] = {str(k.arg): _literal(k.value) for k in call.keywords}
-        return Genotype(**fields)
-    except (SyntaxError, ValueError, TypeError) as error:
-        raise ArchitectureError(
-            f"cannot read genotype {text!r}; accepted: Genotype(normal=[('op', source), ...], "
-            "normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))"
-        ) from error
-
-
-def _literal(node: ast.expr) -> list[Any]:
-    """A literal, or `range(...)` of literals."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
-        return list(range(*(int(ast.literal_eval(a)) for a in node.args)))
-    return list(ast.literal_eval(node))
-
-
-# -- RobustDARTS' spaces -----------------------------------------------------------------------
-
-_SHORT = {
-    "sk": "skip_connect",
-    "s3": "sep_conv_3x3",
-    "d3": "dil_conv_3x3",
-    "d5": "dil_conv_5x5",
-    "mp": "max_pool_3x3",
-    "ap": "avg_pool_3x3",
-}
-_S1 = {
-    "normal": "sk-d3 sk-d5  sk-d5 sk-s3 sk-d3  mp-sk sk-s3 sk-s3 sk-d3  sk-s3 mp-sk sk-d3 d3-d5 "
-    "d3-d5",
-    "reduce": "mp-ap mp-d3  mp-ap mp-ap sk-d5  mp-ap mp-s3 sk-d3 sk-d5  mp-ap mp-ap sk-d5 sk-d5 "
-    "sk-d5",
-}
-"""Two operations per edge, in the order of `EDGES` (RobustDARTS, src/spaces.py)."""
-
-
 def darts() -> DARTS:
     """The DARTS space: eight operations on every edge, about 10^18 pairs of cells."""
     return DARTS()
@@ -529,27 +446,3 @@ def darts() -> DARTS:
 def gdas() -> DARTS:
     """The DARTS space under GDAS' rule: a node keeps two (operation, source) pairs, of any edge."""
     return DARTS("darts-gdas", distinct=False)
-
-
-def s1() -> DARTS:
-    """S1: on each edge the two operations that an iterative DARTS search left there."""
-    rows = {
-        cell: [tuple(_SHORT[o] for o in edge.split("-")) for edge in text.split()]
-        for cell, text in _S1.items()
-    }
-    return DARTS("darts-s1", rows)
-
-
-def s2() -> DARTS:
-    """S2: skip connection or separable 3x3 convolution on every edge."""
-    return DARTS("darts-s2", ("skip_connect", "sep_conv_3x3"))
-
-
-def s3() -> DARTS:
-    """S3: as S2, and `none` in the supernet."""
-    return DARTS("darts-s3", ("none", "skip_connect", "sep_conv_3x3"))
-
-
-def s4() -> DARTS:
-    """S4: noise or separable 3x3 convolution on every edge."""
-    return DARTS("darts-s4", (NOISE, "sep_conv_3x3"))

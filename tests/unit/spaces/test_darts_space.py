@@ -10,23 +10,9 @@ import pytest
 
 from morphogen.core import Architecture, ArchitectureError, MorphogenError, SpaceError
 from morphogen.spaces import make
-from morphogen.spaces.darts import (
-    DARTS,
-    DARTS_V1,
-    DARTS_V2,
-    EDGES,
-    GDAS_V1,
-    NODES,
-    OPERATIONS,
-    PUBLISHED,
-    darts,
-    edge_name,
-    gdas,
-    s1,
-    s2,
-    s3,
-    s4,
-)
+from morphogen.spaces.darts import DARTS, EDGES, NODES, OPERATIONS, darts, edge_name, gdas
+from morphogen.spaces.genotype import DARTS_V1, DARTS_V2, GDAS_V1, PUBLISHED
+from morphogen.spaces.robustdarts import s1, s2, s3, s4
 
 PER_CELL = 1 * 3 * 6 * 10
 ALL = [darts, gdas, s1, s2, s3, s4]

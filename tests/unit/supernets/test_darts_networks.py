@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from morphogen.core import ConfigError, DataError
-from morphogen.spaces.darts import CELLS, EDGES, PUBLISHED, darts, gdas, s1, s3, s4
+from morphogen.spaces.darts import CELLS, EDGES, darts, gdas
+from morphogen.spaces.genotype import PUBLISHED
+from morphogen.spaces.robustdarts import s1, s3, s4
 from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, fused, network
 from morphogen.supernets.darts import DARTSNetwork, DARTSSupernet
 from morphogen.supernets.fused import mixing, norms

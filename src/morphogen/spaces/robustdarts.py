@@ -1,0 +1,48 @@
+"""RobustDARTS' S1 to S4: the DARTS cell with few operations per edge, on which DARTS collapses.
+
+Zela, Elsken, Saikia, Marrakchi, Brox and Hutter, ICLR 2020, arXiv 1909.09656, section 4.
+"""
+
+from __future__ import annotations
+
+from morphogen.spaces.darts import DARTS, NOISE
+
+_SHORT = {
+    "sk": "skip_connect",
+    "s3": "sep_conv_3x3",
+    "d3": "dil_conv_3x3",
+    "d5": "dil_conv_5x5",
+    "mp": "max_pool_3x3",
+    "ap": "avg_pool_3x3",
+}
+_S1 = {
+    "normal": "sk-d3 sk-d5  sk-d5 sk-s3 sk-d3  mp-sk sk-s3 sk-s3 sk-d3  sk-s3 mp-sk sk-d3 d3-d5 "
+    "d3-d5",
+    "reduce": "mp-ap mp-d3  mp-ap mp-ap sk-d5  mp-ap mp-s3 sk-d3 sk-d5  mp-ap mp-ap sk-d5 sk-d5 "
+    "sk-d5",
+}
+"""Two operations per edge, in the order of `EDGES` (RobustDARTS, src/spaces.py)."""
+
+
+def s1() -> DARTS:
+    """S1: on each edge the two operations that an iterative DARTS search left there."""
+    rows = {
+        cell: [tuple(_SHORT[o] for o in edge.split("-")) for edge in text.split()]
+        for cell, text in _S1.items()
+    }
+    return DARTS("darts-s1", rows)
+
+
+def s2() -> DARTS:
+    """S2: skip connection or separable 3x3 convolution on every edge."""
+    return DARTS("darts-s2", ("skip_connect", "sep_conv_3x3"))
+
+
+def s3() -> DARTS:
+    """S3: as S2, and `none` in the supernet."""
+    return DARTS("darts-s3", ("none", "skip_connect", "sep_conv_3x3"))
+
+
+def s4() -> DARTS:
+    """S4: noise or separable 3x3 convolution on every edge."""
+    return DARTS("darts-s4", (NOISE, "sep_conv_3x3"))
