@@ -14,7 +14,8 @@ from morphogen.spaces.darts import CELLS, EDGES, darts, gdas
 from morphogen.spaces.genotype import PUBLISHED
 from morphogen.spaces.robustdarts import s1, s3, s4
 from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, fused, network
-from morphogen.supernets.darts import DARTSNetwork, DARTSSupernet
+from morphogen.supernets.darts import DARTSSupernet
+from morphogen.supernets.darts_network import DARTSNetwork
 from morphogen.supernets.fused import mixing, norms
 from morphogen.supernets.operations import Noise, Pool
 

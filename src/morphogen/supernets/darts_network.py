@@ -1,0 +1,256 @@
+"""Stand-alone networks of the DARTS space and of S1 to S4, and what the supernet shares with them.
+
+Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055; composition as in quark0/darts: stem, `depth`
+cells with reduction cells at depth // 3 and 2 * depth // 3 (channels double there), global average
+pool, linear classifier; affine norms, none after pools, drop-path, and an auxiliary head after cell
+2 * depth // 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from morphogen.core import Architecture, ConfigError, DataError
+from morphogen.spaces.darts import CELLS, DARTS, NODES
+from morphogen.supernets.base import NetworkSpec
+from morphogen.supernets.operations import (
+    FactorizedReduce,
+    Norm,
+    ReLUConvBN,
+    drop_path,
+    operation,
+)
+
+
+class ImageNetStem(nn.Module):
+    """Three strided 3x3 convolutions: the cells' first inputs, at 1/4 and 1/8 of the image's size.
+
+    Args:
+        spec: `channels` (even) and `in_channels`.
+        norm: batch norm class; always affine.
+    """
+
+    def __init__(self, spec: NetworkSpec, norm: Norm) -> None:
+        super().__init__()
+        c = spec.channels
+        self.stem0 = nn.Sequential(
+            nn.Conv2d(spec.in_channels, c // 2, 3, stride=2, padding=1, bias=False),
+            norm(c // 2),
+            nn.ReLU(),
+            nn.Conv2d(c // 2, c, 3, stride=2, padding=1, bias=False),
+            norm(c),
+        )
+        self.stem1 = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(c, c, 3, stride=2, padding=1, bias=False), norm(c)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, in_channels, h, w] -> [n, C, h / 4, w / 4] and [n, C, h / 8, w / 8]."""
+        first = self.stem0(x)
+        return first, self.stem1(first)
+
+
+class CIFARStem(nn.Module):
+    """3x3 convolution to 3C channels and batch norm: both inputs of the first cell.
+
+    Args:
+        spec: `channels` and `in_channels`.
+        norm: batch norm class; always affine.
+    """
+
+    def __init__(self, spec: NetworkSpec, norm: Norm) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(spec.in_channels, 3 * spec.channels, 3, padding=1, bias=False)
+        self.norm = norm(3 * spec.channels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, in_channels, h, w] -> twice [n, 3C, h, w]."""
+        x = self.norm(self.conv(x))
+        return x, x
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell stands in the network."""
+
+    c_before: int
+    """Channels of the cell before the last."""
+    c_last: int
+    """Channels of the last cell."""
+    channels: int
+    """Channels of every node of this cell; its output has four times as many."""
+    reduction: bool
+    after_reduction: bool
+    """The cell before was a reduction, so input 0 is twice as large as input 1."""
+
+    @property
+    def kind(self) -> str:
+        """Group of choices that this cell reads."""
+        return CELLS[self.reduction]
+
+
+def cell_places(spec: NetworkSpec) -> list[Place]:
+    """The cells of a network, in order."""
+    if spec.channels < 2 or spec.channels % 2:
+        raise ConfigError(f"channels {spec.channels}: the DARTS space accepts even numbers from 2")
+    if spec.depth < 1:
+        raise ConfigError(f"depth {spec.depth}: the DARTS space accepts 1 cell or more")
+    width = spec.channels
+    before = last = width if spec.stem == "imagenet" else 3 * width
+    after = spec.stem == "imagenet"
+    places = []
+    for i in range(spec.depth):
+        reduction = i in (spec.depth // 3, 2 * spec.depth // 3)
+        width *= 2 if reduction else 1
+        places.append(Place(before, last, width, reduction, after))
+        before, last, after = last, len(NODES) * width, reduction
+    return places
+
+
+def make_stem(spec: NetworkSpec, norm: Norm) -> nn.Module:
+    """What stands before the first cell and gives it both its inputs."""
+    return ImageNetStem(spec, norm) if spec.stem == "imagenet" else CIFARStem(spec, norm)
+
+
+class CellInputs(nn.Module):
+    """The preprocessing of a cell's two inputs."""
+
+    def __init__(self, place: Place, *, affine: bool, norm: Norm) -> None:
+        super().__init__()
+        first = FactorizedReduce if place.after_reduction else ReLUConvBN
+        self.first = first(place.c_before, place.channels, affine=affine, norm=norm)
+        self.second = ReLUConvBN(place.c_last, place.channels, affine=affine, norm=norm)
+
+    def forward(self, s0: Tensor, s1: Tensor) -> list[Tensor]:
+        """Outputs of the two cells before -> nodes 0 and 1, [n, channels, h, w] both."""
+        return [self.first(s0), self.second(s1)]
+
+
+class Cell(nn.Module):
+    """One cell of one architecture: plain modules, no gates.
+
+    Args:
+        space: the space of `arch`.
+        arch: the architecture.
+        place: where the cell stands.
+    """
+
+    def __init__(self, space: DARTS, arch: Architecture, place: Place) -> None:
+        super().__init__()
+        self.inputs = CellInputs(place, affine=True, norm=nn.BatchNorm2d)
+        self.operations = nn.ModuleList()
+        self.wiring: list[tuple[int, int]] = []
+        """(source, target) of each operation."""
+        for target in NODES:
+            for source, choice in enumerate(space.node(place.kind, target)):
+                stride = 2 if place.reduction and source < NODES[0] else 1
+                for name in arch[choice.name]:
+                    self.operations.append(operation(name, place.channels, stride, affine=True))
+                    self.wiring.append((source, target))
+
+    def forward(self, s0: Tensor, s1: Tensor, drop: float = 0.0) -> Tensor:
+        """Outputs of the two cells before -> [n, 4 * channels, h, w] (h / 2, w / 2 if reduction).
+
+        Args:
+            s0: output of the cell before the last.
+            s1: output of the last cell.
+            drop: probability of drop-path, for every operation but the identity; train mode only.
+        """
+        nodes: list[Tensor] = self.inputs(s0, s1)
+        for target in NODES:
+            terms = []
+            for module, (source, end) in zip(self.operations, self.wiring, strict=True):
+                if end == target:
+                    term = module(nodes[source])
+                    if self.training and drop > 0.0 and not isinstance(module, nn.Identity):
+                        term = drop_path(term, drop)
+                    terms.append(term)
+            nodes.append(sum(terms[1:], terms[0]))
+        return torch.cat(nodes[NODES[0] :], 1)
+
+
+class AuxiliaryHead(nn.Module):
+    """A second classifier, part-way, that training adds to the loss (DARTS weighs it with 0.4).
+
+    Args:
+        channels: of its input.
+        spec: `stem` says which of the two published heads, `classes` its outputs.
+    """
+
+    def __init__(self, channels: int, spec: NetworkSpec) -> None:
+        super().__init__()
+        large = spec.stem == "imagenet"
+        self.features = nn.Sequential(
+            nn.ReLU(),
+            nn.AvgPool2d(5, stride=2 if large else 3, count_include_pad=False),
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            # The authors left out this norm for ImageNet.
+            nn.Identity() if large else nn.BatchNorm2d(768),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, spec.classes)
+        self._least = 7 if large else 8
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> class scores [n, classes]; a `DataError` below 8x8 (7x7) pixels.
+
+        Published sizes leave one pixel after the convolutions; larger images are averaged.
+        """
+        if min(x.shape[2:]) < self._least:
+            raise DataError(
+                f"the auxiliary head gets features of {x.shape[2]}x{x.shape[3]} pixels; accepted: "
+                f"at least {self._least}x{self._least} (larger images, or auxiliary=False)"
+            )
+        scores: Tensor = self.classifier(self.features(x).mean((2, 3)))
+        return scores
+
+
+class DARTSNetwork(nn.Module):
+    """The network of one architecture, trained from scratch.
+
+    CIFAR: channels=36, depth=20; ImageNet: channels=48, depth=14, stem="imagenet".
+
+    Args:
+        space: the space that the architecture is from.
+        arch: the architecture.
+        spec: `channels` is C, `depth` the number of cells.
+    """
+
+    drop_path: float
+    """Probability that an operation's output is dropped for a sample, in train mode. The trainer
+    sets it each epoch e of E to p * e / E (DARTS: p = 0.2 on CIFAR, 0 on ImageNet)."""
+
+    def __init__(self, space: DARTS, arch: Architecture, spec: NetworkSpec) -> None:
+        super().__init__()
+        arch = space.check(arch)
+        places = cell_places(spec)
+        self.drop_path = 0.0
+        self.stem = make_stem(spec, nn.BatchNorm2d)
+        self.cells = nn.ModuleList(Cell(space, arch, place) for place in places)
+        self.auxiliary_cell = 2 * spec.depth // 3
+        self.auxiliary: AuxiliaryHead | None = None
+        if spec.auxiliary:
+            width = len(NODES) * places[self.auxiliary_cell].channels
+            self.auxiliary = AuxiliaryHead(width, spec)
+        self.classifier = nn.Linear(len(NODES) * places[-1].channels, spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Class scores [n, classes] of images [n, in_channels, h, w].
+
+        Height and width must be multiples of 4 (CIFAR stem) or 32 (ImageNet stem). With
+        spec.auxiliary and in train mode, a pair: the scores, and those of the auxiliary head.
+        """
+        s0, s1 = self.stem(x)
+        extra: Tensor | None = None
+        for i, cell in enumerate(self.cells):
+            s0, s1 = s1, cell(s0, s1, self.drop_path)
+            if self.training and self.auxiliary is not None and i == self.auxiliary_cell:
+                extra = self.auxiliary(s1)
+        scores: Tensor = self.classifier(s1.mean((2, 3)))
+        return scores if extra is None else (scores, extra)
