@@ -151,8 +151,8 @@ def load(name: str) -> Benchmark:
 def of(space: SearchSpace) -> Benchmark | None:
     """The shipped benchmark of a space, or None.
 
-    A sub-space made by `restrict`, or a constrained space, has the benchmark of the whole: ranks and
-    optimum are those of the whole space.
+    A sub-space made by `restrict` and a constrained space have the benchmark of the whole: ranks
+    and optimum are those of the whole space.
     """
     if space.name not in SOURCES or not isinstance(space, type(spaces.make(space.name))):
         return None

@@ -1,6 +1,6 @@
 """Shared parts of evolutionary and black-box search; numpy and moocore, no torch."""
 
-from morphogen.evolution.operators import fresh, mutate_genes
+from morphogen.evolution.operators import mutate_genes
 from morphogen.evolution.pareto import crowding, front, hypervolume, ranks
 from morphogen.evolution.population import AgingQueue, Best
 from morphogen.evolution.selection import binary_tournament, survivors, tournament
@@ -10,7 +10,6 @@ __all__ = [
     "Best",
     "binary_tournament",
     "crowding",
-    "fresh",
     "front",
     "hypervolume",
     "mutate_genes",

@@ -22,7 +22,7 @@ import numpy as np
 from morphogen.core import Architecture, ConfigError
 from morphogen.core.config import config
 from morphogen.methods._contract import Scores, method
-from morphogen.spaces import Discrete, SearchSpace
+from morphogen.spaces import Discrete, SearchSpace, fresh
 
 
 @config
@@ -58,11 +58,12 @@ class RandomSearch:
     ) -> list[Architecture]:
         """`count` uniform draws; fewer only if the space has no more that are new."""
         drawn: list[Architecture] = []
-        while len(drawn) < count and (self.config.repeats or len(state.asked) < space.size()):
-            arch = space.sample(rng)  # 1
-            if self.config.repeats or arch not in state.asked:
-                drawn.append(arch)
-                state.asked.add(arch)
+        while len(drawn) < count:
+            arch = space.sample(rng) if self.config.repeats else fresh(space, state.asked, rng)  # 1
+            if arch is None:
+                break
+            drawn.append(arch)
+            state.asked.add(arch)
         return drawn
 
     def tell(self, state: RandomSearchState, archs: Sequence[Architecture], scores: Scores) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,11 +27,11 @@ def spearman(scores: Values, predicted: Values) -> float:
     return _correlation(spearmanr, scores, predicted)
 
 
-def _correlation(measure: object, scores: Values, predicted: Values) -> float:
+def _correlation(measure: Callable[..., Any], scores: Values, predicted: Values) -> float:
     _same_length(scores, predicted)
     if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(predicted) == 0:
         return 0.0
-    return float(measure(scores, predicted).statistic)  # type: ignore[operator]
+    return float(measure(scores, predicted).statistic)
 
 
 def precision_at(scores: Values, predicted: Values, k: int) -> float:

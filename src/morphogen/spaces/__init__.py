@@ -17,6 +17,7 @@ from morphogen.spaces.base import (
     capabilities,
 )
 from morphogen.spaces.constrained import Constrained
+from morphogen.spaces.drawing import fresh
 
 BUILT_IN: dict[str, tuple[str, str]] = {
     "nasbench201": ("nasbench201", "NASBench201"),
@@ -54,5 +55,6 @@ __all__ = [
     "Scores",
     "SearchSpace",
     "capabilities",
+    "fresh",
     "make",
 ]
