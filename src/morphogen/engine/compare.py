@@ -47,6 +47,8 @@ class Trial:
     """Architectures that are asked for at once."""
     oracle: bool = False
     """Let the search read a test figure: to study methods, never to find an architecture."""
+    until_found: bool = False
+    """End when a best value of the whole table was looked up: the best so far cannot change."""
 
     @property
     def key(self) -> str:
@@ -112,6 +114,13 @@ def run_trial(trial: Trial) -> Trace:
         raise ConfigError(f"method {trial.method!r} asks and does not tell")
     scores, rows = scores_of(table, metric), []
 
+    optimum = scores.max()
+
+    def found() -> bool:
+        return (
+            trial.until_found and bool(rows) and scores[rows[-trial.round_size :]].max() == optimum
+        )
+
     def answer(archs: Sequence[Architecture]) -> NDArray[np.float64]:
         new = [table.index(arch) for arch in archs]
         rows.extend(new)
@@ -125,6 +134,7 @@ def run_trial(trial: Trial) -> Trace:
         answer,
         budget=trial.budget,
         round_size=trial.round_size,
+        enough=found,
     )
     return Trace(np.array(rows, np.intp), time.perf_counter() - began)
 

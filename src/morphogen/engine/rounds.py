@@ -42,6 +42,7 @@ def converse(
     *,
     budget: int,
     round_size: int = 1,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Talk:
     """Ask, answer and tell until the budget is spent or the method has no more new questions.
 
@@ -52,6 +53,7 @@ def converse(
         answer: called once for each round with anything new in it.
         budget: different architectures.
         round_size: architectures that are asked for at once; all are told together.
+        enough: asked before each round; True ends the conversation.
 
     Raises:
         ConfigError: the method gives more architectures than it was asked for.
@@ -59,7 +61,7 @@ def converse(
     state = method.init(space)
     known: dict[Architecture, NDArray[np.float64]] = {}
     everything, repeats = space.size(), 0
-    while len(known) < min(budget, everything) and repeats < REPEATS:
+    while len(known) < min(budget, everything) and repeats < REPEATS and not enough():
         count = min(round_size, budget - len(known))
         asked = method.ask(state, space, count, rng)
         if not asked:
