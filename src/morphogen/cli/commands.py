@@ -135,6 +135,17 @@ def _cost(words: Sequence[str]) -> int:
     return cost.run(read(words, cost.OPTIONS, prog="morphogen cost"))
 
 
+# -- report and runs -------------------------------------------------------------------------------
+
+
+def _report(words: Sequence[str]) -> int:
+    from morphogen.cli import report
+
+    if _wants_help(words, "report", report.OPTIONS):
+        return 0
+    return report.run(read(words, report.OPTIONS, prog="morphogen report"))
+
+
 # -- list ------------------------------------------------------------------------------------------
 
 
@@ -334,6 +345,11 @@ COMMANDS = {
         "SPACE ARCH...",
         "Parameters, FLOPs, memory traffic and, with --latency, measured time of architectures.",
     ),
+    "report": Command(
+        _report,
+        "RUN...",
+        "Write one HTML page on a run, or one that compares several; it needs no network.",
+    ),
     "list": Command(_list, "[methods|spaces]", "List methods and search spaces."),
 }
 
@@ -353,6 +369,10 @@ EXAMPLES = {
         f"morphogen cost nasbench201 \\\n      {_CELL}",
         "morphogen cost nasbench201 --latency --image 1x28x28 --channels 8 --depth 1 \\\n"
         f"      {_CELL}",
+    ),
+    "report": (
+        "morphogen report runs/idarts-nasbench201-20260101-120000 --open",
+        "morphogen report runs/idarts-seed* runs/darts-seed* --out comparison.html",
     ),
     "list": ("morphogen list", "morphogen list spaces --json"),
 }

@@ -1,8 +1,9 @@
 """The run directory: the whole truth of a search, in files that a person can read.
 
 config.yaml    method, space, data, settings, seed, versions, command
-metrics.jsonl  one line per epoch (or per evaluation)
+metrics.jsonl  one line per epoch, of a method that trains a supernet
 checkpoint     the state after the last finished epoch, and the one before (`.previous`)
+evaluations.sqlite  one row per architecture, of a black-box method: all that it needs to go on
 result.json    the architecture found, and at what cost
 """
 
@@ -21,6 +22,7 @@ import yaml
 
 from morphogen.core import RunError
 from morphogen.core.files import previous, sync_directory, write_whole, writing
+from morphogen.evaluators import store
 
 
 class RunDirectory:
@@ -31,6 +33,7 @@ class RunDirectory:
         self.config_file = path / "config.yaml"
         self.metrics_file = path / "metrics.jsonl"
         self.checkpoint_file = path / "checkpoint.pt"
+        self.store_file = path / store.FILE
         self.result_file = path / "result.json"
 
     @classmethod
@@ -55,7 +58,13 @@ class RunDirectory:
                     f"`morphogen resume {path}`"
                 )
             checkpoint = run.checkpoint_file
-            left = (run.metrics_file, checkpoint, previous(checkpoint), run.result_file)
+            left = (
+                run.metrics_file,
+                run.store_file,
+                checkpoint,
+                previous(checkpoint),
+                run.result_file,
+            )
             for file in left:
                 if file.exists():
                     raise RunError(
@@ -101,6 +110,22 @@ class RunDirectory:
         finally:
             os.close(handle)
 
+    def is_locked(self) -> bool:
+        """Whether a process works on the run now; False where the file system has no locks."""
+        try:
+            handle = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise RunError(f"cannot read {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # a file system without locks
+        finally:
+            os.close(handle)
+        return False
+
     # -- config ------------------------------------------------------------------------------
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -132,7 +157,13 @@ class RunDirectory:
             os.fsync(file.fileno())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All whole lines of metrics.jsonl; a line cut short by a crash is left out."""
+        """One row per epoch or evaluation, in their order.
+
+        From all whole lines of metrics.jsonl (one cut short by a crash is left out), or, of a
+        black-box method, from its store, as `evaluators.store.rows` describes them.
+        """
+        if self.store_file.exists():
+            return store.rows(self.store_file)
         rows: list[dict[str, Any]] = []
         if self.metrics_file.exists():
             try:
@@ -148,6 +179,12 @@ class RunDirectory:
                     break
                 rows.append(row)
         return rows
+
+    def unread_lines(self) -> int:
+        """How many whole lines of metrics.jsonl `metrics` leaves out, because one is damaged."""
+        if not self.metrics_file.exists():
+            return 0
+        return max(0, self.metrics_file.read_bytes().count(b"\n") - len(self.metrics()))
 
     def keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rewrite metrics.jsonl with these lines: what was finished when the checkpoint was."""

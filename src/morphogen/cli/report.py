@@ -1,0 +1,63 @@
+"""`morphogen report`: run directories to one page of HTML."""
+
+from __future__ import annotations
+
+import webbrowser
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
+
+from morphogen.cli.options import Option, Section
+from morphogen.core import ConfigError, RunError
+
+OPTIONS = Section(
+    "Options",
+    (
+        Option((), "RUN...", "run directories; of several the page compares them", MISSING),
+        Option(
+            ("--out",),
+            "FILE.html",
+            "where the page is written, over what is there (default: report.html in the run "
+            "directory; with several runs, report.html here)",
+            "",
+        ),
+        Option(("--open",), "", "show the page in the browser", False),
+    ),
+)
+
+SUMMARY = (
+    "Write one HTML page on a run: its architecture, curves, architecture parameters, place in the "
+    "benchmark, cost and command; of several runs, compare them. It needs no network to be read."
+)
+
+
+def run(given: dict[str, Any]) -> int:
+    """Write the page and say where it is."""
+    from morphogen import __version__
+    from morphogen.cli.reading import read_run
+    from morphogen.reports.page import report
+
+    paths = [Path(p) for p in dict.fromkeys(given["run"])]
+    runs = [read_run(path) for path in paths]
+    out = Path(given["out"]) if given["out"] else _default(paths)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--out is {str(out)!r}; accepted: a file that ends in .html")
+    page = report(runs, __version__)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
+    for known in runs:
+        for fault in known.faults:
+            print(f"note: {known.path}: {fault}")
+        if known.state != "finished":
+            print(f"note: {known.path} is {known.state}: the page shows what is there")
+    print(f"{out} ({len(page.encode()) / 1024:,.0f} KiB)")
+    if given["open"] and not webbrowser.open(out.resolve().as_uri()):
+        raise RunError(f"no browser could be started; the page is in {out}")
+    return 0
+
+
+def _default(paths: list[Path]) -> Path:
+    return paths[0] / "report.html" if len(paths) == 1 else Path("report.html")

@@ -1,0 +1,188 @@
+"""Architectures as SVG: cells as graphs or rails, layers as a row, anything else as a table."""
+
+from __future__ import annotations
+
+from morphogen.core import Architecture
+from morphogen.reports.charts import drawing
+from morphogen.reports.html import Html, el, join, table
+from morphogen.spaces import SearchSpace
+from morphogen.spaces.darts import CELLS, DARTS, NODES
+from morphogen.spaces.nasbench201 import EDGES, NASBench201, edge_name
+from morphogen.spaces.nasbench_macro import NASBenchMacro
+
+
+def picture(space: SearchSpace, arch: Architecture) -> Html:
+    """The drawing of an architecture, with a text that says the same."""
+    arch = space.check(arch)
+    if isinstance(space, NASBench201):
+        return _graph(arch)
+    if isinstance(space, DARTS):
+        return el("div", {"class": "pair"}, *(_rails(space, arch, cell) for cell in CELLS))
+    if isinstance(space, NASBenchMacro):
+        return _layers(arch)
+    return choices_table(arch)
+
+
+def choices_table(arch: Architecture) -> Html:
+    """What each choice keeps."""
+    rows = [[name, " + ".join(kept) or "(dropped)"] for name, kept in arch.items()]
+    return table("What each choice keeps", ["choice", "kept"], rows)
+
+
+def kind(operation: str) -> str:
+    """The class of an operation's line: what it costs decides how heavy it is drawn."""
+    for start, name in (
+        ("none", "none"),
+        ("skip", "skip"),
+        ("identity", "skip"),
+        ("noise", "none"),
+    ):
+        if operation.startswith(start):
+            return name
+    return "pool" if "pool" in operation else "conv"
+
+
+# -- NAS-Bench-201: four nodes on a line, longer edges as arcs -------------------------------------
+
+_X = (34.0, 165.0, 296.0, 427.0)
+_Y = 132.0
+_ARCS = {(0, 2): (-62.0, 0.0), (1, 3): (62.0, 0.0), (0, 3): (-124.0, 0.0)}
+"""Height of the longer edges over the line of nodes; below it if positive."""
+
+
+def _graph(arch: Architecture) -> Html:
+    parts = []
+    for source, target in EDGES:
+        operation = arch.one(edge_name(source, target))
+        parts.append(_edge(source, target, operation))
+    for node, x in enumerate(_X):
+        parts.append(el("circle", {"class": "node", "cx": x, "cy": _Y, "r": 15}))
+        parts.append(el("text", {"x": x, "y": _Y + 4.5, "class": "mid"}, str(node)))
+    said = ", ".join(f"{s} to {t} {arch.one(edge_name(s, t))}" for s, t in EDGES)
+    parts.append(el("text", {"x": _X[0], "y": _Y + 34, "class": "mid note"}, "input"))
+    parts.append(el("text", {"x": _X[3], "y": _Y + 34, "class": "mid note"}, "output"))
+    return drawing(f"The cell, a graph of four nodes: {said}.", parts, size=(460, 234))
+
+
+def _edge(source: int, target: int, operation: str) -> Html:
+    start, end = _X[source], _X[target]
+    height = _ARCS.get((source, target), (0.0, 0.0))[0]
+    name = kind(operation)
+    if not height:
+        d = f"M{start + 16:g} {_Y:g}H{end - 22:g}"
+        tip = f"M{end - 16:g} {_Y:g}l-9 -4.5v9z"
+        label = _Y - 8
+    else:
+        sign = 1 if height > 0 else -1
+        drop = _Y + sign * 15
+        lift = 26.0
+        level = _Y + height
+        d = (
+            f"M{start:g} {drop:g}"
+            f"C{start:g} {level:g} {start:g} {level:g} {start + lift:g} {level:g}"
+            f"H{end - lift:g}C{end:g} {level:g} {end:g} {level:g} {end:g} {drop + sign * 7:g}"
+        )
+        tip = f"M{end:g} {drop:g}l-4.5 {sign * 9:g}h9z"
+        label = level - 6 if height < 0 else level + 15
+    return join(
+        [
+            el("path", {"class": f"edge {name}", "d": d}),
+            el("path", {"class": f"tip {name}", "d": tip}) if name != "none" else None,
+            el("text", {"x": (start + end) / 2, "y": label, "class": f"mid op {name}"}, operation),
+        ]
+    )
+
+
+# -- DARTS: a rail per node, from which the kept operations are tapped -----------------------------
+
+_RAIL, _STEP, _PILL = 30.0, 27.0, 112.0
+
+
+def _rails(space: DARTS, arch: Architecture, cell: str) -> Html:
+    taps = [
+        (target, source, option)
+        for target in NODES
+        for source, choice in enumerate(space.node(cell, target))
+        for option in arch[choice.name]
+    ]
+    title = {"normal": "Normal cell", "reduce": "Reduction cell"}[cell]
+    top = 48.0
+    row = {i: top + _STEP * i + 8 * (target - NODES[0]) for i, (target, _, _) in enumerate(taps)}
+    right = 20.0 + _RAIL * (NODES[-1] + 1)
+    parts = [el("text", {"x": 0, "y": 14, "class": "panel"}, title)]
+    for node in range(NODES[-1]):
+        used = [i for i, (_, source, _) in enumerate(taps) if source == node]
+        if node > 1 and not used:
+            continue
+        made = [i for i, (target, _, _) in enumerate(taps) if target == node]
+        begin = row[made[-1]] + 14 if made else 36.0
+        x = 20 + _RAIL * node
+        if used:
+            line = {"class": "rail", "x1": x, "y1": begin, "x2": x, "y2": row[used[-1]]}
+            parts.append(el("line", line))
+        parts.append(_node(x, begin, str(node)))
+    for i, (target, source, option) in enumerate(taps):
+        parts.append(_tap(20 + _RAIL * source, row[i], right, option))
+        if i + 1 == len(taps) or taps[i + 1][0] != target:
+            parts.append(_sum(right + _PILL, row[i - 1], row[i], str(target)))
+    said = ", ".join(f"node {t} takes {o} of {s}" for t, s, o in taps)
+    low = row[len(taps) - 1] + 30
+    parts.append(
+        el("text", {"x": 0, "y": low, "class": "note"}, "output: nodes 2 to 5, concatenated")
+    )
+    return drawing(f"{title}: {said}.", parts, size=(340, low + 8))
+
+
+def _tap(x: float, y: float, right: float, option: str) -> Html:
+    name = kind(option)
+    return join(
+        [
+            el("line", {"class": f"edge {name}", "x1": x, "y1": y, "x2": right, "y2": y}),
+            el("circle", {"class": "joint", "cx": x, "cy": y, "r": 3}),
+            el(
+                "rect",
+                {"class": f"pill {name}", "x": right, "y": y - 10, "width": _PILL, "height": 20}
+                | {"rx": 10},
+            ),
+            el("text", {"x": right + _PILL / 2, "y": y + 4, "class": "mid"}, option),
+        ]
+    )
+
+
+def _sum(x: float, first: float, second: float, node: str) -> Html:
+    """Two operations added up to a node."""
+    middle = (first + second) / 2
+    d = f"M{x:g} {first:g}h10V{second:g}h-10M{x + 10:g} {middle:g}h8"
+    return join([el("path", {"class": "rail", "d": d}), _node(x + 28, middle, node)])
+
+
+def _node(x: float, y: float, name: str) -> Html:
+    return join(
+        [
+            el("circle", {"class": "node", "cx": x, "cy": y, "r": 10}),
+            el("text", {"x": x, "y": y + 4, "class": "mid"}, name),
+        ]
+    )
+
+
+# -- NAS-Bench-Macro: layers in a row, higher where they are heavier -------------------------------
+
+_HEIGHTS = {"identity": 26.0, "MB3_K3": 68.0, "MB6_K5": 110.0}
+
+
+def _layers(arch: Architecture) -> Html:
+    base, parts = 150.0, []
+    for i, (_, kept) in enumerate(arch.items()):
+        height, x = _HEIGHTS[kept[0]], 8.0 + 56 * i
+        name = "skip" if kept[0] == "identity" else "conv"
+        box = {"x": x, "y": base - height, "width": 50, "height": height, "rx": 5}
+        parts.append(el("rect", {"class": f"pill {name}", **box}))
+        for line, word in enumerate(reversed(kept[0].split("_"))):
+            at = {"x": x + 25, "y": base - 9 - 14 * line, "class": "mid"}
+            parts.append(el("text", at, word))
+        parts.append(el("text", {"x": x + 25, "y": base + 16, "class": "mid note"}, str(i + 1)))
+    parts.append(
+        el("text", {"x": 8, "y": base + 34, "class": "note"}, "layers, from input to output")
+    )
+    said = ", ".join(kept[0] for kept in arch.values())
+    return drawing(f"Layers from input to output: {said}.", parts, size=(460, 192))

@@ -1,0 +1,261 @@
+"""Several runs side by side: means with intervals, differences per seed, curves overlaid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from statistics import fmean, stdev
+from typing import Any
+
+from morphogen.reports.charts import Series, lines
+from morphogen.reports.clouds import clouds
+from morphogen.reports.html import Html, el, join, table
+from morphogen.reports.run import Run
+from morphogen.reports.scale import horizontal, vertical
+from morphogen.reports.text import count, duration
+
+CURVES = (
+    ("valid_loss", "Loss on the search-validation part", "loss"),
+    ("supernet_accuracy", "Accuracy of the supernet", "accuracy, %"),
+    ("recalibrated_accuracy", "Accuracy once discretised, norms recalibrated", "accuracy, %"),
+    ("entropy", "Entropy of the gates", "normalised entropy"),
+    ("skips", "Skip connections", "skip connections"),
+)
+
+STYLES = 8
+"""Colours there are; further groups begin again."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone."""
+
+    name: str
+    runs: Sequence[Run]
+    style: int
+
+    @cached_property
+    def values(self) -> dict[int, float]:
+        """Seed -> figure to compare by, of the runs that are finished."""
+        found = {r.seed: r.headline for r in self.runs if r.state == "finished"}
+        return {seed: h[1] for seed, h in found.items() if h is not None}
+
+
+def groups(runs: Sequence[Run]) -> list[Group]:
+    """The runs by all that decides their numbers but the seed, named by what differs."""
+    decided = [_decisive(run) for run in runs]
+    members: dict[tuple[str, ...], list[int]] = {}
+    for i, values in enumerate(decided):
+        members.setdefault(tuple(f"{k}={v}" for k, v in values.items()), []).append(i)
+    made = []
+    for n, indices in enumerate(members.values()):
+        run = runs[indices[0]]
+        others = [d for d, r in zip(decided, runs, strict=True) if r.method == run.method]
+        own = decided[indices[0]]
+        differ = [k for k, v in own.items() if any(o.get(k, v) != v for o in others)]
+        name = run.method
+        if differ:
+            name += " (" + ", ".join(f"{k.split('.', 1)[-1]} {own[k]}" for k in differ[:3]) + ")"
+        made.append(Group(name, [runs[i] for i in indices], n % STYLES))
+    return made
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean, and half of its 95 % confidence interval (Student's t); None of a single value."""
+    if len(values) < 2:
+        return fmean(values), None
+    from scipy.special import stdtrit
+
+    t = float(stdtrit(len(values) - 1, 0.975))
+    return fmean(values), t * stdev(values) / math.sqrt(len(values))
+
+
+def summary(runs: Sequence[Run]) -> Html:
+    """What is compared, in two sentences, and what to beware of."""
+    made = groups(runs)
+    names = {h[0] for r in runs if (h := r.headline)}
+    text = (
+        f"{len(runs)} runs of {len(made)} configuration{'s'[: len(made) != 1]}: "
+        + "; ".join(f"{g.name}, {len(g.runs)} seed{'s'[: len(g.runs) != 1]}" for g in made)
+        + "."
+    )
+    notes = [f"{r.path}: {fault}." for r in runs for fault in r.faults]
+    notes += [
+        f"{r.path} is {r.state}, and counts in no mean." for r in runs if r.state != "finished"
+    ]
+    if len({(r.config["space"], r.data) for r in runs}) > 1:
+        notes.append("The runs are of different spaces or data: their figures do not compare.")
+    if len(names) > 1:
+        notes.append(f"The runs are measured by different figures: {', '.join(sorted(names))}.")
+    if any(len(g.values) < 3 for g in made):
+        notes.append("With fewer than three seeds a difference between methods proves little.")
+    boxes = [el("p", {"class": "note-box", "role": "note"}, note) for note in notes]
+    return join([el("p", {"class": "lead"}, text), *boxes])
+
+
+def sections(runs: Sequence[Run]) -> list[tuple[str, Html]]:
+    """Titles and bodies of the sections that compare."""
+    made = groups(runs)
+    found = [("Results", _results(runs, made))]
+    differences = _differences(made)
+    if differences:
+        found.append(("Differences per seed", differences))
+    drawn = _clouds(made)
+    if drawn:
+        found.append(("In the benchmark", el("div", {"class": "figures"}, *drawn)))
+    curves = [c for c in (_curve(made, *what) for what in CURVES) if c is not None]
+    scored = _best_so_far(made)
+    curves += [scored] if scored else []
+    if curves:
+        found.append(("Curves", el("div", {"class": "figures"}, *curves)))
+    return found
+
+
+def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
+    headlines = [h for r in runs if (h := r.headline)]
+    name, higher = (headlines[0][0], headlines[0][2]) if headlines else ("result", True)
+    rows = []
+    for g in made:
+        values = list(g.values.values())
+        mean, half = mean_interval(values) if values else (math.nan, None)
+        best = (max if higher else min)(values, default=math.nan)
+        rows.append(
+            [
+                g.name,
+                str(len(values)),
+                f"{mean:.2f}" + (f" ± {half:.2f}" if half is not None else "") if values else "",
+                f"{best:.2f}" if values else "",
+                duration(fmean(r.total("seconds") for r in g.runs)),
+                duration(fmean(r.total("cpu_seconds") for r in g.runs)),
+            ]
+        )
+    head = ["configuration", "seeds", f"mean ± 95 %: {name}", "best", "wall clock", "CPU"]
+    each = [
+        [
+            el("a", {"href": f"#run-{i}"}, f"{i}: {r.method}, seed {r.seed}"),
+            r.state,
+            f"{r.headline[1]:.2f}" if r.headline else "",
+            _rank(r),
+            f"{skips[-1][1]:.0f}" if (skips := r.series("skips")) else "",
+            count(len(r.rows)),
+            duration(r.total("seconds")),
+        ]
+        for i, r in enumerate(runs, start=1)
+    ]
+    columns = ["run", "state", name, "rank", "skips", "epochs or architectures", "wall clock"]
+    text = (
+        f"{name[0].upper()}{name[1:]}, {'higher' if higher else 'lower'} is better; means over "
+        "seeds with 95 % intervals (Student's t), finished runs only."
+    )
+    return join(
+        [
+            el("p", {}, text),
+            table("Means by configuration", head, rows),
+            el("h3", {}, "Run by run"),
+            table("Run by run", columns, each),
+        ]
+    )
+
+
+def _rank(run: Run) -> str:
+    if not run.standing:
+        return ""
+    v = run.standing[run.main_metric]
+    return f"{v['rank']:,} of {v['of']:,}"
+
+
+def _differences(made: Sequence[Group]) -> Html | None:
+    """For each two configurations of one space and data, their figures seed by seed."""
+    parts: list[Html] = []
+    for a, b in combinations(made, 2):
+        same = {(g.runs[0].config["space"], g.runs[0].data) for g in (a, b)}
+        seeds = sorted(a.values.keys() & b.values.keys())
+        if len(same) > 1 or not seeds:
+            continue
+        gaps = [a.values[s] - b.values[s] for s in seeds]
+        mean, half = mean_interval(gaps)
+        spread = f", 95 % interval {mean - half:+.2f} to {mean + half:+.2f}" if half else ""
+        text = f"Mean difference {mean:+.2f}{spread}, {len(seeds)} seed{'s'[: len(seeds) != 1]}."
+        rows = [
+            [f"seed {s}", f"{a.values[s]:.2f}", f"{b.values[s]:.2f}", f"{gap:+.2f}"]
+            for s, gap in zip(seeds, gaps, strict=True)
+        ]
+        title = f"{a.name} minus {b.name}"
+        drawn = table(title, ["", a.name, b.name, "difference"], rows)
+        parts.append(el("div", {}, el("h3", {}, title), el("p", {}, text), drawn))
+    return el("div", {"class": "figures"}, *parts) if parts else None
+
+
+def _clouds(made: Sequence[Group]) -> list[Html]:
+    """One set of clouds for each space with a table."""
+    drawn: list[Html] = []
+    for space in dict.fromkeys(str(g.runs[0].config["space"]) for g in made):
+        pairs = [
+            (run, g.style)
+            for g in made
+            for run in g.runs
+            if run.config["space"] == space and run.standing
+        ]
+        if pairs:
+            drawn += clouds([p[0] for p in pairs], 3, [p[1] for p in pairs])
+    return drawn
+
+
+def _curve(made: Sequence[Group], name: str, title: str, label: str) -> Html | None:
+    text = "One line for each run; runs of one configuration have one colour."
+    return _overlaid(
+        made, [(g, r, r.series(name)) for g in made for r in g.runs], title, text, label
+    )
+
+
+def _best_so_far(made: Sequence[Group]) -> Html | None:
+    found = []
+    for g in made:
+        for run in g.runs:
+            best, rising = -math.inf, []
+            for x, value in run.series("score"):
+                best = max(best, value)
+                rising.append((x, best))
+            stride = max(1, len(rising) // 500)
+            found.append((g, run, rising[::stride]))
+    text = "Best score so far by architectures scored; one line for each run."
+    return _overlaid(made, found, "Best score so far", text, "best score", "architecture")
+
+
+def _overlaid(
+    made: Sequence[Group],
+    found: Sequence[tuple[Group, Run, Sequence[tuple[float, float]]]],
+    title: str,
+    text: str,
+    label: str,
+    unit: str = "epoch",
+) -> Html | None:
+    series = [Series(f"{g.name}, seed {r.seed}", p, g.style) for g, r, p in found if p]
+    if not series:
+        return None
+    x = horizontal([a for s in series for a, _ in s.points], unit, whole=True)
+    y = vertical([b for s in series for _, b in s.points], label)
+    shown = {s.style for s in series}
+    names = [(g.name, g.style) for g in made if g.style in shown]
+    return lines(title, text, series, x, y, names=names)
+
+
+def _decisive(run: Run) -> dict[str, Any]:
+    """All that decides a run's numbers, without the seed, flat."""
+    kept = {k: run.config[k] for k in ("method", "space", "data", "settings", "config")}
+    flat = dict(_flat(kept))
+    flat.pop("settings.seed", None)
+    return flat
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    out: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            out += _flat(value, f"{prefix}{key}.")
+        else:
+            out.append((f"{prefix}{key}", value))
+    return out

@@ -1,0 +1,91 @@
+"""HTML and SVG that is escaped by construction: a plain string is text, only `Html` is markup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+
+class Html(str):
+    """Markup that is safe as it stands: made by `el`, `join` or written in this package."""
+
+    __slots__ = ()
+
+
+Child = str | Html | None
+VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br", "use"}
+"""Elements without content."""
+
+
+def el(name: str, attributes: Mapping[str, Any] | None = None, *children: Child) -> Html:
+    """One element; text children and attribute values are escaped, None is left out.
+
+    Args:
+        name: `p`, `svg`, ...
+        attributes: name -> value; True is an attribute without a value, None and False are none.
+        children: text, or markup that `el` made.
+    """
+    words = [name]
+    for key, value in (attributes or {}).items():
+        if value is True:
+            words.append(key)
+        elif value is not None and value is not False:
+            words.append(f'{key}="{escape(_text(value))}"')
+    head = " ".join(words)
+    if name in VOID:
+        return Html(f"<{head}>" if name in ("meta", "br") else f"<{head}/>")
+    return Html(f"<{head}>{join(children)}</{name}>")
+
+
+def join(children: Iterable[Child], between: str = "") -> Html:
+    """The children one after the other, text among them escaped."""
+    return Html(between.join(_child(c) for c in children if c is not None))
+
+
+def table(
+    caption: str, head: Sequence[Child], rows: Iterable[Sequence[Child]], *, shown: bool = False
+) -> Html:
+    """A table in a box that scrolls by itself, so that the page never does.
+
+    Args:
+        caption: what the table holds.
+        head: titles of the columns.
+        rows: cells; the first of a row is its heading.
+        shown: whether the caption is seen, or only read out.
+    """
+    body = [
+        el("tr", {}, el("th", {"scope": "row"}, row[0]), *(el("td", {}, c) for c in row[1:]))
+        for row in rows
+    ]
+    return el(
+        "div",
+        {"class": "scroll", "role": "region", "tabindex": 0, "aria-label": caption},
+        el(
+            "table",
+            {},
+            el("caption", {"class": None if shown else "unseen"}, caption),
+            el("thead", {}, el("tr", {}, *(el("th", {"scope": "col"}, h) for h in head))),
+            el("tbody", {}, *body),
+        ),
+    )
+
+
+def details(summary: str, *children: Child) -> Html:
+    """Something to be unfolded."""
+    return el("details", {}, el("summary", {}, summary), *children)
+
+
+def as_json(value: Any) -> str:
+    """Compact JSON, to stand in an attribute."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _child(child: str | Html) -> str:
+    return child if isinstance(child, Html) else escape(child, quote=False)
+
+
+def _text(value: Any) -> str:
+    """Coordinates with one digit: a tenth of a pixel."""
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)

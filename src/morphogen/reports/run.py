@@ -1,0 +1,168 @@
+"""A run as a report sees it: what its directory holds, and short ways to ask for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from morphogen import benchmarks, spaces
+from morphogen.benchmarks import Benchmark
+from morphogen.core import Architecture, ArchitectureError
+from morphogen.reports.standing import final_metrics, standing
+from morphogen.spaces import SearchSpace
+
+State = Literal["finished", "running", "cut off"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory, read. Nothing in it is trusted to be well formed but the config."""
+
+    path: str
+    state: State
+    config: Mapping[str, Any]
+    """config.yaml."""
+    rows: Sequence[Mapping[str, Any]]
+    """Lines of metrics: one per epoch, or one per architecture scored."""
+    result: Mapping[str, Any]
+    """result.json; empty if there is none."""
+    faults: tuple[str, ...] = ()
+    """What could not be read, a sentence each."""
+
+    # -- what was run ----------------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.config["method"])
+
+    @property
+    def data(self) -> str:
+        """The data's name or path."""
+        return str(self.config["data"])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The search settings."""
+        held: Mapping[str, Any] = self.config["settings"]
+        return held
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self.settings.get("seed", 0))
+
+    @property
+    def title(self) -> str:
+        """`idarts in NAS-Bench-201`."""
+        return f"{self.method} in {self.space_title}"
+
+    @property
+    def space_title(self) -> str:
+        """The space as its paper calls it, or `your own module`."""
+        name = str(self.config["space"])
+        if name in benchmarks.NAMES:
+            return benchmarks.describe(name).title
+        return name if name in spaces.BUILT_IN else "a module of one's own"
+
+    @cached_property
+    def space(self) -> SearchSpace | None:
+        """The built-in space; None for a user's own module."""
+        name = str(self.config["space"])
+        return spaces.make(name) if name in spaces.BUILT_IN else None
+
+    @cached_property
+    def table(self) -> Benchmark | None:
+        """The benchmark table of the space, if one ships."""
+        return benchmarks.of(self.space) if self.space else None
+
+    # -- what came out ---------------------------------------------------------------------------
+
+    @property
+    def black_box(self) -> bool:
+        """Whether architectures were scored one by one, and no supernet was trained."""
+        return any("score" in row for row in self.rows)
+
+    @property
+    def unit(self) -> str:
+        """What a line of metrics is about."""
+        return "architecture" if self.black_box else "epoch"
+
+    @property
+    def text(self) -> str:
+        """The architecture found, or the one of the last epoch; empty before the first."""
+        last = self.rows[-1].get("architecture", "") if self.rows else ""
+        return str(self.result.get("architecture") or last)
+
+    @cached_property
+    def architecture(self) -> Architecture | None:
+        """The same, read; None if there is none or its space is not known."""
+        return self.read(self.text)
+
+    def read(self, text: object) -> Architecture | None:
+        """An architecture of this run's space, or None if it is none."""
+        try:
+            if self.space is None:
+                return _by_names(str(text))
+            return self.space.parse(str(text))
+        except ArchitectureError:
+            return None
+
+    @cached_property
+    def standing(self) -> dict[str, Any]:
+        """What the table says on test data of the architecture; empty without a table."""
+        table, arch = self.table, self.architecture
+        if table is None or arch is None or arch not in table:
+            return {}
+        return standing(table, arch, final_metrics(table))
+
+    @cached_property
+    def headline(self) -> tuple[str, float, bool] | None:
+        """Name, value and direction (whether higher is better) of the figure to compare by.
+
+        The table's test figure on the run's own data set, or on its first; without a table the
+        last recalibrated accuracy on search-validation images; without that the best score.
+        """
+        if self.standing and self.table:
+            name = self.main_metric
+            return f"{name} (table)", self.standing[name]["value"], self._higher(name)
+        for name in ("recalibrated_accuracy", "discrete_accuracy"):
+            known = self.series(name)
+            if known:
+                return f"{name.replace('_', ' ')}, %", known[-1][1], True
+        scores = [v for _, v in self.series("score")]
+        return ("best score", max(scores), True) if scores else None
+
+    @property
+    def main_metric(self) -> str:
+        """The test column that is nearest to the run's data."""
+        own = self.data.split(":")[0].replace("-", "").lower()
+        names = list(self.standing)
+        like = [n for n in names if self.standing[n]["data"].replace("-", "").lower() == own]
+        return [*like, *names][0]
+
+    def _higher(self, metric: str) -> bool:
+        return bool(self.table and self.table.metric(metric).higher_is_better)
+
+    def series(self, name: str) -> list[tuple[float, float]]:
+        """(epoch, value) of an entry of the metrics, where it is a finite number."""
+        return [
+            (float(i), float(row[name]))
+            for i, row in enumerate(self.rows, start=1)
+            if isinstance(row.get(name), int | float) and math.isfinite(row[name])
+        ]
+
+    def total(self, name: str) -> float:
+        """Sum of an entry of the metrics: seconds, CPU seconds."""
+        return sum(value for _, value in self.series(name))
+
+
+def _by_names(text: str) -> Architecture | None:
+    """`choice=option;choice=a+b`, the notation of spaces without one of their own."""
+    kept = dict(part.partition("=")[::2] for part in text.split(";") if "=" in part)
+    if not kept:
+        return None
+    return Architecture({k.strip(): [o for o in v.split("+") if o] for k, v in kept.items()})

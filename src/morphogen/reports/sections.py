@@ -1,0 +1,384 @@
+"""The sections of a report on one run. Each is a function from the run to markup, or to None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import yaml
+
+from morphogen import benchmarks
+from morphogen.reports.cells import choices_table, picture
+from morphogen.reports.charts import Series, figure, lines
+from morphogen.reports.clouds import clouds
+from morphogen.reports.heat import Panel, heat_maps, matrices
+from morphogen.reports.html import Html, details, el, join, table
+from morphogen.reports.run import Run
+from morphogen.reports.scale import horizontal, number, vertical
+from morphogen.reports.text import count, duration
+from morphogen.reports.text import figure as rounded
+
+LOSSES = (
+    ("train_loss", "train loss (train part)"),
+    ("valid_loss", "valid loss (search-validation part)"),
+)
+
+ACCURACIES = (
+    ("supernet_accuracy", "supernet"),
+    ("recalibrated_accuracy", "discretised, norms recalibrated"),
+    ("discrete_accuracy", "discretised"),
+)
+
+PLAIN = {
+    "epoch", "architecture", "candidate", "score", "images", "gates", "alpha", "seconds",
+    "cpu_seconds", "entropy", "skips", "decisions_changed", "train_loss", "valid_loss",
+    *(f"{n}_{k}" for n in ("supernet", "discrete", "recalibrated") for k in ("accuracy", "loss")),
+}  # fmt: skip
+"""Entries of the metrics that have their place; any other number is drawn as the method's own."""
+
+MOST_POINTS = 2000
+"""Points of a line drawn at most; of more every second, third, ... is drawn."""
+
+
+def sections(run: Run, level: int = 2) -> list[tuple[str, Html]]:
+    """Titles and bodies of a run's sections; what the run has nothing for is left out.
+
+    Args:
+        run: the run.
+        level: of the sections' headings; figures in them have the next one.
+    """
+    made: list[tuple[str, Callable[[Run, int], Html | None]]] = [
+        ("The architecture", architecture),
+        ("Where it stands", where),
+        ("The search", search),
+        ("Architecture parameters", parameters),
+        ("Cost", cost),
+        ("To reproduce", reproduce),
+    ]
+    bodies = [(title, make(run, level + 1)) for title, make in made]
+    return [(title, body) for title, body in bodies if body is not None]
+
+
+def summary(run: Run) -> Html:
+    """The facts one looks for first."""
+    s = run.settings
+    facts: list[tuple[str, str | Html]] = [("State", state(run))]
+    if run.standing:
+        name = run.main_metric
+        v = run.standing[name]
+        facts.append(
+            (
+                f"{v['data']} test, from the table",
+                f"{rounded(v['value'], v['unit'])} ({v['unit']}), rank {v['rank']:,} of "
+                f"{v['of']:,}",
+            )
+        )
+    elif run.headline:
+        name, value, _ = run.headline
+        facts.append((f"{name[0].upper()}{name[1:]}, search-validation part", number(value)))
+    facts += [
+        ("Data", run.data),
+        ("Seed", str(run.seed)),
+        ("Cost", f"{duration(run.total('seconds'))}, CPU {duration(run.total('cpu_seconds'))}"),
+        ("Device", f"{s.get('accelerator', 'cpu')} x {s.get('devices', 1)}"),
+    ]
+    items = [el("div", {}, el("dt", {}, name), el("dd", {}, value)) for name, value in facts]
+    notes = [f"{fault}." for fault in run.faults]
+    notes += [f"Warning: {remark}." for remark in run.result.get("remarks", ())]
+    if run.state != "finished":
+        notes.append(
+            f"This run is not finished: what follows is its state after {len(run.rows)} "
+            f"{run.unit}{'s'[: len(run.rows) != 1]}."
+        )
+    return join(
+        [
+            el("dl", {"class": "facts"}, *items),
+            *(el("p", {"class": "note-box", "role": "note"}, note) for note in notes),
+        ]
+    )
+
+
+def state(run: Run) -> str:
+    """`finished, 8 epochs`."""
+    return f"{run.state}, {count(len(run.rows))} {run.unit}{'s'[: len(run.rows) != 1]}"
+
+
+# -- the architecture ------------------------------------------------------------------------------
+
+
+def architecture(run: Run, level: int) -> Html | None:
+    """The drawing and the notation."""
+    arch = run.architecture
+    if arch is None:
+        return el("p", {}, run.text) if run.text else None
+    drawn = picture(run.space, arch) if run.space else choices_table(arch)
+    notation = el("code", {"class": "block"}, run.text)
+    kept = details("Choice by choice", choices_table(arch)) if run.space else None
+    return join([el("div", {"class": "drawing"}, drawn), el("p", {}, notation), kept])
+
+
+# -- the benchmark ---------------------------------------------------------------------------------
+
+
+def where(run: Run, level: int) -> Html | None:
+    """Value, rank and regret by the table, and the cloud of all its architectures."""
+    if not run.standing or run.table is None:
+        return None
+    described = benchmarks.describe(run.table.name)
+    rows = [
+        [
+            v["data"],
+            rounded(v["value"], v["unit"]),
+            _interval(v),
+            f"{v['rank']:,} of {v['of']:,}",
+            rounded(v["optimum"], v["unit"]),
+            rounded(v["regret"], v["unit"]),
+            ", ".join([*([f"{v['epochs']} epochs"] if v["epochs"] else []), v["seeds"]]),
+        ]
+        for v in run.standing.values()
+    ]
+    unit = next(iter(run.standing.values()))["unit"]
+    head = ["data set", f"test, {unit}", "95 % interval", "rank", "optimum", "regret", "training"]
+    told = (
+        f"Test figures of the {described.title} table, measured by its authors with their own "
+        "training, each architecture trained from scratch. They were looked up for this page; "
+        "the search read none of them."
+    )
+    return join(
+        [
+            el("p", {}, told),
+            table(f"Test figures of the {described.title} table", head, rows),
+            el("div", {"class": "figures"}, *clouds([run], level)),
+            el("p", {"class": "source"}, f"Source: {described.citation}."),
+        ]
+    )
+
+
+def _interval(v: dict[str, object]) -> str:
+    pair = v["interval_95"]
+    if not isinstance(pair, list):
+        return "not given"
+    return " to ".join(rounded(x, str(v["unit"])) for x in pair)
+
+
+# -- the search ------------------------------------------------------------------------------------
+
+
+def search(run: Run, level: int) -> Html | None:
+    """Curves over epochs, or over the architectures scored."""
+    if not run.rows:
+        return None
+    drawn = scored(run, level) if run.black_box else [*learning(run, level), *others(run, level)]
+    return el("div", {"class": "figures"}, *drawn) if drawn else None
+
+
+ENTROPY = (
+    "Mean entropy of the gates of a choice, divided by that of uniform gates: 1 is undecided, 0 "
+    "decided."
+)
+
+SKIPS = (
+    "Choices that would keep a skip connection, were the search to end here; many of them are the "
+    "mark of a collapse."
+)
+
+CHANGED = "Share of the choices whose derived value is another than an epoch before."
+
+
+def learning(run: Run, level: int) -> list[Html]:
+    """Losses, accuracies with the discretization gap, entropy, skip connections."""
+    where = f"seed {run.seed}"
+    losses = f"Cross entropy, mean over the steps of an epoch; one search, {where}."
+    images = run.settings.get("diagnostic_images", "")
+    gap = (
+        f"On {images} search-validation images, with the weights of the supernet; {where}. "
+        f"{_gap(run)}"
+    )
+    entropy = (("entropy", "normalised entropy"),)
+    skips = (("skips", "skip connections"),)
+    changed = (("decisions_changed", "share of choices"),)
+    made = [
+        _over_epochs(run, level, "Loss", losses, LOSSES, "loss"),
+        _over_epochs(run, level, "Supernet and its discretization", gap, ACCURACIES, "accuracy, %"),
+        _over_epochs(run, level, "Entropy of the gates", ENTROPY, entropy),
+        _over_epochs(run, level, "Skip connections", SKIPS, skips, whole=True),
+        _over_epochs(run, level, "Decisions changed", CHANGED, changed),
+    ]
+    return [m for m in made if m is not None]
+
+
+def others(run: Run, level: int) -> list[Html]:
+    """Whatever else the method measures, a chart each."""
+    names = dict.fromkeys(name for row in run.rows for name in row if name not in PLAIN)
+    text = f"A measure of {run.method}'s own, mean over the steps of an epoch; seed {run.seed}."
+    made = []
+    for name in names:
+        words = name.replace("_", " ")
+        made.append(_over_epochs(run, level, words[0].upper() + words[1:], text, [(name, words)]))
+    return [m for m in made if m is not None]
+
+
+def _gap(run: Run) -> str:
+    supernet, alone = run.series("supernet_accuracy"), run.series("recalibrated_accuracy")
+    if not supernet or not alone:
+        return ""
+    gap = supernet[-1][1] - alone[-1][1]
+    return (
+        f"Discretization gap after the last epoch: {gap:.1f} points, with the batch norms' "
+        "statistics measured anew on these images."
+    )
+
+
+def scored(run: Run, level: int) -> list[Html]:
+    """The scores of a black-box search, and the best so far."""
+    points = run.series("score")
+    best, rising = float("-inf"), []
+    for x, value in points:
+        best = max(best, value)
+        rising.append((x, best))
+    stride = -(-len(points) // MOST_POINTS)
+    each = points[::stride]
+    kind = _score(run)
+    text = f"{kind[0].upper()}{kind[1:]} of each architecture asked for, in order; seed {run.seed}."
+    if stride > 1:
+        text += f" Every {stride}th of {len(points):,} is drawn."
+    series = [Series("best so far", rising[::stride], 0), Series("scores", each, 1, dots=True)]
+    x = horizontal([p[0] for p in each], "architecture", whole=True)
+    y = vertical([v for _, v in each], "score")
+    return [lines("Scores", text, series, x, y, level=level)]
+
+
+def _score(run: Run) -> str:
+    s = run.settings
+    if s.get("evaluator") == "table":
+        return f"the table's {s.get('metric') or 'own validation figure'}"
+    return f"search-validation accuracy after {s.get('evaluation_epochs')} epochs of training"
+
+
+def _over_epochs(
+    run: Run,
+    level: int,
+    title: str,
+    text: str,
+    names: Sequence[tuple[str, str]],
+    label: str = "",
+    *,
+    whole: bool = False,
+) -> Html | None:
+    """A chart of entries of the metrics over epochs; None if there are none of them."""
+    series = [Series(words, run.series(name), i) for i, (name, words) in enumerate(names)]
+    values = [y for s in series for _, y in s.points]
+    if not values:
+        return None
+    x = horizontal([x for s in series for x, _ in s.points], "epoch", whole=True)
+    y = vertical(values, label or names[0][1], whole=whole, zero=whole)
+    return lines(title, text, series, x, y, level=level)
+
+
+# -- architecture parameters -----------------------------------------------------------------------
+
+
+def parameters(run: Run, level: int) -> Html | None:
+    """A heat map for each group of choices."""
+    groups = run.rows[-1].get("gates") if run.rows else None
+    if not isinstance(groups, dict):
+        return None
+    made = []
+    for group in groups:
+        panels = _panels(run, group)
+        if panels:
+            epochs = list(range(1, len(run.rows) + 1))
+            title = f"Gates of {group}" if len(groups) > 1 else "Gates over time"
+            text = (
+                "The weight that each option of a choice has in the supernet, epoch by epoch; "
+                f"seed {run.seed}."
+            )
+            made.append(figure(title, text, heat_maps(panels, epochs), level=level, wide=True))
+    return join(made) if made else None
+
+
+def _panels(run: Run, group: str) -> list[Panel]:
+    gates, alphas = (matrices(run.rows, key, group) for key in ("gates", "alpha"))
+    if not gates:
+        return []
+    members = run.space.groups.get(group, ()) if run.space else ()
+    panels = []
+    for i, row in enumerate(gates[0]):
+        choice = members[i] if i < len(members) else None
+        name = choice.name if choice else group if len(gates[0]) == 1 else f"{group} {i + 1}"
+        known = choice.options if choice else [f"option {k + 1}" for k in range(len(row))]
+        arch = run.architecture
+        kept = arch.get(name, ()) if arch is not None else ()
+        over = [m[i][: len(known)] for m in alphas] if len(alphas) == len(gates) else None
+        panels.append(Panel(_plain(name), known, kept, [m[i][: len(known)] for m in gates], over))
+    return panels
+
+
+def _plain(name: str) -> str:
+    """`edge_0_1` and `normal_2_0` in words."""
+    parts = name.split("_")
+    if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+        source, target = (parts[1], parts[2]) if parts[0] == "edge" else (parts[2], parts[1])
+        return f"{'edge' if parts[0] == 'edge' else parts[0] + ' cell,'} {source} to {target}"
+    return name.replace("_", " ")
+
+
+# -- cost and provenance ---------------------------------------------------------------------------
+
+
+def cost(run: Run, level: int) -> Html | None:
+    """Time and images."""
+    if not run.rows:
+        return None
+    n = len(run.rows)
+    rows = [
+        ["wall clock", duration(run.total("seconds")), duration(run.total("seconds") / n)],
+        ["CPU time", duration(run.total("cpu_seconds")), duration(run.total("cpu_seconds") / n)],
+    ]
+    images = run.rows[-1].get("images")
+    for part, title in (("train", "train part"), ("valid", "search-validation part")):
+        drawn = images.get(part) if isinstance(images, dict) else None
+        if isinstance(drawn, int):
+            rows.append([f"images drawn, {title}", count(drawn), count(round(drawn / n))])
+    machine = run.config.get("machine", "unknown machine")
+    return join(
+        [
+            table("Cost of the search", ["", "in all", f"per {run.unit}"], rows),
+            el("p", {}, f"Measured by the run itself on: {machine}."),
+        ]
+    )
+
+
+def reproduce(run: Run, level: int) -> Html | None:
+    """The command, versions and every setting."""
+    versions = run.config.get("versions")
+    held = versions if isinstance(versions, dict) else {}
+    said = ", ".join(f"{name} {version}" for name, version in held.items())
+    split = run.result.get("split") or (
+        "search data only: train part for weights, search-validation part for the architecture"
+    )
+    command = str(run.config.get("command", "unknown"))
+    again = f"morphogen resume {run.path}"
+    chosen = {key: run.config[key] for key in ("method", "space", "data", "settings", "config")}
+    facts = [
+        ("Data", f"{run.data}; {split}"),
+        ("Seed", f"{run.seed}; the same seed gives the same bits on the same machine"),
+        ("Started", str(run.config.get("created", "unknown"))),
+        ("Versions", said or "unknown"),
+        ("Machine", str(run.config.get("machine", "unknown"))),
+        ("Run directory", run.path),
+    ]
+    return join(
+        [
+            el("code", {"class": "block command"}, command),
+            el("p", {}, "To go on: ", el("code", {}, again)) if run.state == "cut off" else None,
+            el(
+                "dl",
+                {"class": "provenance"},
+                *(el("div", {}, el("dt", {}, k), el("dd", {}, v)) for k, v in facts),
+            ),
+            details(
+                "Every setting",
+                el("pre", {"tabindex": 0}, yaml.safe_dump(chosen, sort_keys=False)),
+            ),
+        ]
+    )
