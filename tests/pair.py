@@ -18,8 +18,9 @@ from torch import nn
 
 import tiny
 from morphogen.core import MorphogenError
-from morphogen.engine import search as engine
+from morphogen.engine import work
 from morphogen.engine.devices import make_fabric
+from morphogen.engine.job import Job, describe, known_space, method_of
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Silent
 from morphogen.methods import methods
@@ -44,29 +45,29 @@ def cases() -> dict[Key, tuple[Any, Any]]:
     return found
 
 
-def _job(key: Key, root: Path, devices: int) -> engine.Job:
+def _job(key: Key, root: Path, devices: int) -> Job:
     config, space = cases()[key]
-    info, config = engine._method(config)
+    info, config = method_of(config)
     # Networks with kinks drift apart after some steps, since rounding decides a kink now and then.
     epochs = SETTINGS.epochs if isinstance(space, nn.Module) else 1
     settings = replace(SETTINGS, devices=devices, epochs=epochs)
     directory = RunDirectory.create(root / "-".join([*key, str(devices)]).replace(" ", "-"), "")
-    job = engine.Job(
+    job = Job(
         info.name,
         config,
-        engine._space(space),
+        known_space(space),
         tiny.images(),
         settings,
         directory.path,
         resume=False,
         watcher=Silent,
     )
-    directory.write_config(engine._describe(job, space))
+    directory.write_config(describe(job, space))
     return job
 
 
 def _all(fabric: Any, jobs: list[bytes]) -> list[str | MorphogenError]:
-    return [engine._process(fabric, job) for job in jobs]
+    return [work._process(fabric, job) for job in jobs]
 
 
 @cache
@@ -97,7 +98,7 @@ def _results(root: Path) -> dict[Key, tuple[dict[str, Any], dict[str, Any]]]:
         if isinstance(two, MorphogenError):
             raise two
         alone = _job(key, root, 1)
-        one = engine._launch(make_fabric("cpu", 1, "32-true"), alone)
+        one = work.launch(make_fabric("cpu", 1, "32-true"), alone)
         found[key] = (
             {
                 "text": one.text,

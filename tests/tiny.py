@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from morphogen import OneOf
 from morphogen.engine import checkpoint
 from morphogen.engine.loop import TIMES
+from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.search import SearchResult, quick_config, resume, search
 from morphogen.engine.settings import Settings
 from morphogen.engine.watch import Silent
@@ -121,8 +122,11 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl, every line of it, without times."""
-    return timeless([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()])
+    """metrics.jsonl, every line of it, or the rows of the store; without times."""
+    if (run / "metrics.jsonl").exists():
+        lines = (run / "metrics.jsonl").read_text().splitlines()
+        return timeless([json.loads(line) for line in lines])
+    return timeless(RunDirectory(run).metrics())
 
 
 def state(run: Path) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import json
 import pickle
 import resource
 import shutil
+import sqlite3
 import subprocess
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -361,8 +362,13 @@ def test_a_record_of_evaluations_that_fills_the_disk_is_continued(tmp_path):
         "space": "nasbench201",
         "settings": replace(tiny.SETTINGS, evaluator="table", evaluations=30),
     }
-    with full_disk(5000):
-        refused(RunError, "metrics.jsonl", call=lambda: run(tmp_path / "run", **by_table))
+    with full_disk(40_000):
+        refused(
+            RunError,
+            "evaluations.sqlite",
+            "written before is intact",
+            call=lambda: run(tmp_path / "run", **by_table),
+        )
     resume(tmp_path / "run", data=tiny.images())
     tiny.assert_same_run(tmp_path / "run", run(tmp_path / "whole", **by_table).run)
 
@@ -591,14 +597,24 @@ def test_a_record_of_evaluations_that_does_not_fit_is_refused(tmp_path):
     path = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         run(path, method=tiny.config("random"), watcher=tiny.Stop(epochs=2))
-    good = (path / "metrics.jsonl").read_bytes()
-    rows = [json.loads(line) for line in good.splitlines()]
-    for change in ({"candidate": rows[1]["candidate"]}, {"candidate": 3}):
-        broken = [{**rows[0], **change}, rows[1]]
-        (path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in broken))
-        before = contents(path)
-        refused(CheckpointError, "architecture number 1", call=lambda: go_on(path))
-        assert contents(path) == before
+    store = path / "evaluations.sqlite"
+    good = store.read_bytes()
+    other = run(tmp_path / "other", method=tiny.config("random")).history[2]["candidate"]
+    changes = {
+        "architecture number 1": "UPDATE evaluations SET number = 3 - number + 10",
+        "architecture number 2": f"UPDATE evaluations SET architecture = '{other}' WHERE number = 2",
+    }
+    for words, change in changes.items():
+        with closing(sqlite3.connect(store)) as database, database:
+            database.execute(change)
+        refused(CheckpointError, words, call=lambda: go_on(path))
+        store.write_bytes(good)
+    for raw in (b"no database, and longer than the head of one" * 4, good[:3000]):
+        store.write_bytes(raw)
+        refused(CheckpointError, "evaluations.sqlite is damaged", call=lambda: go_on(path))
+    store.write_bytes(good)
+    go_on(path)
+    tiny.assert_same_run(path, tmp_path / "other")
 
 
 def test_an_object_that_is_missing_on_resume_is_asked_for(cut):

@@ -29,6 +29,8 @@ COLUMNS = {
     "score": ("score", "{:.2f}"),
     "supernet_accuracy": ("supernet %", "{:.1f}"),
     "discrete_accuracy": ("discretised %", "{:.1f}"),
+    "train_accuracy": ("train %", "{:.1f}"),
+    "held_out_accuracy": ("held-out %", "{:.1f}"),
     "entropy": ("entropy", "{:.3f}"),
     "skips": ("skips", "{:.0f}"),
     "seconds": ("sec", "{:.1f}"),
@@ -61,7 +63,7 @@ def headline(config: Mapping[str, Any]) -> str:
     """Method, space, data, device and seed of a run, from its config.yaml."""
     settings = config["settings"]
     where = settings["accelerator"]
-    if settings["devices"] > 1:
+    if settings.get("devices", 1) > 1:
         where += f" x {settings['devices']}"
     return (
         f"{config['method']} in {config['space']}, data {config['data']}, {where}, "
@@ -214,7 +216,7 @@ _OPEN: list[Display] = []
 
 def _unit(row: Mapping[str, Any]) -> str:
     """What a line of metrics is about: a black-box method has one for each architecture scored."""
-    return "architecture" if "score" in row else "epoch"
+    return "architecture" if "candidate" in row else "epoch"
 
 
 def _row(*parts: Any) -> Table:

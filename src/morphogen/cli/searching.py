@@ -178,7 +178,7 @@ def _report(result: SearchResult, *, as_json: bool) -> int:
         return 0
     bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
     rows = len(result.history)
-    kind = "architecture" if rows and "score" in result.history[-1] else "epoch"
+    kind = "architecture" if rows and "candidate" in result.history[-1] else "epoch"
     heading = (
         f"Found by {result.method} in {result.space.name}, after {rows} {kind}{'s'[: rows != 1]}:"
     )

@@ -1,6 +1,6 @@
-"""The only loops: steps of a method that trains a supernet, and rounds of one that asks and tells.
+"""The loop of steps, for a method that trains a supernet; `blackbox` has the one of rounds.
 
-Both write one line per epoch, lose at most the epoch in flight, and continue to the same bits.
+It writes one line per epoch, loses at most the epoch in flight, and continues to the same bits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from morphogen.core import Architecture, CheckpointError, MorphogenError, NumericalError, RunError
@@ -21,11 +20,9 @@ from morphogen.engine import checkpoint
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Watcher
 from morphogen.evaluators import diagnostics
-from morphogen.methods import AskTell, Stepwise
+from morphogen.methods import Stepwise
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.problem import Clock, Devices, Problem
-
-Evaluate = Callable[[Sequence[Architecture]], list[float]]
 
 TIMES = ("seconds", "cpu_seconds")
 """The only entries of a line of metrics that differ between equal runs."""
@@ -104,7 +101,7 @@ def run_steps(
             torch.set_rng_state(content["torch_rng"])
             history = json.loads(content["history"])
             before = problem.space.parse(history[-1]["architecture"])
-    _together(problem.devices, lambda: desk.start(history))
+    together(problem.devices, lambda: desk.start(history))
     for epoch in range(len(history), epochs):
         clock_start, cpu_start = time.perf_counter(), time.process_time()
         sums: dict[str, float] = {}
@@ -139,60 +136,8 @@ def run_steps(
             "history": json.dumps(history),
         }
         checkpoint.require_finite(content["state"], epoch + 1)
-        _together(problem.devices, partial(desk.save, row, content))
+        together(problem.devices, partial(desk.save, row, content))
     return Outcome(method.derive(state, problem.space), history)
-
-
-def run_rounds(
-    method: AskTell,
-    space: SearchSpace,
-    evaluate: Evaluate,
-    desk: Desk,
-    *,
-    devices: Devices,
-    rng: np.random.Generator,
-    evaluations: int,
-) -> Outcome:
-    """Ask, evaluate and tell until the budget is spent or the method has no more questions.
-
-    A round is one architecture. The record is metrics.jsonl itself: to resume, the method is asked
-    and told again what it was, so that no state has to be stored.
-
-    Raises:
-        CheckpointError: the record does not fit what the method asks.
-        NumericalError: a score is not finite.
-    """
-    state = method.init(space)
-    history: list[dict[str, Any]] = desk.run.metrics() if desk.resumed else []
-    for number, row in enumerate(history, start=1):
-        archs = method.ask(state, space, 1, rng)
-        if [space.format(a) for a in archs] != [row.get("candidate")] or "score" not in row:
-            raise CheckpointError(
-                f"the record's architecture number {number} is not the one that the method asks "
-                f"for; accepted: the metrics.jsonl of this very run in {desk.run.path}"
-            )
-        method.tell(state, archs, np.array([row["score"]]))
-    _together(devices, lambda: desk.start(history))
-    for number in range(len(history), evaluations):
-        clock_start, cpu_start = time.perf_counter(), time.process_time()
-        archs = method.ask(state, space, 1, rng)
-        if not archs:
-            break
-        scores = evaluate(archs)
-        _add({}, {"score": scores[0]}, number, 0)
-        method.tell(state, archs, np.array(scores, np.float64))
-        row = {
-            "epoch": number + 1,
-            "candidate": space.format(archs[0]),
-            "score": scores[0],
-            "architecture": space.format(method.derive(state, space)),
-            "seconds": round(time.perf_counter() - clock_start, 3),
-            "cpu_seconds": round(time.process_time() - cpu_start, 3),
-        }
-        history.append(row)
-        desk.watcher.stepped(Clock(number, evaluations, 1, 1))
-        _together(devices, partial(desk.save, row))
-    return Outcome(method.derive(state, space), history)
 
 
 def _latest(run: RunDirectory, identity: str) -> tuple[dict[str, Any] | None, str]:
@@ -227,7 +172,7 @@ def _latest(run: RunDirectory, identity: str) -> tuple[dict[str, Any] | None, st
     return content, "; ".join(notices)
 
 
-def _together(devices: Devices, act: Callable[[], None]) -> None:
+def together(devices: Devices, act: Callable[[], None]) -> None:
     """Do `act`; if it fails in one process, fail in all of them, so that none waits for another."""
     failure: MorphogenError | None = None
     try:

@@ -51,11 +51,34 @@ class Settings:
     evaluator: Literal["training", "table"] = "training"
     """how a black-box method's architectures are scored: a short training, or a benchmark table"""
     evaluations: Count = 10
-    """budget of a black-box method, in architectures"""
+    """budget of a black-box method, in different architectures"""
     evaluation_epochs: Count = 1
     """epochs of the short training"""
+    evaluation_patience: Natural = 0
+    """end the short training when the search-validation accuracy has not risen for so many epochs,
+    and score its best; 0: train all epochs and score the last"""
     metric: str = ""
     """column of the benchmark table to search by (default: the table's own)"""
+    objectives: str = "accuracy"
+    """what a black-box method optimises, the first one first: accuracy (from the evaluator),
+    params, flops, memory (bytes read and written), latency (measured here, so no two runs are
+    equal); several, e.g. accuracy,params, need a method of several objectives"""
+    limit: str = ""
+    """costs that no architecture may exceed, in quotes: 'params<=1.2M, flops<=200M'"""
+    executor: Literal["local", "processes", "ray"] = "local"
+    """where architectures are evaluated: in this process, in worker processes, on a Ray cluster"""
+    workers: Natural = 0
+    """workers of the executor; 0: one for each core of this machine"""
+    round_size: Natural = 0
+    """architectures asked for at once, and told together; 0: as many as there are workers. The
+    result depends on it, and not on the number of workers"""
+    timeout: Annotated[float, Field(ge=0)] = 0.0
+    """seconds after which a worker's evaluation is given up; 0: never"""
+    retries: Natural = 1
+    """further attempts at an evaluation that failed, or whose worker died or hung; then the
+    architecture is recorded as failed and the search goes on"""
+    ray_address: str = ""
+    """a running Ray cluster, e.g. auto (default: one is made on this machine)"""
 
 
 PAPER_SCALE = {

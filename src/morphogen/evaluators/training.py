@@ -24,13 +24,22 @@ class TrainingEvaluator:
         epochs: passes over the train part.
         batch_size: images per step.
         sgd: optimiser; cosine to its floor over the epochs.
+        patience: epochs without a rise of the search-validation accuracy after which the training
+            ends; the score is then its best. It looks at no other architecture, so that scores do
+            not depend on the order of evaluations. 0: all epochs, and the score is the last.
     """
 
     def __init__(
-        self, problem: Problem, epochs: int, batch_size: int, sgd: SGD | None = None
+        self,
+        problem: Problem,
+        epochs: int,
+        batch_size: int,
+        sgd: SGD | None = None,
+        *,
+        patience: int = 0,
     ) -> None:
         self.problem, self.epochs, self.batch_size = problem, epochs, batch_size
-        self.sgd = sgd or SGD(lr_end=0.0)
+        self.sgd, self.patience = sgd or SGD(lr_end=0.0), patience
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """Search-validation accuracy in percent after training, one per architecture."""
@@ -52,6 +61,7 @@ class TrainingEvaluator:
             weight_decay=self.sgd.weight_decay,
         )
         steps = stream.steps_per_epoch
+        curve: list[float] = []
         for epoch in range(self.epochs):
             for group in optimiser.param_groups:
                 group["lr"] = self.sgd.at(Clock(epoch, self.epochs, 0, steps))
@@ -73,7 +83,12 @@ class TrainingEvaluator:
                     f"training {text} gave a loss of {mean.item()} in epoch {epoch + 1}; "
                     "a smaller weights.lr may help"
                 )
-        return self._accuracy(net)
+            if self.patience:
+                curve.append(self._accuracy(net.eval()))
+                net.train()
+                if epoch - curve.index(max(curve)) >= self.patience:
+                    break
+        return max(curve) if curve else self._accuracy(net)
 
     def _accuracy(self, net: torch.nn.Module) -> float:
         """The same on all processes: each measures a share, with the mean running statistics."""

@@ -13,7 +13,7 @@ from torch import nn
 import tiny
 from morphogen.core import ConfigError, RunError
 from morphogen.core.config import from_mapping
-from morphogen.engine.loop import _together
+from morphogen.engine.loop import together
 from morphogen.engine.search import identity, quick_config, resume, search
 from morphogen.engine.settings import QUICK_ALPHA_RATE, Settings
 from morphogen.methods import find, methods
@@ -182,16 +182,16 @@ def test_a_failure_in_one_process_is_a_failure_in_all():
             return [(t + self.others) / 2 for t in tensors]
 
     done = []
-    _together(Other(0.0), lambda: done.append(1))
+    together(Other(0.0), lambda: done.append(1))
     assert done == [1]
     with pytest.raises(RunError, match="another process could not write"):
-        _together(Other(1.0), lambda: done.append(2))
+        together(Other(1.0), lambda: done.append(2))
 
     def fails() -> None:
         raise ConfigError("mine")
 
     with pytest.raises(ConfigError, match="mine"):
-        _together(Other(0.0), fails)
+        together(Other(0.0), fails)
 
 
 def test_settings_are_decisive_for_identity_and_the_rest_is_not():

@@ -1,0 +1,251 @@
+"""The loop of rounds, for a method that asks and tells.
+
+A round's architectures are evaluated by an executor, in whatever order, and told together in the
+order in which they were asked for; so the result does not depend on who was quicker. The store is
+the whole state: to resume, the method is asked and told again from the start, and what the store
+has is not evaluated again, be it of whole rounds or of the one that was cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morphogen import benchmarks, cost
+from morphogen.core import Architecture, ConfigError, RunError
+from morphogen.core.rng import numpy_stream
+from morphogen.engine.job import Job, problem_of, task_of
+from morphogen.engine.loop import Desk, Outcome, together
+from morphogen.engine.rounds import converse
+from morphogen.engine.settings import Settings
+from morphogen.engine.watch import Silent
+from morphogen.evaluators.executors import Executor, Make, Report, make_executor
+from morphogen.evaluators.executors import Job as Work
+from morphogen.evaluators.executors.make import cores
+from morphogen.evaluators.objectives import Costs, Objectives, limits_of, names_of, told
+from morphogen.evaluators.store import Best, Evaluation, Store, row_of
+from morphogen.evaluators.table import TableEvaluator
+from morphogen.evaluators.training import TrainingEvaluator
+from morphogen.methods import AskTell, MethodInfo, find, methods
+from morphogen.spaces import SearchSpace
+from morphogen.spaces.constrained import Constrained
+from morphogen.tasks.problem import Clock, Problem
+
+CLASSES = {"CIFAR-100": 100, "ImageNet16-120": 120}
+"""Classes of a table's data set, 10 unless named, for the size of its networks."""
+
+
+def settled(info: MethodInfo, space: SearchSpace, settings: Settings) -> Settings:
+    """The settings with what depends on the machine made definite; what does not fit is refused.
+
+    Raises:
+        ConfigError: the method, or the executor, cannot do what is asked.
+        CapabilityError: there is no table of the space.
+    """
+    s, names, limits = settings, names_of(settings.objectives), limits_of(settings.limit)
+    plain = Settings()
+    if not info.black_box:
+        for field in ("objectives", "limit", "executor"):
+            if getattr(s, field) != getattr(plain, field):
+                raise ConfigError(
+                    f"{field} is {getattr(s, field)!r}, and {info.name!r} trains a supernet; "
+                    f"accepted: a black-box method: {', '.join(_fit(lambda m: m.black_box))}"
+                )
+        return s
+    if len(names) > 1 and not info.objectives:
+        raise ConfigError(
+            f"method {info.name!r} optimises one objective, and objectives are {s.objectives!r}; "
+            "accepted: one of them (the others as limit), or a method of several: "
+            + (", ".join(_fit(lambda m: m.objectives)) or "none yet")
+        )
+    if s.evaluator == "table":
+        TableEvaluator(space, s.metric)
+    if s.executor == "local":
+        if s.timeout:
+            raise ConfigError(
+                f"timeout is {s.timeout:g} with executor 'local', which cannot end what hangs; "
+                "accepted: timeout 0, or executor processes or ray"
+            )
+    elif s.devices > 1:
+        raise ConfigError(
+            f"devices is {s.devices} with executor {s.executor!r}; accepted: devices 1, or "
+            "executor local, where the devices share each evaluation"
+        )
+    if s.executor == "ray":
+        from morphogen.evaluators.executors import cluster  # noqa: F401 - it says what is missing
+    if limits and s.evaluator != "table":
+        cost.of(space, space.sample(np.random.default_rng(0)))  # it says if there is no network
+    if s.executor == "local":
+        return s
+    workers = s.workers or cores()
+    return replace(s, workers=workers, round_size=s.round_size or workers)
+
+
+def _fit(serves: Any) -> list[str]:
+    return [name for name, info in methods().items() if serves(info)]
+
+
+def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outcome:
+    """Ask, evaluate and tell until the budget is spent or the method has no more questions.
+
+    Raises:
+        CheckpointError: the record does not fit what the method asks.
+        RunError: the record cannot be written, or no architecture could be evaluated.
+    """
+    s = job.settings
+    space = job.space
+    limits = limits_of(s.limit)
+    if limits:
+        within = _costs(problem, s).within(limits)
+        space = Constrained(space, within, ", ".join(limit.text for limit in limits))
+    with ExitStack() as stack:
+        executor = _executor(problem, job)
+        stack.callback(executor.close)
+        store = stack.enter_context(Store(desk.run.store_file, writes=desk.writes))
+        record = _Record(store, desk, problem, executor, s)
+        together(problem.devices, record.start)
+        talk = converse(
+            method,
+            space,
+            numpy_stream(s.seed, "search"),
+            partial(record.answer, flat=not find(job.method).objectives),
+            budget=s.evaluations,
+            round_size=s.round_size or 1,
+        )
+        together(problem.devices, store.commit)
+    history = record.history()
+    if talk.answered < s.evaluations:
+        desk.watcher.notice(
+            f"the method had no more new questions after {talk.answered} of {s.evaluations} "
+            "architectures"
+        )
+    return Outcome(method.derive(talk.state, space), history)
+
+
+class _Record:
+    """Answers a method's questions from the store or by the executor, and keeps the answers."""
+
+    def __init__(
+        self, store: Store, desk: Desk, problem: Problem, executor: Executor, s: Settings
+    ) -> None:
+        self.store, self.desk, self.executor = store, desk, executor
+        self.space, self.devices = problem.space, problem.devices
+        self.names, self.budget = names_of(s.objectives), s.evaluations
+        self.asked, self.best, self.failure = 0, Best(), ""
+        for evaluation in self._ordered():
+            self.best.after(evaluation)
+
+    def start(self) -> None:
+        """Tell the watcher where the search stands."""
+        self.desk.watcher.started(self.desk.config, self.desk.run.path, len(self.store.known))
+
+    def answer(self, archs: Sequence[Architecture], *, flat: bool) -> NDArray[np.float64]:
+        """What to tell of new architectures, [n] or [n, objectives]."""
+        texts = [self.space.format(arch) for arch in archs]
+        numbers = range(self.asked + 1, self.asked + 1 + len(archs))
+        found = [self.store.find(n, t) for n, t in zip(numbers, texts, strict=True)]
+        self.asked += len(archs)
+        left = [i for i, evaluation in enumerate(found) if evaluation is None]
+        for report in self.executor.map([archs[i] for i in left]) if left else ():
+            i = left[report.index]
+            found[i] = self._keep(numbers[i], texts[i], report)
+        rows = np.stack([told(e.objectives if e else None, self.names) for e in found])
+        return rows[:, 0] if flat else rows
+
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of the record, in the order in which the method asked.
+
+        Raises:
+            RunError: there is nothing but failures.
+        """
+        if self.store.known and self.best.evaluation is None:
+            raise RunError(
+                f"none of {len(self.store.known)} architectures could be evaluated; the last one: "
+                f"{self.failure or 'see the record'}"
+            )
+        best = Best()
+        return [row_of(e, best.after(e)) for e in self._ordered()]
+
+    def _keep(self, number: int, text: str, report: Report) -> Evaluation:
+        evaluation = Evaluation(
+            number,
+            text,
+            report.value,
+            None if report.failed else float(told(report.value, self.names)[0]),
+            report.error,
+            report.attempts,
+            report.seconds,
+            report.cpu_seconds,
+            report.worker,
+        )
+        done = len(self.store.known)
+        self.desk.watcher.stepped(Clock(done, self.budget, 1, 1))
+        together(self.devices, partial(self.store.add, evaluation))
+        self.failure = report.error or self.failure
+        row = row_of(evaluation, self.best.after(evaluation))
+        self.desk.watcher.epoch({**row, "epoch": done + 1})
+        return evaluation
+
+    def _ordered(self) -> list[Evaluation]:
+        return sorted(self.store.known.values(), key=lambda e: e.number)
+
+
+# -- what the workers do ---------------------------------------------------------------------------
+
+
+def _executor(problem: Problem, job: Job) -> Executor:
+    s = job.settings
+    make: Make = partial(_work, problem, s)
+    if s.executor != "local":
+        make = partial(_make_work, replace(job, watcher=Silent))
+    return make_executor(
+        s.executor,
+        make,
+        workers=s.workers,
+        retries=s.retries,
+        timeout=s.timeout,
+        threads=s.threads or 1,
+        address=s.ray_address,
+    )
+
+
+def _make_work(job: Job) -> Work:
+    """In a worker: the same problem again."""
+    task = task_of(job.data, job.settings)
+    work = _work(problem_of(job, task), job.settings)
+
+    def sealed(arch: Architecture) -> Any:
+        with task.sealed("the search"):
+            return work(arch)
+
+    return sealed
+
+
+def _work(problem: Problem, s: Settings) -> Objectives:
+    evaluate = (
+        TableEvaluator(problem.space, s.metric)
+        if s.evaluator == "table"
+        else TrainingEvaluator(
+            problem, s.evaluation_epochs, s.batch_size, patience=s.evaluation_patience
+        )
+    )
+    return Objectives(names_of(s.objectives), evaluate, _costs(problem, s))
+
+
+def _costs(problem: Problem, s: Settings) -> Costs:
+    """Costs of the networks that the scores are of: those of the table, or those trained here."""
+    space = problem.space
+    if s.evaluator != "table":
+        image = problem.task.train.pixels.shape[1:]
+        return Costs(space, None, problem.spec, (image[0], image[1], image[2]))
+    evaluator = TableEvaluator(space, s.metric)
+    data = evaluator.metric.data
+    side = 16 if data == "ImageNet16-120" else 32
+    spec = replace(cost.published(space), classes=CLASSES.get(data, 10))
+    return Costs(space, benchmarks.of(space), spec, (3, side, side))

@@ -1,0 +1,124 @@
+"""What a search ends with: in memory and as result.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphogen.core import Architecture
+from morphogen.engine.job import Job
+from morphogen.engine.loop import TIMES, Outcome
+from morphogen.engine.rundir import RunDirectory
+from morphogen.evaluators import store
+from morphogen.evaluators.objectives import ACCURACY, names_of, told
+from morphogen.evolution.pareto import front, hypervolume
+from morphogen.methods import find
+from morphogen.spaces import SearchSpace
+
+SPLITS = {
+    "training": "search data only: train part for weights, search-validation part for the "
+    "architecture; test data was not opened",
+    "table": "the benchmark table's search metric; no test figure was read during the search",
+}
+"""What the numbers of a search are from."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found, and at what cost."""
+
+    architecture: Architecture
+    text: str
+    """The architecture in the space's own notation."""
+    method: str
+    space: SearchSpace
+    remarks: tuple[str, ...]
+    """What the user should be told of the architecture, a sentence each."""
+    history: list[dict[str, Any]] = field(repr=False)
+    """One row per epoch, as in metrics.jsonl."""
+    cost: Mapping[str, float]
+    """Seconds of wall clock and CPU, images drawn."""
+    run: Path
+    """The run directory."""
+    front: Mapping[str, Any] = field(default_factory=dict)
+    """Of several objectives: the Pareto front and its hypervolume, as in result.json."""
+
+
+def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
+    """The result of a run that has one, read from its files; None if it has to go on."""
+    written, history = directory.result(), directory.metrics()
+    if written is None or not history or len(history) != written.get("epochs"):
+        return None
+    text = history[-1].get("architecture")
+    if not isinstance(text, str) or text != written.get("architecture"):
+        return None  # damaged: the checkpoint knows better
+    return write_result(job, Outcome(job.space.parse(text), history))
+
+
+def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    """The Pareto front of the architectures evaluated, the best by the first objective first.
+
+    Returns:
+        `pareto_front`: the architectures with their objectives; `hypervolume`: what they dominate
+        above `reference`, the worst value of each objective among all evaluated, so that it
+        compares searches only where the reference is the same.
+    """
+    rows = [row for row in history if "failed" not in row]
+    values = [{name: float(row[name]) for name in names} for row in rows]
+    points = np.array([told(v, names) for v in values]).reshape(-1, len(names))
+    if not len(points):
+        return {}
+    worst = points.min(axis=0)
+    members = [int(i) for i in np.flatnonzero(front(points))]
+    members.sort(key=lambda i: tuple(-points[i]))
+    return {
+        "pareto_front": [{"architecture": rows[i]["candidate"], **values[i]} for i in members],
+        "hypervolume": hypervolume(points[members], worst),
+        "reference": {
+            n: float(w if n == ACCURACY else -w) for n, w in zip(names, worst, strict=True)
+        },
+    }
+
+
+def write_result(job: Job, outcome: Outcome) -> SearchResult:
+    """Write result.json and return the same."""
+    directory = RunDirectory(job.path)
+    if directory.store_file.exists():
+        cost = store.cost(directory.store_file)
+    else:
+        cost = {name: round(sum(row[name] for row in outcome.history), 3) for name in TIMES}
+    info = find(job.method)
+    names = names_of(job.settings.objectives)
+    found = pareto(outcome.history, names) if len(names) > 1 else {}
+    failed = sum("failed" in row for row in outcome.history)
+    images = outcome.history[-1].get("images", {}) if outcome.history else {}
+    result = SearchResult(
+        architecture=outcome.architecture,
+        text=job.space.format(outcome.architecture),
+        method=job.method,
+        space=job.space,
+        remarks=job.space.remarks(outcome.architecture),
+        history=outcome.history,
+        cost={**cost, **{f"{part}_images": n for part, n in images.items()}},
+        run=job.path,
+        front=found,
+    )
+    directory.write_result(
+        {
+            "architecture": result.text,
+            "method": result.method,
+            "space": result.space.name,
+            "remarks": list(result.remarks),
+            "seed": job.settings.seed,
+            "epochs": len(outcome.history),
+            **({"failed_evaluations": failed} if failed else {}),
+            **found,
+            "split": SPLITS[job.settings.evaluator if info.black_box else "training"],
+            "cost": dict(result.cost),
+        }
+    )
+    return result

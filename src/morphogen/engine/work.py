@@ -1,0 +1,104 @@
+"""Run a job: in this process, or in several data-parallel ones that share every batch."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch.multiprocessing.spawn import ProcessExitedException
+
+from morphogen.core import ConfigError, MorphogenError, RunError
+from morphogen.engine.blackbox import run_rounds
+from morphogen.engine.devices import FabricDevices
+from morphogen.engine.job import Job, identity, problem_of, task_of
+from morphogen.engine.loop import Desk, Outcome, run_steps
+from morphogen.engine.result import SearchResult, write_result
+from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.watch import Silent
+from morphogen.methods import AskTell, Method, find
+from morphogen.tasks import ImageTask
+from morphogen.tasks.problem import Problem
+
+
+def launch(fabric: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
+    """Run the job in this process, or in `devices` processes that share every batch."""
+    if job.settings.devices == 1:
+        return write_result(job, _work(fabric, job, task))
+    try:
+        packed = pickle.dumps(job)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"devices is {job.settings.devices}, and an object passed cannot be sent to another "
+            f"process ({str(error).splitlines()[0]}); accepted: classes and functions at the top "
+            "level of a module that can be imported, or devices 1"
+        ) from error
+    try:
+        ended: str | MorphogenError = fabric.launch(_process, packed)
+    except ProcessExitedException as error:
+        raise RunError(
+            f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
+            f"accepted: `morphogen resume {job.path}`"
+        ) from error
+    if isinstance(ended, MorphogenError):
+        raise ended
+    history = RunDirectory(job.path).metrics()
+    return write_result(job, Outcome(job.space.parse(ended), history))
+
+
+def _process(fabric: Any, packed: bytes) -> str | MorphogenError:
+    """The work of one of several processes.
+
+    The job comes in bytes, because Fabric walks through its arguments and refuses frozen
+    dataclasses. What is returned goes through a pipe that nobody reads before all processes have
+    ended, so it is short: the architecture, or what went wrong.
+    """
+    job: Job = pickle.loads(packed)
+    try:
+        return job.space.format(_work(fabric, job, None).architecture)
+    except MorphogenError as error:
+        return error
+
+
+def _work(fabric: Any, job: Job, task: ImageTask | None) -> Outcome:
+    s = job.settings
+    threads = torch.get_num_threads()
+    if s.threads or s.devices > 1:
+        torch.set_num_threads(s.threads or max(1, threads // s.devices))
+    devices = FabricDevices(fabric)
+    directory = RunDirectory(job.path)
+    main = devices.rank == 0
+    desk = Desk(
+        directory, directory.config(), job.watcher() if main else Silent(), job.resume, main
+    )
+    began = desk.config.get("versions", {}).get("torch")
+    if job.resume and began != str(torch.__version__):
+        desk.watcher.notice(
+            f"the run began with torch {began} and goes on with {torch.__version__}: its numbers "
+            "may differ in their last bits from those of an uninterrupted run"
+        )
+    task = task or task_of(job.data, s)
+    problem = problem_of(job, task, devices)
+    method = find(job.method).build(job.config)
+    lock = directory.locked() if main else nullcontext()
+    try:
+        with lock, task.sealed("the search"), torch.random.fork_rng(devices=[]):
+            return _loop(method, problem, desk, job)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:
+    s = job.settings
+    if isinstance(method, AskTell):
+        return run_rounds(method, problem, desk, job)
+    return run_steps(
+        method,
+        problem,
+        desk,
+        identity=identity(desk.config),
+        epochs=s.epochs,
+        steps=s.steps_per_epoch or len(problem.task.valid) // s.batch_size,
+        diagnostic_images=s.diagnostic_images,
+    )

@@ -1,0 +1,173 @@
+"""What is optimised, and within which limits: an evaluator's accuracy, and costs of networks."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from morphogen import cost
+from morphogen.benchmarks import Benchmark
+from morphogen.core import Architecture, ConfigError, NumericalError, UnknownNameError
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import NetworkSpec, network
+
+ACCURACY = "accuracy"
+"""The evaluator's score, higher is better; a table's error or loss comes with a minus."""
+
+COSTS: Mapping[str, str] = {
+    "params": "parameters",
+    "flops": "FLOPs of one image, two for each multiply-add",
+    "memory": "bytes that a pass over one image reads and writes",
+    "latency": "milliseconds of a pass over one image on one thread of this machine",
+}
+"""Cost -> unit, where it is counted or measured here; lower is better."""
+
+SUFFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+
+Evaluate = Callable[[Sequence[Architecture]], list[float]]
+"""An evaluator: a score for each architecture, higher is better. Tables and trainings are there;
+a supernet with inherited weights or a zero-cost proxy is one as soon as it can be called so."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A cost that no architecture of the search may exceed."""
+
+    name: str
+    most: float
+    text: str
+    """As the user wrote it."""
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """The objectives in `accuracy,params`, the first one first.
+
+    Raises:
+        ConfigError: one is unknown, or there twice, or there is none.
+    """
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in (ACCURACY, *COSTS):
+            raise UnknownNameError("objective", name, [ACCURACY, *COSTS])
+    if len(set(names)) < len(names):
+        raise ConfigError(f"objectives are {text!r}, one of them twice; accepted: each once")
+    return names
+
+
+def limits_of(text: str) -> tuple[Limit, ...]:
+    """The limits in `params<=1.2M, latency<=3`; none in an empty text.
+
+    Raises:
+        ConfigError: one cannot be read, or is on something that is no cost.
+    """
+    limits = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        found = re.fullmatch(r"(\w+)\s*<=\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([KMG]?)", part)
+        try:
+            most = float(found[2]) * SUFFIXES[found[3]] if found else math.nan
+        except ValueError:  # two points, say
+            most = math.nan
+        if found is None or not most < math.inf:
+            raise ConfigError(
+                f"limit is {part!r}; accepted: COST<=NUMBER with K, M or G for thousands, "
+                f"millions, billions, e.g. params<=1.2M; costs: {', '.join(COSTS)}"
+            )
+        if found[1] not in COSTS:
+            raise UnknownNameError("cost in limit", found[1], COSTS)
+        limits.append(Limit(found[1], most, part))
+    return tuple(limits)
+
+
+class Costs:
+    """Costs of the architectures of a space: from its table's columns, else counted or measured.
+
+    Args:
+        space: of the architectures.
+        table: a table whose cost columns are used, in their units.
+        spec: size of the networks.
+        image: channels, height, width.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        table: Benchmark | None,
+        spec: NetworkSpec,
+        image: tuple[int, int, int],
+    ) -> None:
+        self.space, self.spec, self.image = space, spec, image
+        columns = table.metrics if table is not None else {}
+        self.table = table
+        self._tabled = {n for n, m in columns.items() if m.split == "cost" and n in COSTS}
+        self._counted: dict[Architecture, cost.Cost] = {}
+        self._measured: dict[Architecture, float] = {}
+
+    def unit(self, name: str) -> str:
+        """What a cost is counted in."""
+        if self.table is not None and name in self._tabled:
+            return self.table.metric(name).unit
+        return COSTS[name]
+
+    def __call__(self, arch: Architecture, name: str) -> float:
+        """One cost of one architecture; remembered, since a limit asks for it again and again."""
+        if self.table is not None and name in self._tabled:
+            return float(self.table.scores([arch], name)[0])
+        if name == "latency":
+            if arch not in self._measured:
+                self._measured[arch] = self._latency(arch)
+            return self._measured[arch]
+        if arch not in self._counted:
+            self._counted[arch] = cost.of(self.space, arch, self.spec, self.image)
+        counted = self._counted[arch]
+        values = {"params": counted.params, "flops": counted.flops, "memory": counted.memory_access}
+        return float(values[name])
+
+    def _latency(self, arch: Architecture) -> float:
+        with torch.random.fork_rng(devices=[]):
+            net = network(self.space, arch, self.spec)
+        (measured,) = cost.latency([net], self.image, rounds=20, threads=1)
+        return measured.median
+
+    def within(self, limits: Sequence[Limit]) -> Callable[[Architecture], bool]:
+        """Whether an architecture keeps all limits."""
+        return lambda arch: all(self(arch, limit.name) <= limit.most for limit in limits)
+
+
+class Objectives:
+    """What a worker does: all objectives of one architecture, by name, in their own units.
+
+    Args:
+        names: of the objectives.
+        evaluate: where accuracy is from.
+        costs: where the others are from.
+    """
+
+    def __init__(self, names: Sequence[str], evaluate: Evaluate, costs: Costs) -> None:
+        self.names, self.evaluate, self.costs = tuple(names), evaluate, costs
+
+    def __call__(self, arch: Architecture) -> dict[str, float]:
+        """Name -> value.
+
+        Raises:
+            NumericalError: a value is not finite.
+        """
+        values = {}
+        for name in self.names:
+            value = self.evaluate([arch])[0] if name == ACCURACY else self.costs(arch, name)
+            if not math.isfinite(value):
+                raise NumericalError(f"{name} is {value}")
+            values[name] = float(value)
+        return values
+
+
+def told(values: Mapping[str, float] | None, names: Sequence[str]) -> NDArray[np.float64]:
+    """What a method is told, [objectives], higher is better; `-inf` of a failed evaluation."""
+    if values is None:
+        return np.full(len(names), -np.inf)
+    return np.array([values[n] if n == ACCURACY else -values[n] for n in names], np.float64)
