@@ -161,6 +161,25 @@ class NASBench201Network(nn.Module):
         scores: Tensor = self.classifier(F.relu(self.norm(x)).mean((2, 3)))
         return scores
 
+    def layers(self) -> dict[str, list[nn.Module]]:
+        """Name -> modules by depth: stem, each stage's edges (all its N cells), residual blocks.
+
+        The same names for all architectures; an edge with `none` has no modules.
+        """
+        out: dict[str, list[nn.Module]] = {"stem": [self.stem]}
+        stage = 1
+        for cell in self.cells:
+            if not isinstance(cell, Cell):
+                stage += 1
+                out[f"reduction_{stage}"] = [cell]
+                continue
+            for edge in EDGES:
+                name = edge_name(*edge)
+                members = out.setdefault(f"stage_{stage}_{name}", [])
+                if edge in cell.edges:
+                    members.append(cell.operations[name])
+        return out
+
 
 # -- the supernet --------------------------------------------------------------------------------
 

@@ -1,0 +1,132 @@
+"""The short training of one stand-alone network, step by step; never touches test data.
+
+What is done to one architecture depends on the run's seed and on the architecture, not on what
+was trained before it. Layers of one name start with equal weights in all architectures of a space,
+and all architectures see the same batches: what differs between them is then the architectures'
+own doing, as far as it can be.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from morphogen.bilevel.state import SGD
+from morphogen.core import Architecture, ConfigError, NumericalError
+from morphogen.core.rng import seed_for
+from morphogen.supernets import ModuleSpace, network
+from morphogen.tasks.problem import Clock, Problem
+
+
+class ShortTraining:
+    """One network on its way through a training of `steps` steps, and its accuracy on the way.
+
+    Args:
+        problem: space, data and size of the network.
+        arch: the architecture.
+        epochs: passes over the train part in the whole training; the cosine goes over all of
+            them, also where the training is cut off earlier.
+        batch_size: images per step, over all processes.
+        sgd: optimiser; cosine to its floor over the epochs.
+    """
+
+    def __init__(
+        self, problem: Problem, arch: Architecture, *, epochs: int, batch_size: int, sgd: SGD
+    ) -> None:
+        self.problem, self.epochs, self.sgd = problem, epochs, sgd
+        self.text = problem.space.format(arch)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(problem.seed, "evaluation"))
+            net = network(problem.space, arch, problem.spec)
+            if not isinstance(problem.space, ModuleSpace):  # whose layers are copies, equal already
+                _start_equal(net, problem.seed)
+        self.net = net.to(problem.devices.device).train()
+        self._stream = problem.stream("train", batch_size, "evaluation")
+        self._weights = [w for w in self.net.parameters() if w.requires_grad]
+        self._optimiser = torch.optim.SGD(
+            self._weights,
+            lr=sgd.lr,
+            momentum=sgd.momentum,
+            nesterov=sgd.nesterov and sgd.momentum > 0,
+            weight_decay=sgd.weight_decay,
+        )
+        self.done = 0
+        """Steps so far."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * self._stream.steps_per_epoch
+
+    def advance(self, to: int) -> None:
+        """Train until `to` steps are done.
+
+        Raises:
+            ConfigError: that is behind, or past the end.
+            NumericalError: the loss is not finite.
+        """
+        if not self.done <= to <= self.steps:
+            raise ConfigError(f"to is {to}; accepted: {self.done} to {self.steps} steps")
+        each = self._stream.steps_per_epoch
+        while self.done < to:
+            epoch, step = divmod(self.done, each)
+            for group in self._optimiser.param_groups:
+                group["lr"] = self.sgd.at(Clock(epoch, self.epochs, step, each))
+            loss = self._step()
+            self.done += 1
+            if self.done in (to, (epoch + 1) * each):
+                (mean,) = self.problem.mean_over_ranks([loss])
+                if not torch.isfinite(mean):
+                    raise NumericalError(
+                        f"training {self.text} gave a loss of {mean.item()} in epoch {epoch + 1}; "
+                        "a smaller weights.lr may help"
+                    )
+
+    def _step(self) -> torch.Tensor:
+        problem, weights = self.problem, self._weights
+        x, y = self._stream.next()
+        with problem.devices.autocast():
+            scores = self.net(x)
+        loss = problem.task.loss(scores.float(), y)
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        used = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
+        means = problem.mean_over_ranks([g for _, g in used])
+        for (weight, _), mean in zip(used, means, strict=True):
+            weight.grad = mean
+        nn.utils.clip_grad_norm_(weights, self.sgd.clip or float("inf"))
+        self._optimiser.step()
+        return loss.detach()
+
+    def accuracy(self) -> float:
+        """Search-validation accuracy in percent; the training can go on as if nothing was.
+
+        The same on all processes: each measures a share, with the mean running statistics.
+        """
+        problem, devices = self.problem, self.problem.devices
+        buffers = [b for b in self.net.buffers() if b.is_floating_point()]
+        own = [b.clone() for b in buffers]
+        right = torch.zeros((), dtype=torch.float64, device=devices.device)
+        self.net.eval()
+        with torch.no_grad():
+            for buffer, mean in zip(buffers, problem.mean_over_ranks(buffers), strict=True):
+                buffer.copy_(mean)
+            for x, y in problem.task.sequential(
+                "valid", 500, device=devices.device, rank=devices.rank, world=devices.world
+            ):
+                with devices.autocast():
+                    scores = self.net(x)
+                right += (scores.argmax(dim=1) == y).sum()
+            for buffer, value in zip(buffers, own, strict=True):
+                buffer.copy_(value)
+        self.net.train()
+        (mean,) = problem.mean_over_ranks([right])
+        return 100.0 * float(mean) * devices.world / len(problem.task.valid)
+
+
+def _start_equal(net: nn.Module, seed: int) -> None:
+    """Draw each layer's weights from a stream of its own name."""
+    for name, module in net.named_modules():
+        draw = getattr(module, "reset_parameters", None)
+        if callable(draw) and any(True for _ in module.parameters(recurse=False)):
+            torch.manual_seed(seed_for(seed, f"evaluation/{name}"))
+            draw()
