@@ -44,9 +44,9 @@ def kind(operation: str) -> str:
 
 # -- NAS-Bench-201: four nodes on a line, longer edges as arcs -------------------------------------
 
-_X = (34.0, 165.0, 296.0, 427.0)
-_Y = 132.0
-_ARCS = {(0, 2): (-62.0, 0.0), (1, 3): (62.0, 0.0), (0, 3): (-124.0, 0.0)}
+_X = (34.0, 152.0, 270.0, 388.0)
+_Y = 150.0
+_ARCS = {(0, 2): -66.0, (1, 3): 58.0, (0, 3): -126.0}
 """Height of the longer edges over the line of nodes; below it if positive."""
 
 
@@ -59,19 +59,21 @@ def _graph(arch: Architecture) -> Html:
         parts.append(el("circle", {"class": "node", "cx": x, "cy": _Y, "r": 15}))
         parts.append(el("text", {"x": x, "y": _Y + 4.5, "class": "mid"}, str(node)))
     said = ", ".join(f"{s} to {t} {arch.one(edge_name(s, t))}" for s, t in EDGES)
-    parts.append(el("text", {"x": _X[0], "y": _Y + 34, "class": "mid note"}, "input"))
-    parts.append(el("text", {"x": _X[3], "y": _Y + 34, "class": "mid note"}, "output"))
-    return drawing(f"The cell, a graph of four nodes: {said}.", parts, size=(460, 234))
+    parts.append(el("text", {"x": _X[0], "y": _Y + 32, "class": "mid note"}, "input"))
+    parts.append(el("text", {"x": _X[3] + 21, "y": _Y + 4.5, "class": "note"}, "output"))
+    return drawing(
+        f"The cell, a graph of four nodes: {said}.", parts, size=(460, 232), look="graph"
+    )
 
 
 def _edge(source: int, target: int, operation: str) -> Html:
     start, end = _X[source], _X[target]
-    height = _ARCS.get((source, target), (0.0, 0.0))[0]
+    height = _ARCS.get((source, target), 0.0)
     name = kind(operation)
     if not height:
         d = f"M{start + 16:g} {_Y:g}H{end - 22:g}"
         tip = f"M{end - 16:g} {_Y:g}l-9 -4.5v9z"
-        label = _Y - 8
+        label = _Y - 21
     else:
         sign = 1 if height > 0 else -1
         drop = _Y + sign * 15
@@ -185,4 +187,4 @@ def _layers(arch: Architecture) -> Html:
         el("text", {"x": 8, "y": base + 34, "class": "note"}, "layers, from input to output")
     )
     said = ", ".join(kept[0] for kept in arch.values())
-    return drawing(f"Layers from input to output: {said}.", parts, size=(460, 192))
+    return drawing(f"Layers from input to output: {said}.", parts, size=(460, 192), look="graph")

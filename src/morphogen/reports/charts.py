@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from morphogen.reports.html import Child, Html, as_json, details, el, join, table
-from morphogen.reports.scale import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Axis, number
+from morphogen.reports.scale import BOTTOM, HEIGHT, LEFT, WIDTH, Axis, number
 
 Point = tuple[float, float]
 
@@ -197,12 +197,14 @@ def drawing(
     hover: object = None,
     *,
     size: tuple[float, float] = (WIDTH, HEIGHT),
+    look: str = "chart",
 ) -> Html:
     """An SVG that scales with its column, says what it shows, and answers pointer and keys."""
     keys = {"tabindex": 0, "data-hover": as_json(hover)} if hover else {}
     if hover:
         said += " Arrow keys read the values."
-    shape = {"viewBox": f"0 0 {size[0]:g} {size[1]:g}", "role": "img", "aria-label": said}
+    box = f"0 0 {size[0]:g} {size[1]:g}"
+    shape = {"class": look, "viewBox": box, "role": "img", "aria-label": said}
     return el("svg", {**shape, **keys}, *children)
 
 
@@ -226,18 +228,16 @@ def _frame(x: Axis, y: Axis) -> Html:
     parts = [
         el("line", {"class": "axis", "x1": LEFT, "y1": bottom, "x2": right, "y2": bottom}),
     ]
-    for tick in y.ticks(5):
+    for tick in y.ticks(6):
         at = y.at(tick)
         parts.append(el("line", {"class": "grid", "x1": LEFT, "y1": at, "x2": right, "y2": at}))
         parts.append(el("text", {"x": LEFT - 6, "y": at + 4, "class": "end"}, number(tick)))
-    for tick in x.ticks(6):
+    for tick in x.ticks(7):
         at = x.at(tick)
         notch = {"class": "axis", "x1": at, "y1": bottom, "x2": at, "y2": bottom + 4}
         parts.append(el("line", notch))
         parts.append(el("text", {"x": at, "y": bottom + 17, "class": "mid"}, number(tick)))
-    middle = (TOP + bottom) / 2
-    turned = {"x": 12, "y": middle, "class": "mid name", "transform": f"rotate(-90 12 {middle:g})"}
-    parts.append(el("text", turned, y.label))
+    parts.append(el("text", {"x": 0, "y": 13, "class": "name"}, y.label))
     below = {"x": (LEFT + right) / 2, "y": HEIGHT - 6, "class": "mid name"}
     parts.append(el("text", below, x.label))
     return join(parts)

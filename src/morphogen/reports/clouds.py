@@ -14,7 +14,7 @@ from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
 
 MARGIN = 0.6
-"""Outliers further than this share of the middle 96 % outside of it are not drawn."""
+"""Outliers further than this share of the middle 90 % outside of it are not drawn."""
 
 
 def clouds(runs: Sequence[Run], level: int, styles: Sequence[int] = (1,)) -> list[Html]:
@@ -58,7 +58,7 @@ def _cloud(
         ]
     )
     xs, ys = bench.values(x.name), bench.values(y.name)
-    kept = _middle(xs) & _middle(ys)
+    kept = _middle(xs, [m.x for m in marks]) & _middle(ys, [m.y for m in marks])
     left_out = int((~kept).sum())
     text = f"{_what(y)} ({y.seeds}) against {_what(x)} ({x.seeds}); each small dot is one of them."
     text += (
@@ -73,7 +73,7 @@ def _cloud(
         text += f" {left_out:,} outliers are outside of the frame."
     names = {m.text.split(",")[0]: m.style for m in marks}
     return cloud(
-        f"All {len(bench):,} architectures by {'validation' if x.split == 'valid' else x.unit}",
+        f"All {len(bench):,} architectures: test against {_split(x) if x.data else x.unit}",
         text,
         list(zip(xs[kept].tolist(), ys[kept].tolist(), strict=True)),
         marks,
@@ -108,11 +108,12 @@ def _mark(
     return Mark(record[x.name], record[y.name], label, style)
 
 
-def _middle(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """False for the few far outside, which would press all others into a corner."""
-    low, high = np.quantile(values, (0.02, 0.98))
+def _middle(values: NDArray[np.float64], marked: Sequence[float]) -> NDArray[np.bool_]:
+    """False for the few outside of all marks, which would press the others into a corner."""
+    low, high = np.quantile(values, (0.05, 0.95))
     room = MARGIN * (high - low)
-    return np.asarray((values >= low - room) & (values <= high + room))
+    low, high = min(low - room, *marked), max(high + room, *marked)
+    return np.asarray((values >= low) & (values <= high))
 
 
 def _what(m: Metric) -> str:

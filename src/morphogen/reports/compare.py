@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
+from morphogen.core.statistics import interval
 from morphogen.reports.charts import Series, lines
 from morphogen.reports.clouds import clouds
 from morphogen.reports.html import Html, el, join, table
@@ -63,16 +64,6 @@ def groups(runs: Sequence[Run]) -> list[Group]:
     return made
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and half of its 95 % confidence interval (Student's t); None of a single value."""
-    if len(values) < 2:
-        return fmean(values), None
-    from scipy.special import stdtrit
-
-    t = float(stdtrit(len(values) - 1, 0.975))
-    return fmean(values), t * stdev(values) / math.sqrt(len(values))
-
-
 def summary(runs: Sequence[Run]) -> Html:
     """What is compared, in two sentences, and what to beware of."""
     made = groups(runs)
@@ -120,16 +111,19 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
     rows = []
     for g in made:
         values = list(g.values.values())
-        mean, half = mean_interval(values) if values else (math.nan, None)
+        known = interval(values) if values else {}
+        mean = f"{known['mean']:.2f}" if known else ""
+        if "high" in known:
+            mean += f" ± {known['high'] - known['mean']:.2f}"
         best = (max if higher else min)(values, default=math.nan)
         rows.append(
             [
                 g.name,
                 str(len(values)),
-                f"{mean:.2f}" + (f" ± {half:.2f}" if half is not None else "") if values else "",
+                mean,
                 f"{best:.2f}" if values else "",
-                duration(fmean(r.total("seconds") for r in g.runs)),
-                duration(fmean(r.total("cpu_seconds") for r in g.runs)),
+                duration(fmean(r.spent("seconds") for r in g.runs)),
+                duration(fmean(r.spent("cpu_seconds") for r in g.runs)),
             ]
         )
     head = ["configuration", "seeds", f"mean ± 95 %: {name}", "best", "wall clock", "CPU"]
@@ -141,7 +135,7 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
             _rank(r),
             f"{skips[-1][1]:.0f}" if (skips := r.series("skips")) else "",
             count(len(r.rows)),
-            duration(r.total("seconds")),
+            duration(r.spent("seconds")),
         ]
         for i, r in enumerate(runs, start=1)
     ]
@@ -176,9 +170,11 @@ def _differences(made: Sequence[Group]) -> Html | None:
         if len(same) > 1 or not seeds:
             continue
         gaps = [a.values[s] - b.values[s] for s in seeds]
-        mean, half = mean_interval(gaps)
-        spread = f", 95 % interval {mean - half:+.2f} to {mean + half:+.2f}" if half else ""
-        text = f"Mean difference {mean:+.2f}{spread}, {len(seeds)} seed{'s'[: len(seeds) != 1]}."
+        known = interval(gaps)
+        text = f"Mean difference {known['mean']:+.2f}"
+        if "low" in known:
+            text += f", 95 % interval {known['low']:+.2f} to {known['high']:+.2f}"
+        text += f", {len(seeds)} seed{'s'[: len(seeds) != 1]}."
         rows = [
             [f"seed {s}", f"{a.values[s]:.2f}", f"{b.values[s]:.2f}", f"{gap:+.2f}"]
             for s, gap in zip(seeds, gaps, strict=True)

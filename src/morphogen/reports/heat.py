@@ -117,7 +117,7 @@ def _panel(
         "alpha": [[round(a, 3) for a in panel.alphas[i]] for i in chosen] if panel.alphas else None,
     }
     text = f"Heat map of {panel.title}; gates in the last epoch: {said}."
-    return drawing(text, parts, hover, size=(PANEL, height))
+    return drawing(text, parts, hover, size=(PANEL, height), look="small")
 
 
 def _level(value: float, low: float, high: float) -> int:

@@ -44,7 +44,7 @@ def report(runs: Sequence[Run], version: str) -> str:
             el("h1", {}, title),
             el(
                 "button",
-                {"id": "theme", "type": "button", "aria-pressed": "false", "hidden": True},
+                {"id": "theme", "type": "button", "hidden": True},
                 "Dark page",
             ),
         ),

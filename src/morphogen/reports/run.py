@@ -66,7 +66,7 @@ class Run:
         name = str(self.config["space"])
         if name in benchmarks.NAMES:
             return benchmarks.describe(name).title
-        return name if name in spaces.BUILT_IN else "a module of one's own"
+        return f"the space {name}" if name in spaces.BUILT_IN else "a module of one's own"
 
     @cached_property
     def space(self) -> SearchSpace | None:
@@ -84,7 +84,7 @@ class Run:
     @property
     def black_box(self) -> bool:
         """Whether architectures were scored one by one, and no supernet was trained."""
-        return any("score" in row for row in self.rows)
+        return any("candidate" in row for row in self.rows)
 
     @property
     def unit(self) -> str:
@@ -128,11 +128,13 @@ class Run:
         """
         if self.standing and self.table:
             name = self.main_metric
-            return f"{name} (table)", self.standing[name]["value"], self._higher(name)
+            v = self.standing[name]
+            return f"{v['data']} test {v['unit']}, from the table", v["value"], self._higher(name)
         for name in ("recalibrated_accuracy", "discrete_accuracy"):
             known = self.series(name)
             if known:
-                return f"{name.replace('_', ' ')}, %", known[-1][1], True
+                words = f"{name.replace('_', ' ')} in % on the search-validation part"
+                return words, known[-1][1], True
         scores = [v for _, v in self.series("score")]
         return ("best score", max(scores), True) if scores else None
 
@@ -155,9 +157,12 @@ class Run:
             if isinstance(row.get(name), int | float) and math.isfinite(row[name])
         ]
 
-    def total(self, name: str) -> float:
-        """Sum of an entry of the metrics: seconds, CPU seconds."""
-        return sum(value for _, value in self.series(name))
+    def spent(self, name: str) -> float:
+        """`seconds` or `cpu_seconds` of the whole search; of an unfinished one, of its lines."""
+        written = self.result.get("cost")
+        whole = written.get(name) if isinstance(written, dict) else None
+        lines = sum(value for _, value in self.series(name))
+        return float(whole) if isinstance(whole, int | float) else lines
 
 
 def _by_names(text: str) -> Architecture | None:

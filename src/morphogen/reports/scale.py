@@ -9,7 +9,7 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 460.0, 290.0
 """Of a chart, in its own units; it is scaled to the column it stands in."""
 
-LEFT, RIGHT, TOP, BOTTOM = 56.0, 14.0, 12.0, 44.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 30.0, 44.0
 """Margins around the axes."""
 
 
@@ -50,10 +50,10 @@ def horizontal(values: Iterable[float], label: str, *, whole: bool = False) -> A
 def vertical(
     values: Iterable[float], label: str, *, whole: bool = False, zero: bool = False
 ) -> Axis:
-    """The axis left of a chart, upwards; from zero if `zero`."""
+    """The axis left of a chart, upwards; from zero to at least one if `zero`."""
     low, high = _range(values, 0.06)
     if zero:
-        low = min(0.0, low) if low < 0 else 0.0
+        low, high = 0.0, max(high, 1.0)
     return Axis(low, high, HEIGHT - BOTTOM, TOP, label, whole)
 
 

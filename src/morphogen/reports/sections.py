@@ -13,7 +13,7 @@ from morphogen.reports.clouds import clouds
 from morphogen.reports.heat import Panel, heat_maps, matrices
 from morphogen.reports.html import Html, details, el, join, table
 from morphogen.reports.run import Run
-from morphogen.reports.scale import horizontal, number, vertical
+from morphogen.reports.scale import horizontal, vertical
 from morphogen.reports.text import count, duration
 from morphogen.reports.text import figure as rounded
 
@@ -62,23 +62,15 @@ def summary(run: Run) -> Html:
     """The facts one looks for first."""
     s = run.settings
     facts: list[tuple[str, str | Html]] = [("State", state(run))]
-    if run.standing:
-        name = run.main_metric
-        v = run.standing[name]
-        facts.append(
-            (
-                f"{v['data']} test, from the table",
-                f"{rounded(v['value'], v['unit'])} ({v['unit']}), rank {v['rank']:,} of "
-                f"{v['of']:,}",
-            )
-        )
-    elif run.headline:
+    if run.headline:
         name, value, _ = run.headline
-        facts.append((f"{name[0].upper()}{name[1:]}, search-validation part", number(value)))
+        v = run.standing.get(run.main_metric) if run.standing else None
+        rank = f", rank {v['rank']:,} of {v['of']:,}" if v else ""
+        facts.append((f"{name[0].upper()}{name[1:]}", f"{value:.4g}{rank}"))
     facts += [
         ("Data", run.data),
         ("Seed", str(run.seed)),
-        ("Cost", f"{duration(run.total('seconds'))}, CPU {duration(run.total('cpu_seconds'))}"),
+        ("Cost", f"{_time(run.spent('seconds'))}, CPU {_time(run.spent('cpu_seconds'))}"),
         ("Device", f"{s.get('accelerator', 'cpu')} x {s.get('devices', 1)}"),
     ]
     items = [el("div", {}, el("dt", {}, name), el("dd", {}, value)) for name, value in facts]
@@ -124,11 +116,12 @@ def where(run: Run, level: int) -> Html | None:
     if not run.standing or run.table is None:
         return None
     described = benchmarks.describe(run.table.name)
+    ranged = any(v["interval_95"] for v in run.standing.values())
     rows = [
         [
             v["data"],
             rounded(v["value"], v["unit"]),
-            _interval(v),
+            *([_interval(v)] if ranged else []),
             f"{v['rank']:,} of {v['of']:,}",
             rounded(v["optimum"], v["unit"]),
             rounded(v["regret"], v["unit"]),
@@ -137,7 +130,8 @@ def where(run: Run, level: int) -> Html | None:
         for v in run.standing.values()
     ]
     unit = next(iter(run.standing.values()))["unit"]
-    head = ["data set", f"test, {unit}", "95 % interval", "rank", "optimum", "regret", "training"]
+    head = ["data set", f"test, {unit}", *(["95 % interval"] if ranged else []), "rank"]
+    head += ["optimum", "regret", "training"]
     told = (
         f"Test figures of the {described.title} table, measured by its authors with their own "
         "training, each architecture trained from scratch. They were looked up for this page; "
@@ -287,7 +281,7 @@ def parameters(run: Run, level: int) -> Html | None:
         panels = _panels(run, group)
         if panels:
             epochs = list(range(1, len(run.rows) + 1))
-            title = f"Gates of {group}" if len(groups) > 1 else "Gates over time"
+            title = f"Gates over time: {group}" if len(groups) > 1 else "Gates over time"
             text = (
                 "The weight that each option of a choice has in the supernet, epoch by epoch; "
                 f"seed {run.seed}."
@@ -331,8 +325,8 @@ def cost(run: Run, level: int) -> Html | None:
         return None
     n = len(run.rows)
     rows = [
-        ["wall clock", duration(run.total("seconds")), duration(run.total("seconds") / n)],
-        ["CPU time", duration(run.total("cpu_seconds")), duration(run.total("cpu_seconds") / n)],
+        [title, _time(run.spent(name)), _time(run.spent(name) / n)]
+        for name, title in (("seconds", "wall clock"), ("cpu_seconds", "CPU time"))
     ]
     images = run.rows[-1].get("images")
     for part, title in (("train", "train part"), ("valid", "search-validation part")):
@@ -346,6 +340,10 @@ def cost(run: Run, level: int) -> Html | None:
             el("p", {}, f"Measured by the run itself on: {machine}."),
         ]
     )
+
+
+def _time(seconds: float) -> str:
+    return duration(seconds) if seconds >= 0.05 else "under 0.1 s"
 
 
 def reproduce(run: Run, level: int) -> Html | None:

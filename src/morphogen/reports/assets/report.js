@@ -9,7 +9,7 @@
   const isDark = () =>
     root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches;
   const label = () => {
-    button.setAttribute("aria-pressed", String(isDark()));
+    button.textContent = isDark() ? "Light page" : "Dark page";
   };
   button.hidden = false;
   button.addEventListener("click", () => {
@@ -57,7 +57,7 @@
   const show = (svg, data, stop) => {
     clear(svg);
     if (data.mode === "x") {
-      shape(svg, "line", { class: "cursor", x1: stop.x, x2: stop.x, y1: 12, y2: 246 });
+      shape(svg, "line", { class: "cursor", x1: stop.x, x2: stop.x, y1: 30, y2: 246 });
     }
     for (const [y] of stop.y) shape(svg, "circle", { class: "ring", cx: stop.x, cy: y, r: 5 });
     say(svg, [stop.x, stop.y.length ? stop.y[0][0] : 60], stop.t);
