@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.options import Option, Section, read, show
@@ -77,9 +78,24 @@ def _resume(words: Sequence[str]) -> int:
     if _wants_help(words, "resume", RESUME):
         return 0
     given = read(words, RESUME, prog="morphogen resume")
+    from morphogen.engine.rundir import RunDirectory
+
+    if RunDirectory.open(Path(given["run"])).config().get("method") == "train":
+        from morphogen.cli import train
+
+        return train.resume(given["run"], as_json=given["json"])
     from morphogen.cli import searching
 
     return searching.resume(given["run"], as_json=given["json"])
+
+
+# -- train: the words are read in its own file -----------------------------------------------------
+
+
+def _train(words: Sequence[str]) -> int:
+    from morphogen.cli import train
+
+    return train.train(words)
 
 
 # -- query -----------------------------------------------------------------------------------------
@@ -135,6 +151,17 @@ def _cost(words: Sequence[str]) -> int:
     return cost.run(read(words, cost.OPTIONS, prog="morphogen cost"))
 
 
+# -- compare ---------------------------------------------------------------------------------------
+
+
+def _compare(words: Sequence[str]) -> int:
+    from morphogen.cli import compare
+
+    if _wants_help(words, "compare", compare.OPTIONS):
+        return 0
+    return compare.run(read(words, compare.OPTIONS, prog="morphogen compare"))
+
+
 # -- report and runs -------------------------------------------------------------------------------
 
 
@@ -144,6 +171,14 @@ def _report(words: Sequence[str]) -> int:
     if _wants_help(words, "report", report.OPTIONS):
         return 0
     return report.run(read(words, report.OPTIONS, prog="morphogen report"))
+
+
+def _runs(words: Sequence[str]) -> int:
+    from morphogen.cli import runs
+
+    if _wants_help(words, "runs", runs.OPTIONS):
+        return 0
+    return runs.run(read(words, runs.OPTIONS, prog="morphogen runs"))
 
 
 # -- list ------------------------------------------------------------------------------------------
@@ -335,7 +370,15 @@ COMMANDS = {
         "`resume` continues.",
     ),
     "resume": Command(
-        _resume, "RUN", "Continue an interrupted search, bit for bit as if it had not stopped."
+        _resume,
+        "RUN",
+        "Continue an interrupted search or training, bit for bit as if it had not stopped.",
+    ),
+    "train": Command(
+        _train,
+        "RUN|ARCH [options]",
+        "Train the architecture that a search found, or any other, from scratch, and evaluate it "
+        "on the test images; writes a run directory that `resume` continues.",
     ),
     "query": Command(
         _query, "SPACE ARCH", "Look an architecture up in the shipped benchmark table of a space."
@@ -345,10 +388,22 @@ COMMANDS = {
         "SPACE ARCH...",
         "Parameters, FLOPs, memory traffic and, with --latency, measured time of architectures.",
     ),
+    "compare": Command(
+        _compare,
+        "METHOD...",
+        "Compare black-box methods on a benchmark table: the same budget, the same seeds, in "
+        "parallel; means with intervals, ranks, tests, regret curves.",
+    ),
     "report": Command(
         _report,
         "RUN...",
         "Write one HTML page on a run, or one that compares several; it needs no network.",
+    ),
+    "runs": Command(
+        _runs,
+        "[DIR]",
+        "List the runs in a folder, newest first: whether each is running, finished or cut off, "
+        "what it found and what it cost.",
     ),
     "list": Command(_list, "[methods|spaces]", "List methods and search spaces."),
 }
@@ -361,6 +416,11 @@ EXAMPLES = {
         "morphogen search random --evaluator table --evaluations 100",
     ),
     "resume": ("morphogen resume runs/idarts-nasbench201-20260101-120000",),
+    "train": (
+        "morphogen train runs/idarts-nasbench201-20260101-120000 --seeds 3",
+        f"morphogen train {_CELL} \\\n      --space nasbench201 --data fashion-mnist",
+        "morphogen train DARTS_V2 --space darts --preset paper --data cifar10:/data/cifar-10",
+    ),
     "query": (
         f"morphogen query nasbench201 \\\n      {_CELL}",
         "morphogen query nasbench-macro 12121212 --metric test_acc --json",
@@ -370,9 +430,16 @@ EXAMPLES = {
         "morphogen cost nasbench201 --latency --image 1x28x28 --channels 8 --depth 1 \\\n"
         f"      {_CELL}",
     ),
+    "compare": (
+        "morphogen compare random aging-evolution --seeds 20 --budget 300 --out comparison",
+        "morphogen compare weaknas weaknas:predictor=forest local-search \\\n"
+        "      --benchmark cifar100_valid_12",
+        "morphogen compare random nsga2 --space nasbench-macro --benchmark test_acc --oracle",
+    ),
     "report": (
         "morphogen report runs/idarts-nasbench201-20260101-120000 --open",
         "morphogen report runs/idarts-seed* runs/darts-seed* --out comparison.html",
     ),
+    "runs": ("morphogen runs", "morphogen runs results/ --json"),
     "list": ("morphogen list", "morphogen list spaces --json"),
 }

@@ -25,11 +25,6 @@ OPTIONS = Section(
     ),
 )
 
-SUMMARY = (
-    "Write one HTML page on a run: its architecture, curves, architecture parameters, place in the "
-    "benchmark, cost and command; of several runs, compare them. It needs no network to be read."
-)
-
 
 def run(given: dict[str, Any]) -> int:
     """Write the page and say where it is."""

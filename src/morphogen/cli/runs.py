@@ -1,0 +1,146 @@
+"""`morphogen runs`: the run directories below a directory, newest first."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from morphogen.cli.options import Option, Section
+from morphogen.cli.reading import read_run
+from morphogen.core import RunError
+from morphogen.reports.run import Run
+from morphogen.reports.text import columns, duration
+
+OPTIONS = Section(
+    "Options",
+    (
+        Option((), "DIR", "where to look, in all folders", "runs"),
+        Option(("--json",), "", "print one JSON object on stdout", False),
+    ),
+)
+
+
+HEAD = ("run", "state", "method", "space", "data", "seed", "done", "best", "of what", "cost", "age")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of the list."""
+
+    run: Run
+    started: float
+    """Seconds since 1970."""
+
+
+def run(given: dict[str, Any]) -> int:
+    """Print the list."""
+    from morphogen.cli.commands import print_json
+
+    root = Path(given["dir"])
+    listed, damaged = find(root)
+    if given["json"]:
+        print_json({"runs": [_entry(line) for line in listed], "damaged": damaged})
+        return 0
+    if not listed and not damaged:
+        print(f"no runs in {root}; `morphogen search METHOD` makes one")
+        return 0
+    rows = [_row(line, time.time()) for line in listed]
+    if rows:
+        print(columns(HEAD, rows, left=5, indent=0) if sys.stdout.isatty() else _plain(rows))
+    for sentence in damaged:
+        print(f"note: {sentence}", file=sys.stderr)
+    return 0
+
+
+def find(root: Path) -> tuple[list[Listed], list[str]]:
+    """The runs at or below `root`, newest first, and a sentence for each that cannot be read.
+
+    Raises:
+        RunError: `root` is no directory.
+    """
+    if not root.is_dir():
+        raise RunError(f"{root} is no directory; accepted: a folder with runs in it")
+    listed, damaged = [], []
+    for path in _directories(root):
+        try:
+            known = read_run(path)
+        except RunError as error:
+            damaged.append(str(error))
+            continue
+        listed.append(Listed(known, _started(known, path)))
+    return sorted(listed, key=lambda line: (-line.started, line.run.path)), damaged
+
+
+def _directories(root: Path) -> Iterator[Path]:
+    """Folders with a config.yaml; what lies in a run is not looked into."""
+    for folder, inner, files in os.walk(root):
+        inner.sort()
+        if "config.yaml" in files:
+            inner.clear()
+            yield Path(folder)
+
+
+def _started(known: Run, path: Path) -> float:
+    try:
+        return datetime.fromisoformat(str(known.config.get("created"))).timestamp()
+    except ValueError:
+        return (path / "config.yaml").stat().st_mtime
+
+
+def _entry(line: Listed) -> dict[str, Any]:
+    """One run for `--json`."""
+    known = line.run
+    best = known.headline
+    return {
+        "run": known.path,
+        "state": known.state,
+        "method": known.method,
+        "space": str(known.config["space"]),
+        "data": known.data,
+        "seed": known.seed,
+        "done": len(known.rows),
+        "unit": known.unit,
+        "architecture": known.text or None,
+        "best": {"value": best[1], "what": best[0], "higher_is_better": best[2]} if best else None,
+        "cost": {name: round(known.spent(name), 3) for name in ("seconds", "cpu_seconds")},
+        "started": datetime.fromtimestamp(line.started, UTC).isoformat(timespec="seconds"),
+        "notes": list(known.faults),
+    }
+
+
+def _row(line: Listed, now: float) -> list[str]:
+    known = line.run
+    best = known.headline
+    units = {"epoch": "epochs", "architecture": "archs"}
+    return [
+        known.path,
+        known.state,
+        known.method,
+        str(known.config["space"]),
+        known.data,
+        str(known.seed),
+        f"{len(known.rows)} {units[known.unit]}",
+        f"{best[1]:.4g}" if best else "-",
+        best[0].split(" in %")[0].split(", ")[0] if best else "-",
+        duration(known.spent("seconds")),
+        _age(max(0.0, now - line.started)),
+    ]
+
+
+def _age(seconds: float) -> str:
+    """The largest unit of it: minutes at least."""
+    for unit, size in (("d", 86400), ("h", 3600)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds // 60)} min"
+
+
+def _plain(rows: Sequence[Sequence[str]]) -> str:
+    """Tabs between the cells, a heading first: for `cut`, `sort` and `grep`."""
+    return "\n".join("\t".join(row) for row in (HEAD, *rows))
