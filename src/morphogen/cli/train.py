@@ -1,0 +1,217 @@
+"""`train`: from words to a training, and from its result to a report. Imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from morphogen import spaces
+from morphogen.cli import progress
+from morphogen.cli.commands import COMMANDS, EXAMPLES, HELP, print_json, show_drawing, width
+from morphogen.cli.options import Section, parse, peek, sections, show
+from morphogen.cli.searching import _interruptible as interruptible
+from morphogen.core import ConfigError, MorphogenError
+from morphogen.core.config import config
+from morphogen.engine.job import OBJECT
+from morphogen.engine.retrain import (
+    METHOD,
+    TrainResult,
+    found_in,
+    resume_training,
+)
+from morphogen.engine.retrain import train as run_training
+from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.training import Training, paper_training, quick_training
+from morphogen.reports.draw import draw
+from morphogen.reports.text import count, duration, fold
+
+
+@config
+class Target:
+    """What is trained, on what, and where it is written."""
+
+    space: str = ""
+    """search space of ARCH (default: nasbench201; of a RUN: its own)"""
+    data: str = ""
+    """training and test images, as for search (default: fashion-mnist; of a RUN: its own)"""
+    run: str = ""
+    """new run directory (default: runs/train-SPACE-TIME)"""
+    preset: Literal["quick", "paper"] = "quick"
+    """quick: minutes on a small machine; paper: the published evaluation protocol of the space,
+    for a GPU and full data. Other options override either"""
+    json: bool = False
+    """print the result as one JSON object on stdout, and progress on stderr"""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the first argument means."""
+
+    text: str
+    space: str
+    data: str
+
+
+def train(words: Sequence[str]) -> int:
+    """`morphogen train RUN|ARCH ...`."""
+    if not words or any(word in HELP for word in words):
+        print(_help(peek(words, "--space", "nasbench201") or "nasbench201"))
+        return 0
+    if words[0].startswith("-"):
+        raise ConfigError(
+            "what to train comes first: morphogen train RUN|ARCH [options], a run directory or an "
+            "architecture in quotes"
+        )
+    found = _found(words[0], peek(words, "--space", ""), peek(words, "--data", ""))
+    preset = peek(words, "--preset", Target().preset)
+    held = paper_training(found.space) if preset == "paper" else quick_training(found.space)
+    plain = tyro.conf.arg(name="")
+    arguments: Any = dataclasses.make_dataclass(
+        "Arguments",
+        [("target", Annotated[Target, plain]), ("training", Annotated[Training, plain])],
+    )
+    given = parse(
+        arguments,
+        words[1:],
+        _sections(held),
+        prog=f"morphogen {METHOD}",
+        default=arguments(Target(), held),
+    )
+    target: Target = given.target
+    space = spaces.make(found.space)
+    arch = space.parse(found.text)
+    # Made here and not by the engine, since an interrupt must name it.
+    path = RunDirectory.create(
+        Path(target.run) if target.run else None, f"{METHOD}-{found.space}"
+    ).path
+    with interruptible(path):
+        result = run_training(
+            arch,
+            space=found.space,
+            data=found.data,
+            training=given.training,
+            run=path,
+            watcher=partial(progress.watcher, target.json),
+        )
+    return report(result, as_json=target.json)
+
+
+def resume(run: str, *, as_json: bool) -> int:
+    """`morphogen resume RUN`, where RUN is a training."""
+    with interruptible(Path(run)):
+        result = resume_training(run, watcher=partial(progress.watcher, as_json))
+    return report(result, as_json=as_json)
+
+
+def _found(word: str, space: str, data: str) -> _Found:
+    """A run directory's architecture, space and data, or an architecture of `space`."""
+    if not os.path.isdir(word):
+        name = space or "nasbench201"
+        try:
+            spaces.make(name).parse(word)
+        except MorphogenError as error:
+            if os.sep not in word:
+                raise
+            raise ConfigError(
+                f"{word!r} is no run directory and no architecture of {name}; accepted: the "
+                "directory of a finished run, or an architecture in the space's notation"
+            ) from error
+        return _Found(word, name, data or "fashion-mnist")
+    text, own_space, own_data = found_in(word)
+    if own_space == OBJECT:
+        raise ConfigError(
+            f"the space of {word} was an object passed from Python; accepted: "
+            "morphogen.train(text, space=YOUR_MODULE, data=...) in Python"
+        )
+    if space and space != own_space:
+        raise ConfigError(
+            f"--space is {space!r} and {word} is a run in {own_space!r}; leave it out"
+        )
+    if own_data == OBJECT and not data:
+        raise ConfigError(f"the data of {word} were passed from Python; say them with --data")
+    return _Found(text, own_space, data or own_data)
+
+
+def _sections(held: Training) -> list[Section]:
+    return [*sections("What and where", Target), *sections("Training", Training, held)]
+
+
+def _help(space: str) -> str:
+    published: list[Section] = []
+    with suppress(ConfigError):  # nothing is published for every space
+        published = _sections(paper_training(space))
+    return "\n".join(
+        [
+            f"Usage: morphogen train {COMMANDS['train'].usage}",
+            "",
+            fold(COMMANDS["train"].summary, width()),
+            "",
+            fold(
+                "RUN is the directory of a finished search, ARCH an architecture of --space in "
+                "quotes. Trained is on all training images, those that the search used among them, "
+                "but for a held-out share that chooses the best epoch. The test part is opened "
+                "once, after the last training.",
+                width(),
+            ),
+            show(_sections(quick_training(space)), width=width(), paper=published),
+            "",
+            "Examples:",
+            *(f"  {line}" for line in EXAMPLES["train"]),
+        ]
+    )
+
+
+def report(result: TrainResult, *, as_json: bool) -> int:
+    """Print what was reached."""
+    written = RunDirectory(result.run).result() or {}
+    if as_json:
+        print_json({**written, "run": str(result.run)})
+        return 0
+    bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
+    seeds = int(written["seeds"])
+    parts = [
+        f"Trained from scratch in {result.space.name}, {seeds} seed{'s'[: seeds != 1]}:",
+        "  " + result.text,
+        show_drawing(draw(result.space, result.architecture, width=width())),
+    ]
+    parts += [
+        bold.format(line)
+        for name, held in (("Test", "test_accuracy"), ("Held-out", "held_out_accuracy"))
+        for line in _accuracy(name, written[held])
+    ]
+    parts.append(fold(f"Split: {written['split']}.", width()))
+    cost = result.cost
+    parts.append(
+        fold(
+            f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU, "
+            f"{count(int(cost['train_images']))} images; the network has "
+            f"{count(int(cost['params']))} parameters and takes {cost['macs'] / 1e6:,.2f} M "
+            "multiply-adds for an image.",
+            width(),
+        )
+    )
+    parts.append("Weights: " + "\n         ".join(str(path) for path in result.weights))
+    export = shlex.join(["morphogen", "export", str(result.run), "--to", "onnx"])
+    parts.append(f"Run directory: {result.run}\n\nTo use it:\n  {export}")
+    print("\n" + "\n\n".join(parts))
+    return 0
+
+
+def _accuracy(name: str, held: Mapping[str, Any] | None) -> list[str]:
+    if not held:
+        return []
+    text = f"{name} accuracy: {held['mean']:.2f} %"
+    if held["n"] > 1:
+        each = ", ".join(f"{v:.2f}" for v in held["values"])
+        text += f", 95 % interval {held['low']:.2f} to {held['high']:.2f} ({each})"
+    return [text]

@@ -1,0 +1,147 @@
+"""Settings of a training from scratch: the protocols of the publications, and a quick one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
+
+from morphogen.core import ConfigError
+from morphogen.core.config import config
+from morphogen.engine.devices import Precision
+from morphogen.engine.settings import Count, Natural
+from morphogen.spaces import SearchSpace
+from morphogen.tasks import Augment
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+@config
+class Training:
+    """How an architecture is trained from scratch; the defaults take minutes on two cores."""
+
+    seed: Natural = 0
+    """of the first training; every random stream comes from it"""
+    seeds: Count = 1
+    """trainings, with seeds seed, seed + 1, ...; from two on, the accuracy has an interval"""
+    epochs: Count = 12
+    """passes over the training images, of each training"""
+    batch_size: Count = 96
+    """images of a batch"""
+    image_size: Natural = 16
+    """height and width in pixels to which images are resized; 0: as they are"""
+    channels: Count = 16
+    """C, channels of the first cells (a user's own module has its own)"""
+    depth: Count = 1
+    """NAS-Bench-201: N, cells per stage; DARTS space: cells in all"""
+    lr: Annotated[float, Field(gt=0)] = 0.05
+    """learning rate of SGD, from which a cosine falls to lr-end, epoch by epoch"""
+    lr_end: NotNegative = 0.0
+    """learning rate that the cosine would reach after the last epoch"""
+    momentum: Share = 0.9
+    """momentum of SGD"""
+    nesterov: bool = True
+    """Nesterov's momentum"""
+    weight_decay: NotNegative = 5e-4
+    """L2 penalty of SGD"""
+    clip: NotNegative = 5.0
+    """largest norm of the gradient; 0: no clipping"""
+    flip: bool = True
+    """mirror images at random; off for digits and letters"""
+    cutout: Natural = 0
+    """side in pixels of the square that is cut out of training images; 0: none"""
+    drop_path: Share = 0.0
+    """probability that an operation's output is dropped, rising linearly from 0 to it; DARTS space
+    only"""
+    auxiliary: NotNegative = 0.0
+    """weight of the auxiliary head's loss; 0: no such head; DARTS space only"""
+    held_out: Share = 0.1
+    """share of the training images that is not trained on: it chooses the best epoch and stops
+    early; 0: train on all and keep the last epoch"""
+    patience: Natural = 0
+    """stop after so many epochs without a better held-out accuracy; 0: never"""
+    fresh_weights: bool = True
+    """your own module: draw its weights anew for every seed; off: start from those it has"""
+    precision: Precision = "32-true"
+    """bf16-mixed: convolutions in bfloat16"""
+    accelerator: str = "cpu"
+    """cpu, cuda, mps or auto"""
+    threads: Natural = 0
+    """CPU threads; 0: torch's own choice"""
+
+    def __post_init__(self) -> None:
+        if self.patience and not self.held_out:
+            raise ConfigError(
+                f"patience is {self.patience} and held_out is 0; accepted: a held_out share, by "
+                "which to stop, or patience 0"
+            )
+
+    @property
+    def augment(self) -> Augment:
+        """What training images undergo."""
+        return Augment(flip=self.flip, cutout=self.cutout)
+
+    @property
+    def size(self) -> int | None:
+        """Pixels to which images are resized, if they are."""
+        return self.image_size or None
+
+
+_PAPER = {
+    "nasbench201": Training(
+        epochs=200,
+        batch_size=256,
+        image_size=0,
+        channels=16,
+        depth=5,
+        lr=0.1,
+        weight_decay=5e-4,
+        clip=0.0,
+        held_out=0.0,
+    ),
+    "darts": Training(
+        epochs=600,
+        batch_size=96,
+        image_size=0,
+        channels=36,
+        depth=20,
+        lr=0.025,
+        nesterov=False,
+        weight_decay=3e-4,
+        clip=5.0,
+        cutout=16,
+        drop_path=0.2,
+        auxiliary=0.4,
+        held_out=0.0,
+    ),
+}
+"""By family of spaces, for CIFAR: how the benchmark's authors trained, how DARTS retrained."""
+
+
+def paper_training(space: SearchSpace | str) -> Training:
+    """The published evaluation protocol of a space.
+
+    Raises:
+        ConfigError: none is published for it here.
+    """
+    name = _family(space)
+    if name not in _PAPER:
+        raise ConfigError(
+            f"preset 'paper' has no evaluation protocol for space {name!r}; accepted: preset "
+            f"quick, or a space of {', '.join(_PAPER)}"
+        )
+    return _PAPER[name]
+
+
+def quick_training(space: SearchSpace | str) -> Training:
+    """A training of minutes on two cores."""
+    if _family(space) == "darts":
+        return replace(Training(), depth=4, channels=12, lr=0.025)
+    return Training()
+
+
+def _family(space: SearchSpace | str) -> str:
+    name = space if isinstance(space, str) else space.name
+    return name if name in _PAPER else name.partition("-")[0]
