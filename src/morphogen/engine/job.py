@@ -21,7 +21,7 @@ from morphogen import spaces
 from morphogen.core import ConfigError, RunError
 from morphogen.core.config import to_mapping
 from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.settings import QUICK_ALPHA_RATE, Settings
+from morphogen.engine.settings import QUICK_ALPHA_RATE, QUICK_WEIGHTS_RATE, Settings
 from morphogen.engine.watch import Watcher
 from morphogen.methods import MethodInfo, find, methods
 from morphogen.spaces import SearchSpace
@@ -51,11 +51,12 @@ class Job:
 
 
 def quick_config(info: MethodInfo) -> Any:
-    """The method's defaults with alpha's learning rate fit for a search of minutes."""
-    default = info.config()
-    if not hasattr(default, "alpha"):
-        return default
-    return replace(default, alpha=replace(default.alpha, lr=QUICK_ALPHA_RATE))
+    """The method's defaults with learning rates fit for a search of minutes."""
+    config = info.config()
+    for part, rate in (("alpha", QUICK_ALPHA_RATE), ("weights", QUICK_WEIGHTS_RATE)):
+        if hasattr(config, part):
+            config = replace(config, **{part: replace(getattr(config, part), lr=rate)})
+    return config
 
 
 def method_of(method: str | object) -> tuple[MethodInfo, Any]:

@@ -102,3 +102,7 @@ PAPER_SCALE = {
 QUICK_ALPHA_RATE = 0.01
 """Learning rate of alpha in a search of a few hundred steps: Adam moves alpha by about its rate a
 step, and the papers' 3e-4 needs their ten thousand steps to move it at all."""
+
+QUICK_WEIGHTS_RATE = 0.025
+"""Learning rate of the weights in such a search (DARTS' own). With the 0.01 of iDARTS' paper they
+learn so little in five epochs that an edge with no operation at all can look best."""

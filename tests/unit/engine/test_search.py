@@ -15,7 +15,7 @@ from morphogen.core import ConfigError, RunError
 from morphogen.core.config import from_mapping
 from morphogen.engine.loop import together
 from morphogen.engine.search import identity, quick_config, resume, search
-from morphogen.engine.settings import QUICK_ALPHA_RATE, Settings
+from morphogen.engine.settings import QUICK_ALPHA_RATE, QUICK_WEIGHTS_RATE, Settings
 from morphogen.methods import find, methods
 from morphogen.methods.darts import DARTSConfig
 from morphogen.supernets import space_of
@@ -29,12 +29,12 @@ def run(path, **options):
 
 def test_a_name_means_the_quick_configuration_an_object_itself(tmp_path):
     for name, info in methods().items():
-        quick = quick_config(info)
-        if hasattr(quick, "alpha"):
-            assert quick.alpha.lr == QUICK_ALPHA_RATE
-            assert replace(quick, alpha=info.config().alpha) == info.config(), name
-        else:
-            assert quick == info.config()
+        quick, paper = quick_config(info), info.config()
+        rates = {"alpha": QUICK_ALPHA_RATE, "weights": QUICK_WEIGHTS_RATE}
+        for part in [p for p in rates if hasattr(quick, p)]:
+            assert getattr(quick, part).lr == rates[part]
+            quick = replace(quick, **{part: getattr(paper, part)})
+        assert quick == paper, name
     settings = replace(tiny.SETTINGS, epochs=1)
     for given, rate in (("darts", 0.01), (DARTSConfig(), 3e-4)):
         result = run(tmp_path / str(rate), method=given, settings=settings)
