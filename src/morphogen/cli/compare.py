@@ -1,0 +1,307 @@
+"""`compare`: black-box methods on a benchmark table, with the same budget and the same seeds."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from morphogen.cli.options import Option, Section, whole
+from morphogen.core import ConfigError, RunError
+from morphogen.reports.text import columns, count, duration, figure, fold
+
+LINE_PAUSE = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+def run(given: dict[str, Any]) -> int:
+    """`morphogen compare METHOD...`, from its options."""
+    from morphogen.cli.commands import print_json
+    from morphogen.engine import compare
+
+    seeds = whole("--seeds", given["seeds"], least=1)
+    budget = whole("--budget", given["budget"], least=1)
+    round_size = whole("--round-size", given["round-size"], least=1)
+    workers = whole("--workers", given["workers"])
+    if len(set(given["method"])) < len(given["method"]):
+        raise ConfigError("a method is named twice with the same options; accepted: each once")
+    entries = {text: configured(text) for text in given["method"]}
+    space, oracle = given["space"], given["oracle"]
+    table, searched = compare.searched(space, given["benchmark"], oracle=oracle)
+    reported = _reported(table, searched, given["report"], oracle=oracle)
+    trials = [
+        compare.Trial(method, config, space, searched, seed, budget, round_size, oracle)
+        for method, config in entries.values()
+        for seed in range(seeds)
+    ]
+    for trial in trials[::seeds]:
+        compare.asking(trial.method).require(table.space)
+    out = Path(given["out"]) if given["out"] else None
+    began = time.perf_counter()
+    try:
+        with _progress(len(trials)) as done:
+            traces = compare.run_trials(
+                trials,
+                record=out / "trials.jsonl" if out else None,
+                workers=workers,
+                done=done,
+            )
+    except KeyboardInterrupt:
+        if out is None:
+            raise KeyboardInterrupt("nothing is kept without --out DIR") from None
+        raise KeyboardInterrupt(
+            f"no finished trial is lost; the same command goes on from {out}"
+        ) from None
+    from morphogen.engine.standings import Entry, standings
+
+    parts = [traces[i : i + seeds] for i in range(0, len(traces), seeds)]
+    named = [Entry(name, part) for name, part in zip(entries, parts, strict=True)]
+    content = {
+        "space": space,
+        "search_metric": searched,
+        "report_metric": reported,
+        "oracle": oracle,
+        "seeds": seeds,
+        "budget": budget,
+        "round_size": round_size,
+        "command": shlex.join(["morphogen", *sys.argv[1:]]),
+        "table": table.citation,
+        "seconds": round(time.perf_counter() - began, 1),
+        **standings(table, searched, reported, named, budget),
+    }
+    files = _write(out, content, table) if out else []
+    if given["json"]:
+        print_json(content)
+    else:
+        print(_text(content, table, files))
+    return 0
+
+
+def configured(text: str) -> tuple[str, Any]:
+    """Method and configuration of `weaknas:predictor=forest,pool.size=50`."""
+    from morphogen.core.config import from_mapping
+    from morphogen.engine.compare import asking
+
+    name, colon, rest = text.partition(":")
+    info = asking(name)
+    if not colon:
+        return name, info.config()
+    values: dict[str, Any] = {}
+    for part in re.split(r",(?![^\[]*\])", rest):
+        path, equals, value = part.partition("=")
+        if not equals or not path.strip():
+            raise ConfigError(
+                f"cannot read {part!r} in {text!r}; accepted: METHOD:option=value,option=value"
+            )
+        at = values
+        *outer, last = path.strip().replace("-", "_").split(".")
+        for key in outer:
+            at = at.setdefault(key, {})
+        at[last] = _value(value)
+    return name, from_mapping(info.config, values)
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text  # the configuration says what it accepts
+
+
+def _reported(table: Any, searched: str, asked: str, *, oracle: bool) -> str:
+    """The column in which results are reported: by default the longest test of the same data."""
+    from morphogen.reports.standing import final_metrics
+
+    if asked:
+        return str(table.metric(asked).name)
+    if oracle:
+        return searched
+    data = table.metric(searched).data
+    fitting = [m for m in final_metrics(table) if table.metric(m).data == data]
+    return (fitting or final_metrics(table) or [searched])[0]
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar in a terminal, a line now and then elsewhere; on stderr."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        with Progress(
+            TextColumn("searches"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        ) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda done, _: bar.update(task, completed=done)
+        return
+    start, last, first = time.monotonic(), [0.0], [-1]
+
+    def line(done: int, of: int) -> None:
+        now = time.monotonic()
+        first[0] = done if first[0] < 0 else first[0]
+        if done < of and now - last[0] < LINE_PAUSE:
+            return
+        last[0] = now
+        left = (now - start) / max(done - first[0], 1) * (of - done)
+        more = f", {duration(left)} left" if first[0] < done < of else ""
+        print(f"searches {done}/{of}{more}", file=sys.stderr, flush=True)
+
+    yield line
+
+
+def _write(out: Path, content: dict[str, Any], table: Any) -> list[Path]:
+    from morphogen.reports.curves import Band, svg
+
+    unit = table.metric(content["report_metric"]).unit
+    files = {out / "comparison.json": json.dumps(content, indent=2) + "\n"}
+    for key, metric in (("search_regret", "search_metric"), ("regret", "report_metric")):
+        bands = [
+            Band(e["name"], e["curves"]["queries"], **e["curves"][key]) for e in content["entries"]
+        ]
+        title = f"{content['space']}, {content[metric]}: mean of {content['seeds']} seeds"
+        drawn = svg(title, "architectures looked up", f"regret ({unit}), 95 % band", bands)
+        files[out / f"{key.replace('_', '-')}.svg"] = drawn
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {error.filename}: {error.strerror or error}") from error
+    return list(files)
+
+
+def _text(content: dict[str, Any], table: Any, files: Sequence[Path]) -> str:
+    from morphogen.cli.commands import width
+
+    reported, searched = content["report_metric"], content["search_metric"]
+    oracle = content["oracle"]
+    metric = table.metric(reported)
+    head = ["method", "rank", reported, "95 % interval", "regret", "found", "queries", "sec"]
+    rows = []
+    for e in content["entries"]:
+        value, best = e["reported"], e["optimum"]
+        ends = [figure(value[k], metric.unit) for k in ("low", "high") if k in value]
+        rows.append(
+            [
+                e["name"],
+                f"{e['mean_rank']:.2f}",
+                figure(value["mean"], metric.unit),
+                " to ".join(ends) or "-",
+                figure(e["search_regret"]["mean"], table.metric(searched).unit),
+                f"{best['found']}/{best['of']}",
+                f"{best['queries']['mean']:,.0f}",
+                f"{e['seconds']['mean']:.2g}",
+            ]
+        )
+    _, optimum = table.optimum(reported)
+    parts = [
+        fold(
+            f"{content['space']}: {content['seeds']} seeds, {count(content['budget'])} look-ups "
+            f"each, searched by {searched}"
+            + (
+                " (a test figure: it compares methods, and finds nothing to use)"
+                * content["oracle"]
+            )
+            + ".",
+            width(),
+        ),
+        columns(head, rows),
+        fold(
+            f"rank: mean over seeds, by {searched}, 1 is best; {reported}: of the best by "
+            f"{searched}, mean over seeds (optimum {figure(optimum, metric.unit)}; "
+            f"{metric.description}); regret: distance to the best {searched} of the table; found: "
+            "seeds that found it; queries: to it, misses counted as the whole budget; sec: a "
+            "search's own time.",
+            width(),
+            indent=2,
+        ),
+    ]
+    if content["tests"]:
+        parts.append(fold(_tests(content), width(), indent=2))
+    parts.append(fold(f"Source: {table.citation}.", width(), indent=2, hanging=4))
+    if files:
+        parts.append("Written:\n" + "\n".join(f"  {path}" for path in files))
+    return "\n\n".join(parts)
+
+
+def _tests(content: dict[str, Any]) -> str:
+    tests, first = content["tests"], content["entries"][0]["name"]
+    against = ", ".join(
+        f"{name} p = {p:.2g}" for name, p in tests["wilcoxon_p_against_first"].items()
+    )
+    text = f"Against {first} (Wilcoxon's signed ranks over seeds, Holm's correction): {against}."
+    if "friedman_p" in tests:
+        text = f"All equal (Friedman): p = {tests['friedman_p']:.2g}. {text}"
+    return text
+
+
+OPTIONS = Section(
+    "Options",
+    (
+        Option(
+            (),
+            "METHOD...",
+            "black-box methods; options after a colon, as in weaknas:predictor=forest,keep=top",
+            MISSING,
+        ),
+        Option(
+            ("--space",), "NAME", "a space with a table; `morphogen list spaces`", "nasbench201"
+        ),
+        Option(
+            ("--benchmark",),
+            "METRIC",
+            "column of the table that the searches read (default: its first validation figure)",
+            "",
+        ),
+        Option(
+            ("--report",),
+            "METRIC",
+            "column in which the best found is reported (default: the test figure of the same data "
+            "after the longest training)",
+            "",
+        ),
+        Option(("--seeds",), "N", "searches of each method, with seeds 0 to N-1", "10"),
+        Option(("--budget",), "N", "different architectures that each search looks up", "200"),
+        Option(("--round-size",), "N", "architectures asked for at once", "1"),
+        Option(
+            ("--oracle",),
+            "",
+            "let the searches read a test figure: only to compare methods, as papers do on tables "
+            "that have nothing else",
+            False,
+        ),
+        Option(("--workers",), "N", "processes; 0: one for each core", "0"),
+        Option(
+            ("--out",),
+            "DIR",
+            "write regret curves (SVG), all figures (JSON) and the trials there; the same command "
+            "goes on where it was interrupted",
+            "",
+        ),
+        Option(("--json",), "", "print one JSON object on stdout, progress on stderr", False),
+    ),
+)
