@@ -16,6 +16,7 @@ from morphogen.reports.clouds import clouds
 from morphogen.reports.html import Html, el, join, table
 from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
+from morphogen.reports.scores import rising, thin
 from morphogen.reports.text import count, duration
 
 CURVES = (
@@ -208,15 +209,9 @@ def _curve(made: Sequence[Group], name: str, title: str, label: str) -> Html | N
 
 
 def _best_so_far(made: Sequence[Group]) -> Html | None:
-    found = []
+    found: list[tuple[Group, Run, Sequence[tuple[float, float]]]] = []
     for g in made:
-        for run in g.runs:
-            best, rising = -math.inf, []
-            for x, value in run.series("score"):
-                best = max(best, value)
-                rising.append((x, best))
-            stride = max(1, len(rising) // 500)
-            found.append((g, run, rising[::stride]))
+        found += [(g, run, thin(rising(run), 500)) for run in g.runs]
     text = "Best score so far by architectures scored; one line for each run."
     return _overlaid(made, found, "Best score so far", text, "best score", "architecture")
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
-from morphogen.core import Architecture, ArchitectureError
+from morphogen.core import Architecture, ArchitectureError, Choice, MorphogenError
 from morphogen.reports.standing import final_metrics, standing
 from morphogen.spaces import SearchSpace
 
@@ -58,6 +58,8 @@ class Run:
     @property
     def title(self) -> str:
         """`idarts in NAS-Bench-201`."""
+        if self.training:
+            return f"Training of an architecture of {self.space_title}"
         return f"{self.method} in {self.space_title}"
 
     @property
@@ -70,9 +72,19 @@ class Run:
 
     @cached_property
     def space(self) -> SearchSpace | None:
-        """The built-in space; None for a user's own module."""
+        """The built-in space, or the choices of a user's own module as config.yaml lists them."""
         name = str(self.config["space"])
-        return spaces.make(name) if name in spaces.BUILT_IN else None
+        if name in spaces.BUILT_IN:
+            return spaces.make(name)
+        listed = self.config.get("choices")
+        if not isinstance(listed, list):
+            return None
+        try:
+            return SearchSpace(
+                "own", [Choice(**{**c, "options": tuple(c["options"])}) for c in listed]
+            )
+        except (TypeError, KeyError, MorphogenError):
+            return None
 
     @cached_property
     def table(self) -> Benchmark | None:
@@ -80,6 +92,11 @@ class Run:
         return benchmarks.of(self.space) if self.space else None
 
     # -- what came out ---------------------------------------------------------------------------
+
+    @property
+    def training(self) -> bool:
+        """Whether it is a training from scratch, and no search."""
+        return self.method == "train"
 
     @property
     def black_box(self) -> bool:
@@ -123,9 +140,12 @@ class Run:
     def headline(self) -> tuple[str, float, bool] | None:
         """Name, value and direction (whether higher is better) of the figure to compare by.
 
-        The table's test figure on the run's own data set, or on its first; without a table the
-        last recalibrated accuracy on search-validation images; without that the best score.
+        Of a training its mean test accuracy, else that of held-out images. Of a search the table's
+        test figure on the run's own data set, or on its first; without a table the last
+        recalibrated accuracy on search-validation images; without that the best score.
         """
+        if self.training:
+            return self._reached()
         if self.standing and self.table:
             name = self.main_metric
             v = self.standing[name]
@@ -137,6 +157,15 @@ class Run:
                 return words, known[-1][1], True
         scores = [v for _, v in self.series("score")]
         return ("best score", max(scores), True) if scores else None
+
+    def _reached(self) -> tuple[str, float, bool] | None:
+        for name, words in (("test_accuracy", "test"), ("held_out_accuracy", "held-out")):
+            known = self.result.get(name)
+            if isinstance(known, dict) and isinstance(known.get("mean"), int | float):
+                seeds = int(known.get("n", 1))
+                what = f"{words} accuracy in %, {seeds} seed{'s'[: seeds != 1]}"
+                return what, float(known["mean"]), True
+        return None
 
     @property
     def main_metric(self) -> str:

@@ -14,8 +14,10 @@ from morphogen.reports.heat import Panel, heat_maps, matrices
 from morphogen.reports.html import Html, details, el, join, table
 from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
+from morphogen.reports.scores import scored
 from morphogen.reports.text import count, duration
 from morphogen.reports.text import figure as rounded
+from morphogen.reports.trained import reached, trained
 
 LOSSES = (
     ("train_loss", "train loss (train part)"),
@@ -35,9 +37,6 @@ PLAIN = {
 }  # fmt: skip
 """Entries of the metrics that have their place; any other number is drawn as the method's own."""
 
-MOST_POINTS = 2000
-"""Points of a line drawn at most; of more every second, third, ... is drawn."""
-
 
 def sections(run: Run, level: int = 2) -> list[tuple[str, Html]]:
     """Titles and bodies of a run's sections; what the run has nothing for is left out.
@@ -48,8 +47,9 @@ def sections(run: Run, level: int = 2) -> list[tuple[str, Html]]:
     """
     made: list[tuple[str, Callable[[Run, int], Html | None]]] = [
         ("The architecture", architecture),
+        ("Accuracy reached", reached),
         ("Where it stands", where),
-        ("The search", search),
+        ("The training" if run.training else "The search", search),
         ("Architecture parameters", parameters),
         ("Cost", cost),
         ("To reproduce", reproduce),
@@ -161,7 +161,12 @@ def search(run: Run, level: int) -> Html | None:
     """Curves over epochs, or over the architectures scored."""
     if not run.rows:
         return None
-    drawn = scored(run, level) if run.black_box else [*learning(run, level), *others(run, level)]
+    if run.training:
+        drawn = trained(run, level)
+    elif run.black_box:
+        drawn = scored(run, level)
+    else:
+        drawn = [*learning(run, level), *others(run, level)]
     return el("div", {"class": "figures"}, *drawn) if drawn else None
 
 
@@ -220,32 +225,6 @@ def _gap(run: Run) -> str:
         f"Discretization gap after the last epoch: {gap:.1f} points, with the batch norms' "
         "statistics measured anew on these images."
     )
-
-
-def scored(run: Run, level: int) -> list[Html]:
-    """The scores of a black-box search, and the best so far."""
-    points = run.series("score")
-    best, rising = float("-inf"), []
-    for x, value in points:
-        best = max(best, value)
-        rising.append((x, best))
-    stride = -(-len(points) // MOST_POINTS)
-    each = points[::stride]
-    kind = _score(run)
-    text = f"{kind[0].upper()}{kind[1:]} of each architecture asked for, in order; seed {run.seed}."
-    if stride > 1:
-        text += f" Every {stride}th of {len(points):,} is drawn."
-    series = [Series("best so far", rising[::stride], 0), Series("scores", each, 1, dots=True)]
-    x = horizontal([p[0] for p in each], "architecture", whole=True)
-    y = vertical([v for _, v in each], "score")
-    return [lines("Scores", text, series, x, y, level=level)]
-
-
-def _score(run: Run) -> str:
-    s = run.settings
-    if s.get("evaluator") == "table":
-        return f"the table's {s.get('metric') or 'own validation figure'}"
-    return f"search-validation accuracy after {s.get('evaluation_epochs')} epochs of training"
 
 
 def _over_epochs(
@@ -336,7 +315,7 @@ def cost(run: Run, level: int) -> Html | None:
     machine = run.config.get("machine", "unknown machine")
     return join(
         [
-            table("Cost of the search", ["", "in all", f"per {run.unit}"], rows),
+            table("Cost", ["", "in all", f"per {run.unit}"], rows),
             el("p", {}, f"Measured by the run itself on: {machine}."),
         ]
     )
@@ -351,9 +330,7 @@ def reproduce(run: Run, level: int) -> Html | None:
     versions = run.config.get("versions")
     held = versions if isinstance(versions, dict) else {}
     said = ", ".join(f"{name} {version}" for name, version in held.items())
-    split = run.result.get("split") or (
-        "search data only: train part for weights, search-validation part for the architecture"
-    )
+    split = run.result.get("split") or ("not written yet")
     command = str(run.config.get("command", "unknown"))
     again = f"morphogen resume {run.path}"
     chosen = {key: run.config[key] for key in ("method", "space", "data", "settings", "config")}
