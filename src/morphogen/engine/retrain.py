@@ -379,7 +379,7 @@ def _result(
     files = tuple(weights_file(job.path, t.seed + i, kind) for i in range(t.seeds))
     accuracies: list[float] = []
     if task.has_test:
-        test = task.open_test(f"evaluation of {t.seeds} trainings in {job.path}")
+        test = task.open_test(f"evaluation of {t.seeds} finished trainings from scratch")
         accuracies = [_evaluate(job, task, work, file, test) for file in files]
     best = [
         max(r["held_out_accuracy"] for r in history if r["seed"] == t.seed + i)
