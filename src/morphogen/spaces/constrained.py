@@ -138,7 +138,7 @@ class Constrained(SearchSpace):
 
 
 @cache
-def _kind(kind: type[SearchSpace]) -> type[Constrained]:
+def _kind(kind: Any) -> type[Constrained]:
     """The class of constrained spaces of one kind: supernets and benchmarks look for the kind."""
     if issubclass(kind, Constrained):
         return kind
