@@ -8,7 +8,7 @@ has is not evaluated again, be it of whole rounds or of the one that was cut off
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -29,8 +29,10 @@ from morphogen.evaluators.executors import Executor, Make, Report, make_executor
 from morphogen.evaluators.executors import Job as Work
 from morphogen.evaluators.executors.make import cores
 from morphogen.evaluators.objectives import Costs, Objectives, limits_of, names_of, told
+from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.store import Best, Evaluation, Store, row_of
 from morphogen.evaluators.table import TableEvaluator
+from morphogen.evaluators.traces import Trace
 from morphogen.evaluators.training import TrainingEvaluator
 from morphogen.methods import AskTell, MethodInfo, find, methods
 from morphogen.spaces import SearchSpace
@@ -65,6 +67,11 @@ def settled(info: MethodInfo, space: SearchSpace, settings: Settings) -> Setting
             + (", ".join(_fit(lambda m: m.objectives)) or "none yet")
         )
     if s.evaluator == "table":
+        if info.staged:
+            raise ConfigError(
+                f"evaluator is 'table', and {info.name!r} asks for trainings of several lengths; "
+                "accepted: evaluator training"
+            )
         TableEvaluator(space, s.metric)
     if s.executor == "local":
         if s.timeout:
@@ -117,6 +124,7 @@ def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outco
             partial(record.answer, flat=not find(job.method).objectives),
             budget=s.evaluations,
             round_size=s.round_size or 1,
+            traces=record.traces,
         )
         together(problem.devices, store.commit)
     history = record.history()
@@ -145,18 +153,28 @@ class _Record:
         """Tell the watcher where the search stands."""
         self.desk.watcher.started(self.desk.config, self.desk.run.path, len(self.store.known))
 
-    def answer(self, archs: Sequence[Architecture], *, flat: bool) -> NDArray[np.float64]:
+    def answer(
+        self, archs: Sequence[Architecture], stage: Stage, *, flat: bool
+    ) -> NDArray[np.float64]:
         """What to tell of new architectures, [n] or [n, objectives]."""
         texts = [self.space.format(arch) for arch in archs]
         numbers = range(self.asked + 1, self.asked + 1 + len(archs))
-        found = [self.store.find(n, t) for n, t in zip(numbers, texts, strict=True)]
+        pairs = zip(numbers, texts, strict=True)
+        found = [self.store.find(n, t, stage.budget) for n, t in pairs]
         self.asked += len(archs)
         left = [i for i, evaluation in enumerate(found) if evaluation is None]
-        for report in self.executor.map([archs[i] for i in left]) if left else ():
+        for report in self.executor.map([(archs[i], stage) for i in left]) if left else ():
             i = left[report.index]
-            found[i] = self._keep(numbers[i], texts[i], report)
+            found[i] = self._keep(numbers[i], texts[i], stage, report)
         rows = np.stack([told(e.objectives if e else None, self.names) for e in found])
         return rows[:, 0] if flat else rows
+
+    def traces(
+        self, archs: Sequence[Architecture], stage: Stage
+    ) -> list[NDArray[np.float64] | None]:
+        """What was recorded of the trainings of architectures that are answered for."""
+        found = [self.store.known[self.space.format(arch), stage.budget].trace for arch in archs]
+        return [None if trace is None else np.array(trace, np.float64) for trace in found]
 
     def history(self) -> list[dict[str, Any]]:
         """The rows of the record, in the order in which the method asked.
@@ -172,17 +190,20 @@ class _Record:
         best = Best()
         return [row_of(e, best.after(e)) for e in self._ordered()]
 
-    def _keep(self, number: int, text: str, report: Report) -> Evaluation:
+    def _keep(self, number: int, text: str, stage: Stage, report: Report) -> Evaluation:
+        values, trace = (None, None) if report.failed else report.value
         evaluation = Evaluation(
             number,
             text,
-            report.value,
-            None if report.failed else float(told(report.value, self.names)[0]),
+            values,
+            None if report.failed else float(told(values, self.names)[0]),
             report.error,
             report.attempts,
             report.seconds,
             report.cpu_seconds,
             report.worker,
+            stage.budget,
+            None if trace is None else trace.tolist(),
         )
         done = len(self.store.known)
         self.desk.watcher.stepped(Clock(done, self.budget, 1, 1))
@@ -197,6 +218,12 @@ class _Record:
 
 
 # -- what the workers do ---------------------------------------------------------------------------
+
+Question = tuple[Architecture, Stage]
+"""A task of a worker."""
+
+Measured = tuple[dict[str, float], Trace | None]
+"""What it returns: all objectives by name, and what the stage asks to have recorded."""
 
 
 def _executor(problem: Problem, job: Job) -> Executor:
@@ -220,22 +247,33 @@ def _make_work(job: Job) -> Work:
     task = task_of(job.data, job.settings)
     work = _work(problem_of(job, task), job.settings)
 
-    def sealed(arch: Architecture) -> Any:
+    def sealed(question: Question) -> Measured:
         with task.sealed("the search"):
-            return work(arch)
+            return work(question)
 
     return sealed
 
 
-def _work(problem: Problem, s: Settings) -> Objectives:
-    evaluate = (
-        TableEvaluator(problem.space, s.metric)
-        if s.evaluator == "table"
-        else TrainingEvaluator(
-            problem, s.evaluation_epochs, s.batch_size, patience=s.evaluation_patience
-        )
+def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
+    names, costs = names_of(s.objectives), _costs(problem, s)
+    if s.evaluator == "table":
+        look_up = Objectives(names, TableEvaluator(problem.space, s.metric), costs)
+        return lambda question: (look_up(question[0]), None)
+    training = TrainingEvaluator(
+        problem, s.evaluation_epochs, s.batch_size, patience=s.evaluation_patience
     )
-    return Objectives(names_of(s.objectives), evaluate, _costs(problem, s))
+
+    def work(question: Question) -> Measured:
+        arch, stage = question
+        traces: list[Trace | None] = [None]
+
+        def evaluate(archs: Sequence[Architecture]) -> list[float]:
+            score, traces[0] = training.measure(arch, stage)
+            return [score]
+
+        return Objectives(names, evaluate, costs)(arch), traces[0]
+
+    return work
 
 
 def _costs(problem: Problem, s: Settings) -> Costs:

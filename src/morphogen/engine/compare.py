@@ -25,6 +25,7 @@ from morphogen.core.rng import numpy_stream
 from morphogen.engine.rounds import converse
 from morphogen.evaluators.executors import Job, Local, make_executor
 from morphogen.evaluators.executors.make import cores
+from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.table import TableEvaluator
 from morphogen.methods import AskTell, MethodInfo, find, methods
 
@@ -70,10 +71,13 @@ class Trace:
 def asking(name: str) -> MethodInfo:
     """The black-box method called `name`, or a `ConfigError` that says which there are."""
     info = find(name)
-    if not info.black_box:
-        fit = ", ".join(m.name for m in methods().values() if m.black_box)
+    if not info.black_box or info.staged:
+        fit = ", ".join(m.name for m in methods().values() if m.black_box and not m.staged)
+        why = "trains a supernet and asks for no scores"
+        if info.staged:
+            why = "asks for trainings of several lengths"
         raise CapabilityError(
-            f"method {name!r} trains a supernet and asks for no scores, so a budget of look-ups "
+            f"method {name!r} {why}, so a budget of look-ups "
             f"means nothing to it; accepted: {fit}; for its runs: `morphogen report RUN...`"
         )
     return info
@@ -121,7 +125,7 @@ def run_trial(trial: Trial) -> Trace:
             trial.until_found and bool(rows) and scores[rows[-trial.round_size :]].max() == optimum
         )
 
-    def answer(archs: Sequence[Architecture]) -> NDArray[np.float64]:
+    def answer(archs: Sequence[Architecture], _: Stage) -> NDArray[np.float64]:
         new = [table.index(arch) for arch in archs]
         rows.extend(new)
         return scores[new].reshape(-1, 1) if info.objectives else scores[new]

@@ -14,11 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ConfigError
-from morphogen.methods import AskTell
+from morphogen.evaluators.stage import FULL, Stage
+from morphogen.methods import AskTell, Staged
 from morphogen.spaces import SearchSpace
 
-Answer = Callable[[Sequence[Architecture]], NDArray[np.float64]]
-"""Architectures never asked for before -> what to tell of them, [n] or [n, objectives]."""
+Answer = Callable[[Sequence[Architecture], Stage], NDArray[np.float64]]
+"""Architectures never asked for before at this stage's budget -> what to tell of them, [n] or
+[n, objectives]."""
+
+Traces = Callable[[Sequence[Architecture], Stage], list[NDArray[np.float64] | None]]
+"""Architectures that were answered for at this stage -> what was recorded of their trainings."""
 
 REPEATS = 10_000
 """Architectures that are asked for again, one after the other, before a method counts as done."""
@@ -43,6 +48,7 @@ def converse(
     budget: int,
     round_size: int = 1,
     enough: Callable[[], bool] = lambda: False,
+    traces: Traces = lambda archs, stage: [None] * len(archs),
 ) -> Talk:
     """Ask, answer and tell until the budget is spent or the method has no more new questions.
 
@@ -51,17 +57,20 @@ def converse(
         space: what it asks about.
         rng: for its draws.
         answer: called once for each round with anything new in it.
-        budget: different architectures.
+        budget: different architectures; one asked for at two stages counts twice.
         round_size: architectures that are asked for at once; all are told together.
         enough: asked before each round; True ends the conversation.
+        traces: called for each round of a method with stages.
 
     Raises:
         ConfigError: the method gives more architectures than it was asked for.
     """
     state = method.init(space)
-    known: dict[Architecture, NDArray[np.float64]] = {}
-    everything, repeats = space.size(), 0
-    while len(known) < min(budget, everything) and repeats < REPEATS and not enough():
+    known: dict[tuple[float, Architecture], NDArray[np.float64]] = {}
+    staged = method if isinstance(method, Staged) else None
+    most = budget if staged else min(budget, space.size())
+    repeats = 0
+    while len(known) < most and repeats < REPEATS and not enough():
         count = min(round_size, budget - len(known))
         asked = method.ask(state, space, count, rng)
         if not asked:
@@ -71,11 +80,16 @@ def converse(
                 f"{type(method).__name__}.ask gave {len(asked)} architectures; accepted: at most "
                 f"the {count} asked for"
             )
-        fresh = [arch for arch in dict.fromkeys(asked) if arch not in known]
+        stage = staged.stage(state) if staged else FULL
+        fresh = [arch for arch in dict.fromkeys(asked) if (stage.budget, arch) not in known]
         if fresh:
-            known.update(zip(fresh, answer(fresh), strict=True))
+            keys = [(stage.budget, arch) for arch in fresh]
+            known.update(zip(keys, answer(fresh, stage), strict=True))
             repeats = 0
         else:
             repeats += len(asked)
-        method.tell(state, asked, np.array([known[arch] for arch in asked], np.float64))
+        if staged:
+            staged.read_traces(state, traces(asked, stage))
+        scores = [known[stage.budget, arch] for arch in asked]
+        method.tell(state, asked, np.array(scores, np.float64))
     return Talk(state, len(known))

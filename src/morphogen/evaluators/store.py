@@ -15,7 +15,7 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,7 +37,8 @@ PAUSE = 0.25
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS evaluations (
   number INTEGER PRIMARY KEY,        -- in the order in which the method asked, from 1
-  architecture TEXT NOT NULL UNIQUE, -- in the notation of the space
+  architecture TEXT NOT NULL,        -- in the notation of the space
+  budget REAL NOT NULL,              -- share of the full training
   status TEXT NOT NULL CHECK (status IN ('done', 'failed')),
   objectives TEXT,                   -- JSON: name -> value, in its own unit; NULL if it failed
   score REAL,                        -- the first objective, higher is better; NULL if it failed
@@ -46,7 +47,9 @@ CREATE TABLE IF NOT EXISTS evaluations (
   seconds REAL NOT NULL,             -- wall clock of the last attempt
   cpu_seconds REAL NOT NULL,
   worker TEXT NOT NULL,
-  finished TEXT NOT NULL             -- when, UTC
+  finished TEXT NOT NULL,            -- when, UTC
+  trace TEXT,                        -- JSON: how layers changed, [checkpoints][layers]
+  UNIQUE (architecture, budget)
 );
 CREATE TABLE IF NOT EXISTS sessions ( -- one row for each start of the search
   began TEXT NOT NULL,
@@ -57,10 +60,10 @@ CREATE TABLE IF NOT EXISTS sessions ( -- one row for each start of the search
 
 COLUMNS = (
     "number, architecture, status, objectives, score, error, attempts, seconds, cpu_seconds, "
-    "worker, finished"
+    "worker, finished, budget, trace"
 )
 
-INSERT = f"INSERT INTO evaluations ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = f"INSERT INTO evaluations ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,15 @@ class Evaluation:
     seconds: float
     cpu_seconds: float
     worker: str
+    budget: float = 1.0
+    """Share of the full training."""
+    trace: Sequence[Sequence[float]] | None = None
+    """How the layers changed, [checkpoints][layers], where the method asked for it."""
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """What is evaluated once: an architecture at a budget."""
+        return self.architecture, self.budget
 
     @property
     def failed(self) -> bool:
@@ -101,7 +113,7 @@ class Store:
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = path
         self._database = self._open() if writes else None
-        self.known = {e.architecture: e for e in _all(path)}
+        self.known = {e.key: e for e in _all(path)}
         self._numbers = {e.number for e in self.known.values()}
         self._began, self._cpu = time.perf_counter(), time.process_time()
         self._committed = 0.0
@@ -119,13 +131,13 @@ class Store:
             database.execute("BEGIN")
         return database
 
-    def find(self, number: int, architecture: str) -> Evaluation | None:
+    def find(self, number: int, architecture: str, budget: float = 1.0) -> Evaluation | None:
         """What is recorded of the architecture that is asked for as number `number`.
 
         Raises:
             CheckpointError: the record is of a search that asked for another.
         """
-        found = self.known.get(architecture)
+        found = self.known.get((architecture, budget))
         if (found.number if found else number) != number or (
             found is None and number in self._numbers
         ):
@@ -145,7 +157,7 @@ class Store:
         if self._database is not None:
             with _plain(self.path):
                 self._database.execute(INSERT, _values(e))
-        self.known[e.architecture] = e
+        self.known[e.key] = e
         self._numbers.add(e.number)
         if e.seconds >= CHEAP or time.monotonic() - self._committed >= PAUSE:
             self.commit()
@@ -203,16 +215,16 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 class Best:
-    """The best evaluation so far by score, the first of equal ones."""
+    """The best evaluation so far: of those trained longest, by score, the first of equal ones."""
 
     def __init__(self) -> None:
         self.evaluation: Evaluation | None = None
-        self._score = -math.inf
+        self._key = (0.0, -math.inf)
 
     def after(self, e: Evaluation) -> Evaluation | None:
         """The best one when `e` is known too; None if all have failed."""
-        if e.score is not None and e.score > self._score:
-            self.evaluation, self._score = e, e.score
+        if e.score is not None and (e.budget, e.score) > self._key:
+            self.evaluation, self._key = e, (e.budget, e.score)
         return self.evaluation
 
 
@@ -222,6 +234,7 @@ def row_of(e: Evaluation, best: Evaluation | None) -> dict[str, Any]:
     return {
         "epoch": e.number,
         "candidate": e.architecture,
+        **({"budget": e.budget} if e.budget != 1 else {}),
         **found,
         **({"architecture": best.architecture} if best else {}),
         "attempts": e.attempts,
@@ -274,6 +287,8 @@ def _values(e: Evaluation) -> tuple[Any, ...]:
         e.cpu_seconds,
         e.worker,
         _now(),
+        e.budget,
+        None if e.trace is None else json.dumps(e.trace),
     )
 
 
@@ -281,9 +296,12 @@ def _read(database: sqlite3.Connection) -> Iterator[Evaluation]:
     if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'evaluations'").fetchone():
         return  # a search that has only just begun
     for row in database.execute(f"SELECT {COLUMNS} FROM evaluations ORDER BY number"):
-        number, text, _, objectives, score, error, attempts, seconds, cpu, worker, _ = row
+        number, text, _, objectives, score, error, attempts, seconds, cpu, worker, _, *staged = row
         values = None if objectives is None else json.loads(objectives)
-        yield Evaluation(number, text, values, score, error, attempts, seconds, cpu, worker)
+        budget, trace = staged[0], None if staged[1] is None else json.loads(staged[1])
+        yield Evaluation(
+            number, text, values, score, error, attempts, seconds, cpu, worker, budget, trace
+        )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ a stage is one layer with a module in each cell.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,9 +25,8 @@ from torch import Tensor, nn
 
 from morphogen.core import SpaceError
 from morphogen.evaluators.short import ShortTraining
+from morphogen.evaluators.stage import Kind
 from morphogen.supernets import frozen_statistics
-
-Kind = Literal["params", "features"]
 
 Layers = Mapping[str, Sequence[nn.Module]]
 """Name -> modules, in the order of depth; a layer without modules never changes."""

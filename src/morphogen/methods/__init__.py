@@ -5,10 +5,23 @@ from morphogen.methods._contract import (
     Method,
     MethodInfo,
     Metrics,
+    Stage,
+    Staged,
     Stepwise,
     find,
     method,
     methods,
 )
 
-__all__ = ["AskTell", "Method", "MethodInfo", "Metrics", "Stepwise", "find", "method", "methods"]
+__all__ = [
+    "AskTell",
+    "Method",
+    "MethodInfo",
+    "Metrics",
+    "Stage",
+    "Staged",
+    "Stepwise",
+    "find",
+    "method",
+    "methods",
+]

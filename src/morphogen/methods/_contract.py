@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core import Architecture, CapabilityError, ConfigError, UnknownNameError
+from morphogen.evaluators.stage import Stage as Stage
 from morphogen.spaces import Capability, SearchSpace, capabilities
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
@@ -73,6 +74,24 @@ class AskTell(Protocol):
         """The best architecture so far; of several objectives, by the first one."""
 
 
+@runtime_checkable
+class Staged(AskTell, Protocol):
+    """A method that asks and tells, and has some rounds trained less than others.
+
+    The engine calls `ask`, `stage`, evaluates, then `read_traces` and `tell`. An architecture that
+    is asked for at another budget is another question.
+    """
+
+    def stage(self, state: Any) -> Stage:
+        """What the architectures that `ask` gave last are to undergo."""
+
+    def read_traces(self, state: Any, traces: Sequence[NDArray[np.float64] | None]) -> None:
+        """Traces [checkpoints, layers] of these architectures, in the order of `ask`.
+
+        None for one that could not be evaluated, or where the stage asks for none.
+        """
+
+
 Method = Stepwise | AskTell
 
 
@@ -97,6 +116,11 @@ class MethodInfo:
     def black_box(self) -> bool:
         """True if the method only asks and tells."""
         return hasattr(self.build, "ask")
+
+    @property
+    def staged(self) -> bool:
+        """True if it has some architectures trained less than others; a table cannot do that."""
+        return hasattr(self.build, "stage")
 
     def require(self, space: SearchSpace) -> None:
         """A `CapabilityError` naming what would serve, if `space` lacks what the method needs."""

@@ -71,7 +71,7 @@ def test_every_weight_is_trained_by_a_step():
     from morphogen.supernets import network
 
     net = network(problem.space, arch, problem.spec)
-    stream = problem.stream("train", 100, f"evaluation/{problem.space.format(arch)}")
+    stream = problem.stream("train", 100, "evaluation")
     optimiser = torch.optim.SGD(
         net.parameters(), lr=0.5, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
