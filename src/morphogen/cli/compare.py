@@ -222,10 +222,7 @@ def _text(content: dict[str, Any], table: Any, files: Sequence[Path]) -> str:
         fold(
             f"{content['space']}: {content['seeds']} seeds, {count(content['budget'])} look-ups "
             f"each, searched by {searched}"
-            + (
-                " (a test figure: it compares methods, and finds nothing to use)"
-                * content["oracle"]
-            )
+            + (" (a test figure: to compare methods, not to find anything)" if oracle else "")
             + ".",
             width(),
         ),
