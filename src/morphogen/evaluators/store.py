@@ -66,7 +66,7 @@ COLUMNS = (
 INSERT = f"INSERT INTO evaluations ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Evaluation:
     """One architecture, evaluated."""
 

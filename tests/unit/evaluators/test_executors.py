@@ -107,10 +107,10 @@ def test_retries_are_a_setting():
 
 
 def test_the_users_mistake_ends_it_at_once(pool):
-    with pytest.raises(ConfigError, match="^field is 3; accepted: another$"):
+    with pytest.raises(ConfigError, match=r"^field is 3; accepted: another$"):
         list(Local(jobs.job).map([("mistake", 3)]))
     executor = processes(workers=1)
-    with pytest.raises(ConfigError, match="^field is 3; accepted: another$"):
+    with pytest.raises(ConfigError, match=r"^field is 3; accepted: another$"):
         outcome(executor, [("mistake", 3), ("say", 1)])
 
 
@@ -151,7 +151,7 @@ def test_closing_ends_workers_in_the_middle_of_a_task():
 
 
 def test_what_cannot_be_sent_is_refused():
-    with pytest.raises(ConfigError, match="cannot be sent to a worker .* or executor local"):
+    with pytest.raises(ConfigError, match=r"cannot be sent to a worker .* or executor local"):
         processes(lambda: None)
 
 
