@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
 
 from morphogen.core.errors import ArchitectureError, SpaceError, UnknownNameError
 
@@ -36,6 +38,15 @@ class Choice:
                 f"{len(self.options)} options; accepted: 0 <= least <= most <= number of options"
             )
         object.__setattr__(self, "group", self.group or self.name)
+
+    @cached_property
+    def values(self) -> tuple[tuple[str, ...], ...]:
+        """All values that the choice can have: the subsets of its options that it may keep."""
+        return tuple(
+            subset
+            for k in range(self.least, self.most + 1)
+            for subset in combinations(self.options, k)
+        )
 
     def index(self, option: str) -> int:
         """Position of `option`; an `UnknownNameError` names the options there are."""

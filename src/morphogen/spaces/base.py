@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from itertools import combinations, product
+from itertools import product
 from typing import Literal, Self
 
 import numpy as np
@@ -50,7 +50,7 @@ def capabilities(space: SearchSpace) -> tuple[type[Capability], ...]:
 class SearchSpace(Discrete, Encodable, Restrictable):
     """Every combination of one value per choice; the base of all spaces, and a space by itself.
 
-    Spaces whose choices constrain one another override `check`, `size`, `sample`, `neighbours` and
+    Spaces whose choices constrain one another override `check`, `size`, `sample`, `moves` and
     `derive`; spaces with a notation of their own override `parse` and `format`.
 
     Args:
@@ -136,24 +136,31 @@ class SearchSpace(Discrete, Encodable, Restrictable):
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """One architecture, uniformly at random."""
-        return Architecture({c.name: _draw(c, rng) for c in self.choices})
+        return Architecture(
+            {c.name: c.values[int(rng.integers(len(c.values)))] for c in self.choices}
+        )
 
     def neighbours(self, arch: Architecture) -> list[Architecture]:
-        """All architectures that differ in the value of exactly one choice."""
+        """All architectures that one move leads to, in a fixed order."""
         arch = self.check(arch)
+        return [arch.replace(**move) for move in self.moves(arch)]
+
+    def moves(self, arch: Architecture) -> list[dict[str, tuple[str, ...]]]:
+        """The smallest changes, each as the values that become others; here of any one choice.
+
+        No two lead to the same architecture, and none to `arch`, which is one of this space.
+        """
         return [
-            arch.replace(**{c.name: value})
-            for c in self.choices
-            for value in _values(c)
-            if value != arch[c.name]
+            {c.name: value} for c in self.choices for value in c.values if value != arch[c.name]
         ]
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
         """A uniformly random neighbour (one choice takes another value); `arch` is not changed."""
-        near = self.neighbours(arch)
-        if not near:
+        arch = self.check(arch)
+        moves = self.moves(arch)
+        if not moves:
             raise SpaceError(f"space {self.name!r} has one architecture; nothing can be mutated")
-        return near[int(rng.integers(len(near)))]
+        return arch.replace(**moves[int(rng.integers(len(moves)))])
 
     def crossover(
         self, first: Architecture, second: Architecture, rng: np.random.Generator
@@ -167,7 +174,7 @@ class SearchSpace(Discrete, Encodable, Restrictable):
     def enumerate(self) -> list[Architecture]:
         """All architectures. Meant for spaces of at most some hundred thousand."""
         names = [c.name for c in self.choices]
-        values = product(*(_values(c) for c in self.choices))
+        values = product(*(c.values for c in self.choices))
         return [Architecture(dict(zip(names, value, strict=True))) for value in values]
 
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
@@ -290,20 +297,6 @@ class SearchSpace(Discrete, Encodable, Restrictable):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.choices)} choices>"
-
-
-def _values(choice: Choice) -> list[tuple[str, ...]]:
-    """All values of one choice: the subsets of its options that it may keep."""
-    return [
-        subset
-        for k in range(choice.least, choice.most + 1)
-        for subset in combinations(choice.options, k)
-    ]
-
-
-def _draw(choice: Choice, rng: np.random.Generator) -> tuple[str, ...]:
-    values = _values(choice)
-    return values[int(rng.integers(len(values)))]
 
 
 def _best(row: NDArray[np.floating], keep: int) -> list[int]:

@@ -17,7 +17,7 @@ The notation lists, per cell and node, the kept edges as `operation~source`, low
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
 from typing import Literal, Self
@@ -60,6 +60,15 @@ KEPT = 2
 def edge_name(cell: str, source: int, target: int) -> str:
     """Name of the choice on the edge from `source` into node `target` of a cell type."""
     return f"{cell}_{target}_{source}"
+
+
+def _values_of(choices: Sequence[Choice], pairs: Collection[Pair]) -> dict[str, tuple[str, ...]]:
+    """What each edge into a node, source 0 first, keeps if the node keeps `pairs`."""
+    kept = [[o for o, s in pairs if s == source] for source in range(len(choices))]
+    return {
+        choice.name: tuple(sorted(operations, key=choice.index))
+        for choice, operations in zip(choices, kept, strict=True)
+    }
 
 
 class DARTS(SearchSpace, Differentiable):
@@ -207,13 +216,12 @@ class DARTS(SearchSpace, Differentiable):
             found = [{**nodes, node: value} for nodes in found for value in values]
         return [self._build(nodes) for nodes in found]
 
-    def neighbours(self, arch: Architecture) -> list[Architecture]:
+    def moves(self, arch: Architecture) -> list[dict[str, tuple[str, ...]]]:
         """One kept edge has another operation, or comes from another source.
 
         A moved edge takes its operation along; where the new edge does not offer it (as in S1),
         every operation that it offers makes a neighbour.
         """
-        arch = self.check(arch)
         out = []
         for cell, target in self._nodes:
             kept = self._kept(arch, cell, target)
@@ -229,16 +237,12 @@ class DARTS(SearchSpace, Differentiable):
                         moves = [operation] if operation in offered else offered
                     for move in moves:
                         if (move, other) != stays:
-                            out.append(self._exchange(arch, cell, target, (move, other), stays))
+                            out.append((cell, target, frozenset(((move, other), stays))))
         # Two of GDAS' pairs on one edge can reach one architecture in two ways: list it once.
-        return list(dict.fromkeys(out))
-
-    def _exchange(self, arch: Architecture, cell: str, target: int, *pairs: Pair) -> Architecture:
-        kept = {
-            choice.name: [o for o in choice.options if (o, source) in pairs]
-            for source, choice in enumerate(self.node(cell, target))
-        }
-        return arch.replace(**kept)
+        nodes = {node: self.node(*node) for node in self._nodes}
+        return [
+            _values_of(nodes[cell, target], pairs) for cell, target, pairs in dict.fromkeys(out)
+        ]
 
     def crossover(
         self, first: Architecture, second: Architecture, rng: np.random.Generator
