@@ -37,9 +37,7 @@ def test_crossover_takes_each_choice_from_either_parent_half_of_the_time():
         SPACE.restrict({c.name: [o] for c in SPACE.choices}).sample(rng)
         for o in ("none", "skip_connect")
     )
-    genes = [
-        child[c.name] == one[c.name] for child in crossed(one, two, rng) for c in SPACE.choices
-    ]
+    genes = [child[c.name] == one[c.name] for child in children for c in SPACE.choices]
     assert np.mean(genes) == pytest.approx(0.5, abs=0.015)
 
 
