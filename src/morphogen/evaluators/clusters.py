@@ -37,7 +37,7 @@ def represent(traces: Sequence[NDArray[np.float64]], *, normalize: bool) -> Rows
     if len(lengths) > 1:
         raise ConfigError(f"traces have {lengths} checkpoints; accepted: the same number in all")
     deepest = max((t.shape[1] for t in traces), default=0)
-    rows = np.array([at_depth(t, deepest).ravel() for t in traces]).reshape(len(traces), -1)
+    rows: Rows = np.array([at_depth(t, deepest).ravel() for t in traces]).reshape(len(traces), -1)
     deviation = rows.std(axis=0)
     telling = deviation >= CONSTANT
     rows = (rows[:, telling] - rows[:, telling].mean(axis=0)) / deviation[telling]

@@ -94,8 +94,9 @@ class DCNAS:
 
     def init(self, space: SearchSpace) -> DCNASState:
         """Nothing sampled yet."""
-        traced = self.config.similarity in ("params", "features")
-        stage = Stage(self.config.early, self.config.similarity if traced else None)
+        similarity = self.config.similarity
+        trace = similarity if similarity == "params" or similarity == "features" else None
+        stage = Stage(self.config.early, trace)
         return DCNASState(min(self.config.pool, space.size()), stage)
 
     def ask(
