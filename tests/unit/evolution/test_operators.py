@@ -34,9 +34,10 @@ def test_a_mutation_is_each_of_the_24_neighbours_equally_often():
 def test_crossover_takes_each_choice_from_either_parent_half_of_the_time():
     rng = np.random.default_rng(0)
     one, two = (
-        SPACE.restrict({c.name: [o] for c in SPACE.choices}).sample(rng)
-        for o in ("none", "skip_connect")
+        SPACE.restrict({c.name: [only] for c in SPACE.choices}).sample(rng)
+        for only in ("none", "skip_connect")
     )
+    children = [SPACE.crossover(one, two, rng) for _ in range(2000)]
     genes = [child[c.name] == one[c.name] for child in children for c in SPACE.choices]
     assert np.mean(genes) == pytest.approx(0.5, abs=0.015)
 
