@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("bilevel", "evolution", "predictors", "proxies", "evaluators"),
     ("methods",),
     ("engine", "reports"),
+    ("exports",),
     ("cli",),
 )
 """Lowest first. A file imports from its own package and from lower floors only."""

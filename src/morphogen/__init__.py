@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphogen import benchmarks, cost, methods, spaces, supernets, tasks
     from morphogen.core import Architecture, MorphogenError
+    from morphogen.engine.retrain import TrainResult, resume_training, train
     from morphogen.engine.search import SearchResult, quick_config, resume, search
     from morphogen.engine.settings import Settings
+    from morphogen.engine.training import Training
+    from morphogen.exports import export, load
     from morphogen.supernets import OneOf, space_of
 
 __all__ = [
@@ -26,17 +29,23 @@ __all__ = [
     "OneOf",
     "SearchResult",
     "Settings",
+    "TrainResult",
+    "Training",
     "__version__",
     "benchmarks",
     "cost",
+    "export",
+    "load",
     "methods",
     "quick_config",
     "resume",
+    "resume_training",
     "search",
     "space_of",
     "spaces",
     "supernets",
     "tasks",
+    "train",
 ]
 
 _HOME = {
@@ -45,10 +54,16 @@ _HOME = {
     "OneOf": "supernets",
     "SearchResult": "engine.search",
     "Settings": "engine.settings",
+    "TrainResult": "engine.retrain",
+    "Training": "engine.training",
+    "export": "exports",
+    "load": "exports",
     "quick_config": "engine.search",
     "resume": "engine.search",
+    "resume_training": "engine.retrain",
     "search": "engine.search",
     "space_of": "supernets",
+    "train": "engine.retrain",
 }
 """Public name -> module of this package that defines it; other public names are modules."""
 

@@ -98,6 +98,25 @@ def _train(words: Sequence[str]) -> int:
     return train.train(words)
 
 
+# -- export and predict ----------------------------------------------------------------------------
+
+
+def _export(words: Sequence[str]) -> int:
+    from morphogen.cli import export
+
+    if _wants_help(words, "export", export.OPTIONS):
+        return 0
+    return export.export(read(words, export.OPTIONS, prog="morphogen export"))
+
+
+def _predict(words: Sequence[str]) -> int:
+    from morphogen.cli import export
+
+    if _wants_help(words, "predict", export.PREDICT):
+        return 0
+    return export.predict(read(words, export.PREDICT, prog="morphogen predict"))
+
+
 # -- query -----------------------------------------------------------------------------------------
 
 
@@ -380,6 +399,15 @@ COMMANDS = {
         "Train the architecture that a search found, or any other, from scratch, and evaluate it "
         "on the test images; writes a run directory that `resume` continues.",
     ),
+    "export": Command(
+        _export,
+        "RUN [options]",
+        "Write the trained network of a run as a file, verified by running it on real images, with "
+        "a model card beside it.",
+    ),
+    "predict": Command(
+        _predict, "EXPORT IMAGE...", "Classify images with an exported network; needs nothing else."
+    ),
     "query": Command(
         _query, "SPACE ARCH", "Look an architecture up in the shipped benchmark table of a space."
     ),
@@ -420,6 +448,14 @@ EXAMPLES = {
         "morphogen train runs/idarts-nasbench201-20260101-120000 --seeds 3",
         f"morphogen train {_CELL} \\\n      --space nasbench201 --data fashion-mnist",
         "morphogen train DARTS_V2 --space darts --preset paper --data cifar10:/data/cifar-10",
+    ),
+    "export": (
+        "morphogen export runs/train-nasbench201-20260101-120000 --to onnx",
+        "morphogen export runs/train-nasbench201-20260101-120000 --to onnx,safetensors",
+    ),
+    "predict": (
+        "morphogen predict model/model.onnx image.png",
+        "morphogen predict model/model.onnx photos/*.jpg --top 3 --json",
     ),
     "query": (
         f"morphogen query nasbench201 \\\n      {_CELL}",

@@ -1,0 +1,14 @@
+"""Trained networks as files that others can use, and their use.
+
+    morphogen.export("runs/train-...", ["onnx"])               # writes, runs and compares the file
+    model = morphogen.load("runs/train-.../export/model.onnx")
+    print(model.predict(["image.png"])[0])
+
+No file is ever unpickled.
+"""
+
+from morphogen.exports.loading import load
+from morphogen.exports.model import Model, Prediction
+from morphogen.exports.writing import FORMATS, Exported, export
+
+__all__ = ["FORMATS", "Exported", "Model", "Prediction", "export", "load"]

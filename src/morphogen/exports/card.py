@@ -1,0 +1,139 @@
+"""The model card: what a stranger needs to know of an exported network, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from morphogen.engine.weights import Signature
+from morphogen.tasks import ImageTask
+
+LICENCES = {
+    "fashion-mnist": "MIT (Zalando Research, Fashion-MNIST)",
+    "cifar10": "no licence stated by its authors; cite Krizhevsky, 2009",
+    "cifar100": "no licence stated by its authors; cite Krizhevsky, 2009",
+}
+"""Of the data sets that morphogen knows by name."""
+
+
+def card(
+    signature: Signature,
+    result: Mapping[str, Any],
+    config: Mapping[str, Any],
+    task: ImageTask,
+    files: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """The text of README.md.
+
+    Args:
+        signature: of the exported weights.
+        result: result.json of the training.
+        config: its config.yaml.
+        task: its data.
+        files: export.json, by file name.
+    """
+    parts = [
+        f"# Image classifier, {len(signature.classes)} classes",
+        _use(signature, next(iter(files))),
+        "## What it is\n\n" + _table(_facts(signature, result)),
+        "## How good it is\n\n" + _accuracy(result),
+        "## How it was trained\n\n" + _training(signature, result, config, task),
+        "## Input\n\n" + _input(signature),
+        "## Files\n\n" + _files(files),
+        "## Limits\n\n"
+        "It knows only the classes above and names one of them for any image. Its probabilities "
+        "are not calibrated. It was measured on images of the same source as its training images; "
+        "on others it may do much worse. The licence of the training data may bind the network: "
+        f"{_licence(str(config['data']))}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _use(signature: Signature, file: str) -> str:
+    named = ", ".join(signature.classes[:12]) + (", ..." if len(signature.classes) > 12 else "")
+    return (
+        f"Classes: {named}.\n\n"
+        f"```console\n$ morphogen predict {file} IMAGE...\n```\n\n"
+        f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r})\n"
+        "print(model.predict(['image.png'])[0].label)\n```"
+    )
+
+
+def _facts(signature: Signature, result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    spec, cost = signature.spec, result["cost"]
+    return [
+        ("Search space", signature.space),
+        ("Architecture", f"`{signature.architecture}`".replace("|", "\\|")),
+        ("Channels, depth", f"{spec['channels']}, {spec['depth']}"),
+        ("Parameters", f"{cost['params']:,}"),
+        ("Multiply-adds for an image", f"{cost['macs'] / 1e6:,.2f} M"),
+    ]
+
+
+def _accuracy(result: Mapping[str, Any]) -> str:
+    lines = []
+    for name, title in (("test_accuracy", "Test"), ("held_out_accuracy", "Held-out")):
+        held = result.get(name)
+        if not held:
+            continue
+        text = f"- {title} accuracy: {held['mean']:.2f} %"
+        if held["n"] > 1:
+            text += (
+                f", 95 % interval {held['low']:.2f} to {held['high']:.2f} over {held['n']} seeds"
+            )
+        else:
+            text += ", one seed (no interval)"
+        lines.append(text)
+    if result["seeds"] > 1:
+        lines.append("- The figures are of all seeds; the files hold the weights of one.")
+    return "\n".join([*lines, "", f"Split: {result['split']}."])
+
+
+def _training(
+    signature: Signature, result: Mapping[str, Any], config: Mapping[str, Any], task: ImageTask
+) -> str:
+    cost, origin = result["cost"], signature.origin
+    versions = ", ".join(f"{name} {text}" for name, text in config["versions"].items())
+    rows = [
+        ("Data", f"{config['data']} ({len(task.pool):,} training images)"),
+        ("Weights", f"seed {origin['seed']}, epoch {origin['epoch']} ({origin['weights']})"),
+        ("Seeds", str(result["seeds"])),
+        ("Time", f"{cost['seconds']:,.0f} s wall clock, {cost['cpu_seconds']:,.0f} s CPU"),
+        ("Images drawn", f"{cost['train_images']:,}"),
+        ("Command", f"`{config['command']}`".replace("|", "\\|")),
+        ("Versions", versions),
+        ("Machine", str(config["machine"])),
+    ]
+    return _table(rows)
+
+
+def _input(signature: Signature) -> str:
+    mean = ", ".join(f"{v:.4f}" for v in signature.mean)
+    std = ", ".join(f"{v:.4f}" for v in signature.std)
+    kind = {1: "grey", 3: "RGB"}.get(signature.channels, f"{signature.channels} channels")
+    return (
+        f"float32 `[batch, {signature.channels}, {signature.size}, {signature.size}]`, {kind}: "
+        f"`(pixel / 255 - mean) / std` with mean {mean} and std {std} per channel. Images of other "
+        f"sizes are resized to {signature.size} x {signature.size} (areas averaged when shrinking, "
+        "linear when growing). `morphogen predict` and `morphogen.load` do all this: the figures "
+        "are stored in the file. Output: scores `[batch, classes]`, before softmax."
+    )
+
+
+def _files(files: Mapping[str, Mapping[str, Any]]) -> str:
+    head = "| File | Format | Bytes | Largest difference from the network | SHA-256 |"
+    rows = [
+        f"| {name} | {f['format']} | {f['bytes']:,} | {f['largest_difference']:.1e} on "
+        f"{f['verified_on_images']} training images (accepted: {f['tolerance']:.1e}) | "
+        f"`{f['sha256'][:16]}...` |"
+        for name, f in files.items()
+    ]
+    return "\n".join([head, "|---|---|---|---|---|", *rows])
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows)])
+
+
+def _licence(data: str) -> str:
+    return LICENCES.get(data.partition(":")[0], "not known to morphogen, so look it up")

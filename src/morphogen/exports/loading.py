@@ -1,0 +1,50 @@
+"""Load an exported network, whichever its format."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch import nn
+
+from morphogen.core import DataError
+from morphogen.exports import formats
+from morphogen.exports.model import Model
+
+SUFFIXES = (".onnx", ".pt2", ".safetensors")
+"""Of the formats, in the order in which a folder's are preferred."""
+
+
+def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model:
+    """A trained network that takes images and names classes.
+
+    Args:
+        path: an exported file, or the folder of an export.
+        module: your own module, for a .safetensors file of one of its architectures.
+
+    Raises:
+        DataError: it is missing, damaged, could run code, or was not written by morphogen.
+        ConfigError: what is needed to run it is not installed, or `module` is missing.
+    """
+    file = Path(path)
+    if file.is_dir():
+        inside = [file / f"model{suffix}" for suffix in SUFFIXES]
+        there = [f for f in inside if f.is_file()]
+        if not there:
+            raise DataError(
+                f"{file} holds no exported network; accepted: a folder with "
+                f"{', '.join(f.name for f in inside)}, or such a file"
+            )
+        file = there[0]
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; accepted: an exported network")
+    if file.suffix == ".onnx":
+        return Model(*formats.read_onnx(file), file)
+    if file.suffix == ".pt2":
+        return Model(*formats.read_torch_export(file), file)
+    if file.suffix == ".safetensors":
+        return Model(*formats.read_safetensors(file, module), file)
+    raise DataError(
+        f"{file} is not an exported network by its name; accepted: files ending in "
+        f"{', '.join(SUFFIXES)}"
+    )

@@ -1,0 +1,202 @@
+"""Export a training: write the file, run it on real images, compare, and only then keep it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from morphogen.core import ConfigError, DataError, RunError, UnknownNameError
+from morphogen.core.files import write_whole, writing
+from morphogen.engine.job import OBJECT, Space, known_space
+from morphogen.engine.retrain import METHOD
+from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.weights import Signature, read_weights
+from morphogen.exports import formats
+from morphogen.exports.card import card
+from morphogen.exports.formats import Run, built
+from morphogen.spaces import SearchSpace
+from morphogen.tasks import ImageTask
+from morphogen.tasks.augment import normalisation, normalise
+from morphogen.tasks.classification import Data
+
+FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
+"""Name of a format -> ending of its file."""
+
+_WRITERS = {
+    "onnx": formats.write_onnx,
+    "torch-export": formats.write_torch_export,
+    "safetensors": formats.write_safetensors,
+}
+
+CHECKED = 64
+"""Training images on which a written file is compared with the network."""
+
+TOLERANCE = 1e-4
+"""Largest difference of a score that is accepted, in units of the largest score (at least 1)."""
+
+RECORD = "export.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written and verified."""
+
+    path: Path
+    format: str
+    images: int
+    """Real images on which it was run."""
+    difference: float
+    """Largest difference of a score from the network's own."""
+    tolerance: float
+    """What would have been accepted."""
+
+
+def export(
+    run: str | Path,
+    to: Sequence[str] = ("onnx",),
+    out: str | Path | None = None,
+    *,
+    space: Space | None = None,
+    data: Data | None = None,
+) -> list[Exported]:
+    """Write the trained network of a run in some formats, and a model card beside it.
+
+    Of several seeds the one of the best held-out accuracy is taken, without looking at the test
+    part (the first, where nothing was held out).
+
+    Args:
+        run: directory of a finished training.
+        to: formats, of `FORMATS`.
+        out: folder to write to; by default `export` in the run directory.
+        space: needed again if it was an object of yours rather than a name.
+        data: needed again if it was an object of yours rather than a name or path, or was moved.
+
+    Raises:
+        MorphogenError: one sentence on what is wrong and what is accepted.
+    """
+    for name in to:
+        if name not in FORMATS:
+            raise UnknownNameError("format", name, FORMATS)
+    directory = RunDirectory.open(Path(run))
+    values, result = directory.config(), directory.result()
+    if values.get("method") != METHOD:
+        raise RunError(
+            f"{run} is the run of a search, whose network is not trained; accepted: the run of a "
+            f"training, first `morphogen train {run}`"
+        )
+    if result is None:
+        raise RunError(f"{run} is not finished; accepted: first `morphogen resume {run}`")
+    for name, given in (("space", space), ("data", data)):
+        if values[name] == OBJECT and given is None:
+            raise RunError(
+                f"the {name} of {run} was an object of yours; pass it again: "
+                f"morphogen.export({str(run)!r}, {list(to)}, {name}=...)"
+            )
+    file = directory.path / result["weights"][_chosen(result)]
+    tensors, signature = read_weights(file)
+    known = known_space(space if space is not None else values["space"])
+    net = built(known, signature, tensors, str(file))
+    task = _task(data if data is not None else values["data"], signature, values)
+    x = _images(task, signature)
+    folder = Path(out) if out is not None else directory.path / "export"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    done = [_write(folder, name, net, signature, x, known) for name in to]
+    record = _record(folder, done)
+    text = card(signature, result, values, task, record)
+    with writing(folder):
+        write_whole(folder / "README.md", [text.encode()])
+    return done
+
+
+def _chosen(result: dict[str, Any]) -> int:
+    """Which seed's weights are exported."""
+    held = result.get("held_out_accuracy")
+    return max(range(held["n"]), key=held["values"].__getitem__) if held else 0
+
+
+def _task(data: Data, signature: Signature, values: dict[str, Any]) -> ImageTask:
+    task = ImageTask.of(data, size=signature.size, seed=values["settings"]["seed"])
+    if (task.in_channels, task.classes) != (signature.channels, signature.classes):
+        raise DataError(
+            f"data {task.name!r} has {task.in_channels} channels and {len(task.classes)} classes, "
+            f"the network {signature.channels} and {len(signature.classes)}, or other names of "
+            "classes; accepted: the data of the training"
+        )
+    return task
+
+
+def _images(task: ImageTask, signature: Signature) -> Tensor:
+    """Training images, evenly from the whole set: the test part stays closed."""
+    count = min(CHECKED, len(task.pool))
+    rows = torch.linspace(0, len(task.pool) - 1, count).round().long()
+    scale, shift = normalisation(signature.mean, signature.std)
+    return normalise(task.pool.take(rows).pixels, scale, shift).contiguous()
+
+
+def _write(
+    folder: Path, name: str, net: nn.Module, signature: Signature, x: Tensor, space: SearchSpace
+) -> Exported:
+    """One file: it gets its name once it gives the network's own scores."""
+    path = folder / f"model{FORMATS[name]}"
+    fresh = folder / f"new{FORMATS[name]}"
+    try:
+        with writing(path):
+            _WRITERS[name](fresh, net, signature, x[:2])
+        readers: dict[str, Callable[[Path], tuple[Run, Signature]]] = {
+            "onnx": formats.read_onnx,
+            "torch-export": formats.read_torch_export,
+            "safetensors": partial(_rebuilt, space),
+        }
+        run, _ = readers[name](fresh)
+        with torch.no_grad():
+            expected = net(x)
+            # Another size of batch than the file was made with.
+            found = torch.cat([run(x[:1]), run(x[1:])]) if len(x) > 1 else run(x)
+        allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
+        difference = float((expected - found).abs().max())
+        if not difference <= allowed:
+            raise ConfigError(
+                f"the {name} file gives scores that differ by {difference:.2g} from the network's, "
+                f"and was not kept; accepted: a difference of at most {allowed:.2g}"
+            )
+        with writing(path):
+            fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return Exported(path, name, len(x), difference, allowed)
+
+
+def _rebuilt(space: SearchSpace, path: Path) -> tuple[nn.Module, Signature]:
+    tensors, signature = read_weights(path)
+    return built(space, signature, tensors, str(path)), signature
+
+
+def _record(folder: Path, done: Sequence[Exported]) -> dict[str, Any]:
+    """What is known of each file of the folder, those of earlier exports that are still there."""
+    path = folder / RECORD
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError):
+        before = {}
+    held = {name: facts for name, facts in before.items() if (folder / name).exists()}
+    for one in done:
+        held[one.path.name] = {
+            "format": one.format,
+            "sha256": hashlib.sha256(one.path.read_bytes()).hexdigest(),
+            "bytes": one.path.stat().st_size,
+            "verified_on_images": one.images,
+            "largest_difference": one.difference,
+            "tolerance": one.tolerance,
+        }
+    with writing(path):
+        write_whole(path, [(json.dumps(held, indent=2) + "\n").encode()])
+    return held
