@@ -16,6 +16,9 @@ from morphogen.reports.scale import BOTTOM, HEIGHT, LEFT, WIDTH, Axis, number
 
 Point = tuple[float, float]
 
+FEW = 500
+"""Points of a cloud that are so few that each is drawn larger."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -147,7 +150,7 @@ def cloud(
     trail = " ".join(f"{x.at(m.x):.1f},{y.at(m.y):.1f}" for m in marks)
     drawn = [
         _frame(x, y),
-        el("path", {"class": "cloud", "d": dots}),
+        el("path", {"class": "cloud few" if len(places) < FEW else "cloud", "d": dots}),
         el("polyline", {"class": "trail", "points": trail}) if joined else None,
         *(
             el(

@@ -177,11 +177,11 @@ def _differences(made: Sequence[Group]) -> Html | None:
             text += f", 95 % interval {known['low']:+.2f} to {known['high']:+.2f}"
         text += f", {len(seeds)} seed{'s'[: len(seeds) != 1]}."
         rows = [
-            [f"seed {s}", f"{a.values[s]:.2f}", f"{b.values[s]:.2f}", f"{gap:+.2f}"]
+            [str(s), f"{a.values[s]:.2f}", f"{b.values[s]:.2f}", f"{gap:+.2f}"]
             for s, gap in zip(seeds, gaps, strict=True)
         ]
         title = f"{a.name} minus {b.name}"
-        drawn = table(title, ["", a.name, b.name, "difference"], rows)
+        drawn = table(title, ["seed", a.name, b.name, "difference"], rows)
         parts.append(el("div", {}, el("h3", {}, title), el("p", {}, text), drawn))
     return el("div", {"class": "figures"}, *parts) if parts else None
 

@@ -46,7 +46,7 @@ def heat_maps(panels: Sequence[Panel], epochs: Sequence[int]) -> Html:
     values = [v for p in panels for row in p.gates for v in row]
     low, high = min(values), max(values)
     drawn = [_panel(p, [epochs[i] for i in chosen], chosen, low, high) for p in panels]
-    note = f" Every {stride}th epoch is drawn, counted from the last." if stride > 1 else ""
+    note = f" One epoch in {stride} is drawn, and the last." if stride > 1 else ""
     rows = [
         [
             f"{p.title}: {option}" + (" (kept)" if option in p.kept else ""),

@@ -61,7 +61,7 @@ def table(
     ]
     return el(
         "div",
-        {"class": "scroll", "role": "region", "tabindex": 0, "aria-label": caption},
+        {"class": "scroll", "role": "group", "tabindex": 0, "aria-label": caption},
         el(
             "table",
             {},

@@ -315,7 +315,7 @@ def cost(run: Run, level: int) -> Html | None:
     machine = run.config.get("machine", "unknown machine")
     return join(
         [
-            table("Cost", ["", "in all", f"per {run.unit}"], rows),
+            table("Cost", ["quantity", "in all", f"per {run.unit}"], rows),
             el("p", {}, f"Measured by the run itself on: {machine}."),
         ]
     )

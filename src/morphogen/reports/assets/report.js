@@ -29,7 +29,11 @@
   };
   const clear = (svg) => svg.querySelectorAll(".hover").forEach((e) => e.remove());
 
+  let speaker = null; // the figure whose values the tip shows
+
   const say = (svg, at, texts) => {
+    if (speaker && speaker !== svg) clear(speaker);
+    speaker = svg;
     tip.replaceChildren(
       ...texts.map((text, i) => {
         const line = document.createElement(i ? "div" : "b");
@@ -50,6 +54,8 @@
   };
   const hide = (svg) => {
     clear(svg);
+    if (speaker !== svg) return; // another figure has the word
+    speaker = null;
     tip.classList.remove("on");
     tip.replaceChildren();
   };

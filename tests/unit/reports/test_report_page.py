@@ -1,0 +1,384 @@
+"""Pages from run directories with known numbers: what they must say, and not ask for."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import sqlite3
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from scipy import stats
+
+import run_directories as made
+from morphogen import benchmarks
+from morphogen.cli import main
+from morphogen.cli.reading import read_run
+from morphogen.reports.page import report
+
+VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br"}
+
+
+class Page(HTMLParser):
+    """A page as text, headings, tables and hover data; unbalanced elements are an error."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.headings: list[tuple[int, str]] = []
+        self.cells: list[list[str]] = []
+        self.hover: list[dict] = []
+        self.labels: list[str] = []
+        self.text = ""
+        self.feed(markup)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if given.get("id"):
+            self.ids.append(str(given["id"]))
+        if given.get("data-hover"):
+            self.hover.append(json.loads(str(given["data-hover"])))
+        if tag == "svg":
+            assert given.get("aria-label") or given.get("aria-hidden") == "true"
+            self.labels.append(given.get("aria-label") or "")
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append((int(tag[1]), ""))
+        if tag == "tr":
+            self.cells.append([])
+        if tag in ("td", "th"):
+            self.cells[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] in ("script", "style"):
+            return
+        self.text += data
+        if self.headings and re.fullmatch("h[1-6]", self.open[-1]):
+            self.headings[-1] = (self.headings[-1][0], self.headings[-1][1] + data)
+        if {"td", "th"} & set(self.open):
+            self.cells[-1][-1] += data
+
+
+def page(*paths: Path) -> tuple[str, Page]:
+    markup = report([read_run(path) for path in paths], "0.0")
+    return markup, Page(markup)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str, code: int = 4) -> str:
+    assert main(words) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("morphogen: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_a_search_in_a_space_with_a_table(tmp_path: Path) -> None:
+    markup, read = page(made.search(tmp_path / "run"))
+    table = benchmarks.load("nasbench201")
+    value = table.query(made.MIXED)["cifar10_test_200"]
+    row = next(cells for cells in read.cells if cells[:1] == ["CIFAR-10"])
+    assert row[1] == f"{value:.2f}"
+    assert row[2] == f"{table.rank(made.MIXED, 'cifar10_test_200'):,} of 15,625"
+    assert made.MIXED in read.text
+    assert "Discretization gap after the last epoch: 12.0 points" in read.text
+    assert ["1", "2", "2.2"] in read.cells  # losses of the first epoch: 2 / 1, 2.2 / 1
+    assert ["6", "0.3333", "0.3667"] in read.cells
+    assert "morphogen search idarts --space nasbench201" in read.text
+    assert "9.0 s" in read.text  # six epochs of 1.5 s
+    assert len(markup) < 400_000
+
+
+def test_the_page_is_sound(tmp_path: Path) -> None:
+    _, read = page(made.search(tmp_path / "run"))
+    levels = [level for level, _ in read.headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    assert len(read.ids) == len(set(read.ids))
+
+
+def test_nothing_is_fetched(tmp_path: Path) -> None:
+    markup, _ = page(made.search(tmp_path / "run"))
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#)""", markup)
+    assert not re.search(r"url\(|@import|\bfetch\(|XMLHttpRequest|import\(", markup)
+
+
+def test_hover_data_stands_where_the_points_are(tmp_path: Path) -> None:
+    _, read = page(made.search(tmp_path / "run"))
+    stops = next(h for h in read.hover if h["mode"] == "x")["stops"]
+    assert [s["t"] for s in stops[:1]] == [
+        ["epoch 1", "train loss (train part): 2", "valid loss (search-validation part): 2.2"]
+    ]
+    # Six epochs are evenly spaced, and 2, 1, 2/3, ... keep their proportions on a linear axis.
+    gaps = [b["x"] - a["x"] for a, b in pairwise(stops)]
+    assert max(gaps) - min(gaps) < 0.3
+    y = [s["y"][0][0] for s in stops]
+    assert (y[2] - y[0]) / (y[1] - y[0]) == pytest.approx((2 - 2 / 3) / (2 - 1), abs=0.01)
+
+
+def test_gates_are_drawn_and_the_kept_option_is_marked(tmp_path: Path) -> None:
+    _, read = page(made.search(tmp_path / "run"))
+    grids = [h for h in read.hover if h["mode"] == "grid"]
+    assert len(grids) == 6
+    assert grids[0]["rows"][-1] == "avg_pool_3x3"
+    assert len(grids[0]["gate"]) == 6
+    assert sum(grids[0]["gate"][5]) == pytest.approx(1, abs=0.001)
+    kept = [cells[0] for cells in read.cells if cells and cells[0].endswith("(kept)")]
+    assert kept[0] == "edge 0 to 1: nor_conv_3x3 (kept)"
+    assert len(kept) == 6
+
+
+def test_a_long_search_is_thinned_and_says_so(tmp_path: Path) -> None:
+    rows = [made.epoch(n, made.CONV) for n in range(1, 201)]
+    path = made.write(tmp_path / "run", made.config(), rows, architecture=made.CONV)
+    markup, read = page(path)
+    grid = next(h for h in read.hover if h["mode"] == "grid")
+    assert grid["cols"][-1] == "epoch 200"
+    assert len(grid["cols"]) <= 80
+    assert "Every 3th" not in read.text
+    assert "One epoch in 3 is drawn" in read.text
+    assert len(markup) < 1_000_000
+
+
+def test_darts_cells(tmp_path: Path) -> None:
+    _, read = page(made.darts(tmp_path / "run"))
+    assert sum(h["mode"] == "grid" for h in read.hover) == 28
+    drawn = next(text for text in read.labels if text.startswith("Reduction cell"))
+    assert "node 3 takes sep_conv_3x3 of 1, node 3 takes max_pool_3x3 of 2" in drawn
+    assert "Where it stands" not in read.text
+
+
+def test_a_module_of_ones_own(tmp_path: Path) -> None:
+    values = made.config(space="(an object passed from Python)")
+    values["choices"] = [{"name": "stem", "options": ["narrow", "wide"], "group": "stem"}]
+    row = made.epoch(1, "stem=wide") | {"gates": {"stem": [[0.25, 0.75]]}, "alpha": {}}
+    _, read = page(made.write(tmp_path / "run", values, [row], architecture="stem=wide"))
+    assert ["stem", "wide"] in read.cells
+    assert ["stem: wide (kept)", "0.7500", "0.7500", ""] in read.cells
+
+
+def test_a_user_s_strings_are_text(tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    values = made.config() | {"data": evil, "command": evil, "machine": evil}
+    path = made.write(tmp_path / "run", values, [made.epoch(1, made.CONV)], architecture=evil)
+    markup, read = page(path)
+    assert "<img" not in markup
+    assert read.text.count(evil) >= 4
+
+
+def test_macro_table_has_a_cloud_by_parameters(tmp_path: Path) -> None:
+    text = "12012012"
+    rows = [{"epoch": 1, "candidate": text, "architecture": text, "score": 90.0, "seconds": 0.1}]
+    values = made.config("random", "nasbench-macro", evaluator="table", metric="params")
+    _, read = page(made.write(tmp_path / "run", values, rows, architecture=text))
+    titles = [title for _, title in read.headings]
+    assert "All 6,561 architectures: test against parameters" in titles
+    record = benchmarks.load("nasbench-macro").query(text)
+    stop = next(h for h in read.hover if "cloud" in h)["stops"][-1]
+    assert stop["t"][1] == f"parameters: {record['params'] / 1e6:.4g} M"
+    low, high = record.interval("test_acc")
+    assert f"{low:.2f} to {high:.2f}" in read.text
+
+
+def test_scores_failures_and_the_front(tmp_path: Path) -> None:
+    rows = [
+        {"epoch": n, "candidate": made.CONV, "architecture": made.CONV, "score": made.wave(n)}
+        | {"accuracy": made.wave(n), "params": 1000.0 * n, "seconds": 0.1, "cpu_seconds": 0.1}
+        for n in range(1, 5001)
+    ]
+    rows[9] = {"epoch": 10, "candidate": made.CONV, "failed": "it raised", "seconds": 0.1}
+    front = [{"architecture": made.CONV, "accuracy": 60.0, "params": 1000.0}]
+    front.append({"architecture": made.SKIP, "accuracy": 70.0, "params": 2000.0})
+    path = made.write(
+        tmp_path / "run",
+        made.config("nsga2", evaluator="table"),
+        rows,
+        architecture=made.CONV,
+        pareto_front=front,
+        hypervolume=12.5,
+    )
+    markup, read = page(path)
+    assert "1 of 5,000 evaluations failed" in read.text
+    assert "Hypervolume 12.5" in read.text
+    stops = next(h for h in read.hover if h["mode"] == "x")["stops"]
+    best = max(made.wave(n) for n in range(1, 5001))
+    assert float(stops[-1]["t"][1].split(": ")[1].replace(",", "")) == pytest.approx(best, 1e-3)
+    assert len(stops) <= 2000
+    assert len(markup) < 1_500_000
+
+
+def test_a_training(tmp_path: Path) -> None:
+    rows = [
+        {"epoch": 3 * s + e, "seed": s, "seed_epoch": e, "architecture": made.CONV}
+        | {"train_loss": 1 / e, "train_accuracy": 50.0 + e, "held_out_accuracy": 60.0 + e + s}
+        | {"seconds": 1.0, "cpu_seconds": 1.0}
+        for s in (0, 1)
+        for e in (1, 2, 3)
+    ]
+    test = {"mean": 64.5, "low": 58.1, "high": 70.9, "n": 2, "values": [64.0, 65.0]}
+    values = made.config("train") | {"config": {"architecture": made.CONV}}
+    path = made.write(tmp_path / "run", values, rows, architecture=made.CONV, test_accuracy=test)
+    _, read = page(path)
+    assert ["test", "64.50", "58.10 to 70.90", "2", "64.00, 65.00"] in read.cells
+    assert ["3", "63", "64"] in read.cells
+    assert "The training" in [title for _, title in read.headings]
+
+
+def test_several_runs_are_compared(tmp_path: Path) -> None:
+    found = {"idarts": [made.CONV, made.MIXED], "darts": [made.SKIP, made.MIXED]}
+    paths = [
+        made.search(tmp_path / f"{method}-{seed}", method, seed, text)
+        for method, texts in found.items()
+        for seed, text in enumerate(texts)
+    ]
+    _, read = page(*paths)
+    table = benchmarks.load("nasbench201")
+    value = {t: table.query(t)["cifar10_test_200"] for t in (made.CONV, made.MIXED, made.SKIP)}
+    values = [value[made.CONV], value[made.MIXED]]
+    low, high = stats.t.interval(0.95, 1, loc=sum(values) / 2, scale=stats.sem(values))
+    assert ["idarts", "2", f"{sum(values) / 2:.2f} ± {(high - low) / 2:.2f}"] in [
+        cells[:3] for cells in read.cells
+    ]
+    gap = value[made.CONV] - value[made.SKIP]
+    assert ["0", f"{value[made.CONV]:.2f}", f"{value[made.SKIP]:.2f}", f"{gap:+.2f}"] in (
+        read.cells
+    )
+    assert ["1", *[f"{value[made.MIXED]:.2f}"] * 2, "+0.00"] in read.cells
+    assert "fewer than three seeds" in read.text
+    assert len(read.ids) == len(set(read.ids))
+
+
+def test_configurations_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    paths = [made.search(tmp_path / "a"), made.search(tmp_path / "b", seed=1)]
+    values = yaml.safe_load((paths[1] / "config.yaml").read_text())
+    values["config"]["alpha"]["lr"] = 0.5
+    (paths[1] / "config.yaml").write_text(yaml.safe_dump(values))
+    _, read = page(*paths)
+    assert "idarts (alpha.lr 0.01), 1 seed; idarts (alpha.lr 0.5), 1 seed" in read.text
+
+
+# -- what is wrong is said -------------------------------------------------------------------------
+
+
+def test_unfinished_runs_are_reported_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = made.write(tmp_path / "cut", made.config(), [made.epoch(1, made.CONV)])
+    _, read = page(path)
+    assert "This run is not finished: what follows is its state after 1 epoch." in read.text
+    assert f"morphogen resume {path}" in read.text
+    empty = made.write(tmp_path / "empty", made.config(), [])
+    _, read = page(empty)
+    assert "after 0 epochs" in read.text
+    assert main(["report", str(path)]) == 0
+    assert "is cut off" in capsys.readouterr().out
+    handle = os.open(path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    assert read_run(path).state == "running"
+    os.close(handle)
+    assert read_run(path).state == "cut off"
+
+
+def test_damaged_metrics_are_named(tmp_path: Path) -> None:
+    path = made.search(tmp_path / "run")
+    lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    lines[3] = lines[3][:40] + "\n"
+    (path / "metrics.jsonl").write_text("".join(lines))
+    (path / "result.json").write_text("{")
+    _, read = page(path)
+    assert "metrics.jsonl is damaged: its last 3 lines cannot be read" in read.text
+    assert "result.json is damaged" in read.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gates": {"cell": [[0.5, "x"]]}},
+        {"gates": {"cell": [[0.1] * 5] * 3}},
+        {"gates": {"cell": []}},
+        {"gates": 3, "alpha": None},
+        {"train_loss": "low", "valid_loss": float("nan"), "skips": None},
+        {"architecture": "|no|such|cell|"},
+        {"images": {"train": "many"}},
+        {"seconds": "long"},
+    ],
+)
+def test_lines_of_metrics_with_strange_values_end_in_no_traceback(
+    tmp_path: Path, change: dict
+) -> None:
+    rows = [made.epoch(1, made.CONV), made.epoch(2, made.CONV) | change]
+    page(made.write(tmp_path / "run", made.config(), rows, architecture=made.CONV))
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "holds no run" in refused(capsys, "report", str(tmp_path))
+    assert "RUN... missing" in refused(capsys, "report", "--open", code=2)
+    path = made.search(tmp_path / "run")
+    assert "ends in .html" in refused(capsys, "report", str(path), "--out", "x.pdf", code=2)
+    (tmp_path / "file").touch()
+    said = refused(capsys, "report", str(path), "--out", str(tmp_path / "file" / "x.html"))
+    assert "cannot write" in said
+    (path / "config.yaml").write_text("method: idarts\n")
+    assert "has no space" in refused(capsys, "report", str(path))
+    assert "is no directory" in refused(capsys, "runs", str(tmp_path / "none"))
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+def test_runs_are_listed_newest_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = made.search(tmp_path / "deep" / "old")
+    new = made.write(tmp_path / "new", made.config("darts", "darts"), [])
+    values = made.config("darts", "darts") | {"created": "2026-02-02T03:04:05+00:00"}
+    (new / "config.yaml").write_text(yaml.safe_dump(values))
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["runs"]
+    assert [entry["run"] for entry in listed] == [str(new), str(old)]
+    assert [entry["state"] for entry in listed] == ["cut off", "finished"]
+    value = benchmarks.load("nasbench201").query(made.MIXED)["cifar10_test_200"]
+    assert listed[1]["best"]["value"] == pytest.approx(value)
+    assert listed[1]["cost"] == {"seconds": 9.0, "cpu_seconds": 7.5}
+    assert main(["runs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("\t")[:2] == ["run", "state"]
+    assert lines[2].split("\t")[:4] == [str(old), "finished", "idarts", "nasbench201"]
+
+
+def test_damaged_runs_do_not_hide_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.search(tmp_path / "good")
+    bad = made.search(tmp_path / "bad")
+    (bad / "config.yaml").write_text("{")
+    assert main(["runs", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert err.startswith("note: cannot read ")
+    shutil.rmtree(tmp_path / "good")
+    shutil.rmtree(bad)
+    assert main(["runs", str(tmp_path)]) == 0
+    assert "no runs in" in capsys.readouterr().out
+
+
+def test_a_damaged_store_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = made.write(tmp_path / "run", made.config("random"), [])
+    (path / "evaluations.sqlite").write_bytes(b"no database at all" * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(path / "evaluations.sqlite").execute("SELECT 1 FROM sqlite_master")
+    assert "is damaged" in refused(capsys, "report", str(path))
