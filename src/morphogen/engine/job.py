@@ -145,7 +145,17 @@ def describe(job: Job, space: Space) -> dict[str, Any]:
             "torch": str(torch.__version__),
         },
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **({} if isinstance(space, str) else {"choices": _choices(job.space)}),
     }
+
+
+def _choices(space: SearchSpace) -> list[dict[str, Any]]:
+    """The choices of a space that has no name by which a report could ask for them."""
+    return [
+        {"name": c.name, "options": list(c.options), "group": c.group, "least": c.least}
+        | {"most": c.most}
+        for c in space.choices
+    ]
 
 
 def _program() -> str:

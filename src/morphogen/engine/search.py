@@ -24,6 +24,7 @@ from morphogen.engine.job import (
     quick_config,
     task_of,
 )
+from morphogen.engine.loggers import names_of
 from morphogen.engine.result import SearchResult, finished
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.settings import Settings
@@ -69,6 +70,7 @@ def search(
     task = task_of(data, settings)
     _check_batch(settings, task)
     settings = blackbox.settled(info, known, settings)
+    names_of(settings.loggers)
     if isinstance(known, ModuleSpace):
         _try(known, task)
     directory = RunDirectory.create(Path(run) if run else None, f"{info.name}-{known.name}")

@@ -79,6 +79,9 @@ class Settings:
     architecture is recorded as failed and the search goes on"""
     ray_address: str = ""
     """a running Ray cluster, e.g. auto (default: one is made on this machine)"""
+    loggers: str = ""
+    """where epochs are written besides the run directory: tensorboard, mlflow, wandb (offline
+    unless WANDB_MODE says otherwise), or several, e.g. tensorboard,mlflow"""
 
 
 PAPER_SCALE = {

@@ -13,10 +13,11 @@ from morphogen.core import ConfigError, MorphogenError, RunError
 from morphogen.engine.blackbox import run_rounds
 from morphogen.engine.devices import FabricDevices
 from morphogen.engine.job import Job, identity, problem_of, task_of
+from morphogen.engine.loggers import logged
 from morphogen.engine.loop import Desk, Outcome, run_steps
 from morphogen.engine.result import SearchResult, write_result
 from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.watch import Silent
+from morphogen.engine.watch import Silent, Watcher
 from morphogen.methods import AskTell, Method, find
 from morphogen.tasks import ImageTask
 from morphogen.tasks.problem import Problem
@@ -62,6 +63,13 @@ def _process(fabric: Any, packed: bytes) -> str | MorphogenError:
 
 
 def _work(fabric: Any, job: Job, task: ImageTask | None) -> Outcome:
+    if FabricDevices(fabric).rank:
+        return _watched(fabric, job, task, Silent())
+    with logged(job.watcher(), job.settings.loggers) as watcher:
+        return _watched(fabric, job, task, watcher)
+
+
+def _watched(fabric: Any, job: Job, task: ImageTask | None, watcher: Watcher) -> Outcome:
     s = job.settings
     threads = torch.get_num_threads()
     if s.threads or s.devices > 1:
@@ -69,9 +77,7 @@ def _work(fabric: Any, job: Job, task: ImageTask | None) -> Outcome:
     devices = FabricDevices(fabric)
     directory = RunDirectory(job.path)
     main = devices.rank == 0
-    desk = Desk(
-        directory, directory.config(), job.watcher() if main else Silent(), job.resume, main
-    )
+    desk = Desk(directory, directory.config(), watcher, job.resume, main)
     began = desk.config.get("versions", {}).get("torch")
     if job.resume and began != str(torch.__version__):
         desk.watcher.notice(

@@ -238,7 +238,8 @@ def _decisive(run: Run) -> dict[str, Any]:
     """All that decides a run's numbers, without the seed, flat."""
     kept = {k: run.config[k] for k in ("method", "space", "data", "settings", "config")}
     flat = dict(_flat(kept))
-    flat.pop("settings.seed", None)
+    for harmless in ("settings.seed", "settings.loggers"):
+        flat.pop(harmless, None)
     return flat
 
 
