@@ -164,7 +164,7 @@ def test_halving_triples_the_budget_and_drops_the_weaker_half():
     assert asked == [(0.1, N), (0.3, 8), (0.9, 4), (1.0, 2)]
 
 
-def test_failures_are_in_no_group_and_a_short_budget_gives_the_best_early_one():
+def test_failures_are_in_no_group():
     class Broken(World):
         def answer(self, archs, stage):
             scores = super().answer(archs, stage).copy()
@@ -180,8 +180,14 @@ def test_failures_are_in_no_group_and_a_short_budget_gives_the_best_early_one():
     assert found % 3 != 0
     assert (talk.state.groups[::3] == -1).all()
     assert (talk.state.groups[1::3] >= 0).all()
-    world = World()
-    assert play(world, budget=50)[0] == int(np.argmax(world.early[:50]))
+
+
+@pytest.mark.parametrize(("budget", "pool"), [(50, 46), (N + K - 1, N - 1), (5, 3), (1, 1)])
+def test_the_pool_leaves_evaluations_for_the_finalists(budget, pool):
+    found, talk = play(World(), budget=budget)
+    assert len(talk.state.pool) == pool
+    assert talk.answered <= budget
+    assert (talk.state.judged[talk.state.pool[found]][0] == 1) == (budget > 1)
 
 
 @pytest.mark.parametrize("similarity", ["encoding", "random"])

@@ -68,6 +68,8 @@ def converse(
     state = method.init(space)
     known: dict[tuple[float, Architecture], NDArray[np.float64]] = {}
     staged = method if isinstance(method, Staged) else None
+    if staged:
+        staged.plan(state, budget)
     most = budget if staged else min(budget, space.size())
     repeats = 0
     while len(known) < most and repeats < REPEATS and not enough():

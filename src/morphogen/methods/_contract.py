@@ -78,9 +78,12 @@ class AskTell(Protocol):
 class Staged(AskTell, Protocol):
     """A method that asks and tells, and has some rounds trained less than others.
 
-    The engine calls `ask`, `stage`, evaluates, then `read_traces` and `tell`. An architecture that
-    is asked for at another budget is another question.
+    The engine calls `plan` once, then in each round `ask`, `stage`, evaluates, `read_traces` and
+    `tell`. An architecture that is asked for at another budget is another question.
     """
+
+    def plan(self, state: Any, budget: int) -> None:
+        """How many evaluations there will be, those of all stages together; before the first."""
 
     def stage(self, state: Any) -> Stage:
         """What the architectures that `ask` gave last are to undergo."""

@@ -39,12 +39,17 @@ TRIPLED = 3.0
 """Growth of the budget from one round of `halving` to the next."""
 
 
+MOST = 10
+"""Groups that the silhouette may choose, at most."""
+
+
 @config
 class DCNASConfig:
-    """DC-NAS, reconstruction. The number of evaluations should be pool + clusters x winners."""
+    """DC-NAS, reconstruction."""
 
     pool: Annotated[int, Field(ge=1)] = 100
-    """n, architectures that are trained early (paper: not known)"""
+    """n, architectures that are trained early, at most: the evaluations less those of the
+    finalists, if these are fewer (paper: not known)"""
     early: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """length of the early training as a share of the full one (paper: not known)"""
     clusters: Annotated[int, Field(ge=0)] = 5
@@ -98,6 +103,11 @@ class DCNAS:
         trace = similarity if similarity == "params" or similarity == "features" else None
         stage = Stage(self.config.early, trace)
         return DCNASState(min(self.config.pool, space.size()), stage)
+
+    def plan(self, state: DCNASState, budget: int) -> None:
+        """A pool that leaves evaluations for the finalists; of few evaluations, half."""
+        left = max(-(-budget // 2), budget - self._finals())
+        state.target = min(state.target, left)
 
     def ask(
         self, state: DCNASState, space: SearchSpace, count: int, rng: np.random.Generator
@@ -165,10 +175,23 @@ class DCNAS:
             traces = [t for i in alive if (t := state.traces[i]) is not None]
             rows = represent(traces, normalize=c.normalize)  # 3
         if len(rows):
-            clusters = c.clusters or silhouette_clusters(rows, seed)
+            clusters = c.clusters or silhouette_clusters(rows, seed, MOST)
             groups[alive] = divide(rows, clusters, seed, smallest=c.smallest)  # 4
         return groups
 
+    def _finals(self) -> int:
+        """Evaluations of all rounds of the merger, with as many groups as there may be."""
+        finalists = (self.config.clusters or MOST) * self.config.winners
+        budget, total = self.config.early, 0
+        while budget < 1:
+            total += finalists
+            finalists = -(-finalists // 2)
+            budget = self._longer(budget)
+        return total
+
+    def _longer(self, budget: float) -> float:
+        return 1.0 if self.config.merge == "full" else min(1.0, TRIPLED * budget)
+
     def _next_round(self, state: DCNASState, finalists: list[Architecture]) -> None:
-        longer = 1.0 if self.config.merge == "full" else min(1.0, TRIPLED * state.stage.budget)
-        state.stage, state.finalists, state.asked = Stage(longer), finalists, 0
+        state.stage = Stage(self._longer(state.stage.budget))
+        state.finalists, state.asked = finalists, 0
