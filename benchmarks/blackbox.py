@@ -108,10 +108,10 @@ MACRO = Setting("NAS-Bench-Macro, CIFAR-10", "nasbench-macro", "test_acc", "test
 Plan = Mapping[tuple[Setting, str], int]
 
 
-def plan(seeds: int, clean_seeds: int, paper_seeds: int) -> Plan:
-    """(setting, method) -> seeds, the most telling first."""
+def plan(seeds: int, weak_seeds: int, clean_seeds: int, paper_seeds: int) -> Plan:
+    """(setting, method) -> seeds."""
     jobs = {(s, m): seeds for s in [*NOISY, MACRO] for m in CHEAP}
-    jobs |= {(s, WEAK): seeds for s in [*NOISY, MACRO]}
+    jobs |= {(s, WEAK): weak_seeds for s in [*NOISY, MACRO]}
     jobs |= {(s, m): seeds for s in CLEAN for m in CHEAP}
     jobs |= {(s, WEAK): clean_seeds for s in CLEAN}
     return {k: n for k, n in (jobs | {(NOISY[0], PAPER): paper_seeds}).items() if n}
@@ -120,13 +120,15 @@ def plan(seeds: int, clean_seeds: int, paper_seeds: int) -> Plan:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=100, help="of every method")
+    parser.add_argument("--weak-seeds", type=int, default=100, help="of WeakNAS")
     parser.add_argument("--clean-seeds", type=int, default=20, help="of WeakNAS without noise")
     parser.add_argument("--paper-seeds", type=int, default=2, help="of WeakNAS with MLP 1000x4")
     parser.add_argument("--runs", type=Path, default=Path("runs/blackbox/trials.jsonl"))
     parser.add_argument("--workers", type=int, default=1, help="processes")
     options = parser.parse_args()
-    jobs = plan(options.seeds, options.clean_seeds, options.paper_seeds)
+    jobs = plan(options.seeds, options.weak_seeds, options.clean_seeds, options.paper_seeds)
     keys = [(s, m, seed) for (s, m), n in jobs.items() for seed in range(n)]
+    keys.sort(key=lambda key: (key[1] not in CHEAP, key[1] == PAPER, key[2]))  # the slow ones last
     began = time.process_time()
 
     def tell(finished: int, total: int) -> None:
@@ -143,7 +145,12 @@ def main() -> None:
     for (setting, method, _), trace in zip(keys, traces, strict=True):
         groups.setdefault((setting, method), []).append(trace)
     command = "python benchmarks/blackbox.py"
-    for name, default in (("seeds", 100), ("clean_seeds", 20), ("paper_seeds", 2)):
+    for name, default in (
+        ("seeds", 100),
+        ("weak_seeds", 100),
+        ("clean_seeds", 20),
+        ("paper_seeds", 2),
+    ):
         if getattr(options, name) != default:
             command += f" --{name.replace('_', '-')} {getattr(options, name)}"
     nasbench201({k: g for k, g in groups.items() if k[0] != MACRO}, command, options.seeds)

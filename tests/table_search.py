@@ -45,7 +45,7 @@ def asked(
     state = method.init(space)
     known: dict[Architecture, Any] = {}
     best, rounds = -np.inf, 0
-    while len(known) < budget and best < target and rounds < 100 * budget:
+    while len(known) < min(budget, space.size()) and best < target and rounds < 100 * budget:
         archs = method.ask(state, space, min(round_size, budget - len(known)), rng)
         if not archs:
             break

@@ -58,8 +58,8 @@ class WeakNASConfig:
     """M, architectures between two fits (paper: 10)"""
     pool: Count = 100
     """N, best predicted architectures from which the next are drawn (paper: 100)"""
-    pool_end: Count = 100
-    """N at the end of its schedule; with both equal it is constant (paper: 100)"""
+    pool_end: Annotated[int, Field(ge=0)] = 0
+    """N at the end of its schedule; 0: it stays as it is (paper: that)"""
     pool_rounds: Count = 100
     """fits over which N goes from `pool` to `pool_end`, fast at first (paper: 100)"""
     sampling: Literal["pool", "ei"] = "pool"
@@ -139,7 +139,7 @@ class WeakNAS:
         order = np.argsort(-mean, kind="stable")  # 3
         known = np.zeros(len(x), np.bool_)
         known[state.told] = True
-        size = pool_size(c.pool, c.pool_end, c.pool_rounds, state.rounds)
+        size = pool_size(c.pool, c.pool_end or c.pool, c.pool_rounds, state.rounds)
         state.rounds += 1
         state.fitted = self._kept(state, order[:size])
         if c.sampling == "ei":
