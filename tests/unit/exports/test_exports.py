@@ -1,0 +1,235 @@
+"""Exported files run elsewhere, give the network's scores, and never run code when read."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+import morphogen
+import tiny
+from morphogen import spaces
+from morphogen.core import ConfigError, DataError, RunError, UnknownNameError
+from morphogen.engine.training import Training
+from morphogen.exports import FORMATS, writing
+from morphogen.exports.writing import export
+from morphogen.supernets import network, space_of
+
+ARCH = "|skip_connect~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+TINY = Training(epochs=1, batch_size=16, image_size=8, channels=2, depth=1, threads=1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A grey-scale training, exported to all formats."""
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    data = tiny.images()
+    morphogen.train(ARCH, data=data, training=replace(TINY, seeds=2), run=folder)
+    done = export(folder, list(FORMATS), data=data)
+    assert [one.path.name for one in done] == ["model.onnx", "model.pt2", "model.safetensors"]
+    assert all(one.images == 64 and one.difference <= one.tolerance for one in done)
+    return folder
+
+
+def network_of(file: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a weights file, put together without morphogen's own reader."""
+    with safe_open(file, framework="pt") as held:
+        about = json.loads(held.metadata()["morphogen"])
+        tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
+    space = spaces.make(about["space"])
+    spec = morphogen.supernets.NetworkSpec(**about["spec"])
+    net = network(space, space.parse(about["architecture"]), spec).eval()
+    net.load_state_dict(tensors)
+    return net, about
+
+
+@pytest.mark.parametrize("suffix", FORMATS.values())
+def test_predicts_what_the_network_does(suffix: str, run: Path, tmp_path: Path) -> None:
+    held = json.loads((run / "result.json").read_text())["held_out_accuracy"]["values"]
+    seed = held.index(max(held))
+    net, about = network_of(run / f"seed-{seed}-best.safetensors")
+    model = morphogen.load(run / "export" / f"model{suffix}")
+    assert model.classes == ("a", "b", "c", "d")
+    pixels = tiny.images(4).pixels.permute(0, 2, 3, 1).numpy()
+    Image.fromarray(pixels[0, :, :, 0]).save(tmp_path / "grey.png")
+    Image.fromarray(pixels[1].repeat(3, 2)).save(tmp_path / "colour.png")
+    large = pixels[2].repeat(4, 0).repeat(3, 1)  # shrunk by areas, it is what it was
+    given = [tmp_path / "grey.png", str(tmp_path / "colour.png"), large, pixels[3, :, :, 0]]
+    x = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - about["mean"][0]) / about["std"][0]
+    expected = net(x.float()).softmax(1)
+    for found, row in zip(model.predict(given), expected, strict=True):
+        assert list(found.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-4)
+        assert found.label == "abcd"[int(row.argmax())]
+        assert found.probability == max(found.probabilities.values())
+    assert model.predict([]) == []
+
+
+def test_the_onnx_file_is_whole_without_morphogen(run: Path) -> None:
+    path = run / "export" / "model.onnx"
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (scores,) = session.run(None, {"images": np.zeros((5, 1, 8, 8), np.float32)})
+    assert scores.shape == (5, 4)
+    about = json.loads(session.get_modelmeta().custom_metadata_map["morphogen"])
+    assert about["classes"] == ["a", "b", "c", "d"]
+    assert (about["channels"], about["size"]) == (1, 8)
+
+
+def test_the_card_says_what_one_must_know(run: Path) -> None:
+    text = (run / "export" / "README.md").read_text()
+    result = json.loads((run / "result.json").read_text())
+    for part in (
+        f"{result['held_out_accuracy']['mean']:.2f} %",
+        "over 2 seeds",
+        "optimistic",
+        f"{result['cost']['params']:,}",
+        "mean 0.",
+        "model.onnx",
+        "model.safetensors",
+        "licence",
+    ):
+        assert part in text
+    record = json.loads((run / "export" / "export.json").read_text())
+    assert set(record) == {"model.onnx", "model.pt2", "model.safetensors"}
+
+
+def test_darts_without_its_auxiliary_head(tmp_path: Path) -> None:
+    t = replace(TINY, image_size=16, depth=1, auxiliary=0.4, held_out=0.2)
+    data = tiny.images(80)
+    morphogen.train("DARTS_V2", space="darts", data=data, training=t, run=tmp_path / "run")
+    (done,) = export(tmp_path / "run", ["torch-export"], tmp_path / "out", data=data)
+    assert done.path == tmp_path / "out" / "model.pt2"
+    model = morphogen.load(tmp_path / "out")
+    assert model(torch.zeros(3, 1, 16, 16)).shape == (3, 4)
+    assert "auxiliary" not in str(model._run)
+
+
+def test_own_module(tmp_path: Path) -> None:
+    module, data = tiny.own(), tiny.images()
+    arch = space_of(module).sample(np.random.default_rng(1))
+    run = tmp_path / "run"
+    morphogen.train(arch, space=module, data=data, training=TINY, run=run)
+    export(run, ["torch-export", "safetensors"], space=module, data=data)
+    pixels = list(data.pixels[:5].permute(0, 2, 3, 1).numpy())
+    one = morphogen.load(run / "export" / "model.pt2").predict(pixels)
+    file = run / "export" / "model.safetensors"
+    with pytest.raises(ConfigError, match="module=YOUR_MODULE"):
+        morphogen.load(file)
+    two = morphogen.load(file, module=module).predict(pixels)
+    for a, b in zip(one, two, strict=True):
+        assert a.probabilities == pytest.approx(b.probabilities, abs=1e-5)
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return (self.trace.touch, ())
+
+
+def rewritten(source: Path, target: Path, change: dict[str, bytes]) -> Path:
+    """A copy of an archive in which some entries are others, or are added."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            key = name.partition("/")[2]
+            new.writestr(name, change.pop(key, None) or old.read(name))
+        for key, body in change.items():
+            new.writestr(f"model/{key}", body)
+    return target
+
+
+def test_nothing_is_unpickled(run: Path, tmp_path: Path) -> None:
+    source, trace = run / "export" / "model.pt2", tmp_path / "trace"
+    bomb = pickle.dumps(Bomb(trace))
+    for change in (
+        {"data/sample_inputs/model.pt": bomb},
+        {"data/constants/custom_obj_0": bomb},
+        {"data/aotinductor/model/a.so": b"x"},
+        {"data/weights/model_weights_config.json": b'{"config": {"w": {"use_pickle": true}}}'},
+        {"models/model.json": b'{"guards_code": ["__import__(\'os\')"]}'},
+        {"models/model.json": b'{"a": [{"expr_str": "x.__class__"}]}'},
+    ):
+        path = rewritten(source, tmp_path / "changed.pt2", dict(change))
+        with pytest.raises(DataError, match="could run code"):
+            morphogen.load(path)
+    assert not trace.exists()
+
+
+def test_damaged_and_foreign_files_are_sentences(run: Path, tmp_path: Path) -> None:
+    for suffix in FORMATS.values():
+        body = (run / "export" / f"model{suffix}").read_bytes()
+        cut = tmp_path / f"cut{suffix}"
+        cut.write_bytes(body[: len(body) // 2])
+        with pytest.raises(DataError, match=r"cannot be read \(.*accepted"):
+            morphogen.load(cut)
+    save_file({"w": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(DataError, match="no description of their network"):
+        morphogen.load(tmp_path / "other.safetensors")
+    for name, message in (
+        ("none.onnx", "no such file"),
+        ("README.md", "not an exported network by its name"),
+    ):
+        (tmp_path / "README.md").touch()
+        with pytest.raises(DataError, match=message):
+            morphogen.load(tmp_path / name)
+    with pytest.raises(DataError, match="holds no exported network"):
+        morphogen.load(tmp_path)
+
+
+def test_what_cannot_be_exported_is_a_sentence(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="onnx"):
+        export(run, ["onx"])
+    with pytest.raises(RunError, match=r"data of .* was an object of yours"):
+        export(run)
+    with pytest.raises(RunError, match="holds no run"):
+        export(tmp_path)
+    odd = tiny.images()
+    with pytest.raises(DataError, match="accepted: the data of the training"):
+        export(run, data=replace(odd, classes=tuple("abce")))
+
+
+def test_a_file_that_differs_is_not_kept(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = writing._rebuilt
+
+    def wrong(*given: Any) -> Any:
+        inner, signature = read(*given)
+        return (lambda x: inner(x) + 0.01), signature
+
+    monkeypatch.setattr(writing, "_rebuilt", wrong)
+    with pytest.raises(ConfigError, match=r"differ by 0\.01"):
+        export(run, ["safetensors"], tmp_path / "out", data=tiny.images())
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_images_that_do_not_fit_are_sentences(run: Path, tmp_path: Path) -> None:
+    model = morphogen.load(run / "export" / "model.safetensors")
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(DataError, match=r"text\.png is not an image"):
+        model.predict([tmp_path / "text.png"])
+    with pytest.raises(DataError, match="an image is float64"):
+        model.predict([np.zeros((8, 8))])  # type: ignore[list-item]
+    with pytest.raises(DataError, match="a list of images"):
+        model.predict(str(tmp_path / "text.png"))
+    with pytest.raises(DataError, match="has 2 channels"):
+        model.predict([np.zeros((8, 8, 2), np.uint8)])
