@@ -229,6 +229,8 @@ def test_a_search_trains_a_pool_early_and_winners_in_full_and_resumes(similarity
     assert {r["candidate"] for r in finalists} <= {r["candidate"] for r in pool}
     best = max(finalists, key=lambda r: r["score"])
     assert whole.text == best["candidate"] == rows[-1]["architecture"]
+    assert whole.cost["early_epochs"] == 0.5 * 5
+    assert whole.cost["full_epochs"] == 2
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", similarity, watcher=tiny.Stop(steps=steps))
     assert len(store.rows(tmp_path / "cut" / store.FILE)) < 7

@@ -198,6 +198,9 @@ def _report(result: SearchResult, *, as_json: bool) -> int:
 def _cost(result: SearchResult) -> str:
     cost = result.cost
     text = f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU"
+    if "full_epochs" in cost:
+        text += f"; {cost['early_epochs']:g} epochs of early and {cost['full_epochs']:g} of full"
+        text += " trainings"
     drawn = [
         f"{count(int(cost[key]))} images drawn from the {part} part"
         for key, part in (("train_images", "train"), ("valid_images", "search-validation"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,13 @@ def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[s
     }
 
 
+def trained(history: Sequence[Mapping[str, Any]], epochs: int) -> dict[str, float]:
+    """Epochs of the trainings that were cut off early, and of those in full, failures included."""
+    budgets = [float(row.get("budget", 1.0)) for row in history]
+    early = math.fsum(b for b in budgets if b < 1)
+    return {"early_epochs": early * epochs, "full_epochs": float(budgets.count(1.0) * epochs)}
+
+
 def write_result(job: Job, outcome: Outcome) -> SearchResult:
     """Write result.json and return the same."""
     directory = RunDirectory(job.path)
@@ -92,6 +100,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     else:
         cost = {name: round(sum(row[name] for row in outcome.history), 3) for name in TIMES}
     info = find(job.method)
+    if info.staged:
+        cost |= trained(outcome.history, job.settings.evaluation_epochs)
     names = names_of(job.settings.objectives)
     found = pareto(outcome.history, names) if len(names) > 1 else {}
     failed = sum("failed" in row for row in outcome.history)
