@@ -17,20 +17,22 @@ MARGIN = 0.6
 """Outliers further than this share of the middle 90 % outside of it are not drawn."""
 
 
-def clouds(runs: Sequence[Run], level: int, styles: Sequence[int] = (1,)) -> list[Html]:
+def clouds(
+    runs: Sequence[Run], level: int, looks: Sequence[tuple[str, int]] = (("", 1),)
+) -> list[Html]:
     """Test figure against validation figure, and against what the network costs.
 
     Args:
         runs: one run, whose path is drawn, or several of one space, whose results are.
         level: of the headings.
-        styles: colour of each run.
+        looks: name in the legend and colour of each run.
     """
     first = runs[0]
     bench = first.table
     if bench is None or not all(run.standing for run in runs):
         return []
     y = bench.metric(first.main_metric)
-    return [_cloud(runs, bench, bench.metric(x), y, level, styles) for x in _abscissas(bench, y)]
+    return [_cloud(runs, bench, bench.metric(x), y, level, looks) for x in _abscissas(bench, y)]
 
 
 def _abscissas(bench: Benchmark, y: Metric) -> list[str]:
@@ -46,15 +48,15 @@ def _cloud(
     x: Metric,
     y: Metric,
     level: int,
-    styles: Sequence[int],
+    looks: Sequence[tuple[str, int]],
 ) -> Html:
     alone = len(runs) == 1
     marks = (
-        _path(runs[0], bench, x, y, styles[0])
+        _path(runs[0], bench, x, y, looks[0][1])
         if alone
         else [
-            _mark(run, run.text, f"{run.method}, seed {run.seed}", bench, x, y, style)
-            for run, style in zip(runs, styles, strict=True)
+            _mark(run, run.text, f"{name}, seed {run.seed}", bench, x, y, style)
+            for run, (name, style) in zip(runs, looks, strict=True)
         ]
     )
     xs, ys = bench.values(x.name), bench.values(y.name)
@@ -71,7 +73,7 @@ def _cloud(
     )
     if left_out:
         text += f" {left_out:,} outliers are outside of the frame."
-    names = {m.text.split(",")[0]: m.style for m in marks}
+    name = "path of this search" if len(marks) > 1 else "this architecture"
     return cloud(
         f"All {len(bench):,} architectures: test against {_split(x) if x.data else x.unit}",
         text,
@@ -79,7 +81,7 @@ def _cloud(
         marks,
         horizontal([*xs[kept].tolist(), *(m.x for m in marks)], _label(x)),
         vertical([*ys[kept].tolist(), *(m.y for m in marks)], _label(y)),
-        names=[("this search", styles[0])] if alone else list(names.items()),
+        names=[(name, looks[0][1])] if alone else list(dict.fromkeys(looks)),
         joined=alone,
         level=level,
     )

@@ -60,7 +60,10 @@ def groups(runs: Sequence[Run]) -> list[Group]:
         differ = [k for k, v in own.items() if any(o.get(k, v) != v for o in others)]
         name = run.method
         if differ:
-            name += " (" + ", ".join(f"{k.split('.', 1)[-1]} {own[k]}" for k in differ[:3]) + ")"
+            what = [f"{k.split('.', 1)[-1]} {own[k]}" for k in differ[:3]] + ["..."][
+                : len(differ) > 3
+            ]
+            name += f" ({', '.join(what)})"
         made.append(Group(name, [runs[i] for i in indices], n % STYLES))
     return made
 
@@ -191,7 +194,7 @@ def _clouds(made: Sequence[Group]) -> list[Html]:
     drawn: list[Html] = []
     for space in dict.fromkeys(str(g.runs[0].config["space"]) for g in made):
         pairs = [
-            (run, g.style)
+            (run, (g.name, g.style))
             for g in made
             for run in g.runs
             if run.config["space"] == space and run.standing

@@ -64,7 +64,7 @@ def summary(run: Run) -> Html:
     facts: list[tuple[str, str | Html]] = [("State", state(run))]
     if run.headline:
         name, value, _ = run.headline
-        v = run.standing.get(run.main_metric) if run.standing else None
+        v = run.standing[run.main_metric] if run.standing and not run.training else None
         rank = f", rank {v['rank']:,} of {v['of']:,}" if v else ""
         facts.append((f"{name[0].upper()}{name[1:]}", f"{value:.4g}{rank}"))
     facts += [
