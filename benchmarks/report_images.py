@@ -21,7 +21,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
 SHOTS = {
     "light": (1200, 1500, "light"),
-    "dark": (1200, 2100, "dark"),
+    "dark": (1200, 1300, "dark"),
     "phone": (360, 1500, "light"),
 }
 
@@ -43,7 +43,7 @@ def main(paths: list[str]) -> None:
             )
             tab.goto(files["one"].as_uri())
             if name == "dark":  # further down, where the gates are
-                tab.evaluate("document.getElementById('the-search').scrollIntoView()")
+                tab.evaluate("document.getElementById('architecture-parameters').scrollIntoView()")
             tab.screenshot(path=IMAGES / f"report-{name}.png")
         if "comparison" in files:
             tab = browser.new_page(viewport={"width": 1200, "height": 1500})

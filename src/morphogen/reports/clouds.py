@@ -92,7 +92,7 @@ def _path(run: Run, bench: Benchmark, x: Metric, y: Metric, style: int) -> list[
     steps: list[tuple[str, str]] = []
     for number, row in enumerate(run.rows, start=1):
         text = str(row.get("architecture", ""))
-        if run.read(text) is not None and (not steps or steps[-1][0] != text):
+        if (not steps or steps[-1][0] != text) and run.read(text) is not None:
             steps.append((text, f"{run.unit} {number}"))
     if not steps or steps[-1][0] != run.text:
         steps.append((run.text, "result"))

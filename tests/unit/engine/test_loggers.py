@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import run_directories as made
+import tiny
+from morphogen.cli.reading import read_run
 from morphogen.core import ConfigError, UnknownNameError
 from morphogen.engine import loggers
 from morphogen.engine.loggers import Logging, figures, logged, names_of
+from morphogen.engine.search import search
 from morphogen.engine.watch import Silent
+from morphogen.reports.page import report
 
 ROWS = [made.epoch(n, made.CONV) for n in range(1, 7)]
 
@@ -47,6 +53,28 @@ def test_tensorboard_has_every_epoch_once(tmp_path: Path) -> None:
     same([(e.step, e.value) for e in read.Scalars("train_loss")])
     assert [e.value for e in read.Scalars("images/train")] == [640.0 * n for n in range(1, 7)]
     assert "gates" not in " ".join(read.Tags()["scalars"])
+
+
+def test_a_search_of_ones_own_module_is_logged_and_reported(tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    chosen = replace(tiny.SETTINGS, epochs=2, loggers="tensorboard")
+    result = search(
+        tiny.config("darts"),
+        space=tiny.own(),
+        data=tiny.images(),
+        settings=chosen,
+        run=tmp_path / "run",
+    )
+    read = events.EventAccumulator(str(tmp_path / "run" / "logs" / "tensorboard")).Reload()
+    logged_losses = [(e.step, e.value) for e in read.Scalars("valid_loss")]
+    assert [step for step, _ in logged_losses] == [1, 2]
+    assert [loss for _, loss in logged_losses] == pytest.approx(
+        [row["valid_loss"] for row in result.history]
+    )
+    page = report([read_run(tmp_path / "run")], "0.0")
+    for choice in result.space.choices:
+        for option in choice.options:
+            assert f">{escape(option)}<" in page or f"▸ {escape(option)}<" in page
 
 
 @pytest.mark.slow
