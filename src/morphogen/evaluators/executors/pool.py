@@ -23,7 +23,7 @@ Message = tuple[Kind, Any]
 `MorphogenError`, or, from its crew, `gone` with the reason."""
 
 STARTS = 3
-"""Workers that may be lost in a row before any is ready; then something is wrong with all."""
+"""Workers that may be lost in a row before one is ready; then something is wrong with all."""
 
 W = TypeVar("W")
 
@@ -139,7 +139,7 @@ class Pool(Generic[W]):
         self._dismiss(worker)
         if not post.ready:
             self._lost += 1
-            if self._lost >= STARTS:
+            if self._lost >= STARTS and not any(p.ready for p in self._posts.values()):
                 raise RunError(
                     f"no worker could be started: {reason}; accepted: a script that starts its "
                     'search under `if __name__ == "__main__":`, and memory for the workers'
