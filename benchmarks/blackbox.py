@@ -145,13 +145,8 @@ def main() -> None:
     for (setting, method, _), trace in zip(keys, traces, strict=True):
         groups.setdefault((setting, method), []).append(trace)
     command = "python benchmarks/blackbox.py"
-    for name, default in (
-        ("seeds", 100),
-        ("weak_seeds", 100),
-        ("clean_seeds", 20),
-        ("paper_seeds", 2),
-    ):
-        if getattr(options, name) != default:
+    for name in ("seeds", "weak_seeds", "clean_seeds", "paper_seeds"):
+        if getattr(options, name) != parser.get_default(name):
             command += f" --{name.replace('_', '-')} {getattr(options, name)}"
     nasbench201({k: g for k, g in groups.items() if k[0] != MACRO}, command, options.seeds)
     macro({k: g for k, g in groups.items() if k[0] == MACRO}, command, options.seeds)

@@ -41,7 +41,8 @@ class Constrained(SearchSpace):
         cls, space: SearchSpace, accept: Callable[[Architecture], bool], words: str
     ) -> Constrained:
         """An object whose class is both `Constrained` and the space's own."""
-        made: Constrained = object.__new__(_kind(type(space)))
+        kind: Any = _kind(type(space))  # type: ignore[arg-type]  # a class has a hash
+        made: Constrained = object.__new__(kind)
         return made
 
     def __init__(
@@ -138,7 +139,7 @@ class Constrained(SearchSpace):
 
 
 @cache
-def _kind(kind: Any) -> type[Constrained]:
+def _kind(kind: type[SearchSpace]) -> type[Constrained]:
     """The class of constrained spaces of one kind: supernets and benchmarks look for the kind."""
     if issubclass(kind, Constrained):
         return kind
