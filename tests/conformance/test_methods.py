@@ -282,8 +282,10 @@ def other(cls: type) -> dict[str, Any]:
         if isinstance(value, bool):
             return not value
         if isinstance(value, int | float):
-            below_one = any(isinstance(m, annotated_types.Lt) for m in field.metadata)
-            return value / 2 if below_one else value + 1
+            capped = any(
+                isinstance(m, annotated_types.Lt | annotated_types.Le) for m in field.metadata
+            )
+            return (value / 2 or 0.5) if capped else value + 1
         if isinstance(value, tuple):
             return [v / 2 for v in value]
         options = get_args(kind)
