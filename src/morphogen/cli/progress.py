@@ -24,6 +24,7 @@ from morphogen.tasks.problem import Clock
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 COLUMNS = {
+    "seed": ("seed", "{:.0f}"),
     "train_loss": ("train loss", "{:.3f}"),
     "valid_loss": ("valid loss", "{:.3f}"),
     "score": ("score", "{:.2f}"),
@@ -39,6 +40,12 @@ COLUMNS = {
 
 SHOWN_EPOCHS = 8
 """Lines of the live table."""
+
+FIRST_LINES = 20
+"""Architectures of a black-box search that have a line each, however fast they come."""
+
+LINE_PAUSE = 1.0
+"""Seconds between two lines of a black-box search after those, at least."""
 
 LEAST_PAUSE = 0.25
 """Seconds between two refreshes of the display, at least."""
@@ -101,6 +108,7 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.pace = _Pace()
+        self._next = 0.0
 
     def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
         """Says what runs, and where."""
@@ -114,13 +122,19 @@ class Lines:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """The epoch's figures, the time left and the architecture."""
-        clock = self.pace.clock
+        clock, now = self.pace.clock, time.monotonic()
+        last = clock is not None and row["epoch"] >= clock.epochs
+        if "candidate" in row and row["epoch"] > FIRST_LINES and now < self._next and not last:
+            return  # look-ups in a table come by the thousand in a second
+        self._next = now + LINE_PAUSE
         parts = [f"{_unit(row)} {row['epoch']}/{clock.epochs if clock else '?'}"]
         parts += [
             f"{title} {form.format(row[name])}"
             for name, (title, form) in COLUMNS.items()
             if name in row
         ]
+        if "failed" in row:
+            parts.append(f"failed: {row['failed']}")
         if clock and self.pace.done < self.pace.total:
             parts.append(f"{duration(self.pace.remaining)} left")
         self._print("  ".join([*parts, str(row.get("architecture", ""))]))
@@ -153,7 +167,7 @@ class Display:
         """Opens the display; a resumed run shows the epochs it has."""
         self.headline, self.path = headline(config), str(path)
         if finished_epochs:
-            self.rows = list(RunDirectory(path).metrics())
+            self.rows = list(RunDirectory(path).metrics())[-SHOWN_EPOCHS:]
         self.live.start()
         _OPEN.append(self)
         self._draw()
@@ -166,10 +180,14 @@ class Display:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Adds the epoch's row; closes the display after the last."""
-        self.rows = [r for r in self.rows if r["epoch"] < row["epoch"]] + [row]
-        self._draw()
+        before = [r for r in self.rows if r["epoch"] < row["epoch"]]
+        self.rows = [*before[-SHOWN_EPOCHS:], row]
         clock = self.pace.clock
-        if clock is not None and row["epoch"] >= clock.epochs:
+        last = clock is not None and row["epoch"] >= clock.epochs
+        # Look-ups in a table come by the thousand in a second.
+        if last or "candidate" not in row or time.monotonic() >= self._next:
+            self._draw()
+        if last:
             self.close()
 
     def notice(self, sentence: str) -> None:
