@@ -29,6 +29,7 @@ from morphogen.engine import fitting
 from morphogen.engine.devices import FabricDevices, make_fabric
 from morphogen.engine.fitting import Fitting
 from morphogen.engine.job import OBJECT, Space, identity, known_space
+from morphogen.engine.loggers import logged, names_of
 from morphogen.engine.loop import TIMES, Desk
 from morphogen.engine.loop import _latest as latest
 from morphogen.engine.rundir import RunDirectory
@@ -105,6 +106,7 @@ def train(
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
     job = _Job(known, arch, data, training or quick_training(known), Path(), watcher)
     # What is wrong with the request is said before anything is written.
+    names_of(job.training.loggers)
     devices = _devices(job.training)
     task = _task(job)
     _try(_fitting(job, task, devices, ""), task)
@@ -344,11 +346,16 @@ def _config_of(directory: RunDirectory) -> dict[str, Any]:
 
 
 def _run(job: _Job, task: ImageTask, devices: FabricDevices) -> TrainResult:
+    with logged(job.watcher(), job.training.loggers) as watcher:
+        return _watched(job, task, devices, watcher)
+
+
+def _watched(job: _Job, task: ImageTask, devices: FabricDevices, watcher: Watcher) -> TrainResult:
     directory = RunDirectory(job.path)
     config = directory.config()
     threads = torch.get_num_threads()
     torch.set_num_threads(job.training.threads or threads)
-    desk = Desk(directory, config, job.watcher(), job.resumed)
+    desk = Desk(directory, config, watcher, job.resumed)
     if job.resumed and config.get("versions", {}).get("torch") != str(torch.__version__):
         desk.watcher.notice(
             f"the run goes on with torch {torch.__version__}, not the one it began with: its "

@@ -70,6 +70,9 @@ class Training:
     """cpu, cuda, mps or auto"""
     threads: Natural = 0
     """CPU threads; 0: torch's own choice"""
+    loggers: str = ""
+    """where epochs are written besides the run directory: tensorboard, mlflow, wandb (offline
+    unless WANDB_MODE says otherwise), or several, e.g. tensorboard,mlflow"""
 
     def __post_init__(self) -> None:
         if self.patience and not self.held_out:
