@@ -2,11 +2,11 @@
 
     python benchmarks/ask_tell_overhead.py
 
-Two parts. Real table look-ups: a search by NAS-Bench-201's table until all of its 15,625
-architectures are known. Growth: a million evaluations in a made-up space of 20 choices with 8
+Two parts, both in processor time, since other work may share the machine. Real table look-ups: a
+search of 2,000 architectures by NAS-Bench-201's table. Growth: a million evaluations in a made-up space of 20 choices with 8
 options each (10^18 architectures, as many as DARTS' cells have), scored by a sum over choices, so
-that all the time is the method's and the engine's; the processor seconds of every tenth of the
-evaluations show whether they grow.
+that all the time is the method's and the engine's; the seconds of every tenth of the evaluations
+show whether they grow.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from morphogen.evaluators.store import Evaluation, Store
 from morphogen.methods import find
 from morphogen.spaces import SearchSpace
 
+LOOK_UPS = 2_000
+
 PARTS = 10
 """Parts of equal size in which the time is taken."""
 
@@ -42,11 +45,15 @@ def main() -> None:
     began = time.perf_counter()
     figures: dict[str, Any] = {"table": {}, "growth": {}}
     for method in ("random", "aging-evolution"):
-        trial = Trial(method, find(method).config(), "nasbench201", "", 0, 15_625)
+        trial = Trial(method, find(method).config(), "nasbench201", "", 0, LOOK_UPS)
+        run_trial(replace(trial, budget=1))  # the table is read once
+        cpu = time.process_time()
         trace = run_trial(trial)
+        seconds = time.process_time() - cpu
         figures["table"][method] = {
             "look_ups": len(trace.rows),
-            "per_second": round(len(trace.rows) / trace.seconds),
+            "seconds": round(seconds, 2),
+            "per_second": round(len(trace.rows) / seconds),
         }
         print(method, figures["table"][method], flush=True)
     n = options.evaluations
@@ -79,12 +86,12 @@ def main() -> None:
             "wall_seconds": round(time.perf_counter() - began),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         },
-        headline=f"{n:,} evaluations at {slowest:,} a second or more; the last tenth took at most "
+        headline=f"{n:,} evaluations at {slowest:,} a processor second or more; the last tenth took at most "
         f"{worst:.2f} times the first; table look-ups: "
         + ", ".join(f"{m} {f['per_second']:,} a second" for m, f in figures["table"].items()),
         verdict="shown" if flat else "not shown",
         why=f"linear growth is a ratio of 1 between the last and the first tenth; measured: "
-        f"{worst:.2f} at most, on a machine on which other work was running"
+        f"{worst:.2f} at most, in processor time, while other work shared the machine"
         + ("" if flat else ", which is not near linear"),
     )
 
