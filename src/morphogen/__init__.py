@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from morphogen.engine.search import SearchResult, quick_config, resume, search
     from morphogen.engine.settings import Settings
     from morphogen.engine.training import Training
-    from morphogen.exports import export, load
+    from morphogen.exports.loading import load
+    from morphogen.exports.writing import export
     from morphogen.supernets import OneOf, space_of
 
 __all__ = [
@@ -56,8 +57,8 @@ _HOME = {
     "Settings": "engine.settings",
     "TrainResult": "engine.retrain",
     "Training": "engine.training",
-    "export": "exports",
-    "load": "exports",
+    "export": "exports.writing",
+    "load": "exports.loading",
     "quick_config": "engine.search",
     "resume": "engine.search",
     "resume_training": "engine.retrain",

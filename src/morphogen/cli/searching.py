@@ -30,7 +30,7 @@ from morphogen.engine.settings import PAPER_SCALE, Settings
 from morphogen.methods import MethodInfo, find
 from morphogen.reports.draw import draw
 from morphogen.reports.standing import final_metrics, result_text, standing
-from morphogen.reports.text import count, duration, fold
+from morphogen.reports.text import columns, count, duration, fold
 
 
 @config
@@ -190,9 +190,34 @@ def _report(result: SearchResult, *, as_json: bool) -> int:
     parts += [bold.format(fold(f"Warning: {remark}.", width())) for remark in result.remarks]
     if table and found:
         parts.append(result_text(table, benchmarks.describe(table.name).title, found, width()))
+    if result.front:
+        parts.append(_front(result))
     parts += [_cost(result), f"Run directory: {result.run}", _next(result, bool(found))]
     print("\n" + "\n\n".join(parts))
     return 0
+
+
+SHOWN_FRONT = 12
+"""Members of a Pareto front that are printed."""
+
+
+def _front(result: SearchResult) -> str:
+    """The Pareto front, thinned if it is long, and its hypervolume."""
+    members = result.front["pareto_front"]
+    names = [name for name in members[0] if name != "architecture"]
+    step = max(1, -(-len(members) // SHOWN_FRONT))
+    shown = members[::step]
+    rows = [[*(f"{m[name]:,.6g}" for name in names), m["architecture"]] for m in shown]
+    reference = ", ".join(
+        f"{name} {value:,.6g}" for name, value in result.front["reference"].items()
+    )
+    about = (
+        f"Pareto front of what was evaluated, {len(members)} architectures"
+        + (f", every {step}th shown; result.json has all" if step > 1 else "")
+        + f"; hypervolume {result.front['hypervolume']:,.6g} above the worst evaluated "
+        f"({reference}):"
+    )
+    return f"{fold(about, width())}\n\n{columns([*names, 'architecture'], rows, left=0)}"
 
 
 def _cost(result: SearchResult) -> str:
@@ -214,6 +239,8 @@ def _next(result: SearchResult, has_table: bool) -> str:
     if has_table:
         query = shlex.join(["morphogen", "query", result.space.name, result.text])
         lines += ["Every figure of the table:", f"  {query}"]
+    train = shlex.join(["morphogen", "train", str(result.run), "--seeds", "3"])
+    lines += ["Train it from scratch and measure it on the test images:", f"  {train}"]
     values = RunDirectory(result.run).config()
     again = ["morphogen", "search", result.method, "--space", values["space"]]
     again += ["--data", values["data"], *_flags(find(result.method), values)]

@@ -129,13 +129,13 @@ def paper_training(space: SearchSpace | str) -> Training:
     Raises:
         ConfigError: none is published for it here.
     """
-    name = _family(space)
-    if name not in _PAPER:
+    family, name = _family(space), space if isinstance(space, str) else space.name
+    if family not in _PAPER:
         raise ConfigError(
             f"preset 'paper' has no evaluation protocol for space {name!r}; accepted: preset "
             f"quick, or a space of {', '.join(_PAPER)}"
         )
-    return _PAPER[name]
+    return _PAPER[family]
 
 
 def quick_training(space: SearchSpace | str) -> Training:

@@ -9,6 +9,6 @@ No file is ever unpickled.
 
 from morphogen.exports.loading import load
 from morphogen.exports.model import Model, Prediction
-from morphogen.exports.writing import FORMATS, Exported, export
 
-__all__ = ["FORMATS", "Exported", "Model", "Prediction", "export", "load"]
+# `writing` is left out: it brings in the engine, for which a prediction need not wait.
+__all__ = ["Model", "Prediction", "load"]

@@ -30,6 +30,10 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model
     if file.is_dir():
         inside = [file / f"model{suffix}" for suffix in SUFFIXES]
         there = [f for f in inside if f.is_file()]
+        if not there and (file / "config.yaml").exists():
+            raise DataError(
+                f"{file} is a run; accepted: an exported network, first `morphogen export {file}`"
+            )
         if not there:
             raise DataError(
                 f"{file} holds no exported network; accepted: a folder with "

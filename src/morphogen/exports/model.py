@@ -108,7 +108,10 @@ class Model:
 def _pixels(image: Picture, channels: int) -> NDArray[np.uint8]:
     """uint8 `[channels, h, w]` of a file or an array."""
     if isinstance(image, str | os.PathLike):
-        where, array = f"file {os.fspath(image)!r}", decode(Path(image), f"file {image!s}")
+        where = f"file {os.fspath(image)!r}"
+        if not Path(image).is_file():
+            raise DataError(f"{where}: no such file; accepted: the path of an image")
+        array = decode(Path(image), where)
     else:
         where, array = "an image", _checked(image)
     if array.shape[2] == 3 and channels == 1:

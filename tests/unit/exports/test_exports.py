@@ -24,8 +24,8 @@ import tiny
 from morphogen import spaces
 from morphogen.core import ConfigError, DataError, RunError, UnknownNameError
 from morphogen.engine.training import Training
-from morphogen.exports import FORMATS, writing
-from morphogen.exports.writing import export
+from morphogen.exports import writing
+from morphogen.exports.writing import FORMATS, export
 from morphogen.supernets import network, space_of
 
 ARCH = "|skip_connect~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
@@ -193,6 +193,8 @@ def test_damaged_and_foreign_files_are_sentences(run: Path, tmp_path: Path) -> N
             morphogen.load(tmp_path / name)
     with pytest.raises(DataError, match="holds no exported network"):
         morphogen.load(tmp_path)
+    with pytest.raises(DataError, match=r"is a run; accepted: .* `morphogen export"):
+        morphogen.load(run)
 
 
 def test_what_cannot_be_exported_is_a_sentence(run: Path, tmp_path: Path) -> None:
@@ -225,7 +227,9 @@ def test_a_file_that_differs_is_not_kept(
 def test_images_that_do_not_fit_are_sentences(run: Path, tmp_path: Path) -> None:
     model = morphogen.load(run / "export" / "model.safetensors")
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(DataError, match=r"text\.png is not an image"):
+    with pytest.raises(DataError, match=r"none\.png.: no such file"):
+        model.predict([tmp_path / "none.png"])
+    with pytest.raises(DataError, match=r"text\.png. is not an image"):
         model.predict([tmp_path / "text.png"])
     with pytest.raises(DataError, match="an image is float64"):
         model.predict([np.zeros((8, 8))])  # type: ignore[list-item]
