@@ -32,7 +32,10 @@ def report(runs: Sequence[Run], version: str) -> str:
         parts = [(name, _slug(name), body) for name, body in compare.sections(runs)]
         for i, run in enumerate(runs, start=1):
             name = f"Run {i}: {run.method}, seed {run.seed}"
-            inner = [el("section", {}, el("h3", {}, head), body) for head, body in sections(run, 3)]
+            inner = [
+                el("section", {}, el("h3", {}, head), body)
+                for head, body in sections(run, 3, alone=False)
+            ]
             parts.append((name, f"run-{i}", join([summary(run), *inner])))
     links = [el("li", {}, el("a", {"href": f"#{slug}"}, name)) for name, slug, _ in parts]
     body = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import yaml
 
@@ -38,17 +39,18 @@ PLAIN = {
 """Entries of the metrics that have their place; any other number is drawn as the method's own."""
 
 
-def sections(run: Run, level: int = 2) -> list[tuple[str, Html]]:
+def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str, Html]]:
     """Titles and bodies of a run's sections; what the run has nothing for is left out.
 
     Args:
         run: the run.
         level: of the sections' headings; figures in them have the next one.
+        alone: False beside other runs, where one cloud of the table's architectures shows all.
     """
     made: list[tuple[str, Callable[[Run, int], Html | None]]] = [
         ("The architecture", architecture),
         ("Accuracy reached", reached),
-        ("Where it stands", where),
+        ("Where it stands", partial(where, alone=alone)),
         ("The training" if run.training else "The search", search),
         ("Architecture parameters", parameters),
         ("Cost", cost),
@@ -111,7 +113,7 @@ def architecture(run: Run, level: int) -> Html | None:
 # -- the benchmark ---------------------------------------------------------------------------------
 
 
-def where(run: Run, level: int) -> Html | None:
+def where(run: Run, level: int, *, alone: bool = True) -> Html | None:
     """Value, rank and regret by the table, and the cloud of all its architectures."""
     if not run.standing or run.table is None:
         return None
@@ -141,7 +143,7 @@ def where(run: Run, level: int) -> Html | None:
         [
             el("p", {}, told),
             table(f"Test figures of the {described.title} table", head, rows),
-            el("div", {"class": "figures"}, *clouds([run], level)),
+            el("div", {"class": "figures"}, *clouds([run], level)) if alone else None,
             el("p", {"class": "source"}, f"Source: {described.citation}."),
         ]
     )
