@@ -8,9 +8,9 @@ Fashion-MNIST. The node that is killed takes its workers along in the middle of 
 
 from __future__ import annotations
 
-import argparse
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -25,7 +25,6 @@ from ray.cluster_utils import Cluster
 from morphogen.engine.search import search
 from morphogen.engine.settings import Settings
 from morphogen.engine.watch import Silent
-from morphogen.tasks.problem import Clock
 
 SETTINGS = Settings(
     evaluations=16,
@@ -35,38 +34,36 @@ SETTINGS = Settings(
     image_size=8,
     channels=4,
     threads=1,
-    evaluation_epochs=2,
+    evaluation_epochs=3,
 )
 MEMORY = 100_000_000
 """Bytes of each node's object store."""
 
 
 class Saboteur(Silent):
-    """Kills the second node when so many architectures are evaluated."""
+    """Kills the second node half a second after both nodes have given results.
 
-    def __init__(self, cluster: Cluster, node: Any, after: int) -> None:
-        self.cluster, self.node, self.after = cluster, node, after
-        self.killed_at = 0
+    So late, since then both workers are in the middle of their next trainings.
+    """
+
+    def __init__(self, cluster: Cluster, node: Any, run: Path) -> None:
+        self.run, self.killed_at = run, 0
+        self.timer = threading.Timer(0.5, lambda: cluster.remove_node(node, allow_graceful=False))
 
     def __call__(self) -> Saboteur:
         """The engine asks for its watcher so."""
         return self
 
-    def stepped(self, clock: Clock) -> None:
-        """An evaluation has ended."""
-        if not self.killed_at and clock.epoch + 1 >= self.after:
-            self.killed_at = clock.epoch + 1
-            self.cluster.remove_node(self.node, allow_graceful=False)
-
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """For whoever waits."""
+        """An evaluation is on record."""
         print(row["epoch"], row["candidate"], row.get("score"), flush=True)
+        workers = {record[4] for record in read(self.run).values()}
+        if not self.killed_at and len(workers) == 2:
+            self.killed_at = row["epoch"]
+            self.timer.start()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--after", type=int, default=5, help="evaluations before the kill")
-    options = parser.parse_args()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         alone = search("random", settings=SETTINGS, run=Path(folder) / "alone")
@@ -80,7 +77,7 @@ def main() -> None:
         )
         node = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
         cluster.wait_for_nodes()
-        saboteur = Saboteur(cluster, node, options.after)
+        saboteur = Saboteur(cluster, node, Path(folder) / "ray")
         settings = replace(SETTINGS, executor="ray", workers=2, ray_address=cluster.address)
         together = search("random", settings=settings, run=Path(folder) / "ray", watcher=saboteur)
         ray.shutdown()
@@ -94,7 +91,7 @@ def main() -> None:
         "evaluations_on_the_cluster": len(two),
         "different_architectures": len({row[0] for row in two.values()}),
         "equal_architectures_and_scores": same,
-        "node_killed_after": saboteur.killed_at,
+        "node_killed_after_evaluations": saboteur.killed_at,
         "workers_that_answered": len(workers),
         "evaluations_that_took_a_second_attempt": again,
     }
@@ -107,8 +104,7 @@ def main() -> None:
             "architectures with the same scores as in one process: none lost, none counted twice."
         ),
         system="engine",
-        command="python benchmarks/ray_cluster.py"
-        + (f" --after {options.after}" if options.after != 5 else ""),
+        command="python benchmarks/ray_cluster.py",
         seeds=[0],
         split="search-validation part of embedded Fashion-MNIST; test data were not opened",
         figures=figures,

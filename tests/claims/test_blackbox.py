@@ -285,12 +285,19 @@ def test_no_architecture_beyond_a_limit_is_ever_evaluated(method, tmp_path):
         ("darts", {"executor": "processes"}, "executor is 'processes', and 'darts' trains a"),
         ("random", {"timeout": 3.0}, "timeout is 3 with executor 'local'"),
         ("random", {"executor": "processes", "devices": 2}, "devices is 2 with executor 'proc"),
+        (
+            "random",
+            {"space": "nasbench-macro", "metric": "flops", "limit": "latency<=3"},
+            "space 'nasbench-macro' has no",
+        ),
         ("random", {"limit": "params<1M"}, "limit is 'params<1M'; accepted: COST<=NUMBER"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_sentence(method, changes, sentence, tmp_path):
+    changes = dict(changes)
+    space = changes.pop("space", "nasbench201")
     with pytest.raises(MorphogenError) as caught:
-        run(tmp_path / "run", method, settings=replace(BY_TABLE, **changes))
+        run(tmp_path / "run", method, space=space, settings=replace(BY_TABLE, **changes))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from morphogen import benchmarks, cost
@@ -28,7 +29,7 @@ from morphogen.engine.watch import Silent
 from morphogen.evaluators.executors import Executor, Make, Report, make_executor
 from morphogen.evaluators.executors import Job as Work
 from morphogen.evaluators.executors.make import cores
-from morphogen.evaluators.objectives import Costs, Objectives, limits_of, names_of, told
+from morphogen.evaluators.objectives import ACCURACY, Costs, Objectives, limits_of, names_of, told
 from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.store import Best, Evaluation, Store, row_of
 from morphogen.evaluators.table import TableEvaluator
@@ -37,6 +38,7 @@ from morphogen.evaluators.training import TrainingEvaluator
 from morphogen.methods import AskTell, MethodInfo, find, methods
 from morphogen.spaces import SearchSpace
 from morphogen.spaces.constrained import Constrained
+from morphogen.supernets import network
 from morphogen.tasks.problem import Clock, Problem
 
 CLASSES = {"CIFAR-100": 100, "ImageNet16-120": 120}
@@ -86,8 +88,12 @@ def settled(info: MethodInfo, space: SearchSpace, settings: Settings) -> Setting
         )
     if s.executor == "ray":
         from morphogen.evaluators.executors import cluster  # noqa: F401 - it says what is missing
-    if limits and s.evaluator != "table":
-        cost.of(space, space.sample(np.random.default_rng(0)))  # it says if there is no network
+    counted = {*names, *(limit.name for limit in limits)} - {ACCURACY}
+    table = benchmarks.of(space) if s.evaluator == "table" else None
+    if counted - set(table.metrics if table is not None else ()):
+        arch = space.sample(np.random.default_rng(0))
+        with torch.device("meta"):
+            network(space, arch, cost.published(space))  # it says if there is none
     if s.executor == "local":
         return s
     workers = s.workers or cores()

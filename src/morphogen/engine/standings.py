@@ -60,11 +60,9 @@ def standings(
             {
                 "name": entry.name,
                 "mean_rank": float(ranks[i].mean()),
-                "reported": interval(_column(table, entry, searched, reported, budget)[:, -1]),
-                "regret": interval(_regrets(table, entry, searched, reported, budget)[:, -1]),
-                "search_regret": interval(
-                    _regrets(table, entry, searched, searched, budget)[:, -1]
-                ),
+                "reported": _over(_column(table, entry, searched, reported, budget)[:, -1]),
+                "regret": _over(_regrets(table, entry, searched, reported, budget)[:, -1]),
+                "search_regret": _over(_regrets(table, entry, searched, searched, budget)[:, -1]),
                 "optimum": _optimum(table, entry, searched, budget),
                 "seconds": interval([t.seconds for t in entry.traces]),
                 "curves": {
@@ -102,9 +100,14 @@ def _regrets(
     return np.abs(_column(table, entry, searched, reported, budget) - best)
 
 
+def _over(values: NDArray[np.float64]) -> dict[str, float]:
+    """Mean and 95 % interval over seeds."""
+    return interval(values.tolist())
+
+
 def _curve(values: NDArray[np.float64]) -> dict[str, list[float]]:
     """Mean and 95 % interval of each column of [seeds, points]."""
-    found = [interval(column) for column in values.T]
+    found = [_over(column) for column in values.T]
     return {
         "mean": [f["mean"] for f in found],
         "low": [f.get("low", f["mean"]) for f in found],
