@@ -8,13 +8,14 @@ from morphogen.supernets import NetworkSpec
 _SIZES = {
     "nasbench201": NetworkSpec(channels=16, depth=5),
     "darts": NetworkSpec(channels=36, depth=20),
+    "nasbench-macro": NetworkSpec(channels=32),
 }
-"""By family of spaces: NAS-Bench-201 as its table was trained, DARTS as retrained on CIFAR-10."""
+"""By family of spaces: as the tables were trained, and DARTS as retrained on CIFAR-10."""
 
 
 def published(space: SearchSpace) -> NetworkSpec:
     """The size at which figures of `space` are published; the default size where none is usual.
 
-    Spaces that fix their own size (NAS-Bench-Macro, a user's own module) do not read it.
+    A user's own module has its own size and does not read it.
     """
     return _SIZES.get(space.name, _SIZES.get(space.name.partition("-")[0], NetworkSpec()))
