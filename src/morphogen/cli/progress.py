@@ -167,7 +167,7 @@ class Display:
         """Opens the display; a resumed run shows the epochs it has."""
         self.headline, self.path = headline(config), str(path)
         if finished_epochs:
-            self.rows = list(RunDirectory(path).metrics())[-SHOWN_EPOCHS:]
+            self.rows = [*RunDirectory(path).metrics()[-SHOWN_EPOCHS:]]
         self.live.start()
         _OPEN.append(self)
         self._draw()

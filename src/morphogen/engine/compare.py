@@ -116,7 +116,8 @@ def run_trial(trial: Trial) -> Trace:
     method = info.build(trial.config)
     if not isinstance(method, AskTell):
         raise ConfigError(f"method {trial.method!r} asks and does not tell")
-    scores, rows = scores_of(table, metric), []
+    scores = scores_of(table, metric)
+    rows: list[int] = []
 
     optimum = scores.max()
 

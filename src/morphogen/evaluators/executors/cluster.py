@@ -37,7 +37,8 @@ class Agent:
 
     def prepare(self) -> tuple[Message, str]:
         """Make the job; also where this is."""
-        where = f"ray {ray.util.get_node_ip_address()} process {os.getpid()}"
+        context = ray.get_runtime_context()
+        where = f"ray node {context.get_node_id()[:8]} process {os.getpid()}"
         try:
             self._job = pickle.loads(self._content)()
         except Exception as error:  # noqa: BLE001 - sent to the search, which raises it
@@ -90,7 +91,7 @@ class Cluster:
 
     def start(self) -> Worker:
         """A new actor, wherever there is room."""
-        actor = self._agent.remote(self._content)
+        actor: Any = self._agent.remote(self._content)
         return Worker(actor, actor.prepare.remote())
 
     def name(self, worker: Worker) -> str:
