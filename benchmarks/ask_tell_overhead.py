@@ -3,7 +3,7 @@
     python benchmarks/ask_tell_overhead.py
 
 Two parts, both in processor time, since other work may share the machine. Real table look-ups: a
-search of 500 architectures by NAS-Bench-201's table. Growth: a million evaluations in a made-up
+search of 200 architectures by NAS-Bench-201's table. Growth: a million evaluations in a made-up
 space of 20 choices with 8 options each (10^18 architectures, as many as DARTS' cells have), scored
 by a sum over choices, so that all the time is the method's and the engine's; the seconds of every
 tenth of the evaluations show whether they grow.
@@ -32,7 +32,7 @@ from morphogen.evaluators.store import Evaluation, Store
 from morphogen.methods import find
 from morphogen.spaces import SearchSpace
 
-LOOK_UPS = 500
+LOOK_UPS = 200
 """Few, since aging evolution soon proposes in NAS-Bench-201 what it has proposed before."""
 
 PARTS = 10
