@@ -372,10 +372,12 @@ def judge(pools: dict[str, Any], agreement: dict[str, Any]) -> tuple[record.Verd
     yes = [rival for rival, is_above in above.items() if is_above]
     no = [rival for rival, is_above in above.items() if not is_above]
     verdict: record.Verdict = "shown" if not no else "partly" if yes else "not shown"
+    taus = agreement["full training with table"]
     early = agreement["full training"]["all cells"], agreement["table"]["all cells"]
     why = (
         f"Kendall's tau of early accuracy is {early[0]:.2f} with the full training and "
-        f"{early[1]:.2f} with the table; for {DEFAULT}: "
+        f"{early[1]:.2f} with the table, that of the full training {taus:.2f} with the table: "
+        f"trainings this short hardly order cells; for {DEFAULT}: "
     )
     if yes:
         why += f"the interval is above 0 against {', '.join(yes)}"
