@@ -182,8 +182,8 @@ def test_whatever_a_network_does_the_search_goes_on(tmp_path):
     assert rows["fails"]["failed"] == "RuntimeError: this layer is broken"
     assert rows["hangs"]["failed"] == "no result after 8 s"
     assert rows["dies"]["failed"] == "the worker process ended with signal SIGKILL"
-    best = max(("conv", "skip"), key=lambda name: rows[name]["score"])
-    assert result.text == f"block={best}"
+    best = max(rows[name]["score"] for name in ("conv", "skip"))
+    assert rows[result.text.removeprefix("block=")]["score"] == best  # they may be equally good
     written = json.loads((result.run / "result.json").read_text())
     assert written["failed_evaluations"] == 4
     again = resume(result.run, space=module, data=tiny.images())
