@@ -40,8 +40,9 @@ class Target:
     space: str = "nasbench201"
     """search space; `morphogen list spaces` names them"""
     data: str = "fashion-mnist"
-    """fashion-mnist (shipped), the path of a parquet or .npz file or of an image folder, or
-    cifar10:PATH, cifar100:PATH, fashion-mnist:PATH for a standard set; test images stay closed"""
+    """fashion-mnist (shipped), the path of a parquet or .npz file or of an image folder, hf:NAME
+    for a data set of the Hugging Face library, or cifar10:PATH, cifar100:PATH, fashion-mnist:PATH
+    for a standard set; test images stay closed"""
     run: str = ""
     """new run directory (default: runs/METHOD-SPACE-TIME)"""
     preset: Literal["quick", "paper"] = "quick"

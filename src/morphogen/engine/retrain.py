@@ -40,6 +40,7 @@ from morphogen.spaces import SearchSpace
 from morphogen.supernets import ModuleSpace, NetworkSpec, network, reinitialise
 from morphogen.tasks import Images, ImageTask
 from morphogen.tasks.classification import Data, statistics
+from morphogen.tasks.remarks import remarks
 
 METHOD = "train"
 """What config.yaml of a training says where that of a search names its method."""
@@ -361,6 +362,8 @@ def _watched(job: _Job, task: ImageTask, devices: FabricDevices, watcher: Watche
             f"the run goes on with torch {torch.__version__}, not the one it began with: its "
             "numbers may differ in their last bits from those of an uninterrupted run"
         )
+    for sentence in remarks(task.pool):
+        desk.watcher.notice(sentence)
     name = identity(config)
     try:
         with directory.locked(), torch.random.fork_rng(devices=[]):

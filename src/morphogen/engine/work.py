@@ -21,6 +21,7 @@ from morphogen.engine.watch import Silent, Watcher
 from morphogen.methods import AskTell, Method, find
 from morphogen.tasks import ImageTask
 from morphogen.tasks.problem import Problem
+from morphogen.tasks.remarks import remarks
 
 
 def launch(fabric: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
@@ -85,6 +86,9 @@ def _watched(fabric: Any, job: Job, task: ImageTask | None, watcher: Watcher) ->
             "may differ in their last bits from those of an uninterrupted run"
         )
     task = task or task_of(job.data, s)
+    if main:
+        for sentence in remarks(task.pool):
+            desk.watcher.notice(sentence)
     problem = problem_of(job, task, devices)
     method = find(job.method).build(job.config)
     lock = directory.locked() if main else nullcontext()

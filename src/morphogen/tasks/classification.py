@@ -335,7 +335,7 @@ def _sizes(n: int, train: int | float | None, valid: int | float | None) -> tupl
     if a < 1 or b < 1 or a + b > n:
         raise DataError(
             f"train_images is {a} and valid_images {b} of {n} training images; accepted: at least "
-            f"1 each and {n} together"
+            f"1 each and {n} together, for instance {n - n // 3} and {n // 3}"
         )
     return a, b
 

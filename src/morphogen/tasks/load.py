@@ -9,7 +9,7 @@ from pathlib import Path
 
 from morphogen.core.errors import DataError, UnknownNameError
 from morphogen.tasks.images import Images, Source, numbered
-from morphogen.tasks.readers import arrays, cifar, embedded, folder, idx, parquet
+from morphogen.tasks.readers import arrays, cifar, embedded, folder, hub, idx, parquet
 
 EMBEDDED = "fashion-mnist"
 """The name of the data set that ships with the package."""
@@ -27,7 +27,7 @@ _FOLDERS = (cifar.find, idx.find, parquet.find, folder.find)
 
 _ACCEPTED = (
     "a parquet file, an .npz file, or a folder with train-*.parquet and test-*.parquet, "
-    "with CIFAR's or Fashion-MNIST's own files, or with one folder of images per class"
+    "with CIFAR's or Fashion-MNIST's own files, or with one folder of images per class; or hf:NAME"
 )
 
 
@@ -38,15 +38,19 @@ def locate(spec: str | os.PathLike[str]) -> Source:
         spec: `fashion-mnist` for the embedded images; a path to a parquet or .npz file or to a
             folder in any of the layouts of `morphogen.tasks.readers`; or `NAME:PATH` to say that
             the data at a path are a standard set, which names their classes: `cifar10`,
-            `cifar100`, `fashion-mnist`.
+            `cifar100`, `fashion-mnist`; or `hf:NAME`, see `morphogen.tasks.readers.hub`.
 
     Raises:
+        ConfigError: `hf:` without the library `datasets`.
         DataError: there is no such path, or nothing at it that can be read.
         UnknownNameError: a bare word that is neither a name nor a path.
     """
     text = os.fspath(spec)
     if text == EMBEDDED:
         return embedded.fashion()
+    named = hub.find(text)
+    if named is not None:
+        return named
     name, colon, rest = text.partition(":")
     if colon and name in STANDARD:
         return _standard(text, name, rest)
@@ -57,7 +61,7 @@ def locate(spec: str | os.PathLike[str]) -> Source:
         )
     if not text or not os.path.exists(text):
         if text and not set(text) & {"/", "\\", ".", ":"}:
-            known = [EMBEDDED, *(f"{n}:PATH" for n in STANDARD), "PATH"]
+            known = [EMBEDDED, *(f"{n}:PATH" for n in STANDARD), "hf:NAME", "PATH"]
             raise UnknownNameError("data set (and no such path)", text, known)
         raise DataError(
             f"data {text!r}: no such file or folder; accepted: {EMBEDDED}, or the path of "

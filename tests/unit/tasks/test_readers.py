@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from morphogen.core.errors import DataError, UnknownNameError
+from morphogen.core.errors import ConfigError, DataError, UnknownNameError
 from morphogen.tasks import ImageTask, from_arrays, from_dataset, load, locate
 from morphogen.tasks.images import resize
 from morphogen.tasks.readers import cache
@@ -241,6 +242,38 @@ def test_image_folder_with_parts(tmp_path):
     assert images.classes == ("a", "b", "c")
     assert same(images, COLOUR[order], LABELS[order])
     assert len(load(tmp_path, "test")) == 3
+
+
+def test_hidden_files_and_deeper_folders(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "a" / "._000.png").write_bytes(b"\x00\x05\x16\x07")  # as macOS leaves them
+    (tmp_path / "a" / ".thumbnails").mkdir()
+    (tmp_path / "a" / ".thumbnails" / "000.png").write_bytes(b"oops")
+    (tmp_path / "a" / "empty.png").mkdir()
+    (tmp_path / "b" / "more" / "still").mkdir(parents=True)
+    (tmp_path / "b" / "more" / "still" / "9.PNG").write_bytes(encoded(COLOUR[0]))
+    images = load(tmp_path)
+    assert torch.bincount(images.labels).tolist() == [4, 5, 4]
+
+
+@pytest.mark.parametrize("names", [("test", "val"), ("train", "test"), ("Training", "Testing")])
+def test_parts_are_not_taken_for_classes(tmp_path, names):
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(encoded(COLOUR[0]))
+    refused(tmp_path, "names of parts and not of classes", "accepted: train")
+
+
+def test_grey_among_colour_is_refused_by_name(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "b" / "001.png").write_bytes(encoded(GREY[0]))
+    refused(tmp_path, tmp_path / "b" / "001.png", "has 1 channels", "all grey or all colour")
+
+
+def test_images_of_one_pixel(tmp_path):
+    write_folder(tmp_path, COLOUR[:, :1, :1])
+    assert load(tmp_path).pixels.shape == (12, 3, 1, 1)
+    assert load(tmp_path, size=4).pixels.shape == (12, 3, 4, 4)
 
 
 def test_image_folder_without_parts_is_the_train_part(tmp_path):
@@ -478,3 +511,73 @@ def test_unknown_names_and_missing_paths(tmp_path):
 def test_a_standard_name_checks_the_number_of_classes(tmp_path):
     file = write_parquet(tmp_path / "a.parquet", labels=LABELS * 5)
     refused(f"cifar10:{file}", "has 11 classes; accepted: the 10 classes of cifar10")
+
+
+# --- data sets of the Hugging Face library -------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """Saves columns as a data set of the `datasets` library; returns the argument of `load`."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets.disable_progress_bars()
+
+    usual = {"picture": datasets.Image(), "kind": datasets.ClassLabel(names=["x", "y", "z"])}
+
+    def save(parts, features=None, name="saved"):
+        kinds = datasets.Features(features or usual)
+        made = {p: datasets.Dataset.from_dict(c, features=kinds) for p, c in parts.items()}
+        whole = made[""] if "" in made else datasets.DatasetDict(made)
+        whole.save_to_disk(tmp_path / name)
+        return f"hf:{tmp_path / name}"
+
+    return save
+
+
+def columns_of(images=COLOUR, labels=LABELS):
+    return {"picture": [Image.fromarray(i) for i in images], "kind": list(labels)}
+
+
+def test_a_saved_hugging_face_data_set(saved):
+    spec = saved({"train": columns_of(), "test": columns_of(COLOUR[:6], LABELS[:6])})
+    assert locate(spec).parts == ("train", "test")
+    images = load(spec)
+    assert same(images)
+    assert images.classes == ("x", "y", "z")
+    assert same(load(spec, "test"), COLOUR[:6], LABELS[:6])
+    task = ImageTask.of(spec, size=4)
+    assert (task.in_channels, task.image_size, task.has_test) == (3, 4, True)
+
+
+def test_a_saved_hugging_face_data_set_without_parts_is_the_train_part(saved):
+    spec = saved({"": columns_of(GREY)})
+    assert same(load(spec), GREY)
+    refused(spec, "has no test part", part="test")
+
+
+def test_bad_hugging_face_data_sets_are_refused(saved, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    refused("hf:", "names nothing")
+    (tmp_path / "empty").mkdir()
+    refused(f"hf:{tmp_path / 'empty'}", "cannot be loaded", "save_to_disk")
+    refused(saved({"validation": columns_of()}, name="v"), "has the parts validation")
+    refused(saved({"train": columns_of(labels=[-1] * 12)}, name="hidden"), "has label -1")
+    refused(saved({"train": columns_of(labels=[1] * 12)}, name="one"), "one class only, 'y'")
+    texts = {"picture": datasets.Value("string"), "kind": datasets.Value("int64")}
+    plain = {"picture": ["a", "b"], "kind": [0, 1]}
+    refused(saved({"train": plain}, texts, "texts"), "no image columns among picture, kind")
+    broken = {"image": [{"bytes": b"oops", "path": None}, None], "label": ["b", "a"]}
+    kinds = {"image": datasets.Image(), "label": datasets.Value("string")}
+    refused(saved({"train": broken}, kinds, "broken"), "row 0 of the train part", "not an image")
+    broken["image"][0]["bytes"] = encoded(COLOUR[0])
+    refused(saved({"train": broken}, kinds, "none"), "row 1 of the train part", "holds no image")
+    broken["image"][1] = {"bytes": encoded(COLOUR[1]), "path": None}
+    named = load(saved({"train": broken}, kinds, "named"))
+    assert same(named, COLOUR[:2], [1, 0])
+    assert named.classes == ("a", "b")
+
+
+def test_hugging_face_data_without_the_library_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    refused("hf:owner/name", "pip install 'morphogen[datasets]'", error=ConfigError)

@@ -1,4 +1,8 @@
-"""A folder of images with one sub-folder per class, optionally under `train/` and `test/`."""
+"""A folder of images with one sub-folder per class, optionally under `train/` and `test/`.
+
+Images may lie deeper in a class folder. Hidden files and folders (a name that begins with a dot:
+what editors, macOS and version control leave behind) are passed over.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,11 @@ from pathlib import Path
 import torch
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import PARTS, Images, Source, stacked
+from morphogen.tasks.images import PARTS, Images, Source, few, stacked
 from morphogen.tasks.readers.decode import SUFFIXES, decode
+
+PART_NAMES = (*PARTS, "training", "testing", "val", "valid", "validation")
+"""Names of parts in use, in lower case: folders all called so are no classes."""
 
 
 def find(path: Path) -> Source | None:
@@ -18,7 +25,13 @@ def find(path: Path) -> Source | None:
         return None
     if (path / "train").is_dir() and _classes(path / "train"):
         roots = {part: path / part for part in PARTS if (path / part).is_dir()}
-    elif _classes(path):
+    elif classes := _classes(path):
+        if all(p.name.lower() in PART_NAMES for p in classes):
+            raise DataError(
+                f"folder {str(path)!r} holds {few(p.name for p in classes)}, which are names of "
+                "parts and not of classes; accepted: train, and test if there is one, each with "
+                "one folder of images per class"
+            )
         roots = {"train": path}
     else:
         return None
@@ -29,13 +42,23 @@ def _classes(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
+def _images(folder: Path) -> list[Path]:
+    """The image files of a class, in a fixed order."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(p for p in found if not _hidden(p.relative_to(folder)))
+
+
+def _hidden(path: Path) -> bool:
+    return any(name.startswith(".") for name in path.parts)
+
+
 def _read(roots: dict[str, Path], part: str, size: int | None) -> Images:
     root = roots[part]
     files: list[Path] = []
     labels: list[int] = []
     classes = _classes(root)
     for label, folder in enumerate(classes):
-        inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        inside = _images(folder)
         if not inside:
             raise DataError(
                 f"class folder {str(folder)!r} holds no images; accepted: files ending in "

@@ -1,0 +1,125 @@
+"""Data sets of Hugging Face's `datasets` library: saved to disk, or named on the Hub.
+
+`hf:PATH` is a folder that `save_to_disk` wrote, `hf:NAME` or `hf:NAME:CONFIGURATION` a data set of
+the Hub, which the library downloads once and keeps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from morphogen.core.errors import ConfigError, DataError
+from morphogen.tasks.images import PARTS, Images, Source, few, labelled, numbered, stacked
+from morphogen.tasks.readers.decode import decode
+from morphogen.tasks.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
+
+PREFIX = "hf:"
+
+
+def find(text: str) -> Source | None:
+    """The data set that `text`, which begins with `hf:`, names; None if it does not.
+
+    Raises:
+        ConfigError: the library is not installed.
+        DataError: there is no such data set, or it has no `train` part.
+    """
+    if not text.startswith(PREFIX):
+        return None
+    name = text.removeprefix(PREFIX)
+    if not name:
+        raise DataError(
+            "data 'hf:' names nothing; accepted: hf:NAME or hf:NAME:CONFIGURATION of the Hub, or "
+            "hf:PATH of a folder written by save_to_disk"
+        )
+    parts = _parts(_opened(name), text)
+    return Source(text, tuple(parts), partial(_read, name))
+
+
+def _opened(name: str) -> Any:
+    """A `Dataset`, or a dictionary of them."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise ConfigError(
+            f"data 'hf:{name}' needs the library datasets, which is not installed; accepted after: "
+            "pip install 'morphogen[datasets]'"
+        ) from error
+    try:
+        if os.path.isdir(name):
+            return datasets.load_from_disk(name)
+        repository, _, configuration = name.partition(":")
+        return datasets.load_dataset(repository, configuration or None)
+    # Missing, offline, damaged, or an unknown configuration; the library's errors are of these.
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"data 'hf:{name}' cannot be loaded ({reason}); accepted: hf:NAME or "
+            "hf:NAME:CONFIGURATION of a data set that the Hub or its local cache has, or hf:PATH "
+            "of a folder written by save_to_disk"
+        ) from error
+
+
+def _parts(opened: Any, text: str) -> dict[str, Any]:
+    """Its parts by name; a data set without parts is the train part."""
+    if not isinstance(opened, dict):
+        return {"train": opened}
+    parts = {part: opened[part] for part in PARTS if part in opened}
+    if "train" not in parts:
+        raise DataError(
+            f"data {text!r} has the parts {few(opened)}; accepted: train, and test if there is one"
+        )
+    return parts
+
+
+def _read(name: str, part: str, size: int | None) -> Images:
+    import datasets
+
+    text = PREFIX + name
+    rows = _parts(_opened(name), text)[part]
+    where = f"the {part} part of {text!r}"
+    kinds = rows.features
+    image = _column(where, kinds, IMAGE_COLUMNS, datasets.Image, "image")
+    label = _column(where, kinds, LABEL_COLUMNS, datasets.ClassLabel, "label")
+    encoded = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+    pixels = stacked(_decoded(encoded, image, where), size)
+    values: list[Any] = list(rows[label])
+    if values and all(isinstance(value, str) for value in values):
+        classes = tuple(sorted(set(values)))
+        place = {value: i for i, value in enumerate(classes)}
+        return Images(pixels, torch.tensor([place[value] for value in values]), classes)
+    labels, count = labelled(values, where)
+    names = getattr(kinds[label], "names", None)
+    return Images(pixels, labels, tuple(names) if names else numbered(count))
+
+
+def _column(where: str, kinds: Any, usual: tuple[str, ...], kind: type[Any], what: str) -> str:
+    """The column of a usual name, or else the only one of the kind."""
+    named = [name for name in usual if name in kinds]
+    found = named or [name for name, held in kinds.items() if isinstance(held, kind)]
+    if named or len(found) == 1:
+        return str(found[0])
+    raise DataError(
+        f"{where} has {len(found) or 'no'} {what} columns among {few(kinds)}; accepted: one of "
+        f"type {kind.__name__}, or one named {' or '.join(usual)}"
+    )
+
+
+def _decoded(rows: Any, column: str, where: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    for index, row in enumerate(rows):
+        value, at = row[column], f"row {index} of {where}"
+        data = (value or {}).get("bytes")
+        if data is None and (value or {}).get("path"):
+            raise DataError(
+                f"{at} holds the path of an image and not the image; accepted: a data set saved "
+                "with its images, as save_to_disk and the Hub do"
+            )
+        if data is None:
+            raise DataError(f"{at} holds no image; accepted: an encoded image in every row")
+        yield at, decode(data, at)
