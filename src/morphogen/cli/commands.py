@@ -327,7 +327,8 @@ def _search_overview() -> str:
             "",
             fold(
                 "Data (--data): fashion-mnist is shipped; else a path to a parquet or .npz file, "
-                "to an image folder or to a standard data set (cifar10:PATH names its classes).",
+                "to an image folder, hf:NAME, or a standard data set (cifar10:PATH names its "
+                "classes).",
                 width(),
             ),
             "",
