@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
+from morphogen.core.statistics import interval as interval
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -82,17 +82,6 @@ def write(
     }
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
-
-
-def interval(values: Sequence[float]) -> dict[str, float]:
-    """Mean with a 95 % t interval; for one value the interval is left out."""
-    from scipy import stats
-
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return {"mean": mean, "n": len(values)}
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    return {"mean": mean, "low": mean - half, "high": mean + half, "n": len(values)}
 
 
 def processor() -> str:

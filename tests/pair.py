@@ -18,9 +18,11 @@ from torch import nn
 
 import tiny
 from morphogen.core import MorphogenError
+from morphogen.core.config import to_mapping
 from morphogen.engine import work
 from morphogen.engine.devices import make_fabric
-from morphogen.engine.job import Job, describe, known_space, method_of
+from morphogen.engine.job import Job, method_of
+from morphogen.engine.request import describe, known_space
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Silent
 from morphogen.methods import methods
@@ -62,7 +64,8 @@ def _job(key: Key, root: Path, devices: int) -> Job:
         resume=False,
         watcher=Silent,
     )
-    directory.write_config(describe(job, space))
+    given = {"settings": to_mapping(settings), "config": to_mapping(config)}
+    directory.write_config(describe(info.name, space, job.space, job.data, **given))
     return job
 
 

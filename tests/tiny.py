@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from morphogen import OneOf
 from morphogen.engine import checkpoint
+from morphogen.engine.job import quick_config
 from morphogen.engine.loop import TIMES
+from morphogen.engine.result import SearchResult
 from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.search import SearchResult, quick_config, resume, search
+from morphogen.engine.search import resume, search
 from morphogen.engine.settings import Settings
 from morphogen.engine.watch import Silent
 from morphogen.methods import find

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphogen import benchmarks, cost, methods, spaces, supernets, tasks
     from morphogen.core import Architecture, MorphogenError
-    from morphogen.engine.retrain import TrainResult, resume_training, train
-    from morphogen.engine.search import SearchResult, quick_config, resume, search
+    from morphogen.engine.job import quick_config
+    from morphogen.engine.result import SearchResult
+    from morphogen.engine.retrain import resume_training, train
+    from morphogen.engine.search import resume, search
     from morphogen.engine.settings import Settings
+    from morphogen.engine.trained import TrainResult
     from morphogen.engine.training import Training
     from morphogen.exports.loading import load
     from morphogen.exports.writing import export
@@ -53,13 +56,13 @@ _HOME = {
     "Architecture": "core",
     "MorphogenError": "core",
     "OneOf": "supernets",
-    "SearchResult": "engine.search",
+    "SearchResult": "engine.result",
     "Settings": "engine.settings",
-    "TrainResult": "engine.retrain",
+    "TrainResult": "engine.trained",
     "Training": "engine.training",
     "export": "exports.writing",
     "load": "exports.loading",
-    "quick_config": "engine.search",
+    "quick_config": "engine.job",
     "resume": "engine.search",
     "resume_training": "engine.retrain",
     "search": "engine.search",

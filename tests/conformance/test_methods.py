@@ -18,7 +18,8 @@ import pair
 import tiny
 from morphogen.core import CapabilityError, Choice, ConfigError, DataError, UnknownNameError
 from morphogen.core.config import from_mapping, to_mapping
-from morphogen.engine.search import SearchResult, resume, search
+from morphogen.engine.result import SearchResult
+from morphogen.engine.search import resume, search
 from morphogen.engine.settings import Settings
 from morphogen.methods import find, methods
 from morphogen.spaces import SearchSpace, make

@@ -22,8 +22,9 @@ from morphogen.cli.commands import HELP, print_json, show_drawing, width
 from morphogen.cli.options import Section, parse, peek, sections, show
 from morphogen.core import ConfigError
 from morphogen.core.config import config, from_mapping
+from morphogen.engine.job import quick_config
+from morphogen.engine.result import SearchResult
 from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.search import SearchResult, quick_config
 from morphogen.engine.search import resume as resume_run
 from morphogen.engine.search import search as run_search
 from morphogen.engine.settings import PAPER_SCALE, Settings
@@ -115,7 +116,7 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
     path = RunDirectory.create(
         Path(target.run) if target.run else None, f"{info.name}-{target.space}"
     ).path
-    with _interruptible(path):
+    with interruptible(path):
         result = run_search(
             given.options,
             space=target.space,
@@ -129,13 +130,13 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
 
 def resume(run: str, *, as_json: bool) -> int:
     """`morphogen resume RUN`."""
-    with _interruptible(Path(run)):
+    with interruptible(Path(run)):
         result = resume_run(run, watcher=partial(progress.watcher, as_json))
     return _report(result, as_json=as_json)
 
 
 @contextmanager
-def _interruptible(path: Path) -> Iterator[None]:
+def interruptible(path: Path) -> Iterator[None]:
     """Says how to go on when the search is interrupted, and ends what it started."""
     try:
         yield

@@ -19,18 +19,14 @@ from morphogen import spaces
 from morphogen.cli import progress
 from morphogen.cli.commands import COMMANDS, EXAMPLES, HELP, print_json, show_drawing, width
 from morphogen.cli.options import Section, parse, peek, sections, show
-from morphogen.cli.searching import _interruptible as interruptible
+from morphogen.cli.searching import interruptible
 from morphogen.core import ConfigError, MorphogenError
 from morphogen.core.config import config
-from morphogen.engine.job import OBJECT
-from morphogen.engine.retrain import (
-    METHOD,
-    TrainResult,
-    found_in,
-    resume_training,
-)
+from morphogen.engine.request import OBJECT
+from morphogen.engine.retrain import resume_training
 from morphogen.engine.retrain import train as run_training
 from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.trained import METHOD, TrainResult, found_in
 from morphogen.engine.training import Training, paper_training, quick_training
 from morphogen.reports.draw import draw
 from morphogen.reports.text import count, duration, fold

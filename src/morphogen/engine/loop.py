@@ -92,7 +92,7 @@ def run_steps(
     history: list[dict[str, Any]] = []
     before: Architecture | None = None
     if desk.resumed:
-        content, notice = _latest(desk.run, identity)
+        content, notice = latest(desk.run, identity)
         if notice:
             desk.watcher.notice(notice)
         if content is not None:
@@ -140,7 +140,7 @@ def run_steps(
     return Outcome(method.derive(state, problem.space), history)
 
 
-def _latest(run: RunDirectory, identity: str) -> tuple[dict[str, Any] | None, str]:
+def latest(run: RunDirectory, identity: str) -> tuple[dict[str, Any] | None, str]:
     """The newest whole checkpoint and what to tell of it; None if no epoch was finished."""
     last, old = run.checkpoint_file, checkpoint.previous(run.checkpoint_file)
     recorded = run.metrics()

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from morphogen.core import ConfigError, RunError, SpaceError
-from morphogen.core.config import from_mapping
+from morphogen.core import ConfigError
+from morphogen.core.config import from_mapping, to_mapping
 from morphogen.engine import blackbox
 from morphogen.engine.devices import make_fabric
-from morphogen.engine.job import (
-    OBJECT,
-    Job,
-    Space,
-    config_of,
-    describe,
-    identity,
-    known_space,
-    method_of,
-    quick_config,
-    task_of,
-)
+from morphogen.engine.job import Job, method_of, task_of
 from morphogen.engine.loggers import names_of
+from morphogen.engine.request import Space, describe, known_space, read_back, require_scores
 from morphogen.engine.result import SearchResult, finished
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.settings import Settings
@@ -35,8 +24,6 @@ from morphogen.supernets.own import ModuleSpace
 from morphogen.supernets.own import check as check_module
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data
-
-__all__ = ["SearchResult", "identity", "quick_config", "resume", "search"]
 
 
 def search(
@@ -72,12 +59,22 @@ def search(
     settings = blackbox.settled(info, known, settings)
     names_of(settings.loggers)
     if isinstance(known, ModuleSpace):
-        _try(known, task)
+        own = partial(check_module, known.copy_module())
+        require_scores(own, task, task.train, whose="your module")
     directory = RunDirectory.create(Path(run) if run else None, f"{info.name}-{known.name}")
     job = Job(
         info.name, config, known, data, settings, directory.path, resume=False, watcher=watcher
     )
-    directory.write_config(describe(job, space))
+    directory.write_config(
+        describe(
+            info.name,
+            space,
+            known,
+            data,
+            settings=to_mapping(settings),
+            config=to_mapping(config),
+        )
+    )
     return launch(fabric, job, task)
 
 
@@ -101,19 +98,13 @@ def resume(
         CheckpointError: its checkpoint is damaged or another run's.
     """
     directory = RunDirectory.open(Path(run))
-    values = config_of(directory)
-    for name, given in (("space", space), ("data", data)):
-        if values[name] == OBJECT and given is None:
-            raise RunError(
-                f"the {name} of {run} was an object of yours; pass it again: resume({str(run)!r}, "
-                f"{name}=...)"
-            )
+    values, known, images = read_back(directory, space, data, call="resume")
     info = find(values["method"])
     job = Job(
         info.name,
         from_mapping(info.config, values["config"]),
-        known_space(space if space is not None else values["space"]),
-        data if data is not None else values["data"],
+        known,
+        images,
         from_mapping(Settings, values["settings"]),
         directory.path,
         resume=True,
@@ -124,27 +115,6 @@ def resume(
 
 def _fabric(settings: Settings) -> Any:
     return make_fabric(settings.accelerator, settings.devices, settings.precision)
-
-
-def _try(space: ModuleSpace, task: ImageTask) -> None:
-    """One pass of a user's module over two images, or a `SpaceError` that says what is wrong."""
-    some = task.train.take(torch.arange(min(2, len(task.train))))
-    x, _ = next(iter(task.sequential(some, batch_size=2)))
-    accepted = f"scores [{len(x)}, {len(task.classes)}], one for each image and class"
-    try:
-        with torch.random.fork_rng(devices=[]):
-            scores = check_module(space.copy_module(), x)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SpaceError(
-            f"your module fails on images {list(x.shape)}: {reason}; accepted: a module that "
-            f"takes them and gives {accepted}"
-        ) from error
-    shape = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
-    if len(shape) != 2 or shape[0] != len(x) or shape[1] < len(task.classes):
-        raise SpaceError(
-            f"your module gives {shape} for images {list(x.shape)}; accepted: {accepted}"
-        )
 
 
 def _check_batch(settings: Settings, task: ImageTask) -> None:

@@ -12,9 +12,10 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from morphogen.core import ConfigError, MorphogenError, RunError
 from morphogen.engine.blackbox import run_rounds
 from morphogen.engine.devices import FabricDevices
-from morphogen.engine.job import Job, identity, problem_of, task_of
+from morphogen.engine.job import Job, problem_of, task_of
 from morphogen.engine.loggers import logged
 from morphogen.engine.loop import Desk, Outcome, run_steps
+from morphogen.engine.request import identity
 from morphogen.engine.result import SearchResult, write_result
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Silent, Watcher

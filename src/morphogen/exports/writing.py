@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from morphogen.core import ConfigError, DataError, RunError, UnknownNameError
 from morphogen.core.files import write_whole, writing
-from morphogen.engine.job import OBJECT, Space, known_space
-from morphogen.engine.retrain import METHOD
+from morphogen.engine.request import OBJECT, Space, known_space
 from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.trained import METHOD
 from morphogen.engine.weights import Signature, read_weights
 from morphogen.exports import formats
 from morphogen.exports.card import card

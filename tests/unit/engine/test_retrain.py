@@ -17,7 +17,8 @@ import tiny
 from morphogen import spaces
 from morphogen.core import ConfigError, DataError, RunError, SpaceError
 from morphogen.core.rng import seed_for
-from morphogen.engine.retrain import found_in, is_training, resume_training, train
+from morphogen.engine.retrain import is_training, resume_training, train
+from morphogen.engine.trained import found_in
 from morphogen.engine.training import Training, paper_training, quick_training
 from morphogen.engine.weights import read_weights
 from morphogen.supernets import NetworkSpec, network, reinitialise, space_of
@@ -208,5 +209,5 @@ def test_a_changed_config_is_refused(data: str, tmp_path: Path) -> None:
     train(ARCH, data=data, training=replace(TINY, epochs=1), run=run)
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("epochs: 1", "epochs: 2"))
-    with pytest.raises(RunError, match="not what train wrote"):
+    with pytest.raises(RunError, match="not as it was written"):
         resume_training(run)

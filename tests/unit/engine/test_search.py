@@ -13,8 +13,10 @@ from torch import nn
 import tiny
 from morphogen.core import ConfigError, RunError
 from morphogen.core.config import from_mapping
+from morphogen.engine.job import quick_config
 from morphogen.engine.loop import together
-from morphogen.engine.search import identity, quick_config, resume, search
+from morphogen.engine.request import identity
+from morphogen.engine.search import resume, search
 from morphogen.engine.settings import QUICK_ALPHA_RATE, QUICK_WEIGHTS_RATE, Settings
 from morphogen.methods import find, methods
 from morphogen.methods.darts import DARTSConfig

@@ -1,0 +1,170 @@
+"""What every run is asked for: a space, data, settings; written to config.yaml and read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morphogen import spaces
+from morphogen.core import RunError, SpaceError
+from morphogen.engine.rundir import RunDirectory
+from morphogen.spaces import SearchSpace
+from morphogen.supernets.own import space_of
+from morphogen.tasks import Images, ImageTask
+from morphogen.tasks.classification import Data
+
+Space = str | SearchSpace | torch.nn.Module
+
+OBJECT = "(an object passed from Python)"
+
+
+def known_space(space: Space) -> SearchSpace:
+    """A space from its name, itself, or a module with `OneOf` in it."""
+    if isinstance(space, str):
+        return spaces.make(space)
+    return space if isinstance(space, SearchSpace) else space_of(space)
+
+
+def data_name(data: Data) -> str:
+    """How config.yaml names the data."""
+    return str(data) if isinstance(data, str | Path) else OBJECT
+
+
+def describe(
+    method: str,
+    space: Space,
+    known: SearchSpace,
+    data: Data,
+    *,
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The content of config.yaml.
+
+    Args:
+        method: what is run.
+        space: the space as it was given.
+        known: the space itself.
+        data: the data as they were given.
+        settings: how it is run.
+        config: what is run, in full.
+    """
+    decisive = {
+        "method": method,
+        "space": space if isinstance(space, str) else OBJECT,
+        "data": data_name(data),
+        "settings": settings,
+        "config": config,
+    }
+    name = Path(sys.argv[0]).name  # `morphogen` or `python -m morphogen`, or a script
+    program = "morphogen" if name == "__main__.py" else name
+    return {
+        **decisive,
+        "identity": identity(decisive),
+        "command": shlex.join([program, *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **({} if isinstance(space, str) else {"choices": _choices(known)}),
+    }
+
+
+def versions() -> dict[str, Any]:
+    """Of this package, Python and torch."""
+    return {
+        "morphogen": version("morphogen"),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+
+
+def _choices(space: SearchSpace) -> list[dict[str, Any]]:
+    """The choices of a space that has no name by which a report could ask for them."""
+    return [
+        {"name": c.name, "options": list(c.options), "group": c.group, "least": c.least}
+        | {"most": c.most}
+        for c in space.choices
+    ]
+
+
+def identity(values: Mapping[str, Any]) -> str:
+    """Fingerprint of what decides a run's numbers: method, space, data, settings, config."""
+    decisive = {k: values[k] for k in ("method", "space", "data", "settings", "config")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def read_back(
+    directory: RunDirectory, space: Space | None, data: Data | None, *, call: str
+) -> tuple[dict[str, Any], SearchSpace, Data]:
+    """The content of config.yaml, with the space and the data that it names or that are passed.
+
+    Args:
+        directory: the run.
+        space: passed again, if it was an object.
+        data: passed again, if they were an object.
+        call: the function that is to go on with it, for the message.
+
+    Raises:
+        RunError: the file is not as it was written, or an object is missing.
+    """
+    values = directory.config()
+    kinds = {"method": str, "space": str, "data": str, "settings": dict, "config": dict}
+    for name, kind in kinds.items():
+        if not isinstance(values.get(name), kind):
+            raise RunError(f"{directory.config_file} has no {name}; accepted: the file as written")
+    if values.get("identity") != identity(values):
+        raise RunError(
+            f"{directory.config_file} is not as it was written: its method, space, data, settings "
+            "or config has changed since; accepted: the file as written, or a new run"
+        )
+    for name, given in (("space", space), ("data", data)):
+        if values[name] == OBJECT and given is None:
+            raise RunError(
+                f"the {name} of {directory.path} was an object of yours; pass it again: "
+                f"{call}({str(directory.path)!r}, {name}=...)"
+            )
+    return (
+        values,
+        known_space(space if space is not None else values["space"]),
+        data if data is not None else values["data"],
+    )
+
+
+def require_scores(
+    network: Callable[[Tensor], Any], task: ImageTask, images: Images, *, whose: str
+) -> None:
+    """One pass of a network over two images, or a `SpaceError` that says what is wrong.
+
+    Args:
+        network: from images to scores.
+        task: how images are prepared.
+        images: where the two come from.
+        whose: what the message calls the network.
+    """
+    some = images.take(torch.arange(min(2, len(images))))
+    x, _ = next(iter(task.sequential(some, batch_size=2)))
+    accepted = f"scores [{len(x)}, {len(task.classes)}], one for each image and class"
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            scores = network(x)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SpaceError(
+            f"{whose} fails on images {list(x.shape)}: {reason}; accepted: one that takes them and "
+            f"gives {accepted}"
+        ) from error
+    shape: Any = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+    if len(shape) != 2 or shape[0] != len(x) or shape[1] < len(task.classes):
+        raise SpaceError(f"{whose} gives {shape} for images {list(x.shape)}; accepted: {accepted}")

@@ -1,0 +1,155 @@
+"""What a training is made of: its data, its networks, and what is written beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from morphogen.core import Architecture, DataError
+from morphogen.core.config import to_mapping
+from morphogen.core.rng import seed_for
+from morphogen.engine.devices import FabricDevices
+from morphogen.engine.fitting import Fitting
+from morphogen.engine.request import data_name, versions
+from morphogen.engine.training import Training
+from morphogen.engine.watch import Watcher
+from morphogen.engine.weights import Signature, write_weights
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import ModuleSpace, NetworkSpec, network, reinitialise
+from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import Data, statistics
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One architecture, on some data, by some protocol."""
+
+    space: SearchSpace
+    arch: Architecture
+    data: Data
+    training: Training
+    path: Path
+    watcher: Callable[[], Watcher]
+    resumed: bool = False
+
+
+def training_task(job: TrainJob) -> ImageTask:
+    """The data, cut in what is trained on and what is held out."""
+    t = job.training
+    task = ImageTask.of(
+        job.data,
+        valid_images=t.held_out or None,
+        size=t.size,
+        seed=t.seed,
+        augment=t.augment,
+    )
+    if not t.held_out:  # of all images that are trained on, not of the half a search would train on
+        task.mean, task.std = statistics(task.pool)
+    if not t.held_out and not task.has_test:
+        raise DataError(
+            f"data {task.name!r} has no test part and held_out is 0, so that nothing could be "
+            "measured; accepted: data with a test part, or a held_out share above 0"
+        )
+    return task
+
+
+def spec_of(job: TrainJob, task: ImageTask) -> NetworkSpec:
+    """The network's sizes, with its auxiliary head if it is trained with one."""
+    t = job.training
+    return NetworkSpec(
+        channels=t.channels,
+        depth=t.depth,
+        classes=len(task.classes),
+        in_channels=task.in_channels,
+        auxiliary=t.auxiliary > 0,
+    )
+
+
+def fitting_of(job: TrainJob, task: ImageTask, devices: FabricDevices, name: str) -> Fitting:
+    """All that the loop over seeds and epochs needs.
+
+    Args:
+        job: what is trained.
+        task: on what.
+        devices: where.
+        name: fingerprint of the configuration, kept in the checkpoint.
+    """
+    spec = spec_of(job, task)
+    deployed = replace(spec, auxiliary=False)
+    with torch.device("meta"):
+        names = set(network(job.space, job.arch, deployed).state_dict())
+
+    def make(seed: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(seed, "weights"))
+            net = network(job.space, job.arch, spec)
+            if isinstance(job.space, ModuleSpace) and job.training.fresh_weights:
+                reinitialise(net)
+        return net
+
+    def save(net: nn.Module, seed: int, kind: str, epoch: int) -> None:
+        signature = _signature(job, task, deployed, seed=seed, kind=kind, epoch=epoch)
+        write_weights(weights_file(job.path, seed, kind), net, signature, names)
+
+    return Fitting(
+        training=job.training,
+        task=task,
+        part="train" if job.training.held_out else "pool",
+        make=make,
+        save=save,
+        devices=devices,
+        identity=name,
+        text=job.space.format(job.arch),
+    )
+
+
+def weights_file(run: Path, seed: int, kind: str) -> Path:
+    """Where the weights of a seed are: those of its `best` or of its `last` epoch."""
+    return run / f"seed-{seed}-{kind}.safetensors"
+
+
+def _signature(
+    job: TrainJob, task: ImageTask, spec: NetworkSpec, *, seed: int, kind: str, epoch: int
+) -> Signature:
+    values = {k: getattr(spec, k) for k in ("channels", "depth", "classes", "in_channels", "stem")}
+    return Signature(
+        space=job.space.name,
+        architecture=job.space.format(job.arch),
+        spec=values,
+        classes=task.classes,
+        channels=task.in_channels,
+        size=task.image_size,
+        mean=task.mean,
+        std=task.std,
+        origin={
+            "data": data_name(job.data),
+            "seed": seed,
+            "weights": kind,
+            "epoch": epoch,
+            "split": split_sentence(job, task),
+            "settings": to_mapping(job.training),
+            "versions": versions(),
+        },
+    )
+
+
+def split_sentence(job: TrainJob, task: ImageTask) -> str:
+    """Which images did what, in a sentence."""
+    everything = f"all {len(task.pool)} training images, those that a search used among them"
+    if not job.training.held_out:
+        text = f"trained on {everything}; the last epoch is kept"
+    else:
+        text = (
+            f"of {everything}, {len(task.train)} were trained on and {len(task.valid)} held out, "
+            "to choose the best epoch"
+        )
+    if task.has_test:
+        return f"{text}; the test part was opened once, after the last training"
+    return (
+        f"{text}; the data have no test part, and the held-out accuracy is optimistic since it "
+        "chose the epoch"
+    )
