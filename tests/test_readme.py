@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from documents import blocks
+from documents import commands as commands_of
 from morphogen.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -18,12 +19,7 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def commands() -> list[list[str]]:
-    lines = re.findall(r"^\$ (morphogen .+)$", README, re.MULTILINE)
-    return [shlex.split(line, comments=True)[1:] for line in lines]
-
-
-def blocks(text: str) -> list[str]:
-    return re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+    return commands_of(README)
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

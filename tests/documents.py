@@ -1,0 +1,53 @@
+"""Commands and Python blocks of a Markdown text, and a small size for each, so that all are run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+SMALL = {
+    "search": {
+        "--epochs": "1", "--steps-per-epoch": "2", "--image-size": "8", "--batch-size": "8",
+        "--train-images": "32", "--valid-images": "32", "--channels": "2", "--depth": "1",
+        "--diagnostic-images": "16", "--evaluations": "2", "--threads": "1",
+    },
+    "train": {
+        "--epochs": "1", "--image-size": "8", "--batch-size": "8", "--channels": "2",
+        "--depth": "1", "--threads": "1",
+    },
+    "compare": {"--seeds": "2", "--budget": "8", "--workers": "1"},
+    "export": {"--to": "onnx"},
+}  # fmt: skip
+"""By command: options that make it take a moment."""
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words after `morphogen` of every command in a console block."""
+    lines = re.findall(r"^\$ (morphogen .+)$", text, re.MULTILINE)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def blocks(text: str) -> list[str]:
+    """Every Python block."""
+    return re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+
+
+def steps(text: str) -> list[list[str] | str]:
+    """Commands (as words) and Python blocks (as text) in the order of the page."""
+    found: list[list[str] | str] = []
+    for kind, body in re.findall(
+        r"^```(console|python)\n(.+?)^```", text, re.DOTALL | re.MULTILINE
+    ):
+        found += commands(body) if kind == "console" else [body]
+    return found
+
+
+def small(words: list[str]) -> list[str]:
+    """The command at a size that takes a moment: its own values give way."""
+    kept = list(words)
+    for flag, value in SMALL.get(words[0], {}).items():
+        if flag in kept:
+            kept[kept.index(flag) + 1] = value
+        else:
+            kept += [flag, value]
+    return kept

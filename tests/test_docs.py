@@ -1,0 +1,118 @@
+"""The pages of docs/ do what they say: every command and Python block is run, in the page's order.
+
+A page is run in a folder of its own, which holds what a reader is told to have: pictures/, new/.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import tiny
+from documents import SMALL, commands, small, steps
+from morphogen.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+INCLUDED = "adding-a-method.md"
+"""CONTRIBUTING.md by reference, which tests/test_readme.py runs."""
+
+SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
+    "first-search.md": (("epochs=5,", "epochs=1, steps_per_epoch=2, **SIZE,"),),
+    "own-data.md": (
+        ("epochs=2, train_images=2000, valid_images=1000", "epochs=1, steps_per_epoch=2, **SIZE"),
+    ),
+    "own-module.md": (
+        ("epochs=3)", "epochs=1, steps_per_epoch=2, **SIZE)"),
+        ("evaluations=8)", "evaluations=3, **SIZE)"),
+        ("evaluations=8,", "evaluations=3, **SIZE,"),
+        ("Training(epochs=4)", "Training(epochs=1, image_size=8, threads=1)"),
+    ),
+}
+"""By page: what its Python says, and what is run instead."""
+
+SIZE: dict[str, Any] = {
+    "train_images": 32, "valid_images": 32, "image_size": 8, "batch_size": 8, "channels": 2,
+    "threads": 1, "diagnostic_images": 16,
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the pages suppose to be there."""
+    every = tiny.images(120)
+    for i, (pixels, label) in enumerate(zip(every.pixels, every.labels, strict=True)):
+        into = tmp_path / "pictures" / ("train" if i < 100 else "test") / "abcd"[int(label)]
+        into.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(pixels[0].numpy()).resize((12, 9)).convert("RGB")
+        picture.save(into / f"{i}.png")
+    (tmp_path / "new").mkdir()
+    for name in ("cat", "dog"):
+        picture.save(tmp_path / "new" / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def text_of(page: Path) -> str:
+    text = page.read_text(encoding="utf-8")
+    for said, run in SMALLER.get(page.name, ()):
+        assert said in text, f"{page.name} no longer says {said!r}"
+        text = text.replace(said, run)
+    return text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_and_block_of_a_page_runs(
+    page: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {"__name__": "__main__", "SIZE": SIZE}
+    for step in steps(text_of(page)):
+        if isinstance(step, str):
+            exec(compile(step, page.name, "exec"), names)
+        else:
+            code = main(small(step))
+            out, err = capsys.readouterr()
+            assert code == 0, f"{step}: {err}"
+            assert out
+
+
+def test_no_step_of_a_page_is_overlooked() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        fences = re.findall(r"^```(\w*)$", text, re.MULTILINE)
+        # Every block opens with its language and closes; `sh` and `text` are not for the reader's
+        # morphogen: installing it, and a tree of folders.
+        assert set(fences) <= {"console", "python", "sh", "text", ""}, page.name
+        assert len(fences) == 2 * fences.count("")
+        lines = [line for line in text.splitlines() if line.startswith("$ ")]
+        found = [step for step in steps(text) if not isinstance(step, str)]
+        assert len(found) == len(lines) == len(commands(text)), page.name
+        assert sum(isinstance(step, str) for step in steps(text)) == fences.count("python")
+
+
+def test_the_page_on_methods_is_the_one_text_of_contributing() -> None:
+    assert (ROOT / "docs" / INCLUDED).read_text(encoding="utf-8") == '--8<-- "CONTRIBUTING.md"\n'
+
+
+def test_every_page_and_picture_is_reached() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for page in PAGES:
+        assert f": {page.name}" in nav
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert f"(images/{picture.name})" in pages
+    for name in re.findall(r"\]\((images/[^)]+|[\w-]+\.md)\)", pages):
+        assert (ROOT / "docs" / name).is_file(), name
+
+
+def test_small_sizes_are_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, options in SMALL.items():
+        words = [name, "gdas"] if name == "search" else [name]
+        main([*words, "--help"])
+        told = capsys.readouterr().out
+        assert all(re.search(rf"{flag}\b", told) for flag in options), name
