@@ -109,6 +109,7 @@ class Lines:
         self.console = console
         self.pace = _Pace()
         self._next = 0.0
+        self._shown = ""
 
     def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
         """Says what runs, and where."""
@@ -121,7 +122,7 @@ class Lines:
         self.pace.at(clock)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """The epoch's figures, the time left and the architecture."""
+        """The epoch's figures, the time left and the architecture, if it is another than before."""
         clock, now = self.pace.clock, time.monotonic()
         last = clock is not None and row["epoch"] >= clock.epochs
         if "candidate" in row and row["epoch"] > FIRST_LINES and now < self._next and not last:
@@ -137,7 +138,11 @@ class Lines:
             parts.append(f"failed: {row['failed']}")
         if clock and self.pace.done < self.pace.total:
             parts.append(f"{duration(self.pace.remaining)} left")
-        self._print("  ".join([*parts, str(row.get("architecture", ""))]))
+        architecture = str(row.get("architecture", ""))
+        if architecture != self._shown:
+            parts.append(architecture)
+            self._shown = architecture
+        self._print("  ".join(parts))
 
     def notice(self, sentence: str) -> None:
         """The sentence."""

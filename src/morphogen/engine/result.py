@@ -92,6 +92,23 @@ def trained(history: Sequence[Mapping[str, Any]], epochs: int) -> dict[str, floa
     return {"early_epochs": early * epochs, "full_epochs": float(budgets.count(1.0) * epochs)}
 
 
+UNDECIDED = 0.98
+"""Normalised entropy of the gates above which the strongest option hardly differs from the rest:
+of five equal options but one, that one has a gate of 0.31 instead of 0.2."""
+
+
+def undecided(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A sentence if the search ended with gates as good as uniform."""
+    entropy = history[-1].get("entropy") if history else None
+    if entropy is None or entropy < UNDECIDED:
+        return ()
+    return (
+        f"the gates are undecided (normalised entropy {entropy:.3f}, where 1 is no preference at "
+        "all), so this is little better than an architecture drawn at random; search for more "
+        "epochs",
+    )
+
+
 def write_result(job: Job, outcome: Outcome) -> SearchResult:
     """Write result.json and return the same."""
     directory = RunDirectory(job.path)
@@ -111,7 +128,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         text=job.space.format(outcome.architecture),
         method=job.method,
         space=job.space,
-        remarks=job.space.remarks(outcome.architecture),
+        remarks=(*job.space.remarks(outcome.architecture), *undecided(outcome.history)),
         history=outcome.history,
         cost={**cost, **{f"{part}_images": n for part, n in images.items()}},
         run=job.path,
