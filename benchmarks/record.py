@@ -1,7 +1,7 @@
-"""One JSON file per claim in results/, and the table of them that README shows.
+"""One JSON file per claim in results/, and the tables that README shows.
 
-    python benchmarks/record.py          rewrites README's table from results/*.json
-    python benchmarks/record.py --check  fails if README's table is not that
+    python benchmarks/record.py          rewrites README's tables: of results/*.json, of the methods
+    python benchmarks/record.py --check  fails if README's tables are not that
 
 A claim's script calls `write`; nothing in results/ is written by hand.
 """
@@ -22,7 +22,6 @@ from morphogen.core.statistics import interval as interval
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 PACKAGES = ("torch", "numpy", "lightning-fabric")
 
 Verdict = Literal["shown", "partly", "not shown"]
@@ -108,19 +107,32 @@ def table() -> str:
     return "\n".join(rows)
 
 
+def method_table() -> str:
+    """The README's other table: one row per method, as its file introduces it."""
+    from morphogen.cli.catalogue import method_entries
+
+    rows = [f"| `{e.name}` | {e.paper} | {e.reference} |" for e in method_entries().values()]
+    return "\n".join(["| Method | What it is | Paper |", "|---|---|---|", *rows])
+
+
 def readme() -> str:
-    """README's text with the table renewed."""
+    """README's text with the tables renewed."""
     text = README.read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+    for name, rows in (("methods", method_table()), ("results", table())):
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            sys.exit(f"README has not exactly one pair of {begin} and {end}")
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        text = f"{head}{begin}\n{rows}\n{end}{tail}"
+    return text
 
 
 def main() -> None:
     fresh = readme()
     if "--check" in sys.argv[1:]:
         if fresh != README.read_text(encoding="utf-8"):
-            sys.exit("README's table of results is old; run: python benchmarks/record.py")
+            sys.exit("README's tables are old; run: python benchmarks/record.py")
         return
     README.write_text(fresh, encoding="utf-8")
 

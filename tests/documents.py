@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
+
+from PIL import Image
+
+import tiny
 
 SMALL = {
     "search": {
@@ -51,3 +56,13 @@ def small(words: list[str]) -> list[str]:
         else:
             kept += [flag, value]
     return kept
+
+
+def pictures(root: Path) -> None:
+    """PNG files, one folder per class, under train and test; 12 x 9 pixels, colour."""
+    every = tiny.images(120)
+    for i, (pixels, label) in enumerate(zip(every.pixels, every.labels, strict=True)):
+        folder = root / ("train" if i < 100 else "test") / "abcd"[int(label)]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(pixels[0].numpy()).resize((12, 9)).convert("RGB")
+        picture.save(folder / f"{i}.png")
