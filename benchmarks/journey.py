@@ -182,10 +182,10 @@ HURT = """## What hurt, and what was done
 - macOS' hidden `._*.png` files were taken for corrupt images: hidden files are passed over.
 - Unbalanced classes were split rightly and in silence: search and training now say so, with the
   accuracy that the commonest class alone would give.
-- The first try, GDAS for 5 epochs of 15 steps, ends with gates as good as uniform and said nothing
-  of it; tried by hand, 20 epochs were not enough either. Such a result now comes with a warning. With
-  so few images and minutes to spend, candidates trained one by one are the safer way, and
-  docs/own-data.md says so.
+- The first try, GDAS for 5 epochs of 15 steps, ends with gates as good as uniform, and said nothing
+  of it (tried by hand, 20 epochs were not enough either). Such a result now comes with a warning,
+  and docs/own-data.md names the alternative, candidates trained one by one. One seed of each is no
+  comparison of the two.
 - A training printed its architecture, which does not change, in every line: once is enough.
 - Data sets of the Hugging Face library had to be written to parquet by hand: `--data hf:NAME`."""
 
