@@ -14,7 +14,8 @@ SMALL = {
     "search": {
         "--epochs": "1", "--steps-per-epoch": "2", "--image-size": "8", "--batch-size": "8",
         "--train-images": "32", "--valid-images": "32", "--channels": "2", "--depth": "1",
-        "--diagnostic-images": "16", "--evaluations": "2", "--evaluation-epochs": "1", "--threads": "1",
+        "--diagnostic-images": "16", "--evaluations": "2",
+        "--evaluation-epochs": "1", "--threads": "1",
     },
     "train": {
         "--epochs": "1", "--image-size": "8", "--batch-size": "8", "--channels": "2",
