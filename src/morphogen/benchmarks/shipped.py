@@ -266,7 +266,9 @@ def _read(source: Source) -> pyarrow.Table:
 
 
 def _floats(table: pyarrow.Table, column: str) -> NDArray[np.float64]:
-    return np.asarray(table[column].to_numpy(), np.float64)
+    # Through DLPack: pyarrow's own to_numpy imports pandas where that is installed, for a second.
+    chunks = [np.from_dlpack(chunk) for chunk in table[column].chunks]
+    return np.concatenate(chunks).astype(np.float64)
 
 
 def _texts(table: pyarrow.Table, column: str) -> list[str]:
