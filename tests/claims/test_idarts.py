@@ -94,7 +94,7 @@ def test_the_t_weight_steps_are_plain_sgd_on_fresh_batches_with_alpha_fixed():
     method, problem, state = start(config)
     twin, shadow = start(config)[1:]
     optimiser = torch.optim.SGD(
-        shadow.net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4
+        shadow.net.parameters(), lr=QUICK.weights.lr, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
     gates = softmax_gates(twin.space, shadow.alphas).detach()
     for _ in range(3):
@@ -194,7 +194,7 @@ def test_gamma_is_the_weights_learning_rate_unless_it_is_given(monkeypatch):
         method, problem, state = start(config)
         method.step(state, problem, clock)
     assert [s["options"]["step"] for s in seen] == [QUICK.weights.at(clock), 0.123]
-    assert QUICK.weights.at(clock) == pytest.approx((0.01 + 0.001) / 2)
+    assert QUICK.weights.at(clock) == pytest.approx((0.025 + 0.001) / 2)
 
 
 def test_independent_factors_each_have_a_training_batch_of_their_own(monkeypatch):
