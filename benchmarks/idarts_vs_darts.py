@@ -51,7 +51,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"steps-per-epoch": ALPHA_STEPS, "inner-steps": INNER, "official-noise": True},
     ),
 }
-SEEDS = {**dict.fromkeys(VARIANTS, 3), "DARTS, first order": 5, "iDARTS": 5}
+SEEDS = dict.fromkeys(VARIANTS, 3)
 METRICS = ("cifar10_test_200", "cifar100_test_200", "imagenet16_120_test_200")
 
 
