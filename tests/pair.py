@@ -27,7 +27,7 @@ from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Silent
 from morphogen.methods import methods
 
-SETTINGS = replace(tiny.SETTINGS, epochs=2, diagnostic_images=0)
+SETTINGS = replace(tiny.SETTINGS, epochs=2, evaluations=2, diagnostic_images=0)
 
 Key = tuple[str, str]
 

@@ -44,7 +44,7 @@ def test_there_are_commands_and_blocks_to_run() -> None:
 def test_the_first_command_ends_with_a_cell_and_what_the_table_says(tmp_path: Path) -> None:
     first = commands()[0]
     assert first == ["search", "idarts"]
-    done = run([*first, "--epochs", "1", "--steps-per-epoch", "2"], tmp_path)
+    done = run(small(first), tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"\|\w+~0\|\+\|\w+~0\|\w+~1\|\+", done.stdout)
     assert "ImageNet16-120" in done.stdout
@@ -94,7 +94,8 @@ def test_the_way_from_images_to_a_network(
 
 @pytest.mark.parametrize("block", blocks(README), ids=["search", "own-module"])
 def test_python_blocks_run(block: str, tmp_path: Path) -> None:
-    short = block.replace("epochs=5", "epochs=1, steps_per_epoch=2")
+    size = "image_size=8, channels=2, diagnostic_images=16, threads=1"
+    short = block.replace("epochs=5", f"epochs=1, steps_per_epoch=2, {size}")
     done = subprocess.run(
         [sys.executable, "-c", short],
         cwd=tmp_path,
