@@ -5,8 +5,9 @@
 Two parts, both in processor time, since other work may share the machine. Real table look-ups: a
 search of 200 architectures by NAS-Bench-201's table. Growth: a million evaluations in a made-up
 space of 20 choices with 8 options each (10^18 architectures, as many as DARTS' cells have), scored
-by a sum over choices, so that all the time is the method's and the engine's; the seconds of every
-tenth of the evaluations show whether they grow.
+by random numbers, so that all the time is the method's and the engine's and no population ever
+converges (one that has proposes what is known already); the seconds of every tenth of the
+evaluations show whether they grow.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def growth(method: str, config: dict[str, Any], n: int, *, recorded: bool) -> di
     """Seconds of processor time for each part of `n` evaluations."""
     space = SearchSpace("made-up", [Choice(f"c{i}", tuple("abcdefgh")) for i in range(20)])
     info = find(method)
-    weights = made_up(space)
+    noise = np.random.default_rng(0)
     marks: list[float] = [time.process_time()]
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "evaluations.sqlite") if recorded else None
@@ -111,7 +112,7 @@ def growth(method: str, config: dict[str, Any], n: int, *, recorded: bool) -> di
             nonlocal count
             scores = np.empty(len(archs))
             for i, arch in enumerate(archs):
-                scores[i] = sum(weights[name, o] for name, kept in arch.items() for o in kept)
+                scores[i] = noise.normal()
                 count += 1
                 if store is not None:
                     keep(store, space, count, arch, scores[i])
@@ -142,12 +143,6 @@ def keep(store: Store, space: SearchSpace, number: int, arch: Architecture, scor
             number, text, values, float(told(values, ("accuracy",))[0]), "", 1, 0.0, 0.0, "local"
         )
     )
-
-
-def made_up(space: SearchSpace) -> dict[tuple[str, str], float]:
-    """A number for each option of each choice."""
-    rng = np.random.default_rng(0)
-    return {(c.name, o): float(rng.normal()) for c in space.choices for o in c.options}
 
 
 if __name__ == "__main__":

@@ -104,8 +104,8 @@ def undecided(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         return ()
     return (
         f"the gates are undecided (normalised entropy {entropy:.3f}, where 1 is no preference at "
-        "all), so this is little better than an architecture drawn at random; search for more "
-        "epochs",
+        "all): the choice rests on small differences, and another seed may choose otherwise; "
+        "search for more epochs",
     )
 
 
