@@ -223,6 +223,7 @@ def test_expectation_over_all_batches_of_one_sample(terms, biased):
     assert (same > 1e-3) if biased else (same < 1e-12)
 
 
+@pytest.mark.slow
 def test_monte_carlo_mean_without_terms_is_unbiased(logistic):
     problem, w, a = logistic
     g = generator(2)
