@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import record
+import yaml
 
 from morphogen import benchmarks, spaces
 
@@ -130,6 +131,7 @@ def report(options: argparse.Namespace, seconds: float) -> None:
             "skip connections by epoch": np.round(
                 np.mean([[row["skips"] for row in run] for run in runs], axis=0), 2
             ).tolist(),
+            "runs begun": [begun(directory(variant, s, options)) for s in range(SEEDS[variant])],
             "images": runs[0][-1]["images"],
             "cpu seconds per run": record.interval(
                 [sum(row["cpu_seconds"] for row in run) for run in runs]
@@ -157,7 +159,7 @@ def report(options: argparse.Namespace, seconds: float) -> None:
         figures={
             "budget": f"{steps} weight steps on {steps * 64} training images in every run, and "
             f"{steps // INNER * 64} more for iDARTS' Hessian products; {steps} alpha steps for "
-            f"DARTS, {steps // INNER} for iDARTS; C=8, N=1, alpha lr 0.01",
+            f"DARTS, {steps // INNER} for iDARTS and for DARTS with T = 4; C=8, N=1, alpha lr 0.01",
             **figures,
         },
         published={
@@ -178,6 +180,11 @@ def report(options: argparse.Namespace, seconds: float) -> None:
 def rows(path: Path) -> list[dict[str, Any]]:
     with (path / "metrics.jsonl").open() as file:
         return [json.loads(line) for line in file]
+
+
+def begun(path: Path) -> str:
+    """When the run was started: runs of different days may be of different versions of the code."""
+    return str(yaml.safe_load((path / "config.yaml").read_text())["created"])
 
 
 def judge(final: dict[str, list[float]], skips: dict[str, list[float]]) -> tuple[Any, str]:

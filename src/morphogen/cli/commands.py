@@ -98,23 +98,33 @@ def _train(words: Sequence[str]) -> int:
     return train.train(words)
 
 
+# -- commands with options and work in files of their own ------------------------------------------
+
+
+def _do(
+    name: str,
+    words: Sequence[str],
+    options: Section,
+    act: Callable[[dict[str, Any]], int],
+) -> int:
+    if _wants_help(words, name, options):
+        return 0
+    return act(read(words, options, prog=f"morphogen {name}"))
+
+
 # -- export and predict ----------------------------------------------------------------------------
 
 
 def _export(words: Sequence[str]) -> int:
     from morphogen.cli import export
 
-    if _wants_help(words, "export", export.OPTIONS):
-        return 0
-    return export.export(read(words, export.OPTIONS, prog="morphogen export"))
+    return _do("export", words, export.OPTIONS, export.export)
 
 
 def _predict(words: Sequence[str]) -> int:
     from morphogen.cli import export
 
-    if _wants_help(words, "predict", export.PREDICT):
-        return 0
-    return export.predict(read(words, export.PREDICT, prog="morphogen predict"))
+    return _do("predict", words, export.PREDICT, export.predict)
 
 
 # -- query -----------------------------------------------------------------------------------------
@@ -165,9 +175,7 @@ def _query(words: Sequence[str]) -> int:
 def _cost(words: Sequence[str]) -> int:
     from morphogen.cli import cost
 
-    if _wants_help(words, "cost", cost.OPTIONS):
-        return 0
-    return cost.run(read(words, cost.OPTIONS, prog="morphogen cost"))
+    return _do("cost", words, cost.OPTIONS, cost.run)
 
 
 # -- compare ---------------------------------------------------------------------------------------
@@ -176,9 +184,7 @@ def _cost(words: Sequence[str]) -> int:
 def _compare(words: Sequence[str]) -> int:
     from morphogen.cli import compare
 
-    if _wants_help(words, "compare", compare.OPTIONS):
-        return 0
-    return compare.run(read(words, compare.OPTIONS, prog="morphogen compare"))
+    return _do("compare", words, compare.OPTIONS, compare.run)
 
 
 # -- report and runs -------------------------------------------------------------------------------
@@ -187,17 +193,13 @@ def _compare(words: Sequence[str]) -> int:
 def _report(words: Sequence[str]) -> int:
     from morphogen.cli import report
 
-    if _wants_help(words, "report", report.OPTIONS):
-        return 0
-    return report.run(read(words, report.OPTIONS, prog="morphogen report"))
+    return _do("report", words, report.OPTIONS, report.run)
 
 
 def _runs(words: Sequence[str]) -> int:
     from morphogen.cli import runs
 
-    if _wants_help(words, "runs", runs.OPTIONS):
-        return 0
-    return runs.run(read(words, runs.OPTIONS, prog="morphogen runs"))
+    return _do("runs", words, runs.OPTIONS, runs.run)
 
 
 # -- list ------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ pytestmark = [
 @pytest.fixture
 def cluster(monkeypatch):
     """Two nodes of one processor each, and no more than this test needs of memory."""
-    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+    import ray
     from ray.cluster_utils import Cluster
 
     tests = str(Path(jobs.__file__).parent)

@@ -519,7 +519,8 @@ def test_a_standard_name_checks_the_number_of_classes(tmp_path):
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
     """Saves columns as a data set of the `datasets` library; returns the argument of `load`."""
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     datasets.disable_progress_bars()
 
@@ -557,7 +558,8 @@ def test_a_saved_hugging_face_data_set_without_parts_is_the_train_part(saved):
 
 
 def test_bad_hugging_face_data_sets_are_refused(saved, tmp_path):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     refused("hf:", "names nothing")
     (tmp_path / "empty").mkdir()
     refused(f"hf:{tmp_path / 'empty'}", "cannot be loaded", "save_to_disk")
