@@ -8,6 +8,7 @@ from morphogen.supernets.base import (
     network,
     register,
 )
+from morphogen.supernets.gated import Gated
 from morphogen.supernets.gates import Gates, all_live
 from morphogen.supernets.own import (
     ModuleSpace,
@@ -20,6 +21,7 @@ from morphogen.supernets.own import (
 from morphogen.supernets.relaxed import Relaxed, masked_softmax
 
 __all__ = [
+    "Gated",
     "Gates",
     "ModuleSpace",
     "ModuleSupernet",
