@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from morphogen.core import Architecture, CheckpointError, MorphogenError, NumericalError, RunError
 from morphogen.core.rng import seed_for
@@ -20,7 +21,7 @@ from morphogen.engine import checkpoint
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Watcher
 from morphogen.evaluators import diagnostics
-from morphogen.methods import Stepwise
+from morphogen.methods import Phase, Phased, Relaxing, Stepwise
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.problem import Clock, Devices, Problem
 
@@ -72,25 +73,26 @@ def run_steps(
     steps: int,
     diagnostic_images: int,
 ) -> Outcome:
-    """Run `epochs` epochs of `steps` steps, from the start or from the last checkpoint.
+    """Run all epochs of all phases, from the start or from the last checkpoint.
 
     Args:
         method: what is stepped.
         problem: what it sees.
         desk: the run directory, new or to be continued.
         identity: fingerprint of the configuration; a checkpoint of another is refused.
-        epochs: epochs in all.
-        steps: steps of an epoch.
+        epochs: epochs of the search, or of the phase that trains the supernet.
+        steps: steps of such an epoch.
         diagnostic_images: images for the discretization gap; 0 leaves it out.
 
     Raises:
         NumericalError: a metric is not finite; the last checkpoint is from before.
         CheckpointError: there is none to resume from that fits.
+        RunError: the search has ended and there is no architecture.
     """
     torch.manual_seed(seed_for(problem.seed, "torch"))  # noise operations and users' dropout
+    plan = timetable(method, problem, epochs, steps)
     state = method.init(problem)
     history: list[dict[str, Any]] = []
-    before: Architecture | None = None
     if desk.resumed:
         content, notice = latest(desk.run, identity)
         if notice:
@@ -100,33 +102,23 @@ def run_steps(
             problem.load_state_dict(content["problem"])
             torch.set_rng_state(content["torch_rng"])
             history = json.loads(content["history"])
-            before = problem.space.parse(history[-1]["architecture"])
     together(problem.devices, lambda: desk.start(history))
-    for epoch in range(len(history), epochs):
-        clock_start, cpu_start = time.perf_counter(), time.process_time()
+    for clock in plan[len(history) :]:
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
         sums: dict[str, float] = {}
-        for step in range(steps):
-            metrics = method.step(state, problem, Clock(epoch, epochs, step, steps))
-            _add(sums, metrics, epoch, step)
-            desk.watcher.stepped(Clock(epoch, epochs, step + 1, steps))
-        arch = method.derive(state, problem.space)
-        gates = method.gates(state, problem.space)
+        for step in range(clock.steps):
+            metrics = method.step(state, problem, replace(clock, step=step))
+            _add(sums, metrics, len(history), step)
+            desk.watcher.stepped(Clock(len(history), len(plan), step + 1, clock.steps, clock.phase))
         row = {
-            "epoch": epoch + 1,
-            "architecture": problem.space.format(arch),
-            **{name: total / steps for name, total in sums.items()},
-            **_finite(
-                diagnostics.report(
-                    problem, getattr(state, "net", None), gates, arch, before, diagnostic_images
-                )
-            ),
+            "epoch": len(history) + 1,
+            **({"phase": clock.phase} if plan[0].phase != plan[-1].phase else {}),
+            **_standing(method, state, problem, history, diagnostic_images),
+            **{name: total / clock.steps for name, total in sums.items()},
             "images": problem.images_seen,
-            "gates": {g: w.detach().tolist() for g, w in gates.weights.items()},
-            **_alphas(state, problem.space),
-            "seconds": round(time.perf_counter() - clock_start, 3),
+            "seconds": round(time.perf_counter() - wall_start, 3),
             "cpu_seconds": round(time.process_time() - cpu_start, 3),
         }
-        before = arch
         history.append(row)
         content = {
             "identity": identity,
@@ -135,9 +127,50 @@ def run_steps(
             "torch_rng": torch.get_rng_state(),
             "history": json.dumps(history),
         }
-        checkpoint.require_finite(content["state"], epoch + 1)
+        checkpoint.require_finite(content["state"], len(history))
         together(problem.devices, partial(desk.save, row, content))
-    return Outcome(method.derive(state, problem.space), history)
+    found = method.derive(state, problem.space)
+    if found is None:
+        raise RunError(
+            "the search has ended without an architecture; accepted: phases that choose one"
+        )
+    return Outcome(found, history)
+
+
+def timetable(method: Stepwise, problem: Problem, epochs: int, steps: int) -> list[Clock]:
+    """One clock for each epoch of each phase, at the epoch's first step."""
+    phases = [Phase("search", epochs, steps)]
+    if isinstance(method, Phased):
+        phases = [p for p in method.phases(problem, epochs, steps) if p.epochs]
+    return [Clock(e, p.epochs, 0, p.steps, p.name) for p in phases for e in range(p.epochs)]
+
+
+def _standing(
+    method: Stepwise,
+    state: Any,
+    problem: Problem,
+    history: Sequence[Mapping[str, Any]],
+    diagnostic_images: int,
+) -> dict[str, Any]:
+    """What the state stands for after an epoch: architecture, diagnostics, gates, alphas."""
+    space = problem.space
+    arch = method.derive(state, space)
+    gates = method.gates(state, space) if isinstance(method, Relaxing) else None
+    last = history[-1].get("architecture") if history else None
+    found = diagnostics.report(
+        problem,
+        getattr(state, "net", None),
+        gates,
+        arch,
+        None if last is None else space.parse(last),
+        diagnostic_images,
+    )
+    return {
+        **({} if arch is None else {"architecture": space.format(arch)}),
+        **_finite(found),
+        **({} if gates is None else {"gates": _listed(gates.weights)}),
+        **_alphas(state, space),
+    }
 
 
 def latest(run: RunDirectory, identity: str) -> tuple[dict[str, Any] | None, str]:
@@ -207,4 +240,8 @@ def _alphas(state: Any, space: SearchSpace) -> dict[str, Any]:
     alphas = getattr(state, "alphas", None)
     if alphas is None:
         return {}
-    return {"alpha": {g: a.detach().tolist() for g, a in zip(space.groups, alphas, strict=True)}}
+    return {"alpha": _listed(dict(zip(space.groups, alphas, strict=True)))}
+
+
+def _listed(matrices: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {group: matrix.detach().tolist() for group, matrix in matrices.items()}

@@ -80,19 +80,19 @@ def discretization_gap(
 def report(
     problem: Problem,
     net: Supernet | None,
-    gates: Gates,
-    arch: Architecture,
+    gates: Gates | None,
+    arch: Architecture | None,
     before: Architecture | None,
     images: int,
 ) -> dict[str, float]:
-    """All diagnostics of one epoch."""
-    gap = discretization_gap(problem, net, gates, arch, images) if net and images else {}
-    return {
-        "entropy": entropy(gates),
-        "skips": skip_connections(arch),
-        "decisions_changed": decisions_changed(before, arch),
-        **gap,
-    }
+    """All diagnostics of one epoch, as far as there are gates and an architecture."""
+    out = {} if gates is None else {"entropy": entropy(gates)}
+    if arch is not None:
+        out["skips"] = skip_connections(arch)
+        out["decisions_changed"] = decisions_changed(before, arch)
+    if net is not None and gates is not None and arch is not None and images:
+        out |= discretization_gap(problem, net, gates, arch, images)
+    return out
 
 
 def _scores(

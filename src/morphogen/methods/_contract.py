@@ -34,9 +34,21 @@ Metrics = Mapping[str, float | Tensor]
 """Name -> scalar. The engine averages over an epoch's steps, and refuses what is not finite."""
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A part of a search with steps of its own kind: train the supernet, then select, say."""
+
+    name: str
+    """The clock says it in every step, and metrics.jsonl in every line."""
+    epochs: int
+    """Lines of metrics, and checkpoints; a phase of 0 epochs is left out."""
+    steps: int
+    """Steps of an epoch."""
+
+
 @runtime_checkable
 class Stepwise(Protocol):
-    """A method that trains a supernet, a step (one update of the architecture) at a time."""
+    """A method that trains a supernet or measures it, a step of the algorithm at a time."""
 
     config: Any
 
@@ -46,11 +58,30 @@ class Stepwise(Protocol):
     def step(self, state: Any, problem: Problem, clock: Clock) -> Metrics:
         """One step of the paper's algorithm; changes the state and nothing else."""
 
-    def derive(self, state: Any, space: SearchSpace) -> Architecture:
-        """The architecture that the state stands for now."""
+    def derive(self, state: Any, space: SearchSpace) -> Architecture | None:
+        """The architecture that the state stands for now; None while there is none yet."""
+
+
+@runtime_checkable
+class Phased(Stepwise, Protocol):
+    """A method whose search has several phases, one after the other."""
+
+    def phases(self, problem: Problem, epochs: int, steps: int) -> Sequence[Phase]:
+        """The phases, in their order; called before `init`.
+
+        Args:
+            problem: what is searched; `problem.start` says if the supernet is trained already.
+            epochs: what the user asks for, of the phase that trains the supernet.
+            steps: likewise, steps of an epoch.
+        """
+
+
+@runtime_checkable
+class Relaxing(Stepwise, Protocol):
+    """A method whose state stands for a relaxed network, which diagnostics compare."""
 
     def gates(self, state: Any, space: SearchSpace) -> Gates:
-        """The relaxed network that the state stands for now; diagnostics compare it."""
+        """The relaxed network that the state stands for now."""
 
 
 @runtime_checkable

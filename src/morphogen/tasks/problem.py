@@ -75,6 +75,8 @@ class Clock:
     """Finished steps of this epoch, from 0."""
     steps: int
     """Steps of an epoch."""
+    phase: str = "search"
+    """Which phase of the search; the numbers above are of this phase alone."""
 
     def cosine(self, start: float, end: float) -> float:
         """A value that falls from `start` to `end` along half a cosine, constant in an epoch."""
