@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import Literal, Self
@@ -45,6 +46,16 @@ def capabilities(space: SearchSpace) -> tuple[type[Capability], ...]:
     """The capabilities of `space`, in a fixed order."""
     known = (Discrete, Differentiable, Encodable, Restrictable)
     return tuple(c for c in known if isinstance(space, c))
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Choices of which only `keep` have a value in the end: the edges into one node of a cell."""
+
+    choices: tuple[str, ...]
+    keep: int
+    nothing: str = "none"
+    """The option with which a choice carries nothing, and is the first to be dropped."""
 
 
 class SearchSpace(Discrete, Encodable, Restrictable):
@@ -103,6 +114,17 @@ class SearchSpace(Discrete, Encodable, Restrictable):
             sum(math.comb(len(c.options), k) for k in range(c.least, c.most + 1))
             for c in self.choices
         )
+
+    def lanes(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the choices, in the order of decisions for who decides one after the other.
+
+        Choices of different lanes (the cell types of a cell space) are decided by turns.
+        """
+        return (tuple(c.name for c in self.choices),)
+
+    def contests(self) -> tuple[Contest, ...]:
+        """Where choices compete for places; each contest lies within one lane."""
+        return ()
 
     # -- architectures -----------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
-from morphogen.spaces.base import Differentiable, Scores, SearchSpace
+from morphogen.spaces.base import Contest, Differentiable, Scores, SearchSpace
 from morphogen.spaces.genotype import PUBLISHED, Genotype, Pair, read_genotype
 
 OPERATIONS = (
@@ -118,6 +118,19 @@ class DARTS(SearchSpace, Differentiable):
     def node(self, cell: str, target: int) -> tuple[Choice, ...]:
         """The choices on the incoming edges of node `target`, lower source first."""
         return tuple(self.choice(edge_name(cell, s, target)) for s in range(target))
+
+    def lanes(self) -> tuple[tuple[str, ...], ...]:
+        """The edges of the normal cell, and those of the reduction cell."""
+        return tuple(tuple(c.name for c in self.groups[cell]) for cell in CELLS)
+
+    def contests(self) -> tuple[Contest, ...]:
+        """The edges into each node that has more than it keeps."""
+        return tuple(
+            Contest(tuple(c.name for c in self.node(cell, target)), KEPT)
+            for cell in CELLS
+            for target in NODES
+            if target > KEPT
+        )
 
     @cached_property
     def operations(self) -> tuple[str, ...]:
