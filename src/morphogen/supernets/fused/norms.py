@@ -166,16 +166,22 @@ def running_moments(norms: Sequence[nn.BatchNorm2d]) -> Moments:
 
 
 def _move_running(norms: Sequence[nn.BatchNorm2d], mean: Tensor, variance: Tensor) -> None:
+    """Running statistics go towards those of the batch; by the cumulative mean at momentum None."""
     sizes = [norm.num_features for norm in norms]
-    momentum = 0.1 if norms[0].momentum is None else norms[0].momentum
     with torch.no_grad():
         means = [_buffer(norm.running_mean) for norm in norms]
         variances = [_buffer(norm.running_var) for norm in norms]
-        torch._foreach_lerp_(means, torch.split(mean.detach().to(means[0].dtype), sizes), momentum)
-        torch._foreach_lerp_(
-            variances, torch.split(variance.detach().to(means[0].dtype), sizes), momentum
-        )
-        torch._foreach_add_([_buffer(norm.num_batches_tracked) for norm in norms], 1)
+        counts = [_buffer(norm.num_batches_tracked) for norm in norms]
+        torch._foreach_add_(counts, 1)
+        new_means = torch.split(mean.detach().to(means[0].dtype), sizes)
+        new_variances = torch.split(variance.detach().to(means[0].dtype), sizes)
+        if norms[0].momentum is not None:
+            torch._foreach_lerp_(means, new_means, norms[0].momentum)
+            torch._foreach_lerp_(variances, new_variances, norms[0].momentum)
+            return
+        for moved, new in ((means, new_means), (variances, new_variances)):
+            for running, batch, count in zip(moved, new, counts, strict=True):
+                running.lerp_(batch, 1.0 / float(count))
 
 
 def _buffer(tensor: Tensor | None) -> Tensor:
