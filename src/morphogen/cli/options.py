@@ -22,6 +22,9 @@ from morphogen.reports.text import fold
 
 T = TypeVar("T")
 
+FLAGS = {"start": "from"}
+"""Fields whose flag has another name, since Python keeps that word for itself."""
+
 FLAG_WIDTH = 26
 """Columns of the flags in a help text, as wide as most of them are."""
 
@@ -79,7 +82,7 @@ def sections(title: str, cls: type, values: Any = None, prefix: str = "") -> Ite
             nested.append(sections(f"{field.name}: {summary}", hint, default, inner))  # type: ignore[arg-type]
             continue
         text = " ".join((described[field.name].description or "").split())
-        name = field.name.replace("_", "-")
+        name = FLAGS.get(field.name, field.name).replace("_", "-")
         if hint is bool:
             own.append(Option((f"--{prefix}{name}", f"--{prefix}no-{name}"), "", text, default))
         else:
@@ -171,11 +174,18 @@ def parse(
     said = io.StringIO()
     try:
         with redirect_stderr(said), redirect_stdout(said):
-            made: T = tyro.cli(cls, prog=prog, args=list(words), add_help=False, **given)
+            made: T = tyro.cli(cls, prog=prog, args=_in_python(words), add_help=False, **given)
     except SystemExit:
         sentence = _sentence(said.getvalue(), known)
         raise ConfigError(f"{sentence}; see `{prog} --help`") from None
     return made
+
+
+def _in_python(words: Sequence[str]) -> list[str]:
+    """The words with flags named as their fields are."""
+    fields = {f"--{flag}": f"--{name}" for name, flag in FLAGS.items()}
+    split = [word.partition("=") for word in words]
+    return ["".join((fields.get(flag, flag), *rest)) for flag, *rest in split]
 
 
 def show(known: Sequence[Section], *, width: int, paper: Sequence[Section] = ()) -> str:

@@ -46,6 +46,9 @@ class Target:
     for a standard set; test images stay closed"""
     run: str = ""
     """new run directory (default: runs/METHOD-SPACE-TIME)"""
+    start: str = ""
+    """a finished run whose trained supernet this search begins with, on the same or on other data:
+    then its classifier is drawn anew. Space, channels and depth must be that run's"""
     preset: Literal["quick", "paper"] = "quick"
     """quick: minutes on a small machine; paper: sizes, epochs and rates of the publication, for a
     GPU and full data. Other options override either"""
@@ -123,6 +126,7 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
             data=target.data,
             settings=given.settings,
             run=path,
+            start=target.start or None,
             watcher=partial(progress.watcher, target.json),
         )
     return _report(result, as_json=target.json)
@@ -245,7 +249,8 @@ def _next(result: SearchResult, has_table: bool) -> str:
     lines += ["Train it from scratch and measure it on the test images:", f"  {train}"]
     values = RunDirectory(result.run).config()
     again = ["morphogen", "search", result.method, "--space", values["space"]]
-    again += ["--data", values["data"], *_flags(find(result.method), values)]
+    again += ["--data", values["data"], *(["--from", values["start"]] if "start" in values else [])]
+    again += [*_flags(find(result.method), values)]
     lines += ["Another seed (one search proves little):", f"  {shlex.join(again)}"]
     return "\n".join(lines)
 

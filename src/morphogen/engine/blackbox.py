@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from morphogen import benchmarks, cost
 from morphogen.core import Architecture, ConfigError, RunError
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.job import Job, problem_of, task_of
+from morphogen.engine.job import Job, problem_of, task_of_job
 from morphogen.engine.loop import Desk, Outcome, together
 from morphogen.engine.rounds import converse
 from morphogen.engine.settings import Settings
@@ -250,7 +250,7 @@ def _executor(problem: Problem, job: Job) -> Executor:
 
 def _make_work(job: Job) -> Work:
     """In a worker: the same problem again."""
-    task = task_of(job.data, job.settings)
+    task = task_of_job(job)
     work = _work(problem_of(job, task), job.settings)
 
     def sealed(question: Question) -> Measured:

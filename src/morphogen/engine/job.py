@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.core import ConfigError
+from morphogen.engine import start
+from morphogen.engine.request import data_name
 from morphogen.engine.settings import QUICK_ALPHA_RATE, QUICK_WEIGHTS_RATE, Settings
 from morphogen.engine.watch import Watcher
 from morphogen.methods import MethodInfo, find, methods
@@ -55,15 +57,21 @@ def method_of(method: str | object) -> tuple[MethodInfo, Any]:
     )
 
 
-def task_of(data: Data, s: Settings) -> ImageTask:
-    """The data, cut as the settings say."""
+def task_of(data: Data, s: Settings, *, channels: int | None = None) -> ImageTask:
+    """The data, cut as the settings say; grey images made coloured if `channels` is 3."""
     return ImageTask.of(
         data,
         train_images=s.train_images,
         valid_images=s.valid_images,
         size=s.image_size or None,
+        channels=channels,
         seed=s.seed,
     )
+
+
+def task_of_job(job: Job) -> ImageTask:
+    """The data of a job, in the channels of the weights that it begins with."""
+    return task_of(job.data, job.settings, channels=start.channels_of(job.path))
 
 
 def problem_of(job: Job, task: ImageTask, devices: Devices | None = None) -> Problem:
@@ -82,4 +90,5 @@ def problem_of(job: Job, task: ImageTask, devices: Devices | None = None) -> Pro
         batch_size=s.batch_size,
         seed=s.seed,
         devices=devices,
+        start=start.read(job.path, data_name(job.data), task),
     )

@@ -125,6 +125,7 @@ def run_steps(
             "state": checkpoint.capture(state),
             "problem": problem.state_dict(),
             "torch_rng": torch.get_rng_state(),
+            "images": {"classes": problem.task.classes, "in_channels": problem.task.in_channels},
             "history": json.dumps(history),
         }
         checkpoint.require_finite(content["state"], len(history))

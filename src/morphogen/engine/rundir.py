@@ -2,6 +2,7 @@
 
 config.yaml    method, space, data, settings, seed, versions, command
 metrics.jsonl  one line per epoch, of a method that trains a supernet
+start.safetensors  the weights that a supernet began with, of a search `--from` another run
 checkpoint     the state after the last finished epoch, and the one before (`.previous`)
 evaluations.sqlite  one row per architecture, of a black-box method: all that it needs to go on
 result.json    the architecture found, and at what cost

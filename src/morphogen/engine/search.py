@@ -17,6 +17,8 @@ from morphogen.engine.request import Space, describe, known_space, read_back, re
 from morphogen.engine.result import SearchResult, finished
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.settings import Settings
+from morphogen.engine.start import read_run
+from morphogen.engine.start import write as write_start
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.engine.work import launch
 from morphogen.methods import find
@@ -33,6 +35,7 @@ def search(
     data: Data = "fashion-mnist",
     settings: Settings | None = None,
     run: str | Path | None = None,
+    start: str | Path | None = None,
     watcher: Callable[[], Watcher] = Silent,
 ) -> SearchResult:
     """Find an architecture.
@@ -43,6 +46,8 @@ def search(
         data: a name or path as `morphogen.tasks.load` takes it, or images.
         settings: budget, sizes, seed, devices.
         run: the run directory, new; by default `runs/<method>-<space>-<time>`.
+        start: a finished run whose trained supernet this one begins with; on other data its
+            classifier is drawn anew. Space and sizes must be that run's.
         watcher: makes the object that is told of progress, in the main process.
 
     Raises:
@@ -54,7 +59,8 @@ def search(
     info.require(known)
     # What is wrong with the request is said before anything is written.
     fabric = _fabric(settings)
-    task = task_of(data, settings)
+    begun = None if start is None else read_run(start, known, settings)
+    task = task_of(data, settings, channels=begun[1].in_channels if begun else None)
     _check_batch(settings, task)
     settings = blackbox.settled(info, known, settings)
     names_of(settings.loggers)
@@ -62,6 +68,8 @@ def search(
         own = partial(check_module, known.copy_module())
         require_scores(own, task, task.train, whose="your module")
     directory = RunDirectory.create(Path(run) if run else None, f"{info.name}-{known.name}")
+    if begun:
+        write_start(directory.path, *begun)
     job = Job(
         info.name, config, known, data, settings, directory.path, resume=False, watcher=watcher
     )
@@ -74,6 +82,7 @@ def search(
             settings=to_mapping(settings),
             config=to_mapping(config),
         )
+        | ({} if start is None else {"start": str(start)})
     )
     return launch(fabric, job, task)
 

@@ -12,7 +12,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from morphogen.core import ConfigError, MorphogenError, RunError
 from morphogen.engine.blackbox import run_rounds
 from morphogen.engine.devices import FabricDevices
-from morphogen.engine.job import Job, problem_of, task_of
+from morphogen.engine.job import Job, problem_of, task_of_job
 from morphogen.engine.loggers import logged
 from morphogen.engine.loop import Desk, Outcome, run_steps
 from morphogen.engine.request import identity
@@ -86,7 +86,7 @@ def _watched(fabric: Any, job: Job, task: ImageTask | None, watcher: Watcher) ->
             f"the run began with torch {began} and goes on with {torch.__version__}: its numbers "
             "may differ in their last bits from those of an uninterrupted run"
         )
-    task = task or task_of(job.data, s)
+    task = task or task_of_job(job)
     if main:
         for sentence in remarks(task.pool):
             desk.watcher.notice(sentence)

@@ -10,6 +10,7 @@ from morphogen.supernets.base import (
 )
 from morphogen.supernets.gated import Gated
 from morphogen.supernets.gates import Gates, all_live
+from morphogen.supernets.inheriting import take_weights
 from morphogen.supernets.own import (
     ModuleSpace,
     ModuleSupernet,
@@ -38,4 +39,5 @@ __all__ = [
     "register",
     "reinitialise",
     "space_of",
+    "take_weights",
 ]

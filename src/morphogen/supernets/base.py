@@ -77,7 +77,7 @@ class _Entry:
 
 
 _REGISTRY: dict[type[SearchSpace], _Entry] = {}
-_MODULES = ("nasbench201", "darts", "nasbench_macro", "own")
+_MODULES = ("nasbench201", "darts", "nasbench_macro", "shufflenet", "own")
 
 
 def register(space: type[SearchSpace], *, supernet: Builder, network: NetworkBuilder) -> None:

@@ -51,6 +51,7 @@ class ImageTask:
         *,
         test: Images | Source | None,
         size: int | None,
+        channels: int | None,
         augment: Augment,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
@@ -58,7 +59,7 @@ class ImageTask:
     ) -> None:
         self.name, self.pool, self.augment, self.seed = name, pool, augment, seed
         self.train_rows, self.valid_rows = train_rows, valid_rows
-        self._test, self._size, self._sealed_by = test, size, ""
+        self._test, self._size, self._channels, self._sealed_by = test, size, channels, ""
         self._openings: list[str] = []
         own_mean, own_std = statistics(self.train) if mean is None or std is None else ((), ())
         self.mean = _per_channel("mean", mean, pool.channels, own_mean)
@@ -75,6 +76,7 @@ class ImageTask:
         train_images: int | float | None = None,
         valid_images: int | float | None = None,
         size: int | None = None,
+        channels: int | None = None,
         seed: int = 0,
         augment: Augment | None = None,
         mean: Sequence[float] | None = None,
@@ -89,6 +91,7 @@ class ImageTask:
                 of the two sizes alone leaves the rest to the other; neither means half and half.
             valid_images: size of the search-validation part, likewise.
             size: resize all images to `size` x `size` pixels.
+            channels: 3 gives grey images three equal channels, for a network that takes colours.
             seed: of the split: the same seed and data give the same parts on any machine.
             augment: default `Augment()`: random crop and flip.
             mean: per channel on the scale of 0 to 1; else measured on the train part alone.
@@ -100,6 +103,7 @@ class ImageTask:
         """
         name, source = _source(data, size)
         pool = source.read("train", size) if isinstance(source, Source) else source
+        pool = pool.with_channels(channels)
         if isinstance(source, Source) and "test" in source.parts and test is None:
             held: Images | Source | None = source
         else:
@@ -113,6 +117,7 @@ class ImageTask:
             valid_rows,
             test=held,
             size=size,
+            channels=channels,
             augment=augment or Augment(),
             mean=mean,
             std=std,
@@ -182,6 +187,7 @@ class ImageTask:
         if isinstance(held, Source):
             part = "test" if "test" in held.parts else "train"  # a lone file of test images
             held = held.read(part, self._size)
+        held = held.with_channels(self._channels)
         shape, expected = tuple(held.pixels.shape[1:]), tuple(self.pool.pixels.shape[1:])
         if shape != expected:
             raise DataError(

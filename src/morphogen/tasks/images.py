@@ -74,6 +74,21 @@ class Images:
             return self
         return Images(resize(self.pixels, size), self.labels, self.classes)
 
+    def with_channels(self, channels: int | None) -> Images:
+        """The images with so many channels: grey ones can become red, green and blue alike.
+
+        Raises:
+            DataError: they have others.
+        """
+        if channels is None or channels == self.channels:
+            return self
+        if self.channels != 1:
+            raise DataError(
+                f"the images have {self.channels} channels; accepted: {channels}, or grey images"
+            )
+        pixels = self.pixels.expand(-1, channels, -1, -1)
+        return Images(pixels.contiguous(), self.labels, self.classes)
+
     def aligned(self, classes: tuple[str, ...], where: str) -> Images:
         """The same images with labels counted in `classes`, matched by name.
 

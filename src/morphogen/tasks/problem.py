@@ -14,7 +14,14 @@ from torch.func import functional_call
 
 from morphogen.core.rng import numpy_state, numpy_stream, seed_for, set_numpy_state
 from morphogen.spaces import SearchSpace
-from morphogen.supernets import Gates, NetworkSpec, Supernet, build, frozen_statistics
+from morphogen.supernets import (
+    Gates,
+    NetworkSpec,
+    Supernet,
+    build,
+    frozen_statistics,
+    take_weights,
+)
 from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.streams import Stream
 
@@ -87,6 +94,17 @@ class Clock:
         return start + (end - start) * self.epoch / max(self.epochs - 1, 1)
 
 
+@dataclass(frozen=True)
+class Start:
+    """Weights that the supernet begins with, instead of random ones."""
+
+    weights: Mapping[str, Tensor]
+    """A supernet's state dict."""
+    other_classes: int | None = None
+    """Number of classes of the data they were trained on, if it was other data: the classifier is
+    then drawn anew. None if it was the same."""
+
+
 class Problem:
     """One search problem: the search space, the two halves of the search data, the loss.
 
@@ -97,6 +115,7 @@ class Problem:
         batch_size: images of a joint batch, over all processes.
         seed: from which every random stream is seeded.
         devices: where to compute.
+        start: what the supernet begins with.
     """
 
     def __init__(
@@ -108,8 +127,9 @@ class Problem:
         batch_size: int,
         seed: int = 0,
         devices: Devices | None = None,
+        start: Start | None = None,
     ) -> None:
-        self.space, self.task, self.spec = space, task, spec
+        self.space, self.task, self.spec, self.start = space, task, spec, start
         self.devices = devices or Local()
         self.seed = seed
         self.search_rng = torch.Generator().manual_seed(seed_for(seed, "search"))
@@ -148,10 +168,15 @@ class Problem:
     # -- networks ----------------------------------------------------------------------------
 
     def supernet(self) -> Supernet:
-        """A new supernet on the device, in train mode, its weights drawn from the run's seed."""
+        """A new supernet on the device, in train mode, its weights drawn from the run's seed.
+
+        If the run begins with another's supernet (`start`), the weights are that one's.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(self.seed, "weights"))
             net = build(self.space, self.spec)
+        if self.start is not None:
+            take_weights(net, self.start.weights, classes=self.start.other_classes)
         return net.to(self.devices.device).train()
 
     def loss(self, net: Supernet, gates: Gates, batch: Batch) -> Tensor:

@@ -1,0 +1,125 @@
+"""`--from RUN`: the trained supernet of a finished run as the beginning of another.
+
+What is needed of it is copied into the new run's directory, so that the new run can be resumed
+when the old one is gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from morphogen.core import RunError
+from morphogen.core.files import sync_directory, write_whole, writing
+from morphogen.engine import checkpoint
+from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.settings import Settings
+from morphogen.spaces import SearchSpace
+from morphogen.tasks import ImageTask
+from morphogen.tasks.problem import Start
+
+FILE = "start.safetensors"
+"""In the directory of the run that begins with it."""
+
+SIZES = ("channels", "depth")
+"""Settings that a supernet's shape depends on."""
+
+KEY = "morphogen-start"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights are from, and what they were trained on."""
+
+    run: str
+    data: str
+    classes: tuple[str, ...]
+    in_channels: int
+
+
+def read_run(run: str | Path, space: SearchSpace, settings: Settings) -> tuple[Any, Origin]:
+    """The supernet's state of a finished run, and its origin.
+
+    Raises:
+        RunError: the run is not finished, trained no supernet, or one of another space or size.
+    """
+    directory = RunDirectory.open(Path(run))
+    values = directory.config()
+    if directory.result() is None:
+        raise RunError(
+            f"from is {run}, which is not finished; accepted: a finished run, or first "
+            f"`morphogen resume {run}`"
+        )
+    if not directory.checkpoint_file.exists():
+        raise RunError(
+            f"from is {run}, and {values.get('method')!r} trains no supernet; accepted: a run of a "
+            "method that does"
+        )
+    content = checkpoint.read(directory.checkpoint_file)
+    net, images = content["state"].get("net"), content.get("images")
+    if not isinstance(net, dict) or not isinstance(images, dict):
+        raise RunError(f"from is {run}, whose checkpoint holds no supernet; accepted: one with it")
+    ran = {"space": values.get("space"), **{n: values["settings"].get(n) for n in SIZES}}
+    # A user's own module has no name in the record: its shapes are compared when they are taken.
+    wanted = {"space": space.name, **{n: getattr(settings, n) for n in SIZES}}
+    if not str(ran["space"]).startswith("("):
+        for name, value in wanted.items():
+            if ran[name] != value:
+                raise RunError(
+                    f"{name} is {value}, and the supernet of {run} has {ran[name]}; accepted: "
+                    f"{name} {ran[name]}"
+                )
+    origin = Origin(
+        str(run), str(values.get("data")), tuple(images["classes"]), int(images["in_channels"])
+    )
+    return net, origin
+
+
+def write(path: Path, net: Mapping[str, Tensor], origin: Origin) -> None:
+    """Keep what `read_run` gave in the run directory `path`."""
+    tensors = {k: v.detach().cpu().clone().contiguous() for k, v in net.items()}
+    body = save(tensors, {KEY: json.dumps(asdict(origin))})
+    with writing(path / FILE):
+        write_whole(path / FILE, [body])
+        sync_directory(path)
+
+
+def read(path: Path, data: str, task: ImageTask) -> Start | None:
+    """What the run in `path` begins with; None if with weights of its own.
+
+    Args:
+        path: the run directory.
+        data: the name of its data, as in config.yaml.
+        task: its data; where they are another's, the classifier is drawn anew.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    if not (path / FILE).exists():
+        return None
+    try:
+        with safe_open(path / FILE, framework="pt") as file:
+            held = json.loads((file.metadata() or {})[KEY])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunError(
+            f"{path / FILE} cannot be read ({str(error).splitlines()[0]}); accepted: the file as "
+            "the search wrote it"
+        ) from error
+    same = held["data"] == data and tuple(held["classes"]) == task.classes
+    return Start(weights, None if same else len(held["classes"]))
+
+
+def channels_of(path: Path) -> int | None:
+    """Channels of the images that the weights in `path` were trained on; None without such."""
+    if not (path / FILE).exists():
+        return None
+    with safe_open(path / FILE, framework="pt") as file:
+        return int(json.loads((file.metadata() or {})[KEY])["in_channels"])
