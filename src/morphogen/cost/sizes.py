@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from morphogen.spaces import SearchSpace
+from morphogen.spaces.shufflenet import ShuffleNet
 from morphogen.supernets import NetworkSpec
 
 _SIZES = {
     "nasbench201": NetworkSpec(channels=16, depth=5),
     "darts": NetworkSpec(channels=36, depth=20),
     "nasbench-macro": NetworkSpec(channels=32),
+    "shufflenet": NetworkSpec(classes=1000),
 }
 """By family of spaces: as the tables were trained, and DARTS as retrained on CIFAR-10."""
 
@@ -18,4 +22,6 @@ def published(space: SearchSpace) -> NetworkSpec:
 
     A user's own module has its own size and does not read it.
     """
+    if isinstance(space, ShuffleNet):  # the space says its own sizes
+        return replace(_SIZES.get(space.name, NetworkSpec()), channels=space.stem)
     return _SIZES.get(space.name, _SIZES.get(space.name.partition("-")[0], NetworkSpec()))

@@ -28,6 +28,9 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     "darts-s3": ("robustdarts", "s3"),
     "darts-s4": ("robustdarts", "s4"),
     "nasbench-macro": ("nasbench_macro", "NASBenchMacro"),
+    "shufflenet": ("shufflenet", "imagenet"),
+    "shufflenet-cifar": ("shufflenet", "cifar"),
+    "shufflenet-small": ("shufflenet", "small"),
     "nasbench1shot1-s2": ("nasbench1shot1", "NASBench1Shot1S2"),
 }
 """Space name -> (module, constructor without arguments)."""
