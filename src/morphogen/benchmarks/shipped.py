@@ -18,6 +18,7 @@ from morphogen.benchmarks.table import Benchmark, Metric
 from morphogen.core import Architecture, DataError, UnknownNameError
 from morphogen.spaces import SearchSpace
 from morphogen.spaces import nasbench1shot1 as oneshot
+from morphogen.spaces.nasbench101 import prune
 
 if TYPE_CHECKING:
     import pyarrow
@@ -187,7 +188,7 @@ def _macro() -> Benchmark:
 
 def _oneshot() -> Benchmark:
     source = ONESHOT
-    space = spaces.make(source.name)
+    space = oneshot.s2()
     table = _read(source)
     columns = {}
     for metric in source.metrics:
@@ -212,7 +213,7 @@ def _oneshot() -> Benchmark:
         list(cells),
         columns,
         keys_of=keys_of,
-        read_key=lambda key: oneshot.from_nasbench101(*cells[key]),
+        read_key=lambda key: space.from_nasbench101(*cells[key]),
     )
 
 
@@ -233,7 +234,7 @@ def _matrix(flat: str) -> Matrix:
 @cache
 def _live(flat: str) -> tuple[int, ...]:
     """The vertices between input and output on a path from one to the other."""
-    return tuple(map(int, oneshot.prune(_matrix(flat), [str(i) for i in range(7)])[1]))
+    return tuple(map(int, prune(_matrix(flat), [str(i) for i in range(7)])[1]))
 
 
 READERS: Mapping[str, Callable[[], Benchmark]] = {

@@ -8,9 +8,11 @@ from importlib import import_module
 from morphogen.core import UnknownNameError
 from morphogen.spaces.base import (
     Capability,
+    Contest,
     Differentiable,
     Discrete,
     Encodable,
+    Lane,
     Restrictable,
     Scores,
     SearchSpace,
@@ -31,7 +33,9 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     "shufflenet": ("shufflenet", "imagenet"),
     "shufflenet-cifar": ("shufflenet", "cifar"),
     "shufflenet-small": ("shufflenet", "small"),
-    "nasbench1shot1-s2": ("nasbench1shot1", "NASBench1Shot1S2"),
+    "nasbench1shot1-s1": ("nasbench1shot1", "s1"),
+    "nasbench1shot1-s2": ("nasbench1shot1", "s2"),
+    "nasbench1shot1-s3": ("nasbench1shot1", "s3"),
 }
 """Space name -> (module, constructor without arguments)."""
 
@@ -51,9 +55,11 @@ __all__ = [
     "BUILT_IN",
     "Capability",
     "Constrained",
+    "Contest",
     "Differentiable",
     "Discrete",
     "Encodable",
+    "Lane",
     "Restrictable",
     "Scores",
     "SearchSpace",

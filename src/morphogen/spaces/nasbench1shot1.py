@@ -1,324 +1,296 @@
-"""NAS-Bench-1Shot1, search space 2: a cell of four nodes with 1, 1, 2 and 2 inputs.
+"""NAS-Bench-1Shot1: three spaces of cells in which each node keeps a fixed number of inputs.
 
 Zela, Siems and Hutter, ICLR 2020, arXiv 2001.10422. Every cell is a cell of NAS-Bench-101 (Ying et
 al., ICML 2019, arXiv 1902.09635): operations sit on nodes, a node sums its inputs, the output
-concatenates three of the five earlier vertices. Vertex 0 is the cell's input, 1 to 4 are nodes.
+concatenates some of the earlier vertices. Vertex 0 is the cell's input, the nodes count from 1.
 
-The notation lists the four nodes and the output, each as `operation~inputs`:
+The notation lists the nodes and the output, each as `operation~inputs`, here of search space 2:
 `|maxpool3x3~0|conv3x3-bn-relu~1|conv1x1-bn-relu~0,2|maxpool3x3~1,3|output~2,3,4|`.
 
 Several architectures are one cell: a node that does not reach the output has no effect, and nodes
-may be renumbered. `to_nasbench101` prunes; `graph_keys` and `graph_hash` see through the numbering.
+may be renumbered (`cell_of`, `NASBench1Shot1.find`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import permutations, product
+from itertools import combinations, product
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice
-from morphogen.spaces.base import SearchSpace
+from morphogen.spaces.base import Differentiable, SearchSpace
+from morphogen.spaces.nasbench101 import VERTICES, Cell, Rows, numberings, prune, sequences
 
 OPERATIONS = ("maxpool3x3", "conv3x3-bn-relu", "conv1x1-bn-relu")
 """In the order of the authors' code, which is also the order of the columns of alpha."""
 
-NODES = 4
-INPUTS = {1: 1, 2: 1, 3: 2, 4: 2, NODES + 1: 3}
-"""Node -> how many inputs it keeps; node 5 is the output."""
+PARENTS: Mapping[str, tuple[int, ...]] = {
+    "nasbench1shot1-s1": (1, 2, 2, 2, 2),
+    "nasbench1shot1-s2": (1, 1, 2, 2, 3),
+    "nasbench1shot1-s3": (1, 1, 1, 2, 2, 2),
+}
+"""Space -> how many inputs nodes 1, 2, ... and, last, the output keep: nine edges in all."""
 
-DUMMY = NODES + 1
-"""Index of the vertex without edges that fills the cell up to NAS-Bench-101's seven vertices."""
+OUTPUT = "inputs_output"
+"""Name of the choice, and of the group, of the output's inputs."""
 
-Rows = tuple[tuple[int, ...], ...]
-Cell = tuple[Rows, tuple[str, ...]]
-"""Adjacency rows of a pruned cell, input first and output last, and the operations between."""
+Topology = tuple[tuple[int, ...], ...]
+"""The inputs of nodes 1, 2, ... and of the output."""
 
 
 def operation_name(node: int) -> str:
-    """Name of the choice of the operation of `node`, 1 to 4."""
+    """Name of the choice of the operation of `node`, from 1."""
     return f"operation_{node}"
 
 
 def inputs_name(node: int) -> str:
-    """Name of the choice of the inputs of `node`, 2 to 4, or of the output (5)."""
-    return "inputs_output" if node > NODES else f"inputs_{node}"
+    """Name of the choice, and of the group, of the inputs of `node`; only where there is one."""
+    return f"inputs_{node}"
 
 
-class NASBench1Shot1S2(SearchSpace):
-    """Search space 2 of NAS-Bench-1Shot1: 360 topologies times 3^4 operations, 29,160 in all.
+class NASBench1Shot1(SearchSpace, Differentiable):
+    """One of the three spaces: inputs of a fixed number per node, three operations on each.
 
-    The operations are the rows of one group, `operations` [4, 3]; the inputs of nodes 2, 3, 4 and
-    of the output are groups of one row, of 2, 3, 4 and 5 options: the authors' alpha tensors.
-    `derive` keeps the best operation of a node and its 1, 2, 2 and 3 best inputs.
+    The operations are the rows of one group, `operations` [nodes, 3]; the inputs of every node
+    that has more candidates than inputs are a group of one row, as are those of the output: the
+    authors' alpha tensors. `derive` keeps the best operation and the k best inputs of a node.
+
+    Args:
+        name: of the space.
+        parents: inputs kept by nodes 1, 2, ... and by the output.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, parents: Sequence[int]) -> None:
+        self.parents = tuple(parents)
+        self.nodes = len(self.parents) - 1
         operations = [
-            Choice(operation_name(n), OPERATIONS, "operations") for n in range(1, NODES + 1)
+            Choice(operation_name(n), OPERATIONS, "operations") for n in range(1, self.nodes + 1)
         ]
         inputs = [
-            Choice(inputs_name(n), tuple(map(str, range(n))), least=INPUTS[n], most=INPUTS[n])
-            for n in range(2, NODES + 2)
+            Choice(self.inputs_choice(n), tuple(map(str, range(n))), least=kept, most=kept)
+            for n, kept in enumerate(self.parents, start=1)
+            if kept < n
         ]
-        super().__init__("nasbench1shot1-s2", operations + inputs)
+        super().__init__(name, operations + inputs)
+
+    def inputs_choice(self, node: int) -> str:
+        """Name of the choice of the inputs of `node`, or, at `nodes` + 1, of the output."""
+        return OUTPUT if node > self.nodes else inputs_name(node)
 
     def format(self, arch: Architecture) -> str:
-        """Nodes 1 to 4 and the output, each as `operation~inputs`, between bars."""
+        """Nodes and output, each as `operation~inputs`, between bars."""
         arch = self.check(arch)
-        parts = [
-            f"{arch.one(operation_name(n)) if n <= NODES else 'output'}~"
-            + ",".join(str(i) for i in _inputs(arch, n))
-            for n in range(1, NODES + 2)
-        ]
-        return "|" + "|".join(parts) + "|"
+        labels = [arch.one(operation_name(n)) for n in range(1, self.nodes + 1)]
+        parts = zip([*labels, "output"], topology(arch), strict=True)
+        return "|" + "|".join(f"{label}~{','.join(map(str, i))}" for label, i in parts) + "|"
 
     def parse(self, text: str) -> Architecture:
         """Read the notation; an `ArchitectureError` names the part that is wrong."""
-        shape = "|op~0|op~a|op~a,b|op~a,b|output~a,b,c|"
+        shape = self._shape()
         parts = [part.split("~") for part in text.strip().strip("|").split("|")]
-        if len(parts) != NODES + 1 or any(len(part) != 2 for part in parts):
+        if len(parts) != self.nodes + 1 or any(len(part) != 2 for part in parts):
             raise ArchitectureError(f"cannot read architecture {text!r}; accepted: {shape}")
         kept: dict[str, str | tuple[str, ...]] = {}
         for node, (operation, inputs) in enumerate(parts, start=1):
-            if node <= NODES:
+            if node <= self.nodes:
                 kept[operation_name(node)] = operation
             elif operation != "output":
                 raise ArchitectureError(
                     f"the last part of {text!r} is {operation!r}; accepted: output, as in {shape}"
                 )
-            if node > 1:
-                kept[inputs_name(node)] = tuple(inputs.split(","))
-            elif inputs != "0":
+            if self.parents[node - 1] < node:
+                kept[self.inputs_choice(node)] = tuple(inputs.split(","))
+            elif sorted(inputs.split(",")) != (every := list(map(str, range(node)))):
                 raise ArchitectureError(
-                    f"node 1 of {text!r} has inputs {inputs!r}; accepted: 0, as in {shape}"
+                    f"node {node} of {text!r} has inputs {inputs!r}; accepted: {','.join(every)}, "
+                    f"as in {shape}"
                 )
         return self.check(Architecture(kept))
+
+    def _shape(self) -> str:
+        """What the notation looks like, for messages."""
+        parts = []
+        for node, kept in enumerate(self.parents, start=1):
+            letters = "abc"[:kept] if kept < node else map(str, range(node))
+            parts.append(("op~" if node <= self.nodes else "output~") + ",".join(letters))
+        return "|" + "|".join(parts) + "|"
 
     def encode(
         self, arch: Architecture, kind: Literal["onehot", "adjacency", "path"] = "onehot"
     ) -> NDArray[np.float32]:
-        """`onehot` (26) of the choices; `adjacency` (15 + 12) and `path` (121) of the pruned cell.
+        """`onehot` of the choices; `adjacency` and `path` of the pruned cell.
 
-        The adjacency encoding has the edges between six vertices and the operations of the nodes
-        that reach the output; the path encoding marks which sequences of operations lead from
-        input to output, shortest first (White et al., arXiv 1910.11858).
+        The adjacency encoding has the edges between the space's vertices and the operations of the
+        nodes that reach the output (15 + 12 numbers with four nodes, 21 + 15 with five); the path
+        encoding (121 and 364) marks which sequences of operations lead from input to output,
+        shortest first (White et al., arXiv 1910.11858).
         """
         if kind == "onehot":
             return super().encode(arch, kind)
-        matrix, operations = to_nasbench101(self.check(arch))
+        arch = self.check(arch)
         if kind == "adjacency":
-            live = [v for v in range(NODES + 3) if v != DUMMY]
+            matrix, operations = to_nasbench101(arch)
+            live = [*range(self.nodes + 1), VERTICES - 1]
             edges = matrix[np.ix_(live, live)][np.triu_indices(len(live), 1)]
             labels = [
                 float(matrix[n].any() and operations[n] == o)
-                for n in range(1, NODES + 1)
+                for n in range(1, self.nodes + 1)
                 for o in OPERATIONS
             ]
             return np.concatenate([edges.astype(np.float32), np.array(labels, np.float32)])
-        present = _sequences(cell_of(arch))
-        words = (word for n in range(NODES + 1) for word in product(OPERATIONS, repeat=n))
+        present = sequences(cell_of(arch))
+        words = (word for n in range(self.nodes + 1) for word in product(OPERATIONS, repeat=n))
         return np.array([word in present for word in words], np.float32)
 
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
         """Names the nodes that do not reach the output, whose values have no effect."""
-        matrix, _ = to_nasbench101(self.check(arch))
-        loose = [str(n) for n in range(1, NODES + 1) if not matrix[n].any()]
+        live = _pruned(topology(self.check(arch)))[1]
+        loose = [str(n) for n in range(1, self.nodes + 1) if n not in live]
         if not loose:
             return ()
         if len(loose) == 1:
             return (f"loose end: node {loose[0]} does not reach the output",)
-        return (f"loose ends: nodes {' and '.join(loose)} do not reach the output",)
+        many = ", ".join(loose[:-1]) + " and " + loose[-1]
+        return (f"loose ends: nodes {many} do not reach the output",)
+
+    def from_nasbench101(
+        self, matrix: NDArray[np.integer] | Sequence[Sequence[int]], operations: Sequence[str]
+    ) -> Architecture:
+        """An architecture that `to_nasbench101` maps to this cell (its nodes as numbered here).
+
+        Nodes that do not reach the output, which have no edges, take their first inputs; their
+        labels are kept.
+
+        Args:
+            matrix: adjacency [7, 7], with the dummy vertex at index 5 if there are four nodes.
+            operations: seven labels, from `input` to `output`.
+
+        Raises:
+            ArchitectureError: the cell has not the number of inputs that this space prescribes.
+        """
+        edges = np.asarray(matrix)
+        kept: dict[str, str | tuple[str, ...]] = {}
+        for node, k in enumerate(self.parents, start=1):
+            column = edges[:, node if node <= self.nodes else VERTICES - 1]
+            sources = tuple(int(i) for i in np.flatnonzero(column)) or tuple(range(k))
+            if len(sources) != k or max(sources) >= node:
+                raise ArchitectureError(
+                    f"node {node} of a NAS-Bench-101 cell has the inputs {sources}; "
+                    f"accepted in space {self.name!r}: {k} of 0 to {node - 1}"
+                )
+            if k < node:
+                kept[self.inputs_choice(node)] = tuple(map(str, sources))
+            if node <= self.nodes:
+                kept[operation_name(node)] = operations[node]
+        return self.check(Architecture(kept))
+
+    def find(self, cell: Cell) -> Architecture | None:
+        """An architecture of the whole space, its cell isomorphic to the pruned `cell`; or None."""
+        known = _graphs(self.parents)
+        for order, rows in numberings(cell[0]):
+            if rows in known:
+                inputs = known[rows]
+                live = _pruned(inputs)[1]
+                kept: dict[str, str | tuple[str, ...]] = {
+                    operation_name(n): OPERATIONS[0] for n in range(1, self.nodes + 1)
+                }
+                for node, vertex in zip(live, order, strict=True):
+                    kept[operation_name(node)] = cell[1][vertex - 1]
+                for node, k in enumerate(self.parents, start=1):
+                    if k < node:
+                        kept[self.inputs_choice(node)] = tuple(map(str, inputs[node - 1]))
+                return self.check(Architecture(kept))
+        return None
 
 
-def _inputs(arch: Architecture, node: int) -> tuple[int, ...]:
-    return (0,) if node == 1 else tuple(int(i) for i in arch[inputs_name(node)])
+def s1() -> NASBench1Shot1:
+    """Search space 1 of NAS-Bench-1Shot1: 4 nodes, 180 topologies."""
+    return _space("nasbench1shot1-s1")
+
+
+def s2() -> NASBench1Shot1:
+    """Search space 2 of NAS-Bench-1Shot1: 4 nodes, 360 topologies."""
+    return _space("nasbench1shot1-s2")
+
+
+def s3() -> NASBench1Shot1:
+    """Search space 3 of NAS-Bench-1Shot1: 5 nodes, 5,400 topologies."""
+    return _space("nasbench1shot1-s3")
+
+
+def _space(name: str) -> NASBench1Shot1:
+    return NASBench1Shot1(name, PARENTS[name])
+
+
+def topology(arch: Architecture) -> Topology:
+    """The inputs of nodes 1, 2, ... and of the output; a node without a choice takes all."""
+    nodes = 0
+    while operation_name(nodes + 1) in arch:
+        nodes += 1
+    names = [*map(inputs_name, range(1, nodes + 1)), OUTPUT]
+    return tuple(
+        tuple(map(int, arch[name])) if name in arch else tuple(range(node))
+        for node, name in enumerate(names, start=1)
+    )
+
+
+def topologies(parents: Sequence[int]) -> list[Topology]:
+    """Every topology of a space, in the order of its inputs."""
+    return list(product(*(combinations(range(n), k) for n, k in enumerate(parents, start=1))))
 
 
 def to_nasbench101(arch: Architecture) -> tuple[NDArray[np.int8], tuple[str, ...]]:
     """The cell as NAS-Bench-101 asks for it.
 
-    Walks back from the output, so nodes that do not reach it have no edges; a dummy vertex without
-    edges stands before the output.
+    Walks back from the output, so nodes that do not reach it have no edges; where there are four
+    nodes a dummy vertex without edges stands before the output.
 
     Args:
-        arch: an architecture of `NASBench1Shot1S2`.
+        arch: an architecture of a `NASBench1Shot1`.
 
     Returns:
         Adjacency matrix [7, 7], upper triangular with at most nine edges, and seven labels: input,
-        the operations of the four nodes, that of the dummy, output.
+        the operations of the nodes, that of the dummy if there is one, output.
     """
-    operations = (arch.one(operation_name(n)) for n in range(1, NODES + 1))
-    return _matrix(_topology(arch)), ("input", *operations, "conv1x1-bn-relu", "output")
+    inputs = topology(arch)
+    operations = [arch.one(operation_name(n)) for n in range(1, len(inputs))]
+    dummies = ["conv1x1-bn-relu"] * (VERTICES - 1 - len(inputs))
+    return _matrix(inputs), ("input", *operations, *dummies, "output")
 
 
 def cell_of(arch: Architecture) -> Cell:
     """The pruned cell of an architecture, `prune(*to_nasbench101(arch))`, by a shorter way."""
-    rows, live = _pruned(_topology(arch))
+    rows, live = _pruned(topology(arch))
     return rows, tuple(arch.one(operation_name(n)) for n in live)
 
 
-def _topology(arch: Architecture) -> tuple[tuple[int, ...], ...]:
-    """The inputs of nodes 1 to 4 and of the output."""
-    return tuple(_inputs(arch, n) for n in range(1, NODES + 2))
-
-
-def _matrix(topology: tuple[tuple[int, ...], ...]) -> NDArray[np.int8]:
-    matrix = np.zeros((NODES + 3, NODES + 3), np.int8)
-    reached = {NODES + 1}
-    for node in range(NODES + 1, 0, -1):  # every input of a node comes before it
+def _matrix(inputs: Topology) -> NDArray[np.int8]:
+    matrix = np.zeros((VERTICES, VERTICES), np.int8)
+    output = len(inputs)
+    reached = {output}
+    for node in range(output, 0, -1):  # every input of a node comes before it
         if node in reached:
-            sources = topology[node - 1]
-            matrix[list(sources), node if node <= NODES else NODES + 2] = 1
+            sources = inputs[node - 1]
+            matrix[list(sources), node if node < output else VERTICES - 1] = 1
             reached.update(sources)
     return matrix
 
 
-@lru_cache(maxsize=1024)
-def _pruned(topology: tuple[tuple[int, ...], ...]) -> tuple[Rows, tuple[int, ...]]:
+@lru_cache(maxsize=8192)
+def _pruned(inputs: Topology) -> tuple[Rows, tuple[int, ...]]:
     """The rows of the pruned cell and the nodes that stay in it."""
-    names = [str(v) for v in range(NODES + 3)]
-    rows, live = prune(_matrix(topology), names)
+    rows, live = prune(_matrix(inputs), [str(v) for v in range(VERTICES)])
     return rows, tuple(map(int, live))
 
 
-def from_nasbench101(
-    matrix: NDArray[np.integer] | Sequence[Sequence[int]], operations: Sequence[str]
-) -> Architecture:
-    """An architecture that `to_nasbench101` maps to this cell (its nodes as numbered here).
-
-    Nodes that do not reach the output, which have no edges, take their first inputs; their labels
-    are kept.
-
-    Args:
-        matrix: adjacency [7, 7], with the dummy vertex at index 5.
-        operations: seven labels, from `input` to `output`.
-
-    Raises:
-        ArchitectureError: the cell has not the number of inputs that this space prescribes.
-    """
-    edges = np.asarray(matrix)
-    kept: dict[str, str | tuple[str, ...]] = {}
-    for node in range(1, NODES + 2):
-        column = edges[:, node if node <= NODES else NODES + 2]
-        sources = tuple(int(i) for i in np.flatnonzero(column)) or tuple(range(INPUTS[node]))
-        if len(sources) != INPUTS[node] or max(sources) >= node:
-            raise ArchitectureError(
-                f"node {node} of a NAS-Bench-101 cell has the inputs {sources}; "
-                f"accepted in space 'nasbench1shot1-s2': {INPUTS[node]} of 0 to {node - 1}"
-            )
-        if node > 1:
-            kept[inputs_name(node)] = tuple(map(str, sources))
-        if node <= NODES:
-            kept[operation_name(node)] = operations[node]
-    return _space().check(Architecture(kept))
-
-
-@lru_cache(maxsize=1)
-def _space() -> NASBench1Shot1S2:
-    return NASBench1Shot1S2()
-
-
-def prune(matrix: NDArray[np.integer] | Sequence[Sequence[int]], operations: Sequence[str]) -> Cell:
-    """Only the vertices on a path from input to output, closed up in their own order.
-
-    Args:
-        matrix: upper-triangular adjacency [n, n]; the first vertex is the input, the last the
-            output.
-        operations: n labels; those of the first and last vertex are not looked at.
-    """
-    rows = np.asarray(matrix).tolist()
-    n = len(rows)
-    forward, backward = {0}, {n - 1}
-    for target in range(1, n):
-        if any(rows[s][target] and s in forward for s in range(target)):
-            forward.add(target)
-    for source in range(n - 2, -1, -1):
-        if any(rows[source][t] and t in backward for t in range(source + 1, n)):
-            backward.add(source)
-    live = sorted(forward & backward)
-    return (
-        tuple(tuple(int(rows[i][j]) for j in live) for i in live),
-        tuple(operations[i] for i in live[1:-1]),
-    )
-
-
-def graph_keys(cell: Cell) -> tuple[str, ...]:
-    """The texts of a pruned cell under every numbering of its nodes; its own numbering first.
-
-    Two cells are isomorphic exactly if they share a key, and then they share all. With at most
-    four nodes there are at most 24 numberings, so this needs no hash.
-    """
-    rows, operations = cell
-    return tuple(
-        f"{text}:{','.join(operations[i - 1] for i in order)}" for order, text in _numberings(rows)
-    )
-
-
-@lru_cache(maxsize=4096)
-def _numberings(rows: Rows) -> tuple[tuple[tuple[int, ...], str], ...]:
-    """(nodes in their new order, adjacency in that order) for every topological order."""
-    n = len(rows)
-    found = []
-    for order in permutations(range(1, n - 1)):
-        every = (0, *order, n - 1)
-        if all(not rows[every[j]][every[i]] for i in range(n) for j in range(i + 1, n)):
-            found.append((order, "".join(str(rows[i][j]) for i in every for j in every)))
-    return tuple(found)
-
-
-def graph_hash(cell: Cell) -> str:
-    """A digest that is the same for isomorphic cells, in the manner of NAS-Bench-101.
-
-    Every vertex starts from its degrees and label and is refined by the multisets of its
-    predecessors and successors, once per vertex (colour refinement; Ying et al. 2019, section 2.2).
-    The digests are not those of the official file, whose serialisation differs. Cells with
-    different digests are not isomorphic; in this space the converse holds too (a test lists them).
-    """
-    rows, operations = cell
-    labels = ("input", *operations, "output")
-    n = len(rows)
-    before = [[s for s in range(n) if rows[s][v]] for v in range(n)]
-    after = [[t for t in range(n) if rows[v][t]] for v in range(n)]
-    colours = [
-        _digest(str(len(after[v])), str(len(before[v])), label) for v, label in enumerate(labels)
-    ]
-    for _ in range(n):
-        colours = [
-            _digest(
-                *sorted(colours[s] for s in before[v]),
-                "to",
-                *sorted(colours[t] for t in after[v]),
-                "at",
-                colours[v],
-            )
-            for v in range(n)
-        ]
-    return _digest(*sorted(colours))
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.blake2b(" ".join(parts).encode(), digest_size=16).hexdigest()
-
-
-def _sequences(cell: Cell) -> set[tuple[str, ...]]:
-    """The operation sequences of all paths from input to output."""
-    rows, operations = cell
-    last = len(rows) - 1
-    found: set[tuple[str, ...]] = set()
-
-    def walk(vertex: int, sequence: tuple[str, ...]) -> None:
-        for target in range(vertex + 1, last + 1):
-            if rows[vertex][target]:
-                if target == last:
-                    found.add(sequence)
-                else:
-                    walk(target, (*sequence, operations[target - 1]))
-
-    walk(0, ())
+@lru_cache(maxsize=len(PARENTS))
+def _graphs(parents: tuple[int, ...]) -> Mapping[Rows, Topology]:
+    """Pruned graph -> the first topology that has it."""
+    found: dict[Rows, Topology] = {}
+    for inputs in topologies(parents):
+        found.setdefault(_pruned(inputs)[0], inputs)
     return found

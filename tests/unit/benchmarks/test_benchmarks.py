@@ -14,7 +14,8 @@ from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark, Metric, shipped
 from morphogen.core import ArchitectureError, Choice, DataError, UnknownNameError
 from morphogen.spaces import SearchSpace
-from morphogen.spaces.nasbench1shot1 import cell_of, graph_keys, to_nasbench101
+from morphogen.spaces.nasbench1shot1 import cell_of, to_nasbench101
+from morphogen.spaces.nasbench101 import graph_keys
 
 NB201 = benchmarks.load("nasbench201")
 MACRO = benchmarks.load("nasbench-macro")
