@@ -22,6 +22,10 @@ Scores = Mapping[str, NDArray[np.floating]]
 """Group name -> array [choices of the group, widest number of options]: what `derive` reads."""
 
 
+Lane = tuple[tuple[str, ...], ...]
+"""Stages of decisions, one after the other: the names of the choices of each."""
+
+
 class Capability:
     """Something a space can do and a method may need. Spaces inherit it; methods list it."""
 
@@ -115,12 +119,15 @@ class SearchSpace(Discrete, Encodable, Restrictable):
             for c in self.choices
         )
 
-    def lanes(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the choices, in the order of decisions for who decides one after the other.
+    def lanes(self) -> tuple[Lane, ...]:
+        """In which order choices are decided by who decides one after the other.
 
-        Choices of different lanes (the cell types of a cell space) are decided by turns.
+        Lanes (the cell types of a cell space) are decided by turns, each stage by stage: here one
+        lane, choices that keep one option before those that keep several.
         """
-        return (tuple(c.name for c in self.choices),)
+        single = tuple(c.name for c in self.choices if c.most <= 1)
+        several = tuple(c.name for c in self.choices if c.most > 1)
+        return (tuple(stage for stage in (single, several) if stage),)
 
     def contests(self) -> tuple[Contest, ...]:
         """Where choices compete for places; each contest lies within one lane."""

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
-from morphogen.spaces.base import Contest, Differentiable, Scores, SearchSpace
+from morphogen.spaces.base import Contest, Differentiable, Lane, Scores, SearchSpace
 from morphogen.spaces.genotype import PUBLISHED, Genotype, Pair, read_genotype
 
 OPERATIONS = (
@@ -119,9 +119,9 @@ class DARTS(SearchSpace, Differentiable):
         """The choices on the incoming edges of node `target`, lower source first."""
         return tuple(self.choice(edge_name(cell, s, target)) for s in range(target))
 
-    def lanes(self) -> tuple[tuple[str, ...], ...]:
+    def lanes(self) -> tuple[Lane, ...]:
         """The edges of the normal cell, and those of the reduction cell."""
-        return tuple(tuple(c.name for c in self.groups[cell]) for cell in CELLS)
+        return tuple((tuple(c.name for c in self.groups[cell]),) for cell in CELLS)
 
     def contests(self) -> tuple[Contest, ...]:
         """The edges into each node that has more than it keeps."""

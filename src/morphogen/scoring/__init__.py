@@ -1,0 +1,37 @@
+"""Operation scoring: what an option is worth in a supernet, and deciding one after the other."""
+
+from morphogen.scoring.decide import Decision, Order, turn
+from morphogen.scoring.measures import accuracy, minus_loss, zero_cost
+from morphogen.scoring.projection import Projection
+from morphogen.scoring.scores import (
+    Discretised,
+    Magnitude,
+    Measure,
+    OperationScore,
+    Perturbed,
+    RankedTogether,
+    Situation,
+    best,
+)
+from morphogen.scoring.suppose import only, without, without_choice
+
+__all__ = [
+    "Decision",
+    "Discretised",
+    "Magnitude",
+    "Measure",
+    "OperationScore",
+    "Order",
+    "Perturbed",
+    "Projection",
+    "RankedTogether",
+    "Situation",
+    "accuracy",
+    "best",
+    "minus_loss",
+    "only",
+    "turn",
+    "without",
+    "without_choice",
+    "zero_cost",
+]

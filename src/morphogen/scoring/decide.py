@@ -1,0 +1,126 @@
+"""One decision after the other: which choice comes next, and what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from morphogen.scoring.projection import Projection
+from morphogen.scoring.scores import OperationScore, Row, Situation, best
+from morphogen.spaces import Lane
+from morphogen.supernets import Gates
+
+Order = Literal[
+    "random",
+    "fixed",
+    "reverse",
+    "global-op-iter",
+    "global-op-once",
+    "global-edge-iter",
+    "global-edge-once",
+]
+"""Which choice is decided next (Zero-Cost-PT, section on edge orders): a random one; the first; the
+last; the one with the best option of all (`op`) or the best mean over its options (`edge`), scored
+anew before each decision (`iter`) or once for all (`once`)."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided."""
+
+    about: str
+    """The choice, or the choices of a contest with `+` between them."""
+    kept: tuple[str, ...]
+    """Options kept, or choices that stay."""
+    scores: tuple[float, ...]
+    """Of each option, or of each choice of the contest."""
+
+
+def turn(
+    projection: Projection,
+    gates: Callable[[], Gates],
+    score: OperationScore,
+    order: Order,
+    rng: np.random.Generator,
+) -> list[Decision]:
+    """Every lane decides one thing, seeing what the lanes before it have decided.
+
+    Args:
+        projection: changed.
+        gates: those of the projection as it is when called.
+        score: what options are worth.
+        order: which choice comes next.
+        rng: of the order.
+    """
+    found = []
+    for lane in projection.lanes:
+        if projection.undecided(lane):
+            found.append(_decide(projection, lane, gates(), score, order, rng))
+        elif projection.unsettled(lane):
+            found.append(_settle(projection, lane, gates(), score, order, rng))
+    return found
+
+
+def _decide(
+    projection: Projection,
+    lane: Lane,
+    gates: Gates,
+    score: OperationScore,
+    order: Order,
+    rng: np.random.Generator,
+) -> Decision:
+    space = projection.space
+    left = projection.undecided(lane)
+    now = Situation(space, gates, tuple(left), projection.run)
+    table: dict[str, Row] = {}
+    if order.startswith("global"):
+        queue = next((q for q in projection.queues if set(left) <= set(q)), [])
+        if not queue:
+            table = {name: score.options(now, name) for name in left}
+            key = np.nanmax if "-op-" in order else np.nanmean
+            value = {name: float(key(row)) for name, row in table.items()}
+            queue = sorted(left, key=lambda name: -value[name])  # stable: ties keep the first
+            if order.endswith("once"):
+                projection.queues.append(queue)
+        name = next(n for n in queue if n in left)
+    else:
+        name = _next(left, order, rng)
+    # The best option of all has just been scored; an edge's are scored again, as in the paper.
+    row = table[name] if order == "global-op-iter" else score.options(now, name)
+    kept = best(row, projection.places(name))
+    projection.decide(name, kept)
+    options = space.choice(name).options
+    return Decision(name, tuple(options[i] for i in kept), tuple(float(s) for s in row))
+
+
+def _settle(
+    projection: Projection,
+    lane: Lane,
+    gates: Gates,
+    score: OperationScore,
+    order: Order,
+    rng: np.random.Generator,
+) -> Decision:
+    left = [str(i) for i in projection.unsettled(lane)]
+    number = int(_next(left, order if order == "reverse" or order == "fixed" else "random", rng))
+    contest = projection.contest(number)
+    now = Situation(projection.space, gates, (), projection.run)
+    row = score.choices(now, contest.choices)
+    # Who carries nothing goes first, whatever its score: it cannot be kept in the end.
+    rank = np.where(np.isnan(row), -np.inf, row)
+    empty = np.array(projection.empty(number))
+    order_of_merit = np.lexsort((np.arange(len(rank)), -rank, empty))
+    winners = [contest.choices[i] for i in sorted(order_of_merit[: contest.keep])]
+    projection.settle(number, winners)
+    return Decision("+".join(contest.choices), tuple(winners), tuple(float(s) for s in row))
+
+
+def _next(left: Sequence[str], order: Order, rng: np.random.Generator) -> str:
+    if order == "fixed":
+        return left[0]
+    if order == "reverse":
+        return left[-1]
+    return left[int(rng.integers(len(left)))]
