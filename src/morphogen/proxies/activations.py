@@ -1,0 +1,137 @@
+"""Proxies that read which units are on: nwot and the number of linear regions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from morphogen.core import ConfigError
+from morphogen.proxies.passes import depends, run
+from morphogen.proxies.watch import Activations
+
+NO_ACTIVATION = (
+    "the network calls no activation that can be read; accepted: relu, relu6, leaky_relu and "
+    "their kin, as a module or as a function, on a value that depends on the images"
+)
+
+
+class Agreement:
+    """The kernel of NASWOT: for each two images, the number of units that are alike.
+
+    With codes in {0, 1} it is c c^T + (1 - c)(1 - c)^T, with signs s = 2c - 1 half of
+    units + s s^T, which takes one product. Counts below 2^24 per call are exact in float32.
+    """
+
+    def __init__(self) -> None:
+        self.units = 0
+        self._signs: Tensor | None = None
+
+    def add(self, z: Tensor) -> None:
+        """Count the pre-activations z [images, ...]."""
+        with torch.no_grad():
+            signs = (z.detach().flatten(1) > 0).float().mul_(2).sub_(1)
+            product = (signs @ signs.T).double()
+        self.units += signs.shape[1]
+        self._signs = product if self._signs is None else self._signs + product
+
+    def kernel(self) -> Tensor:
+        """float64 [images, images]; the diagonal is the number of units.
+
+        Raises:
+            ConfigError: nothing was counted.
+        """
+        if self._signs is None:
+            raise ConfigError(NO_ACTIVATION)
+        return (self.units + self._signs) / 2
+
+    def score(self) -> float:
+        """Log |det kernel|; -inf if two images have the same code."""
+        return float(torch.linalg.slogdet(self.kernel()).logabsdet)
+
+
+def nwot(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    mode: Literal["train", "eval"] = "train",
+    reachable_only: bool = False,
+) -> float:
+    """NASWOT: log |det K|, where K counts the units on which two images agree.
+
+    Mellor, Turner, Storkey, Crowley: Neural Architecture Search without Training. ICML 2021,
+    arXiv 2006.04647, the second version of the score. A unit is on if its pre-activation is above
+    0. Every call of an activation counts once.
+
+    Args:
+        net: the network.
+        x: images [b, channels, height, width].
+        y: not used.
+        mode: of the batch norms. The authors use train; Zero-Cost-PT (arXiv 2106.06799) uses eval.
+        reachable_only: leave out activations that do not reach the class scores, as the authors do.
+
+    Returns:
+        The score; minus infinity if two images have one code.
+
+    Raises:
+        ConfigError: the network calls no activation.
+    """
+    del y
+    training = mode == "train"
+    agreement = Agreement()
+    if not reachable_only:
+        with torch.no_grad(), Activations(agreement.add):
+            run(net, x, training=training)
+        return agreement.score()
+    signs: list[Tensor] = []
+    outputs: list[Tensor] = []
+    with torch.enable_grad(), Activations(lambda z: signs.append(z.detach() > 0), outputs.append):
+        scores = run(net, x.detach().requires_grad_(), training=training)
+    for on, out in zip(signs, outputs, strict=True):
+        if depends(scores, out):
+            agreement.add(on)
+    return agreement.score()
+
+
+def linear_regions(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:
+    """The number of different codes of the feature maps' units among the images.
+
+    Chen, Gong, Wang: Neural Architecture Search on ImageNet in Four GPU Hours (TE-NAS). ICLR 2021,
+    arXiv 2102.11535. Two images with the same code lie in one linear region of the network. A
+    network with many units gives every image a code of its own: TE-NAS counts on thin networks
+    (one input channel, no stem) and thousands of tiny images.
+
+    Args:
+        net: the network, in train mode while it is counted.
+        x: images [b, channels, height, width]; for TE-NAS standard normal noise of 3x3 pixels.
+        y: not used.
+
+    Raises:
+        ConfigError: the network calls no activation on a feature map.
+    """
+    del y
+    codes: list[np.ndarray] = []
+
+    def keep(z: Tensor) -> None:
+        if z.dim() == 4:
+            codes.append(np.packbits((z.detach() > 0).flatten(1).cpu().numpy(), axis=1))
+
+    with torch.no_grad(), Activations(keep):
+        run(net, x)
+    if not codes:
+        raise ConfigError(NO_ACTIVATION)
+    return float(len(np.unique(np.concatenate(codes, axis=1), axis=0)))
+
+
+TINY, NOISES = 4, 3000
+"""Pixels of a side and number of the images that `linear_regions` is computed on by name: TE-NAS
+has 3000 of 3x3, but 4x4 can be halved twice."""
+
+
+def tiny_noise(x: Tensor, generator: torch.Generator) -> Tensor:
+    """N(0, 1) images [3000, channels, 4, 4] with the channels, type and device of x."""
+    shape = (NOISES, x.shape[1], TINY, TINY)
+    return torch.randn(shape, generator=generator).to(device=x.device, dtype=x.dtype)

@@ -1,0 +1,42 @@
+"""Condition of the neural tangent kernel (TE-NAS)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from morphogen.proxies.passes import gradients, leaves, run
+
+
+def ntk(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:
+    """Minus the condition number of the neural tangent kernel of the batch.
+
+    Chen, Gong, Wang: Neural Architecture Search on ImageNet in Four GPU Hours (TE-NAS). ICLR 2021,
+    arXiv 2102.11535. Row i of G is the gradient of the sum of image i's class scores by all
+    parameters whose name contains "weight" (norms included), in train mode; the kernel is G G^T.
+    One backward pass for each image.
+
+    Args:
+        net: the network.
+        x: images [b, channels, height, width].
+        y: not used.
+
+    Returns:
+        -(largest eigenvalue / smallest); NaN if the smallest is not above 0.
+    """
+    del y
+    chosen = leaves({name: p for name, p in net.named_parameters() if "weight" in name})
+    with torch.enable_grad():
+        scores = run(net, x, chosen)
+    wanted = list(chosen.values())
+    rows = [
+        torch.cat([g.flatten() for g in gradients(row.sum(), wanted)]).double() for row in scores
+    ]
+    jacobian = torch.stack(rows)
+    kernel = jacobian @ jacobian.T
+    if not kernel.isfinite().all():
+        return math.nan
+    values = torch.linalg.eigvalsh(kernel)
+    return -float(values[-1] / values[0]) if values[0] > 0 else math.nan

@@ -1,0 +1,48 @@
+"""Proxies that need no pass over data: l2_norm, params, flops."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from morphogen import cost
+from morphogen.proxies.passes import weights
+
+
+def l2_norm(net: nn.Module, x: Tensor | None = None, y: Tensor | None = None) -> float:
+    """Sum over convolutions and linear layers of the norm of their weights.
+
+    Abdelfattah et al.: Zero-Cost Proxies for Lightweight NAS. ICLR 2021, arXiv 2101.08134. A
+    supernet's options count whether or not they are used.
+
+    Args:
+        net: the network.
+        x: not used.
+        y: not used.
+    """
+    del x, y
+    return sum(float(w.detach().norm()) for w in weights(net).values())
+
+
+def params(net: nn.Module, x: Tensor | None = None, y: Tensor | None = None) -> float:
+    """Trainable parameters in millions; a supernet's options count whether or not they are used.
+
+    Args:
+        net: the network.
+        x: not used.
+        y: not used.
+    """
+    del x, y
+    return sum(p.numel() for p in net.parameters() if p.requires_grad) / 1e6
+
+
+def flops(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:
+    """Multiply-adds of convolutions and matrix products for one image, in millions.
+
+    Args:
+        net: the network.
+        x: images; only the shape of one is used.
+        y: not used.
+    """
+    del y
+    channels, height, width = x.shape[1:]
+    return cost.count(net, (channels, height, width)).macs / 1e6
