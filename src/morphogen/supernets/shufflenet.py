@@ -32,6 +32,12 @@ _KERNELS = {"shuffle_3x3": 3, "shuffle_5x5": 5, "shuffle_7x7": 7, "xception_3x3"
 # -- layers with their initial weights -------------------------------------------------------------
 
 
+def _draw(weight: Tensor, deviation: float) -> None:
+    """From N(0, deviation); on meta, where torch would take milliseconds, there is no content."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, 0.0, deviation)
+
+
 class Convolution(nn.Conv2d):
     """Without bias; weights from N(0, 1 / channels that each output sees).
 
@@ -51,7 +57,7 @@ class Convolution(nn.Conv2d):
 
     def reset_parameters(self) -> None:
         """Draw the weights anew."""
-        nn.init.normal_(self.weight, 0.0, 1 / self.weight.shape[1])
+        _draw(self.weight, 1 / self.weight.shape[1])
 
 
 class FirstConvolution(Convolution):
@@ -59,7 +65,7 @@ class FirstConvolution(Convolution):
 
     def reset_parameters(self) -> None:
         """Draw the weights anew."""
-        nn.init.normal_(self.weight, 0.0, 0.01)
+        _draw(self.weight, 0.01)
 
 
 class Classifier(nn.Linear):
@@ -70,7 +76,7 @@ class Classifier(nn.Linear):
 
     def reset_parameters(self) -> None:
         """Draw the weights anew."""
-        nn.init.normal_(self.weight, 0.0, 0.01)
+        _draw(self.weight, 0.01)
 
 
 class AffineNorm(nn.BatchNorm2d):

@@ -69,8 +69,8 @@ def test_totals_of_the_space() -> None:
     assert ends + sum(map(min, layers)) == 270_359_360
     assert ends + sum(map(max, layers)) == 398_609_216
     assert ends + sum(map(sum, layers)) / 4 == 327_174_272
-    lightest = "".join(str(m.index(min(m))) for m in layers)
-    assert cost.of(SPACE, SPACE.parse(lightest), IMAGENET, (3, 224, 224)).macs == 270_359_360
+    equal = [ends + sum(macs[i] for macs in layers) for i in range(4)]
+    assert equal == [295_842_496, 313_654_976, 340_373_696, 358_825_920]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,6 @@ def test_totals_of_the_space() -> None:
     [
         (PUBLISHED, 322_918_720),
         ("00311100202110202132", 318_729_024),
-        ("0" * 20, 295_842_496),
-        ("1" * 20, 313_654_976),
-        ("2" * 20, 340_373_696),
         ("3" * 20, 358_825_920),
     ],
 )
