@@ -136,6 +136,7 @@ class Problem:
         """For a method's draws in torch: alpha's start, Gumbel noise. Equal on all processes."""
         self.numpy_rng = numpy_stream(seed, "search")
         """For a method's draws in numpy: sampled architectures. Equal on all processes."""
+        self.batch_size = batch_size
         self._train = self.stream("train", batch_size, "data/train")
         self._valid = self.stream("valid", batch_size, "data/valid")
 
@@ -158,6 +159,18 @@ class Problem:
             device=self.devices.device,
             rank=self.devices.rank,
             world=self.devices.world,
+        )
+
+    def joint_stream(self, part: str, purpose: str) -> Stream:
+        """An endless stream of whole joint batches, the same on every process.
+
+        For what is no mean over images, and so cannot be put together from shares.
+        """
+        return self.task.stream(
+            part,
+            batch_size=self.batch_size,
+            generator=torch.Generator().manual_seed(seed_for(self.seed, purpose)),
+            device=self.devices.device,
         )
 
     @property
