@@ -12,6 +12,7 @@ _SIZES = {
     "nasbench201": NetworkSpec(channels=16, depth=5),
     "darts": NetworkSpec(channels=36, depth=20),
     "nasbench-macro": NetworkSpec(channels=32),
+    "nasbench1shot1": NetworkSpec(channels=128, depth=3),
     "shufflenet": NetworkSpec(classes=1000),
 }
 """By family of spaces: as the tables were trained, and DARTS as retrained on CIFAR-10."""

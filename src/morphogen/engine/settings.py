@@ -34,7 +34,7 @@ class Settings:
     channels: Count = 8
     """C, channels of the supernet's first cells (paper: 16)"""
     depth: Count = 1
-    """NAS-Bench-201: N, cells per stage (paper: 5); DARTS space: cells in all (paper: 8)"""
+    """NAS-Bench-201: N, cells per stage (paper: 5; 1Shot1: 3); DARTS space: cells in all (paper: 8)"""
     execution: Literal["fused", "plain"] = "fused"
     """fused: shared activations, pools and norms; plain: one module per option, the reference"""
     precision: Precision = "32-true"
@@ -99,6 +99,13 @@ PAPER_SCALE = {
         "train_images": 25000,
         "valid_images": 25000,
     },
+    "nasbench1shot1": {
+        "channels": 16,
+        "depth": 3,
+        "image_size": 0,
+        "train_images": 25000,
+        "valid_images": 25000,
+    },
 }
 """Sizes of the published searches on CIFAR-10, by family of spaces."""
 
@@ -109,3 +116,7 @@ step, and the papers' 3e-4 needs their ten thousand steps to move it at all."""
 QUICK_WEIGHTS_RATE = 0.025
 """Learning rate of the weights in such a search (DARTS' own). With the 0.01 of iDARTS' paper they
 learn so little in five epochs that an edge with no operation at all can look best."""
+
+QUICK_NUMBERS = {"generations": 6}
+"""Numbers of such a search, of the methods that have them: the papers' 21 generations of 50 take
+longer than the training of a small supernet."""

@@ -23,7 +23,7 @@ class NetworkSpec:
     channels: int = 16
     """C, channels after the stem (NAS-Bench-201: 16; DARTS search 16, retraining 36)."""
     depth: int = 5
-    """NAS-Bench-201: N, cells per stage (three stages). DARTS space: cells in all (search 8)."""
+    """NAS-Bench-201 (N) and 1Shot1: cells per stage, of three. DARTS space: all cells (search 8)."""
     classes: int = 10
     """Number of classes."""
     in_channels: int = 3
@@ -77,7 +77,7 @@ class _Entry:
 
 
 _REGISTRY: dict[type[SearchSpace], _Entry] = {}
-_MODULES = ("nasbench201", "darts", "nasbench_macro", "shufflenet", "own")
+_MODULES = ("nasbench201", "darts", "nasbench_macro", "nasbench1shot1", "shufflenet", "own")
 
 
 def register(space: type[SearchSpace], *, supernet: Builder, network: NetworkBuilder) -> None:
