@@ -178,7 +178,6 @@ def test_query_list_and_help_import_no_torch():
         ("search idarts --preset qick", ["--preset is 'qick'", "quick, paper"]),
         ("search idarts extra", ["unexpected argument extra"]),
         ("search idarts --space nasbench20", ["unknown space", "did you mean 'nasbench201'?"]),
-        ("search idarts --space nasbench-macro", ["needs a Differentiable space", "random"]),
         ("search random --preset paper --space nasbench-macro", ["preset 'paper' has no sizes"]),
         ("search idarts --data nowhere/at/all", ["nowhere/at/all", "no such file or folder"]),
         ("query nasbench201", ["ARCH missing"]),

@@ -7,18 +7,17 @@ the same noise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from morphogen.proxies import score
 from morphogen.scoring.scores import Measure
 from morphogen.supernets import Gated, Gates, Supernet, frozen_statistics
 from morphogen.tasks.problem import Batch, Problem
-
-Proxy = Callable[[nn.Module, Tensor, Tensor], float]
-"""(network, images, labels) -> score, higher for a better network; leaves the network as it is."""
 
 
 def accuracy(problem: Problem, net: Supernet, batches: Sequence[Batch]) -> Measure:
@@ -31,7 +30,7 @@ def minus_loss(problem: Problem, net: Supernet, batches: Sequence[Batch]) -> Mea
     return lambda gates: -_over(problem, net, gates, batches)[1]
 
 
-def zero_cost(net: Supernet, proxy: Proxy, batch: Batch) -> Measure:
+def zero_cost(problem: Problem, net: Supernet, proxy: str, batch: Batch) -> Measure:
     """A proxy of the supernet on one minibatch, each operation executed by itself.
 
     Fused execution would share activations between operations, and a proxy that counts them would
@@ -40,9 +39,15 @@ def zero_cost(net: Supernet, proxy: Proxy, batch: Batch) -> Measure:
 
     def measure(gates: Gates) -> float:
         with plain(net):
-            return float(proxy(Gated(net, gates.detach()), *batch))
+            return proxy_of(problem, Gated(net, gates.detach()), proxy, batch)
 
     return measure
+
+
+def proxy_of(problem: Problem, net: nn.Module, proxy: str, batch: Batch) -> float:
+    """A proxy of any network; NaN where it is no finite number."""
+    value = score(proxy, net, *batch, loss=problem.task.loss)
+    return value if math.isfinite(value) else math.nan
 
 
 @contextmanager

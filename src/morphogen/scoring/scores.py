@@ -69,7 +69,7 @@ class Magnitude:
         for name in names:
             group, row = place(now.space, name)
             kept = now.gates.weights[group][row] > 0
-            weights = self.original.weights[group][row][kept]
+            weights = self.original.weights[group][row].detach()[kept]
             found.append(float(weights.max()) if len(weights) else 0.0)
         return np.array(found)
 

@@ -8,7 +8,7 @@ MB6_K5 (MobileNetV2 blocks of expansion 3 and kernel 3, of expansion 6 and kerne
 from __future__ import annotations
 
 from morphogen.core import Architecture, ArchitectureError, Choice
-from morphogen.spaces.base import SearchSpace
+from morphogen.spaces.base import Differentiable, SearchSpace
 
 OPERATIONS = ("identity", "MB3_K3", "MB6_K5")
 """In the benchmark's own order: the position is the digit of the notation."""
@@ -21,7 +21,7 @@ def layer_name(layer: int) -> str:
     return f"layer_{layer}"
 
 
-class NASBenchMacro(SearchSpace):
+class NASBenchMacro(SearchSpace, Differentiable):
     """The space of NAS-Bench-Macro: one of three blocks in each of eight layers.
 
     Layers 1, 3 and 6 halve the image and double the channels; there, identity is a strided 1x1
