@@ -57,42 +57,58 @@ class Adam:
 
 
 @dataclass
-class BilevelState:
-    """What a gradient-based search has learned so far."""
+class SupernetState:
+    """A supernet and the optimiser of its weights."""
 
     net: Supernet
-    alphas: list[Tensor]
-    """One float32 leaf [choices, widest] per group of the space, in group order."""
     weight_optimiser: torch.optim.SGD
     """Holds the supernet's parameters, never an alpha."""
-    alpha_optimiser: torch.optim.Adam
-
-    @classmethod
-    def start(cls, problem: Problem, weights: SGD, alpha: Adam) -> Self:
-        """A new supernet, alphas near zero, and their optimisers."""
-        net = problem.supernet()
-        if not trainable(net):
-            raise SpaceError(
-                f"the supernet of {problem.space.name!r} has no parameter to train; accepted: at "
-                "least one with requires_grad"
-            )
-        alphas = start_alphas(problem.space, problem.search_rng, problem.devices.device)
-        sgd = torch.optim.SGD(
-            trainable(net).values(),
-            lr=weights.lr,
-            momentum=weights.momentum,
-            nesterov=weights.nesterov and weights.momentum > 0,
-            weight_decay=weights.weight_decay,
-        )
-        adam = torch.optim.Adam(
-            alphas, lr=alpha.lr, betas=alpha.betas, weight_decay=alpha.weight_decay
-        )
-        return cls(net, alphas, sgd, adam)
 
     @property
     def weights(self) -> list[Tensor]:
         """The supernet's parameters, in a fixed order; not those that the user has frozen."""
         return list(trainable(self.net).values())
+
+
+def new_supernet(problem: Problem) -> Supernet:
+    """The problem's supernet, or a `SpaceError` if it has nothing to train."""
+    net = problem.supernet()
+    if not trainable(net):
+        raise SpaceError(
+            f"the supernet of {problem.space.name!r} has no parameter to train; accepted: at "
+            "least one with requires_grad"
+        )
+    return net
+
+
+def optimiser_of(net: Supernet, sgd: SGD) -> torch.optim.SGD:
+    """A new optimiser of the weights of `net`."""
+    return torch.optim.SGD(
+        trainable(net).values(),
+        lr=sgd.lr,
+        momentum=sgd.momentum,
+        nesterov=sgd.nesterov and sgd.momentum > 0,
+        weight_decay=sgd.weight_decay,
+    )
+
+
+@dataclass
+class BilevelState(SupernetState):
+    """What a gradient-based search has learned so far."""
+
+    alphas: list[Tensor]
+    """One float32 leaf [choices, widest] per group of the space, in group order."""
+    alpha_optimiser: torch.optim.Adam
+
+    @classmethod
+    def start(cls, problem: Problem, weights: SGD, alpha: Adam) -> Self:
+        """A new supernet, alphas near zero, and their optimisers."""
+        net = new_supernet(problem)
+        alphas = start_alphas(problem.space, problem.search_rng, problem.devices.device)
+        adam = torch.optim.Adam(
+            alphas, lr=alpha.lr, betas=alpha.betas, weight_decay=alpha.weight_decay
+        )
+        return cls(net, optimiser_of(net, weights), alphas, adam)
 
     @property
     def momentum_buffers(self) -> list[Tensor | None]:
@@ -102,21 +118,37 @@ class BilevelState:
 
 
 def weight_step(
-    state: BilevelState, problem: Problem, batch: Batch, gates: Gates, sgd: SGD, clock: Clock
+    state: SupernetState, problem: Problem, batch: Batch, gates: Gates, sgd: SGD, clock: Clock
 ) -> Tensor:
     """One SGD step on the supernet's weights with the gates held fixed; returns the loss.
 
     A weight that the gates leave out gets no gradient, and so no decay and no momentum either.
     """
+    loss, gradients = weight_gradient(state, problem, batch, gates)
+    for group in state.weight_optimiser.param_groups:
+        group["lr"] = sgd.at(clock)
+    descend(state, gradients, clip=sgd.clip)
+    return loss
+
+
+def weight_gradient(
+    state: SupernetState, problem: Problem, batch: Batch, gates: Gates
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The loss and its gradient by each of `state.weights`; None where the gates leave one out."""
     weights = state.weights
     loss = problem.loss(state.net, gates.detach(), batch)
     gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    used = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
-    loss, *means = problem.mean_over_ranks([loss.detach(), *(g for _, g in used)])
-    for group in state.weight_optimiser.param_groups:
-        group["lr"] = sgd.at(clock)
-    _apply(state.weight_optimiser, [w for w, _ in used], means, clip=sgd.clip)
-    return loss
+    loss, *means = problem.mean_over_ranks(
+        [loss.detach(), *(g for g in gradients if g is not None)]
+    )
+    rest = iter(means)
+    return loss, [None if g is None else next(rest) for g in gradients]
+
+
+def descend(state: SupernetState, gradients: Sequence[Tensor | None], *, clip: float) -> None:
+    """A step of the weights' optimiser along these gradients; a weight without one stays."""
+    used = [(w, g) for w, g in zip(state.weights, gradients, strict=True) if g is not None]
+    _apply(state.weight_optimiser, [w for w, _ in used], [g for _, g in used], clip=clip)
 
 
 def alpha_step(state: BilevelState, gradient: Hypergradient) -> None:

@@ -27,8 +27,15 @@ MAGIC = b"morphogen checkpoint 1\n"
 
 
 def capture(state: Any) -> dict[str, Any]:
-    """The content of a state dataclass as tensors and plain values."""
-    return {f.name: _capture(getattr(state, f.name)) for f in dataclasses.fields(state)}
+    """The content of a state dataclass as tensors and plain values.
+
+    Fields whose metadata says `checkpoint: False` follow from the problem and the configuration.
+    """
+    return {f.name: _capture(getattr(state, f.name)) for f in _kept(state)}
+
+
+def _kept(state: Any) -> list[dataclasses.Field[Any]]:
+    return [f for f in dataclasses.fields(state) if f.metadata.get("checkpoint", True)]
 
 
 def restore(state: Any, content: Mapping[str, Any]) -> None:
@@ -37,7 +44,7 @@ def restore(state: Any, content: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: names or shapes differ.
     """
-    names = {f.name for f in dataclasses.fields(state)}
+    names = {f.name for f in _kept(state)}
     if names != set(content):
         raise CheckpointError(
             f"the checkpoint holds {', '.join(sorted(content))}; this method's state has "
@@ -77,6 +84,8 @@ def _capture(value: Any) -> Any:
         return value.state_dict()
     if isinstance(value, Tensor):
         return value.detach()
+    if dataclasses.is_dataclass(value):
+        return capture(value)
     if isinstance(value, list | tuple):
         return [_capture(v) for v in value]
     if isinstance(value, dict):
@@ -91,6 +100,8 @@ def _restore(current: Any, value: Any) -> bool:
     elif isinstance(current, Tensor):
         with torch.no_grad():
             current.copy_(value)
+    elif dataclasses.is_dataclass(current):
+        restore(current, value)
     elif isinstance(current, list) and any(isinstance(c, Tensor) for c in current):
         for c, v in zip(current, value, strict=True):
             _restore(c, v)

@@ -10,7 +10,12 @@ from typing import Any
 from morphogen.core import ConfigError
 from morphogen.engine import start
 from morphogen.engine.request import data_name
-from morphogen.engine.settings import QUICK_ALPHA_RATE, QUICK_WEIGHTS_RATE, Settings
+from morphogen.engine.settings import (
+    QUICK_ALPHA_RATE,
+    QUICK_NUMBERS,
+    QUICK_WEIGHTS_RATE,
+    Settings,
+)
 from morphogen.engine.watch import Watcher
 from morphogen.methods import MethodInfo, find, methods
 from morphogen.spaces import SearchSpace
@@ -35,12 +40,13 @@ class Job:
 
 
 def quick_config(info: MethodInfo) -> Any:
-    """The method's defaults with learning rates fit for a search of minutes."""
+    """The method's defaults with rates and numbers fit for a search of minutes."""
     config = info.config()
-    for part, rate in (("alpha", QUICK_ALPHA_RATE), ("weights", QUICK_WEIGHTS_RATE)):
-        if hasattr(config, part):
+    if hasattr(config, "alpha"):
+        for part, rate in (("alpha", QUICK_ALPHA_RATE), ("weights", QUICK_WEIGHTS_RATE)):
             config = replace(config, **{part: replace(getattr(config, part), lr=rate)})
-    return config
+    small = {name: value for name, value in QUICK_NUMBERS.items() if hasattr(config, name)}
+    return replace(config, **small)
 
 
 def method_of(method: str | object) -> tuple[MethodInfo, Any]:

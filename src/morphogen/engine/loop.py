@@ -6,6 +6,7 @@ It writes one line per epoch, loses at most the epoch in flight, and continues t
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -105,16 +106,16 @@ def run_steps(
     together(problem.devices, lambda: desk.start(history))
     for clock in plan[len(history) :]:
         wall_start, cpu_start = time.perf_counter(), time.process_time()
-        sums: dict[str, float] = {}
+        told: dict[str, list[float]] = {}
         for step in range(clock.steps):
             metrics = method.step(state, problem, replace(clock, step=step))
-            _add(sums, metrics, len(history), step)
+            _add(told, metrics, len(history), step)
             desk.watcher.stepped(Clock(len(history), len(plan), step + 1, clock.steps, clock.phase))
         row = {
             "epoch": len(history) + 1,
             **({"phase": clock.phase} if plan[0].phase != plan[-1].phase else {}),
             **_standing(method, state, problem, history, diagnostic_images),
-            **{name: total / clock.steps for name, total in sums.items()},
+            **{name: math.fsum(values) / len(values) for name, values in told.items()},
             "images": problem.images_seen,
             "seconds": round(time.perf_counter() - wall_start, 3),
             "cpu_seconds": round(time.process_time() - cpu_start, 3),
@@ -221,7 +222,7 @@ def together(devices: Devices, act: Callable[[], None]) -> None:
         raise RunError("another process could not write; its own message says why")
 
 
-def _add(sums: dict[str, float], metrics: Mapping[str, Any], epoch: int, step: int) -> None:
+def _add(told: dict[str, list[float]], metrics: Mapping[str, Any], epoch: int, step: int) -> None:
     for name, value in metrics.items():
         number = float(value)
         if not abs(number) < float("inf"):
@@ -229,7 +230,7 @@ def _add(sums: dict[str, float], metrics: Mapping[str, Any], epoch: int, step: i
                 f"{name} is {number} in epoch {epoch + 1}, step {step + 1}; the last checkpoint is "
                 "from before; a smaller weights.lr or a tighter weights.clip may help"
             )
-        sums[name] = sums.get(name, 0.0) + number
+        told.setdefault(name, []).append(number)
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Shared parts of evolutionary and black-box search; numpy and moocore, no torch."""
 
+from morphogen.evolution.generations import Generations
 from morphogen.evolution.operators import mutate_genes
 from morphogen.evolution.pareto import crowding, front, hypervolume, ranks
 from morphogen.evolution.population import AgingQueue, Best
@@ -8,6 +9,7 @@ from morphogen.evolution.selection import binary_tournament, survivors, tourname
 __all__ = [
     "AgingQueue",
     "Best",
+    "Generations",
     "binary_tournament",
     "crowding",
     "front",

@@ -31,7 +31,8 @@ Scores = NDArray[np.float64]
 evaluated has `-inf` (in every column); NaN never arrives."""
 
 Metrics = Mapping[str, float | Tensor]
-"""Name -> scalar. The engine averages over an epoch's steps, and refuses what is not finite."""
+"""Name -> scalar. The engine averages over those of an epoch's steps that tell it, and refuses what
+is not finite."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,10 @@ class MethodInfo:
     """Epochs of the paper's search on NAS-Bench-201."""
     objectives: bool = False
     """Whether a black-box method reads several objectives, as columns of the scores."""
+    limits: bool = False
+    """Whether a method that trains a supernet proposes only what the space allows (`limit`)."""
+    quick_epochs: int = 5
+    """Epochs of a search of minutes on a small machine."""
 
     @property
     def black_box(self) -> bool:
@@ -184,6 +189,8 @@ def method(
     needs: Sequence[type[Capability]],
     epochs: int,
     objectives: bool = False,
+    limits: bool = False,
+    quick_epochs: int = 5,
 ) -> Callable[[C], C]:
     """Class decorator: register a method once, beside its class.
 
@@ -193,6 +200,9 @@ def method(
         needs: capabilities that the space must have.
         epochs: length of the paper's search on NAS-Bench-201.
         objectives: a black-box method that is told several objectives, one a column.
+        limits: a method that trains a supernet and samples and breeds by the space alone, so that
+            a space under limits keeps them.
+        quick_epochs: epochs of its search by default.
 
     Raises:
         ConfigError: the name is taken, or the module's docstring has no title or arXiv id.
@@ -207,7 +217,16 @@ def method(
         if paper is None or "arXiv" not in paper[1]:
             raise ConfigError(f"method {name!r}: its module needs a line 'Paper: ... arXiv ...'")
         _REGISTRY[name] = MethodInfo(
-            name, cls, config, tuple(needs), title.rstrip("."), paper[1], epochs, objectives
+            name,
+            cls,
+            config,
+            tuple(needs),
+            title.rstrip("."),
+            paper[1],
+            epochs,
+            objectives,
+            limits,
+            quick_epochs,
         )
         return cls
 
