@@ -72,7 +72,7 @@ def preset(name: str, info: MethodInfo, space: str) -> Preset:
         ConfigError: nothing is published for the space.
     """
     if name != "paper":
-        return Preset(Settings(), quick_config(info))
+        return Preset(Settings(epochs=info.quick_epochs), quick_config(info))
     family = space.partition("-")[0]
     if family not in PAPER_SCALE:
         raise ConfigError(

@@ -55,11 +55,16 @@ def settled(info: MethodInfo, space: SearchSpace, settings: Settings) -> Setting
     s, names, limits = settings, names_of(settings.objectives), limits_of(settings.limit)
     plain = Settings()
     if not info.black_box:
-        for field in ("objectives", "limit", "executor"):
-            if getattr(s, field) != getattr(plain, field):
+        serving: dict[str, Callable[[MethodInfo], bool]] = {
+            "objectives": lambda m: m.black_box,
+            "limit": lambda m: m.black_box or m.limits,
+            "executor": lambda m: m.black_box,
+        }
+        for field, serves in serving.items():
+            if getattr(s, field) != getattr(plain, field) and not serves(info):
                 raise ConfigError(
-                    f"{field} is {getattr(s, field)!r}, and {info.name!r} trains a supernet; "
-                    f"accepted: a black-box method: {', '.join(_fit(lambda m: m.black_box))}"
+                    f"{field} is {getattr(s, field)!r}, and {info.name!r} trains a supernet by "
+                    f"gradients alone; accepted: one of {', '.join(_fit(serves))}"
                 )
         return s
     if len(names) > 1 and not info.objectives:
@@ -112,11 +117,7 @@ def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outco
         RunError: the record cannot be written, or no architecture could be evaluated.
     """
     s = job.settings
-    space = job.space
-    limits = limits_of(s.limit)
-    if limits:
-        within = _costs(problem, s).within(limits)
-        space = Constrained(space, within, ", ".join(limit.text for limit in limits))
+    space = limited(problem, s)
     with ExitStack() as stack:
         executor = _executor(problem, job)
         stack.callback(executor.close)
@@ -140,6 +141,15 @@ def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outco
             "architectures"
         )
     return Outcome(method.derive(talk.state, space), history)
+
+
+def limited(problem: Problem, s: Settings) -> SearchSpace:
+    """The problem's space without the architectures that exceed the limits, if there are any."""
+    limits = limits_of(s.limit)
+    if not limits:
+        return problem.space
+    within = _costs(problem, s).within(limits)
+    return Constrained(problem.space, within, ", ".join(limit.text for limit in limits))
 
 
 class _Record:

@@ -53,8 +53,8 @@ def search(
     Raises:
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
-    settings = settings or Settings()
     info, config = method_of(method)
+    settings = settings or Settings(epochs=info.quick_epochs)
     known = known_space(space)
     info.require(known)
     # What is wrong with the request is said before anything is written.

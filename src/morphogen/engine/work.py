@@ -10,7 +10,7 @@ import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from morphogen.core import ConfigError, MorphogenError, RunError
-from morphogen.engine.blackbox import run_rounds
+from morphogen.engine.blackbox import limited, run_rounds
 from morphogen.engine.devices import FabricDevices
 from morphogen.engine.job import Job, problem_of, task_of_job
 from morphogen.engine.loggers import logged
@@ -104,6 +104,7 @@ def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:
     s = job.settings
     if isinstance(method, AskTell):
         return run_rounds(method, problem, desk, job)
+    problem.space = limited(problem, s)
     return run_steps(
         method,
         problem,
