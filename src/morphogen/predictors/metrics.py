@@ -1,9 +1,6 @@
-"""How good a predictor is: does it order, does it find the best, is its uncertainty honest."""
+"""Whether a predictor's uncertainty is honest; whether it orders is `core.ranking`."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,39 +8,6 @@ from numpy.typing import NDArray
 from morphogen.core import ConfigError
 
 Values = NDArray[np.float64]
-
-
-def kendall(scores: Values, predicted: Values) -> float:
-    """Kendall's tau-b, -1 to 1; 0 where either side is constant and nothing is ordered."""
-    from scipy.stats import kendalltau
-
-    return _correlation(kendalltau, scores, predicted)
-
-
-def spearman(scores: Values, predicted: Values) -> float:
-    """Spearman's rank correlation, -1 to 1; 0 where either side is constant."""
-    from scipy.stats import spearmanr
-
-    return _correlation(spearmanr, scores, predicted)
-
-
-def _correlation(measure: Callable[..., Any], scores: Values, predicted: Values) -> float:
-    _same_length(scores, predicted)
-    if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(predicted) == 0:
-        return 0.0
-    return float(measure(scores, predicted).statistic)
-
-
-def precision_at(scores: Values, predicted: Values, k: int) -> float:
-    """Share of the `k` best predicted that are among the `k` best, 0 to 1.
-
-    Ties for the last place count as in. Of equal predictions the first ones are taken.
-    """
-    _same_length(scores, predicted)
-    if not 1 <= k <= len(scores):
-        raise ConfigError(f"k is {k}; accepted: 1 to {len(scores)}, the number of scores")
-    chosen = np.argsort(-np.asarray(predicted), kind="stable")[:k]
-    return float(np.mean(np.asarray(scores)[chosen] >= np.sort(scores)[-k]))
 
 
 def coverage(scores: Values, mean: Values, deviation: Values, level: float) -> float:
