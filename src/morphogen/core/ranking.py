@@ -229,15 +229,10 @@ def ranking(
         rows = np.sort(rng.integers(n, size=n))  # sorted: ties keep their order
         s, p = truth[rows], predicted[rows]
         drawn[i], losses[i] = _heads(s, p, wanted), s.max() - s[p.argmax()]
-    heads = [
-        Head(
-            k,
-            sizes[k],
-            *(_estimate(v, d) for v, d in zip(held[j], drawn[:, j].T, strict=True)),
-            k / n,
-        )
-        for j, k in enumerate(wanted)
-    ]
+    heads = []
+    for i, k in enumerate(wanted):
+        precision, overlap = (_estimate(held[i, j], drawn[:, i, j]) for j in (0, 1))
+        heads.append(Head(k, sizes[k], precision, overlap, k / n))
     chosen = int(best(predicted, 1)[0])
     return Ranking(
         n,
