@@ -34,7 +34,7 @@ class Settings:
     channels: Count = 8
     """C, channels of the supernet's first cells (paper: 16)"""
     depth: Count = 1
-    """NAS-Bench-201: N, cells per stage (paper: 5; 1Shot1: 3); DARTS space: cells in all (paper: 8)"""
+    """NAS-Bench-201: cells per stage, N (paper: 5; 1Shot1: 3); DARTS space: all cells (paper: 8)"""
     execution: Literal["fused", "plain"] = "fused"
     """fused: shared activations, pools and norms; plain: one module per option, the reference"""
     precision: Precision = "32-true"

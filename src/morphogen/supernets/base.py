@@ -23,7 +23,7 @@ class NetworkSpec:
     channels: int = 16
     """C, channels after the stem (NAS-Bench-201: 16; DARTS search 16, retraining 36)."""
     depth: int = 5
-    """NAS-Bench-201 (N) and 1Shot1: cells per stage, of three. DARTS space: all cells (search 8)."""
+    """NAS-Bench-201 (N), 1Shot1: cells per stage, of three. DARTS space: all cells (search 8)."""
     classes: int = 10
     """Number of classes."""
     in_channels: int = 3
