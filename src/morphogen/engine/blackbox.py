@@ -25,6 +25,7 @@ from morphogen.engine.job import Job, problem_of, task_of_job
 from morphogen.engine.loop import Desk, Outcome, together
 from morphogen.engine.rounds import converse
 from morphogen.engine.settings import Settings
+from morphogen.engine.start import Origin
 from morphogen.engine.watch import Silent
 from morphogen.evaluators.executors import Executor, Make, Report, make_executor
 from morphogen.evaluators.executors import Job as Work
@@ -32,6 +33,7 @@ from morphogen.evaluators.executors.make import cores
 from morphogen.evaluators.objectives import ACCURACY, Costs, Objectives, limits_of, names_of, told
 from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.store import Best, Evaluation, Store, row_of
+from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.evaluators.table import TableEvaluator
 from morphogen.evaluators.traces import Trace
 from morphogen.evaluators.training import TrainingEvaluator
@@ -45,8 +47,21 @@ CLASSES = {"CIFAR-100": 100, "ImageNet16-120": 120}
 """Classes of a table's data set, 10 unless named, for the size of its networks."""
 
 
-def settled(info: MethodInfo, space: SearchSpace, settings: Settings) -> Settings:
+def settled(
+    info: MethodInfo,
+    space: SearchSpace,
+    settings: Settings,
+    origin: Origin | None = None,
+    data: str = "",
+) -> Settings:
     """The settings with what depends on the machine made definite; what does not fit is refused.
+
+    Args:
+        info: the method.
+        space: what is searched.
+        settings: as they were given.
+        origin: of the supernet that the run begins with, if it does.
+        data: name of the run's data.
 
     Raises:
         ConfigError: the method, or the executor, cannot do what is asked.
@@ -73,13 +88,14 @@ def settled(info: MethodInfo, space: SearchSpace, settings: Settings) -> Setting
             "accepted: one of them (the others as limit), or a method of several: "
             + (", ".join(_fit(lambda m: m.objectives)) or "none yet")
         )
+    if s.evaluator != "training" and info.staged:
+        raise ConfigError(
+            f"evaluator is {s.evaluator!r}, and {info.name!r} asks for trainings of several "
+            "lengths; accepted: evaluator training"
+        )
     if s.evaluator == "table":
-        if info.staged:
-            raise ConfigError(
-                f"evaluator is 'table', and {info.name!r} asks for trainings of several lengths; "
-                "accepted: evaluator training"
-            )
         TableEvaluator(space, s.metric)
+    _check_origin(s, origin, data)
     if s.executor == "local":
         if s.timeout:
             raise ConfigError(
@@ -103,6 +119,27 @@ def settled(info: MethodInfo, space: SearchSpace, settings: Settings) -> Setting
         return s
     workers = s.workers or cores()
     return replace(s, workers=workers, round_size=s.round_size or workers)
+
+
+def _check_origin(s: Settings, origin: Origin | None, data: str) -> None:
+    """A supernet is needed by one evaluator, and no other has a use for it."""
+    if s.evaluator != "supernet":
+        if origin is not None:
+            raise ConfigError(
+                f"from is {origin.run}, and evaluator {s.evaluator!r} uses no supernet; accepted: "
+                "evaluator supernet, or no from"
+            )
+        return
+    if origin is None:
+        raise ConfigError(
+            "evaluator is 'supernet', and there is none to score with; accepted: with --from RUN, "
+            "a finished run that trained one"
+        )
+    if origin.data != data:
+        raise ConfigError(
+            f"data is {data}, and the supernet of {origin.run} was trained on {origin.data}; "
+            "accepted: the same data, since its classifier knows no others"
+        )
 
 
 def _fit(serves: Any) -> list[str]:
@@ -275,6 +312,18 @@ def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
     if s.evaluator == "table":
         look_up = Objectives(names, TableEvaluator(problem.space, s.metric), costs)
         return lambda question: (look_up(question[0]), None)
+    if s.evaluator == "supernet":
+        net = problem.supernet()
+        inherited = SupernetEvaluator(
+            problem,
+            norms=s.norms,
+            recalibration_images=s.recalibration_images,
+            images=s.evaluation_images,
+        )
+        score = Objectives(
+            names, lambda archs: [inherited.measure(net, arch).accuracy for arch in archs], costs
+        )
+        return lambda question: (score(question[0]), None)
     training = TrainingEvaluator(
         problem, s.evaluation_epochs, s.batch_size, patience=s.evaluation_patience
     )

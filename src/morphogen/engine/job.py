@@ -63,21 +63,29 @@ def method_of(method: str | object) -> tuple[MethodInfo, Any]:
     )
 
 
-def task_of(data: Data, s: Settings, *, channels: int | None = None) -> ImageTask:
-    """The data, cut as the settings say; grey images made coloured if `channels` is 3."""
+def task_of(data: Data, s: Settings, *, origin: start.Origin | None = None) -> ImageTask:
+    """The data, cut as the settings say.
+
+    Args:
+        data: what was asked for.
+        s: sizes and seed.
+        origin: where the supernet is from that the run begins with. Its images' channels are
+            taken; on the same data also its split, so that nothing that trained it is held out.
+    """
+    again = origin is not None and origin.data == data_name(data)
     return ImageTask.of(
         data,
         train_images=s.train_images,
         valid_images=s.valid_images,
         size=s.image_size or None,
-        channels=channels,
-        seed=s.seed,
+        channels=origin.in_channels if origin else None,
+        seed=origin.seed if origin and again else s.seed,
     )
 
 
 def task_of_job(job: Job) -> ImageTask:
-    """The data of a job, in the channels of the weights that it begins with."""
-    return task_of(job.data, job.settings, channels=start.channels_of(job.path))
+    """The data of a job, as they fit the weights that it begins with."""
+    return task_of(job.data, job.settings, origin=start.origin_of(job.path))
 
 
 def problem_of(job: Job, task: ImageTask, devices: Devices | None = None) -> Problem:

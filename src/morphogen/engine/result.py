@@ -23,6 +23,8 @@ from morphogen.spaces import SearchSpace
 SPLITS = {
     "training": "search data only: train part for weights, search-validation part for the "
     "architecture; test data was not opened",
+    "supernet": "search data only: scores on the search-validation part, with weights of a "
+    "supernet that another part trained; test data was not opened",
     "table": "the benchmark table's search metric; no test figure was read during the search",
 }
 """What the numbers of a search are from."""

@@ -13,11 +13,18 @@ from morphogen.engine import blackbox
 from morphogen.engine.devices import make_fabric
 from morphogen.engine.job import Job, method_of, task_of
 from morphogen.engine.loggers import names_of
-from morphogen.engine.request import Space, describe, known_space, read_back, require_scores
+from morphogen.engine.request import (
+    Space,
+    data_name,
+    describe,
+    known_space,
+    read_back,
+    require_scores,
+)
 from morphogen.engine.result import SearchResult, finished
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.settings import Settings
-from morphogen.engine.start import read_run
+from morphogen.engine.start import check_split, read_run
 from morphogen.engine.start import write as write_start
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.engine.work import launch
@@ -60,9 +67,12 @@ def search(
     # What is wrong with the request is said before anything is written.
     fabric = _fabric(settings)
     begun = None if start is None else read_run(start, known, settings)
-    task = task_of(data, settings, channels=begun[1].in_channels if begun else None)
+    origin = begun[1] if begun else None
+    if origin is not None:
+        check_split(origin, data_name(data), settings)
+    task = task_of(data, settings, origin=origin)
     _check_batch(settings, task)
-    settings = blackbox.settled(info, known, settings)
+    settings = blackbox.settled(info, known, settings, origin, data_name(data))
     names_of(settings.loggers)
     if isinstance(known, ModuleSpace):
         own = partial(check_module, known.copy_module())

@@ -48,8 +48,9 @@ class Settings:
     diagnostic_images: Natural = 1000
     """search-validation images on which each epoch compares the supernet with its discretization;
     0: do not"""
-    evaluator: Literal["training", "table"] = "training"
-    """how a black-box method's architectures are scored: a short training, or a benchmark table"""
+    evaluator: Literal["training", "table", "supernet"] = "training"
+    """how a black-box method's architectures are scored: a short training, a benchmark table, or
+    with the weights of the trained supernet that --from names"""
     evaluations: Count = 10
     """budget of a black-box method, in different architectures"""
     evaluation_epochs: Count = 1
@@ -57,6 +58,13 @@ class Settings:
     evaluation_patience: Natural = 0
     """end the short training when the search-validation accuracy has not risen for so many epochs,
     and score its best; 0: train all epochs and score the last"""
+    evaluation_images: Natural = 1000
+    """search-validation images on which evaluator supernet scores; 0: all"""
+    norms: Literal["recalibrate", "batch"] = "recalibrate"
+    """batch norms of evaluator supernet: statistics made anew for each architecture, or those of
+    each batch"""
+    recalibration_images: Count = 1000
+    """training images from which they are made anew"""
     metric: str = ""
     """column of the benchmark table to search by (default: the table's own)"""
     objectives: str = "accuracy"

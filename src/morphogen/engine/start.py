@@ -7,7 +7,8 @@ when the old one is gone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from morphogen.core import RunError
+from morphogen.core import ConfigError, RunError
 from morphogen.core.files import sync_directory, write_whole, writing
 from morphogen.engine import checkpoint
 from morphogen.engine.rundir import RunDirectory
@@ -42,6 +43,9 @@ class Origin:
     data: str
     classes: tuple[str, ...]
     in_channels: int
+    seed: int
+    """Of the split: on the same data, what held images out of the training holds them out again."""
+    train_images: int
 
 
 def read_run(run: str | Path, space: SearchSpace, settings: Settings) -> tuple[Any, Origin]:
@@ -76,10 +80,31 @@ def read_run(run: str | Path, space: SearchSpace, settings: Settings) -> tuple[A
                     f"{name} is {value}, and the supernet of {run} has {ran[name]}; accepted: "
                     f"{name} {ran[name]}"
                 )
+    before, ran = origin_of(directory.path), values["settings"]
+    data = str(values.get("data"))
     origin = Origin(
-        str(run), str(values.get("data")), tuple(images["classes"]), int(images["in_channels"])
+        str(run),
+        data,
+        tuple(images["classes"]),
+        int(images["in_channels"]),
+        before.seed if before is not None and before.data == data else int(ran["seed"]),
+        int(ran["train_images"]),
     )
     return net, origin
+
+
+def check_split(origin: Origin, data: str, settings: Settings) -> None:
+    """Refuse a split of the same data that holds images out which trained the weights.
+
+    Raises:
+        ConfigError: the train part is smaller than theirs.
+    """
+    if origin.data == data and settings.train_images < origin.train_images:
+        raise ConfigError(
+            f"train_images is {settings.train_images}, and the supernet of {origin.run} was "
+            f"trained on {origin.train_images}, some of which would be held out now; accepted: "
+            f"{origin.train_images} or more"
+        )
 
 
 def write(path: Path, net: Mapping[str, Tensor], origin: Origin) -> None:
@@ -102,24 +127,35 @@ def read(path: Path, data: str, task: ImageTask) -> Start | None:
     Raises:
         RunError: the file is damaged.
     """
+    origin = origin_of(path)
+    if origin is None:
+        return None
+    with _opened(path) as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    same = origin.data == data and origin.classes == task.classes
+    return Start(weights, None if same else len(origin.classes))
+
+
+def origin_of(path: Path) -> Origin | None:
+    """Where the weights are from that the run in `path` begins with; None without such.
+
+    Raises:
+        RunError: the file is damaged.
+    """
     if not (path / FILE).exists():
         return None
+    with _opened(path) as file:
+        held = json.loads((file.metadata() or {})[KEY])
+        return Origin(**{**held, "classes": tuple(held["classes"])})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path / FILE, framework="pt") as file:
-            held = json.loads((file.metadata() or {})[KEY])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+            yield file
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(
             f"{path / FILE} cannot be read ({str(error).splitlines()[0]}); accepted: the file as "
             "the search wrote it"
         ) from error
-    same = held["data"] == data and tuple(held["classes"]) == task.classes
-    return Start(weights, None if same else len(held["classes"]))
-
-
-def channels_of(path: Path) -> int | None:
-    """Channels of the images that the weights in `path` were trained on; None without such."""
-    if not (path / FILE).exists():
-        return None
-    with safe_open(path / FILE, framework="pt") as file:
-        return int(json.loads((file.metadata() or {})[KEY])["in_channels"])
