@@ -4,8 +4,9 @@ cost = morphogen.cost.of(space, arch, NetworkSpec(channels=16, depth=5), image=(
 cost.params, cost.macs, cost.flops
 """
 
+from morphogen.cost.additive import Counts
 from morphogen.cost.count import Cost, count, of
 from morphogen.cost.latency import Latency, latency
 from morphogen.cost.sizes import published
 
-__all__ = ["Cost", "Latency", "count", "latency", "of", "published"]
+__all__ = ["Cost", "Counts", "Latency", "count", "latency", "of", "published"]

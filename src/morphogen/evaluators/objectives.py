@@ -105,7 +105,7 @@ class Costs:
         columns = table.metrics if table is not None else {}
         self.table = table
         self._tabled = {n for n, m in columns.items() if m.split == "cost" and n in COSTS}
-        self._counted: dict[Architecture, cost.Cost] = {}
+        self._counts = cost.Counts(space, spec, image)
         self._measured: dict[Architecture, float] = {}
 
     def unit(self, name: str) -> str:
@@ -122,11 +122,7 @@ class Costs:
             if arch not in self._measured:
                 self._measured[arch] = self._latency(arch)
             return self._measured[arch]
-        if arch not in self._counted:
-            self._counted[arch] = cost.of(self.space, arch, self.spec, self.image)
-        counted = self._counted[arch]
-        values = {"params": counted.params, "flops": counted.flops, "memory": counted.memory_access}
-        return float(values[name])
+        return float(self._counts(arch, "memory_access" if name == "memory" else name))
 
     def _latency(self, arch: Architecture) -> float:
         with torch.random.fork_rng(devices=[]):
