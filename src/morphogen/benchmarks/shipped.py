@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen import spaces
+from morphogen.benchmarks.columns import exact, floats, texts
 from morphogen.benchmarks.table import Benchmark, Metric
 from morphogen.core import Architecture, DataError, UnknownNameError
 from morphogen.spaces import SearchSpace
@@ -170,20 +171,20 @@ def _nasbench201() -> Benchmark:
         images = {"CIFAR-100": 5_000, "ImageNet16-120": 3_000}.get(
             metric.data, 25_000 if metric.split == "valid" else 10_000
         )
-        columns[metric.name] = _exact(_floats(table, metric.name), images * 6 / 100)
-    return _benchmark(source, _texts(table, "arch"), columns)
+        columns[metric.name] = exact(floats(table, metric.name), images * 6 / 100)
+    return _benchmark(source, texts(table, "arch"), columns)
 
 
 def _macro() -> Benchmark:
     source = MACRO
     table = _read(source)
-    accuracy = np.stack([_floats(table, f"test_acc_{i}") for i in range(3)], axis=1)
+    accuracy = np.stack([floats(table, f"test_acc_{i}") for i in range(3)], axis=1)
     columns = {
-        "test_acc": _exact(accuracy, 10_000 / 100),
-        "params": _floats(table, "params"),
-        "flops": _floats(table, "flops"),
+        "test_acc": exact(accuracy, 10_000 / 100),
+        "params": floats(table, "params"),
+        "flops": floats(table, "flops"),
     }
-    return _benchmark(source, _texts(table, "arch"), columns)
+    return _benchmark(source, texts(table, "arch"), columns)
 
 
 def _oneshot() -> Benchmark:
@@ -192,12 +193,12 @@ def _oneshot() -> Benchmark:
     table = _read(source)
     columns = {}
     for metric in source.metrics:
-        runs = np.stack([_floats(table, f"{metric.name}_{i}") for i in range(3)], axis=1)
+        runs = np.stack([floats(table, f"{metric.name}_{i}") for i in range(3)], axis=1)
         # 9,984 images: 39 batches of 256, of 10,000.
-        columns[metric.name] = _exact(runs, 9_984)
-    operations = zip(*(_texts(table, f"node{n}") for n in range(1, 6)), strict=True)
+        columns[metric.name] = exact(runs, 9_984)
+    operations = zip(*(texts(table, f"node{n}") for n in range(1, 6)), strict=True)
     cells: dict[str, tuple[Matrix, tuple[str, ...]]] = {}
-    for flat, nodes in zip(_texts(table, "adjacency"), operations, strict=True):
+    for flat, nodes in zip(texts(table, "adjacency"), operations, strict=True):
         labels = ("input", *nodes, "output")
         cells[_cell_key(flat, (labels[i] for i in _live(flat)))] = _matrix(flat), labels
 
@@ -264,22 +265,6 @@ def _read(source: Source) -> pyarrow.Table:
     from pyarrow.parquet import ParquetFile
 
     return ParquetFile(io.BytesIO(content)).read(use_threads=False)
-
-
-def _floats(table: pyarrow.Table, column: str) -> NDArray[np.float64]:
-    # Through DLPack: pyarrow's own to_numpy imports pandas where that is installed, for a second.
-    chunks = [np.from_dlpack(chunk) for chunk in table[column].chunks]
-    return np.concatenate(chunks).astype(np.float64)
-
-
-def _texts(table: pyarrow.Table, column: str) -> list[str]:
-    texts: list[str] = table[column].to_pylist()
-    return texts
-
-
-def _exact(values: NDArray[np.float64], parts: float) -> NDArray[np.float64]:
-    """Values rounded to the nearest multiple of 1 / `parts`."""
-    return np.asarray(np.rint(values * parts) / parts)
 
 
 def _benchmark(
