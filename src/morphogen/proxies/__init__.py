@@ -4,6 +4,7 @@ score("nwot", net, x), score_many(["snip", "nwot", "synflow"], net, x, y), or ea
 """
 
 from morphogen.proxies.activations import linear_regions, nwot
+from morphogen.proxies.fresh import fresh_network, score_architecture
 from morphogen.proxies.gradient import fisher, grad_norm, grasp, plain, snip
 from morphogen.proxies.jacobian import epe_nas, jacob_cov
 from morphogen.proxies.kernel import ntk
@@ -19,6 +20,7 @@ __all__ = [
     "epe_nas",
     "fisher",
     "flops",
+    "fresh_network",
     "grad_norm",
     "grasp",
     "jacob_cov",
@@ -30,6 +32,7 @@ __all__ = [
     "params",
     "plain",
     "score",
+    "score_architecture",
     "score_many",
     "snip",
     "synflow",

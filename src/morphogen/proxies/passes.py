@@ -51,7 +51,9 @@ def layers(net: nn.Module) -> dict[str, nn.Module]:
     Raises:
         ConfigError: there is none, or one has no weight of its own (it is parametrized).
     """
-    found = {name: module for name, module in net.named_modules() if isinstance(module, LAYERS)}
+    found: dict[str, nn.Module] = {
+        name: module for name, module in net.named_modules() if isinstance(module, LAYERS)
+    }
     for name, module in found.items():
         if module._parameters.get("weight") is None:
             raise ConfigError(

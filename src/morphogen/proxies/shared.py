@@ -56,7 +56,7 @@ class Forward:
             self.scores = run(net, self.x, self._leaves, seed=seed)
 
     def _keep(self, layer: nn.Module, args: object, out: Tensor) -> Tensor:
-        self.maps.append((layer.weight[0].numel(), out))  # type: ignore[index,union-attr,operator]
+        self.maps.append((layer.weight[0].numel(), out))  # type: ignore[index]
         return out.clone()  # what follows may write in place
 
     @cached_property

@@ -1,0 +1,54 @@
+"""Proxies of an architecture: of its stand-alone network, with weights drawn for the purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import nn
+
+from morphogen.core import Architecture
+from morphogen.core.rng import seed_for
+from morphogen.proxies.registry import score_many
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import NetworkSpec, network
+from morphogen.tasks.problem import Batch
+
+
+def fresh_network(
+    space: SearchSpace, arch: Architecture, spec: NetworkSpec, seed: int
+) -> nn.Module:
+    """The stand-alone network of `arch`, untrained.
+
+    Its weights are drawn from a stream of the seed and the architecture, by the layers' own rule:
+    they do not depend on what was scored before. The network of a user's own module has that
+    module's weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(seed, f"proxies/weights/{space.format(arch)}"))
+        return network(space, arch, spec)
+
+
+def score_architecture(
+    names: Collection[str],
+    space: SearchSpace,
+    arch: Architecture,
+    batch: Batch,
+    spec: NetworkSpec,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Several proxies of one architecture, all at the same fresh weights; see `score_many`.
+
+    Args:
+        names: keys of `PROXIES`.
+        space: of the architecture; it needs networks.
+        arch: the architecture.
+        batch: images [b, channels, height, width] and labels int64 [b], the same for all
+            architectures that are to be compared.
+        spec: size of the network.
+        seed: of weights and of what proxies draw.
+    """
+    x, y = batch
+    net = fresh_network(space, arch, spec, seed).to(x.device)
+    draws = seed_for(seed, f"proxies/draws/{space.format(arch)}")
+    return score_many(names, net, x, y, generator=torch.Generator().manual_seed(draws))
