@@ -86,9 +86,10 @@ def count(net: nn.Module, image: Image = (3, 32, 32)) -> Cost:
     Raises:
         SpaceError: it fails on an image of that shape.
     """
-    place = next(net.parameters(), torch.empty(0)).device
+    first = next(net.parameters(), torch.empty(0))
+    place = first.device
     modes = {module: module.training for module in net.modules()}
-    x = torch.zeros(1, *image, device=place)
+    x = torch.zeros(1, *image, device=place, dtype=first.dtype)
     watch = _Watch(remember=place.type == "meta")
     watch.live(x)
     net.eval()

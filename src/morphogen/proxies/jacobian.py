@@ -70,7 +70,7 @@ def epe_nas_of(f: Forward, y: Tensor) -> float:
     for label in torch.unique(y):
         of_class = rows[y == label]
         # One row alone: its correlation with itself, 1.
-        c = torch.corrcoef(of_class) if len(of_class) > 1 else torch.ones(1, 1)
+        c = torch.corrcoef(of_class) if len(of_class) > 1 else torch.ones(1, 1, dtype=torch.float64)
         e = float((c.abs() + SMALL).log().sum())
         values.append(e / len(of_class) if many else e)
     if not many:
