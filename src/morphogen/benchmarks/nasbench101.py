@@ -222,7 +222,8 @@ def _new_row(spaces: list[Any], key: str, cell: Cell, where: str) -> _Row | None
 
 def _check_complete(rows: dict[str, _Row], epochs: tuple[int, ...], source: Path) -> None:
     if 108 not in epochs:
-        raise DataError(f"{source} has trainings of {epochs} epochs; accepted: 108 among them")
+        said = " and ".join(map(str, epochs))
+        raise DataError(f"{source} has trainings of {said} epochs; accepted: 108 among them")
     for key, row in rows.items():
         for e in epochs:
             count = len(row.runs.get(e, ()))

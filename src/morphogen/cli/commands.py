@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.options import Option, Section, read, show
-from morphogen.core import CapabilityError, ConfigError, UnknownNameError
+from morphogen.core import ConfigError, UnknownNameError
 from morphogen.reports.text import columns, count, fold
 
 if TYPE_CHECKING:
@@ -127,46 +127,19 @@ def _predict(words: Sequence[str]) -> int:
     return _do("predict", words, export.PREDICT, export.predict)
 
 
-# -- query -----------------------------------------------------------------------------------------
+# -- query and import-nasbench101 ------------------------------------------------------------------
 
 
 def _query(words: Sequence[str]) -> int:
-    if _wants_help(words, "query", QUERY):
-        return 0
-    given = read(words, QUERY, prog="morphogen query")
-    from morphogen import benchmarks, spaces
-    from morphogen.reports.draw import draw
-    from morphogen.reports.standing import query_text, standing
+    from morphogen.cli import query
 
-    space = spaces.make(given["space"])
-    if space.name not in benchmarks.NAMES:
-        raise CapabilityError(
-            f"space {space.name!r} has no benchmark table; accepted: {', '.join(benchmarks.NAMES)}"
-        )
-    described = benchmarks.describe(space.name)
-    arch = space.parse(given["arch"])
-    names = [m.name for m in described.metrics]
-    if given["metric"] and given["metric"] not in names:
-        raise UnknownNameError(f"metric of {space.name}", given["metric"], names)
-    table = benchmarks.load(space.name)
-    found = standing(table, arch, [given["metric"]] if given["metric"] else names)
-    remarks = space.remarks(arch)
-    text = space.format(arch)
-    if given["json"]:
-        print_json(
-            {
-                "space": space.name,
-                "architecture": text,
-                "remarks": list(remarks),
-                "metrics": found,
-                "citation": table.citation,
-            }
-        )
-        return 0
-    parts = [f"{described.title}: {text}", show_drawing(draw(space, arch, width=width()))]
-    parts += [fold(f"Note: {remark}.", width()) for remark in remarks]
-    print("\n\n".join([*parts, query_text(table, found, width())]))
-    return 0
+    return _do("query", words, query.OPTIONS, query.query)
+
+
+def _import_nasbench101(words: Sequence[str]) -> int:
+    from morphogen.cli import query
+
+    return _do("import-nasbench101", words, query.IMPORT, query.import_nasbench101)
 
 
 # -- cost ------------------------------------------------------------------------------------------
@@ -366,22 +339,6 @@ RESUME = Section(
     "Options", (Option((), "RUN", "the run directory that the search named", MISSING), _JSON)
 )
 
-QUERY = Section(
-    "Options",
-    (
-        Option((), "SPACE", "a space with a table; `morphogen list spaces` names them", MISSING),
-        Option(
-            (),
-            "ARCH",
-            "the architecture in the space's notation; in quotes, since | means something to the "
-            "shell",
-            MISSING,
-        ),
-        Option(("--metric",), "NAME", "one metric, with more about it (default: all)", ""),
-        _JSON,
-    ),
-)
-
 LIST = Section("Options", (Option((), "WHAT", "methods or spaces (default: both)", ""), _JSON))
 
 COMMANDS = {
@@ -413,6 +370,12 @@ COMMANDS = {
     ),
     "query": Command(
         _query, "SPACE ARCH", "Look an architecture up in the shipped benchmark table of a space."
+    ),
+    "import-nasbench101": Command(
+        _import_nasbench101,
+        "FILE",
+        "Convert a public file of NAS-Bench-101, which you have downloaded, into a small table of "
+        "all cells of the three spaces of NAS-Bench-1Shot1, for `query --table`.",
     ),
     "cost": Command(
         _cost,
@@ -463,6 +426,10 @@ EXAMPLES = {
     "query": (
         f"morphogen query nasbench201 \\\n      {_CELL}",
         "morphogen query nasbench-macro 12121212 --metric test_acc --json",
+    ),
+    "import-nasbench101": (
+        "morphogen import-nasbench101 nasbench_only108.tfrecord",
+        "morphogen import-nasbench101 /data/nasbench_full.tfrecord --to /data/nasbench101.parquet",
     ),
     "cost": (
         f"morphogen cost nasbench201 \\\n      {_CELL}",

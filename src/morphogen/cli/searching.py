@@ -177,7 +177,8 @@ def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:
 
 def _report(result: SearchResult, *, as_json: bool) -> int:
     table = benchmarks.of(result.space)
-    found = standing(table, result.architecture, final_metrics(table)) if table else {}
+    listed = table is not None and result.architecture in table
+    found = standing(table, result.architecture, final_metrics(table)) if table and listed else {}
     if as_json:
         written = RunDirectory(result.run).result() or {}
         print_json({**written, "run": str(result.run), "table": found})
@@ -194,8 +195,11 @@ def _report(result: SearchResult, *, as_json: bool) -> int:
         show_drawing(draw(result.space, result.architecture, width=width())),
     ]
     parts += [bold.format(fold(f"Warning: {remark}.", width())) for remark in result.remarks]
+    title = benchmarks.describe(table.name).title if table else ""
     if table and found:
-        parts.append(result_text(table, benchmarks.describe(table.name).title, found, width()))
+        parts.append(result_text(table, title, found, width()))
+    elif table and not listed:
+        parts.append(f"The {title} table does not have it.")
     if result.front:
         parts.append(_front(result))
     parts += [_cost(result), f"Run directory: {result.run}", _next(result, bool(found))]
