@@ -68,17 +68,26 @@ class Ranked:
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, for JSON: None where there is no number."""
         truth, chosen = self.truth, self.ranking.chosen
+        measured = asdict(self.ranking)
+        del measured["chosen"]
         return {
             "space": truth.space.name,
             "scorer": self.scorer.name,
             "by": self.by,
             "truth": truth.name,
             "truth_about": truth.about,
+            "higher_is_better": truth.higher_is_better,
+            "chosen_place": chosen,
             "chosen": truth.space.format(truth.archs[chosen]),
             "seconds": round(self.seconds, 3),
             "scored_now": self.fresh,
-            **_plain(asdict(self.ranking)),
+            **_plain(measured),
         }
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """Score and figure of each architecture, in their order."""
+        return list(zip(self.scores.tolist(), self.truth.figures.tolist(), strict=True))
 
 
 def rank(

@@ -144,27 +144,7 @@ def cloud(
         joined: a line leads from mark to mark.
         level: of the heading.
     """
-    # Half a unit is what can be told apart: equal places are drawn once.
-    places = sorted({(round(2 * x.at(a)) / 2, round(2 * y.at(b)) / 2) for a, b in points})
-    dots = "".join(f"M{a:g} {b:g}h0" for a, b in places)
-    trail = " ".join(f"{x.at(m.x):.1f},{y.at(m.y):.1f}" for m in marks)
-    drawn = [
-        _frame(x, y),
-        el("path", {"class": "cloud few" if len(places) < FEW else "cloud", "d": dots}),
-        el("polyline", {"class": "trail", "points": trail}) if joined else None,
-        *(
-            el(
-                "circle",
-                {
-                    "class": f"mark s{m.style}",
-                    "cx": x.at(m.x),
-                    "cy": y.at(m.y),
-                    "r": 6 if m is marks[-1] or not joined else 3.5,
-                },
-            )
-            for m in marks
-        ),
-    ]
+    drawn = cloud_parts(points, marks, x, y, joined=joined)
     hover = {
         "mode": "xy",
         "stops": [
@@ -192,6 +172,33 @@ def cloud(
         details("Values of the marked points", table(title, ["point", x.label, y.label], rows)),
         level=level,
     )
+
+
+def cloud_parts(
+    points: Sequence[Point], marks: Sequence[Mark], x: Axis, y: Axis, *, joined: bool = False
+) -> list[Child]:
+    """What is drawn of a cloud: axes, points, marks; see `cloud`."""
+    # Half a unit is what can be told apart: equal places are drawn once.
+    places = sorted({(round(2 * x.at(a)) / 2, round(2 * y.at(b)) / 2) for a, b in points})
+    dots = "".join(f"M{a:g} {b:g}h0" for a, b in places)
+    trail = " ".join(f"{x.at(m.x):.1f},{y.at(m.y):.1f}" for m in marks)
+    return [
+        _frame(x, y),
+        el("path", {"class": "cloud few" if len(places) < FEW else "cloud", "d": dots}),
+        el("polyline", {"class": "trail", "points": trail}) if joined else None,
+        *(
+            el(
+                "circle",
+                {
+                    "class": f"mark s{m.style}",
+                    "cx": x.at(m.x),
+                    "cy": y.at(m.y),
+                    "r": 6 if m is marks[-1] or not joined else 3.5,
+                },
+            )
+            for m in marks
+        ),
+    ]
 
 
 def drawing(

@@ -37,13 +37,29 @@ def report(runs: Sequence[Run], version: str) -> str:
                 for head, body in sections(run, 3, alone=False)
             ]
             parts.append((name, f"run-{i}", join([summary(run), *inner])))
+    foot = f"Made by morphogen {version} from run directories alone."
+    return document(title, "Architecture search report", top, parts, foot)
+
+
+def document(
+    title: str, kicker: str, top: Html, parts: Sequence[tuple[str, str, Html]], foot: str
+) -> str:
+    """A page in the look of all pages.
+
+    Args:
+        title: its heading.
+        kicker: what kind of page it is, above the heading.
+        top: what comes before the sections.
+        parts: name, anchor and content of each section.
+        foot: the last line.
+    """
     links = [el("li", {}, el("a", {"href": f"#{slug}"}, name)) for name, slug, _ in parts]
     body = [
         el("a", {"class": "skip", "href": "#main"}, "Skip to the report"),
         el(
             "header",
             {},
-            el("p", {"class": "kicker"}, "Architecture search report"),
+            el("p", {"class": "kicker"}, kicker),
             el("h1", {}, title),
             el(
                 "button",
@@ -61,11 +77,7 @@ def report(runs: Sequence[Run], version: str) -> str:
                 for name, slug, inside in parts
             ),
         ),
-        el(
-            "footer",
-            {},
-            el("p", {}, f"Made by morphogen {version} from run directories alone."),
-        ),
+        el("footer", {}, el("p", {}, foot)),
         el("div", {"id": "tip", "role": "status", "aria-live": "polite"}),
         el("script", {}, Html(_asset("report.js"))),
     ]
