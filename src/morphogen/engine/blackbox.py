@@ -30,7 +30,16 @@ from morphogen.engine.watch import Silent
 from morphogen.evaluators.executors import Executor, Make, Report, make_executor
 from morphogen.evaluators.executors import Job as Work
 from morphogen.evaluators.executors.make import cores
-from morphogen.evaluators.objectives import ACCURACY, Costs, Objectives, limits_of, names_of, told
+from morphogen.evaluators.objectives import (
+    ACCURACY,
+    Costs,
+    Objectives,
+    labels_of,
+    limits_of,
+    names_of,
+    told,
+)
+from morphogen.evaluators.proxy import ProxyEvaluator
 from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.store import Best, Evaluation, Store, row_of
 from morphogen.evaluators.supernet import SupernetEvaluator
@@ -38,6 +47,7 @@ from morphogen.evaluators.table import TableEvaluator
 from morphogen.evaluators.traces import Trace
 from morphogen.evaluators.training import TrainingEvaluator
 from morphogen.methods import AskTell, MethodInfo, find, methods
+from morphogen.proxies import named
 from morphogen.spaces import SearchSpace
 from morphogen.spaces.constrained import Constrained
 from morphogen.supernets import network
@@ -95,6 +105,8 @@ def settled(
         )
     if s.evaluator == "table":
         TableEvaluator(space, s.metric)
+    if s.evaluator == "proxy":
+        named([s.proxy])
     _check_origin(s, origin, data)
     if s.executor == "local":
         if s.timeout:
@@ -111,7 +123,7 @@ def settled(
         from morphogen.evaluators.executors import cluster  # noqa: F401 - it says what is missing
     counted = {*names, *(limit.name for limit in limits)} - {ACCURACY}
     table = benchmarks.of(space) if s.evaluator == "table" else None
-    if counted - set(table.metrics if table is not None else ()):
+    if s.evaluator == "proxy" or counted - set(table.metrics if table is not None else ()):
         arch = space.sample(np.random.default_rng(0))
         with torch.device("meta"):
             network(space, arch, cost.published(space))  # it says if there is none
@@ -197,7 +209,8 @@ class _Record:
     ) -> None:
         self.store, self.desk, self.executor = store, desk, executor
         self.space, self.devices = problem.space, problem.devices
-        self.names, self.budget = names_of(s.objectives), s.evaluations
+        self.names = labels_of(s.objectives, s.evaluator, s.proxy)
+        self.budget = s.evaluations
         self.asked, self.best, self.failure = 0, Best(), ""
         for evaluation in self._ordered():
             self.best.after(evaluation)
@@ -308,10 +321,13 @@ def _make_work(job: Job) -> Work:
 
 
 def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
-    names, costs = names_of(s.objectives), _costs(problem, s)
+    names, costs = labels_of(s.objectives, s.evaluator, s.proxy), _costs(problem, s)
     if s.evaluator == "table":
         look_up = Objectives(names, TableEvaluator(problem.space, s.metric), costs)
         return lambda question: (look_up(question[0]), None)
+    if s.evaluator == "proxy":
+        untrained = Objectives(names, ProxyEvaluator(problem, s.proxy, s.batch_size), costs)
+        return lambda question: (untrained(question[0]), None)
     if s.evaluator == "supernet":
         net = problem.supernet()
         inherited = SupernetEvaluator(

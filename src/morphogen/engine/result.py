@@ -15,7 +15,7 @@ from morphogen.engine.job import Job
 from morphogen.engine.loop import TIMES, Outcome
 from morphogen.engine.rundir import RunDirectory
 from morphogen.evaluators import store
-from morphogen.evaluators.objectives import ACCURACY, names_of, told
+from morphogen.evaluators.objectives import COSTS, labels_of, told
 from morphogen.evolution.pareto import front, hypervolume
 from morphogen.methods import find
 from morphogen.spaces import SearchSpace
@@ -25,6 +25,8 @@ SPLITS = {
     "architecture; test data was not opened",
     "supernet": "search data only: scores on the search-validation part, with weights of a "
     "supernet that another part trained; test data was not opened",
+    "proxy": "search data only: a batch of the train part through untrained networks; test data "
+    "was not opened",
     "table": "the benchmark table's search metric; no test figure was read during the search",
 }
 """What the numbers of a search are from."""
@@ -82,7 +84,7 @@ def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[s
         "pareto_front": [{"architecture": rows[i]["candidate"], **values[i]} for i in members],
         "hypervolume": hypervolume(points[members], worst),
         "reference": {
-            n: float(w if n == ACCURACY else -w) for n, w in zip(names, worst, strict=True)
+            n: float(-w if n in COSTS else w) for n, w in zip(names, worst, strict=True)
         },
     }
 
@@ -121,7 +123,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     info = find(job.method)
     if info.staged:
         cost |= trained(outcome.history, job.settings.evaluation_epochs)
-    names = names_of(job.settings.objectives)
+    s = job.settings
+    names = labels_of(s.objectives, s.evaluator, s.proxy)
     found = pareto(outcome.history, names) if len(names) > 1 else {}
     failed = sum("failed" in row for row in outcome.history)
     images = outcome.history[-1].get("images", {}) if outcome.history else {}

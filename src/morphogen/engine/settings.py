@@ -48,9 +48,10 @@ class Settings:
     diagnostic_images: Natural = 1000
     """search-validation images on which each epoch compares the supernet with its discretization;
     0: do not"""
-    evaluator: Literal["training", "table", "supernet"] = "training"
-    """how a black-box method's architectures are scored: a short training, a benchmark table, or
-    with the weights of the trained supernet that --from names"""
+    evaluator: Literal["training", "table", "supernet", "proxy"] = "training"
+    """how a black-box method's architectures are scored: a short training, a benchmark table, with
+    the weights of the trained supernet that --from names, or a zero-cost proxy of the untrained
+    network"""
     evaluations: Count = 10
     """budget of a black-box method, in different architectures"""
     evaluation_epochs: Count = 1
@@ -65,6 +66,9 @@ class Settings:
     each batch"""
     recalibration_images: Count = 1000
     """training images from which they are made anew"""
+    proxy: str = "nwot"
+    """the proxy of evaluator proxy, on a batch of batch_size training images; it stands in for the
+    objective accuracy and is recorded by its own name. `morphogen score --help` lists them"""
     metric: str = ""
     """column of the benchmark table to search by (default: the table's own)"""
     objectives: str = "accuracy"

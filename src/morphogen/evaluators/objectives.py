@@ -60,6 +60,18 @@ def names_of(text: str) -> tuple[str, ...]:
     return names
 
 
+def labels_of(text: str, evaluator: str, proxy: str) -> tuple[str, ...]:
+    """The objectives as they are recorded: what a proxy scores is not called accuracy.
+
+    Args:
+        text: as for `names_of`.
+        evaluator: where the score is from.
+        proxy: its name, where it is one.
+    """
+    score = f"proxy_{proxy}" if evaluator == "proxy" else ACCURACY
+    return tuple(score if name == ACCURACY else name for name in names_of(text))
+
+
 def limits_of(text: str) -> tuple[Limit, ...]:
     """The limits in `params<=1.2M, latency<=3`; none in an empty text.
 
@@ -155,7 +167,7 @@ class Objectives:
         """
         values = {}
         for name in self.names:
-            value = self.evaluate([arch])[0] if name == ACCURACY else self.costs(arch, name)
+            value = self.costs(arch, name) if name in COSTS else self.evaluate([arch])[0]
             if not math.isfinite(value):
                 raise NumericalError(f"{name} is {value}")
             values[name] = float(value)
@@ -166,4 +178,4 @@ def told(values: Mapping[str, float] | None, names: Sequence[str]) -> NDArray[np
     """What a method is told, [objectives], higher is better; `-inf` of a failed evaluation."""
     if values is None:
         return np.full(len(names), -np.inf)
-    return np.array([values[n] if n == ACCURACY else -values[n] for n in names], np.float64)
+    return np.array([-values[n] if n in COSTS else values[n] for n in names], np.float64)

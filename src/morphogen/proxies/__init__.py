@@ -4,7 +4,7 @@ score("nwot", net, x), score_many(["snip", "nwot", "synflow"], net, x, y), or ea
 """
 
 from morphogen.proxies.activations import linear_regions, nwot
-from morphogen.proxies.fresh import fresh_network, score_architecture
+from morphogen.proxies.fresh import batch_of, fresh_network, score_architecture
 from morphogen.proxies.gradient import fisher, grad_norm, grasp, plain, snip
 from morphogen.proxies.jacobian import epe_nas, jacob_cov
 from morphogen.proxies.kernel import ntk
@@ -17,6 +17,7 @@ __all__ = [
     "PROXIES",
     "WORST",
     "Proxy",
+    "batch_of",
     "epe_nas",
     "fisher",
     "flops",

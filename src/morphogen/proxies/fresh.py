@@ -12,7 +12,8 @@ from morphogen.core.rng import seed_for
 from morphogen.proxies.registry import score_many
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
-from morphogen.tasks.problem import Batch
+from morphogen.tasks import ImageTask
+from morphogen.tasks.streams import Batch
 
 
 def fresh_network(
@@ -27,6 +28,16 @@ def fresh_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, f"proxies/weights/{space.format(arch)}"))
         return network(space, arch, spec)
+
+
+def batch_of(task: ImageTask, images: int, seed: int, device: torch.device | str = "cpu") -> Batch:
+    """The batch on which a seed's proxies look: of the train part, without augmentation.
+
+    Raises:
+        DataError: the train part has fewer images.
+    """
+    generator = torch.Generator().manual_seed(seed_for(seed, "proxies/batch"))
+    return task.stream("train", images, generator, augmented=False, device=device).next()
 
 
 def score_architecture(

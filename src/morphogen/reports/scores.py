@@ -55,6 +55,10 @@ def _kind(run: Run) -> str:
     s = run.settings
     if s.get("evaluator") == "table":
         return f"the table's {s.get('metric') or 'validation figure'}"
+    if s.get("evaluator") == "proxy":
+        return f"the zero-cost proxy {s.get('proxy')} of the untrained network"
+    if s.get("evaluator") == "supernet":
+        return "search-validation accuracy with the weights of a trained supernet"
     return f"search-validation accuracy after {s.get('evaluation_epochs')} epochs of training"
 
 
