@@ -160,6 +160,15 @@ def _compare(words: Sequence[str]) -> int:
     return _do("compare", words, compare.OPTIONS, compare.run)
 
 
+# -- rank ------------------------------------------------------------------------------------------
+
+
+def _rank(words: Sequence[str]) -> int:
+    from morphogen.cli import rank
+
+    return _do("rank", words, rank.OPTIONS, rank.run)
+
+
 # -- report and runs -------------------------------------------------------------------------------
 
 
@@ -388,6 +397,12 @@ COMMANDS = {
         "Compare black-box methods on a benchmark table: the same budget, the same seeds, in "
         "parallel; means with intervals, ranks, tests, regret curves.",
     ),
+    "rank": Command(
+        _rank,
+        "RUN|--proxy|--predictor|--column",
+        "Measure how well a trained supernet (or a proxy, a predictor, a column) orders "
+        "architectures, over all and among the best, against a table or your own trainings.",
+    ),
     "report": Command(
         _report,
         "RUN...",
@@ -441,6 +456,12 @@ EXAMPLES = {
         "morphogen compare weaknas weaknas:predictor=forest local-search \\\n"
         "      --benchmark cifar100_valid_12",
         "morphogen compare random nsga2 --space nasbench-macro --benchmark test_acc --oracle",
+    ),
+    "rank": (
+        "morphogen rank runs/spos-nasbench201-20260101-120000 --sample 500 --plot order.html",
+        "morphogen rank --proxy nwot --sample 100",
+        "morphogen rank --predictor forest --fit 200 --metric cifar10_valid_12",
+        "morphogen rank --column cifar10_valid_12 --within 0.1",
     ),
     "report": (
         "morphogen report runs/idarts-nasbench201-20260101-120000 --open",

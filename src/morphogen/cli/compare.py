@@ -7,20 +7,17 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from morphogen.cli.counting import counted
 from morphogen.cli.options import Option, Section, whole
 from morphogen.core import ConfigError, RunError
-from morphogen.reports.text import columns, count, duration, figure, fold
-
-LINE_PAUSE = 5.0
-"""Seconds between two lines of progress where there is no terminal."""
+from morphogen.reports.text import columns, count, figure, fold
 
 
 def run(given: dict[str, Any]) -> int:
@@ -48,7 +45,7 @@ def run(given: dict[str, Any]) -> int:
     out = Path(given["out"]) if given["out"] else None
     began = time.perf_counter()
     try:
-        with _progress(len(trials)) as done:
+        with counted("searches", len(trials)) as done:
             traces = compare.run_trials(
                 trials,
                 record=out / "trials.jsonl" if out else None,
@@ -128,49 +125,6 @@ def _reported(table: Any, searched: str, asked: str, *, oracle: bool) -> str:
     data = table.metric(searched).data
     fitting = [m for m in final_metrics(table) if table.metric(m).data == data]
     return (fitting or final_metrics(table) or [searched])[0]
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
-    """A bar in a terminal, a line now and then elsewhere; on stderr."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal and not console.is_dumb_terminal:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        with Progress(
-            TextColumn("searches"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        ) as bar:
-            task = bar.add_task("", total=total)
-            yield lambda done, _: bar.update(task, completed=done)
-        return
-    start, last, first = time.monotonic(), [0.0], [-1]
-
-    def line(done: int, of: int) -> None:
-        now = time.monotonic()
-        first[0] = done if first[0] < 0 else first[0]
-        if done < of and now - last[0] < LINE_PAUSE:
-            return
-        last[0] = now
-        left = (now - start) / max(done - first[0], 1) * (of - done)
-        more = f", {duration(left)} left" if first[0] < done < of else ""
-        print(f"searches {done}/{of}{more}", file=sys.stderr, flush=True)
-
-    yield line
 
 
 def _write(out: Path, content: dict[str, Any], table: Any) -> list[Path]:

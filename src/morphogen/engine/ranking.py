@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ConfigError, RunError, UnknownNameError
 from morphogen.core.ranking import FRACTIONS, TOPS, Ranking, ranking
-from morphogen.engine.truth import Truth
+from morphogen.engine.truth import Truth, same_data
 
 Values = NDArray[np.float64]
 
@@ -73,7 +73,12 @@ class Ranked:
         return {
             "space": truth.space.name,
             "scorer": self.scorer.name,
+            "title": self.scorer.title,
+            "about": self.scorer.about,
             "by": self.by,
+            "scorer_data": self.scorer.data,
+            "truth_data": truth.data,
+            "other_data": self.other_data,
             "truth": truth.name,
             "truth_about": truth.about,
             "higher_is_better": truth.higher_is_better,
@@ -83,6 +88,12 @@ class Ranked:
             "scored_now": self.fresh,
             **_plain(measured),
         }
+
+    @property
+    def other_data(self) -> bool:
+        """Whether the scorer saw other data than the truth is of, as far as names tell."""
+        known, given = self.truth.data, self.scorer.data
+        return bool(known and given) and not same_data(known, given)
 
     @property
     def points(self) -> list[tuple[float, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,11 +102,8 @@ def table_truth(space: SearchSpace, metric: str = "", *, data: str = "") -> Trut
 
 
 def _longest(table: Benchmark, data: str) -> str:
-    def plain(name: str) -> str:
-        return name.split(":")[0].replace("-", "").lower()
-
     metrics = [table.metric(name) for name in table.test_metrics]
-    fitting = [m for m in metrics if plain(m.data) == plain(data)]
+    fitting = [m for m in metrics if same_data(m.data, data)]
     first = [m for m in metrics if m.data == metrics[0].data]
     return max(fitting or first, key=lambda m: m.epochs or 0).name
 
@@ -148,6 +146,12 @@ def file_truth(path: str | Path, space: SearchSpace, column: str = "accuracy") -
     )
     figures = np.array([np.mean(values) for values in found.values()])
     return Truth(space, tuple(found), figures, column, about)
+
+
+def same_data(known: str, given: str) -> bool:
+    """Whether `cifar10:/data` or a path with `cifar-10` in it can be the table's CIFAR-10."""
+    plain = known.replace("-", "").lower()
+    return bool(re.search(re.escape(plain) + r"(?!\d)", given.replace("-", "").lower()))
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:

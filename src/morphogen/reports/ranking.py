@@ -35,18 +35,16 @@ SUBSETS = {"all": "all", "truth": "truly best", "prediction": "predicted best"}
 # -- text ------------------------------------------------------------------------------------------
 
 
-def text(found: Mapping[str, Any], title: str, about: str, width: int) -> str:
+def text(found: Mapping[str, Any], width: int) -> str:
     """The whole result for a terminal.
 
     Args:
         found: the mapping.
-        title: of the scorer.
-        about: of the scorer, in a sentence.
         width: columns.
     """
     parts = [
-        fold(f"{title}, by {found['by']}, against {found['truth']}: {head(found)}", width),
-        fold(about, width, indent=2),
+        fold(f"{found['title']}, {found['by']}, against {found['truth']}: {head(found)}", width),
+        fold(found["about"], width, indent=2),
         columns(["among", "n", "Kendall's tau-b", "Spearman"], _level_rows(found)),
     ]
     if found["heads"]:
@@ -80,6 +78,11 @@ def notes(found: Mapping[str, Any]) -> list[str]:
         sentences.append(
             "precision: share of the k best predicted that are as good as the k-th best; overlap: "
             "share that both have in common; by chance: what either is without any knowledge."
+        )
+    if found["other_data"]:
+        sentences.append(
+            f"The scorer saw {found['scorer_data']}, the truth is of {found['truth_data']}: this "
+            "is the order on other data."
         )
     n = found["n"]
     tied = [

@@ -16,21 +16,19 @@ TITLE = 24.0
 """Height of the title over a drawing."""
 
 
-def page(found: Mapping[str, Any], points: Points, title: str, about: str, version: str) -> str:
+def page(found: Mapping[str, Any], points: Points, version: str) -> str:
     """The result as one page that asks the network for nothing.
 
     Args:
         found: the mapping.
         points: score and figure of each architecture.
-        title: of the scorer.
-        about: of the scorer, in a sentence.
         version: of morphogen, for the foot.
     """
-    top = join([el("p", {"class": "lead"}, f"Scored: {head(found)}"), el("p", {}, about)])
+    top = join([el("p", {"class": "lead"}, f"Scored: {head(found)}"), el("p", {}, found["about"])])
     body = section(found, points)
     name = f"{found['by'].capitalize()} against {found['truth']}"
     return document(
-        f"The order of {title}",
+        f"The order of {found['title']}",
         "Order-preserving ability",
         top,
         [(name, "order", body)],
@@ -38,16 +36,15 @@ def page(found: Mapping[str, Any], points: Points, title: str, about: str, versi
     )
 
 
-def svg(found: Mapping[str, Any], points: Points, title: str) -> str:
+def svg(found: Mapping[str, Any], points: Points) -> str:
     """The cloud of all architectures by itself, in the colours of the pages, light or dark.
 
     Args:
         found: the mapping.
         points: score and figure of each architecture.
-        title: of the scorer.
     """
     said = (
-        f"{title} against {found['truth']}: {found['n']:,} architectures, tau-b "
+        f"{found['title']} against {found['truth']}: {found['n']:,} architectures, tau-b "
         f"{estimate(found['levels'][0]['tau'])}"
     )
     parts = [
