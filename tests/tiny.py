@@ -98,9 +98,26 @@ def smooth() -> Smooth:
         return Smooth()
 
 
+SMALL = {
+    "generations": 2,
+    "population": 4,
+    "parents": 2,
+    "mutants": 1,
+    "crossovers": 1,
+    "fitness_images": 50,
+    "recalibration_images": 50,
+    "shift_steps": 1,
+}
+"""Numbers that make a method's own phases short."""
+
+
 def config(method: str) -> Any:
-    """The method's quick configuration."""
-    return quick_config(find(method))
+    """The method's quick configuration, with short phases if it trains a supernet."""
+    info = find(method)
+    made = quick_config(info)
+    if info.black_box:
+        return made
+    return replace(made, **{k: v for k, v in SMALL.items() if hasattr(made, k)})
 
 
 def problem(space: Any, seed: int = 0, **spec: Any) -> Problem:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from morphogen.core import Architecture, ConfigError
+from morphogen.core import Architecture
 from morphogen.evolution.operators import mutate_genes
 from morphogen.spaces import SearchSpace
 
@@ -32,9 +32,9 @@ class Generations:
     parents: int
     """k, the best so far that the next generation is bred from."""
     mutants: int
-    """Mutants of a parent in each generation; the rest after the crossovers is random."""
+    """Mutants of a parent in each generation, as far as they fit in it."""
     crossovers: int
-    """Children of two parents in each generation."""
+    """Children of two parents, as far as they fit in after them; the rest is random."""
     rate: float
     """Probability of a mutation for each choice."""
     again: bool = False
@@ -67,9 +67,10 @@ class Generations:
                     self.members.append(text)
 
         if parents:
-            fill(self.mutants, lambda: mutate_genes(space, parent(), self.rate, rng))
-            most = min(self.size, len(self.members) + self.crossovers)
-            fill(most, lambda: space.crossover(parent(), parent(), rng))
+            share = min(self.size, self.mutants)
+            fill(share, lambda: mutate_genes(space, parent(), self.rate, rng))
+            share = min(self.size, len(self.members) + self.crossovers)
+            fill(share, lambda: space.crossover(parent(), parent(), rng))
         fill(self.size, lambda: space.sample(rng))
 
     def record(self, text: str, fitness: tuple[float, ...]) -> None:
@@ -84,14 +85,3 @@ class Generations:
     def winner(self, space: SearchSpace) -> Architecture | None:
         """The fittest of all evaluated; None if there is none yet."""
         return space.parse(self.best()[0]) if self.fitness else None
-
-
-def check_shares(size: int, parents: int, mutants: int, crossovers: int) -> None:
-    """A `ConfigError` if the parts of a generation do not fit in it."""
-    if mutants + crossovers > size:
-        raise ConfigError(
-            f"mutants are {mutants} and crossovers {crossovers} in a population of {size}; "
-            f"accepted: together at most {size}"
-        )
-    if parents > size:
-        raise ConfigError(f"parents is {parents}; accepted: 1 to {size}, the population")

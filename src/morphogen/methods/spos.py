@@ -35,7 +35,6 @@ from morphogen.core import Architecture
 from morphogen.core.config import config
 from morphogen.evaluators.supernet import Norms, SupernetEvaluator
 from morphogen.evolution import Generations
-from morphogen.evolution.generations import check_shares
 from morphogen.methods._contract import Metrics, Phase, method
 from morphogen.spaces import Discrete, SearchSpace
 from morphogen.supernets import Gates
@@ -68,9 +67,6 @@ class SPOSConfig:
     """training images for that (paper: about 20,000)"""
     fitness_images: Count = 1000
     """search-validation images a candidate is scored on (paper: all; its code: 8,000)"""
-
-    def __post_init__(self) -> None:
-        check_shares(self.population, self.parents, self.mutants, self.crossovers)
 
 
 @dataclass

@@ -46,7 +46,6 @@ from morphogen.core import Architecture
 from morphogen.core.config import config
 from morphogen.evaluators.supernet import Norms, SupernetEvaluator
 from morphogen.evolution import Generations
-from morphogen.evolution.generations import check_shares
 from morphogen.methods._contract import Metrics, Phase, method
 from morphogen.spaces import Discrete, SearchSpace
 from morphogen.supernets import Gates
@@ -87,9 +86,6 @@ class SupernetShiftingConfig:
     """training images for that"""
     fitness_images: Count = 1000
     """search-validation images a candidate is scored on (authors' code: 12,500)"""
-
-    def __post_init__(self) -> None:
-        check_shares(self.population, self.parents, self.mutants, self.crossovers)
 
 
 @dataclass
