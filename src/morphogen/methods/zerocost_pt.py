@@ -18,14 +18,14 @@ the validation is one minibatch. The paper's batch sizes: 256 in NAS-Bench-201 a
 64 in the DARTS space, 128 in NAS-Bench-1Shot1. Its seeds: 0 to 3.
 
 Departures. An operation of weight 0 is not executed; the authors' NAS-Bench-201 and Macro code
-executes it on zeros, which adds a constant to the kernel of NASWOT (the logarithm of its determinant
-changes by little, the cells are the same), and their NAS-Bench-1Shot1 code executes it on its true
-input (`zero_op`). Activations are counted once each; the authors count those inside a ReLU-conv-norm
-block twice. The two edge orders called `once` go by the score; in the authors' code they are the
-reverse order by mistake. What is decided is kept by the choice, not by the time of the decision, and
-a decided choice is one-hot in every space (the authors' Macro and 1Shot1 code mixes up both). The
-networks of the validation start from one seed and see the same minibatches. At nodes the edges are
-scored once, which gives what the authors' repeated scoring gives.
+executes it on zeros, which adds a constant to the kernel of NASWOT (the logarithm of its
+determinant changes by little, the cells are the same), and their NAS-Bench-1Shot1 code executes it
+on its true input (`zero_op`). Activations are counted once each; the authors count those inside a
+ReLU-conv-norm block twice. The two edge orders called `once` go by the score; in the authors' code
+they are the reverse order by mistake. What is decided is kept by the choice, not by the time of the
+decision, and a decided choice is one-hot in every space (the authors' Macro and 1Shot1 code mixes
+up both). The networks of the validation start from one seed and see the same minibatches. At nodes
+the edges are scored once, which gives what the authors' repeated scoring gives.
 """
 
 from __future__ import annotations
