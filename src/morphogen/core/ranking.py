@@ -30,8 +30,11 @@ FRACTIONS = (0.5, 0.1, 0.05, 0.01)
 TOPS = (10, 50, 100)
 """Numbers of them."""
 
-SMALLEST = 3
-"""Architectures of the smallest subset in which an order is measured."""
+LEAST = 3
+"""Architectures that there must be."""
+
+SMALLEST = 10
+"""Architectures of the smallest top: of fewer, an order says next to nothing."""
 
 MATRIX = 1500
 """Up to so many architectures a bootstrap of tau counts all pairs at once."""
@@ -183,7 +186,7 @@ def ranking(
     """Measure an order over all architectures and among the best.
 
     A top of share q has round(q N) architectures, of equal ones at its border the earlier; tops of
-    fewer than three, or of all, are left out. Restricting the range alone lowers a correlation: a
+    fewer than ten, or of all, are left out. Restricting the range alone lowers a correlation: a
     local tau is compared with another one's of the same subset, never with the global one.
 
     Intervals are percentile bootstraps over architectures: a correlation's subset is drawn from
@@ -203,8 +206,8 @@ def ranking(
     """
     truth, predicted = checked(truth, predicted)
     n = len(truth)
-    if n < SMALLEST:
-        raise ConfigError(f"there are {n} architectures to order; accepted: {SMALLEST} or more")
+    if n < LEAST:
+        raise ConfigError(f"there are {n} architectures to order; accepted: {LEAST} or more")
     sizes: dict[int, float | None] = {round(q * n): q for q in fractions}
     sizes |= {k: sizes.get(k) for k in tops}
     wanted = sorted((k for k in sizes if SMALLEST <= k < n), reverse=True)

@@ -202,6 +202,6 @@ def column_scorer(space: SearchSpace, metric: str) -> Scorer:
         f"column {column.name}",
         ("score",),
         lambda arch: (scores[arch],),
-        f"{column.about}.",
+        f"Score: {column.about}.",
         column.data,
     )

@@ -60,7 +60,7 @@ def _cloud(
         ]
     )
     xs, ys = bench.values(x.name), bench.values(y.name)
-    kept = _middle(xs, [m.x for m in marks]) & _middle(ys, [m.y for m in marks])
+    kept = middle(xs, [m.x for m in marks]) & middle(ys, [m.y for m in marks])
     left_out = int((~kept).sum())
     text = f"{_what(y)} ({y.seeds}) against {_what(x)} ({x.seeds}); each small dot is one of them."
     text += (
@@ -110,7 +110,7 @@ def _mark(
     return Mark(record[x.name], record[y.name], label, style)
 
 
-def _middle(values: NDArray[np.float64], marked: Sequence[float]) -> NDArray[np.bool_]:
+def middle(values: NDArray[np.float64], marked: Sequence[float]) -> NDArray[np.bool_]:
     """False for the few outside of all marks, which would press the others into a corner."""
     low, high = np.quantile(values, (0.05, 0.95))
     room = MARGIN * (high - low)

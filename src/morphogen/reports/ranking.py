@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from morphogen.reports.charts import Mark, cloud
+from morphogen.reports.clouds import middle
 from morphogen.reports.html import Html, el, join, table
 from morphogen.reports.scale import Axis, horizontal, vertical
 from morphogen.reports.scores import thin
@@ -63,7 +66,7 @@ def chosen(found: Mapping[str, Any]) -> str:
     """What one gets who takes the best predicted."""
     return (
         f"Best predicted: {found['chosen']}, truly number {found['rank']:,} of {found['n']:,}; "
-        f"regret {estimate(found['regret'], '.4g')} in {found['truth']}."
+        f"regret {estimate(found['regret'], 'z.4g')} in {found['truth']}."
     )
 
 
@@ -90,8 +93,8 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     ]
     if tied:
         sentences.append(
-            f"Among {n:,} architectures there are {' and '.join(tied)}: tau-b leaves tied pairs "
-            "out (architectures with the same network score the same in a supernet)."
+            f"Among {n:,} architectures there are {' and '.join(tied)}: tau-b is made for ties, "
+            "such as those of differently written architectures with one and the same network."
         )
     if found["levels"][0]["tau"]["value"] is None:
         sentences.append("One side is constant: nothing is ordered, and no correlation is defined.")
@@ -132,7 +135,7 @@ def _share(fraction: float) -> str:
     return f"{100 * fraction:g} %"
 
 
-def estimate(figure: Mapping[str, float | None], form: str = ".2f") -> str:
+def estimate(figure: Mapping[str, float | None], form: str = "z.2f") -> str:
     """`0.61 (0.53 to 0.69)`; a dash where there is no number."""
     value, low, high = (figure[k] for k in ("value", "low", "high"))
     if value is None:
@@ -197,17 +200,23 @@ def _cloud(found: Mapping[str, Any], shown: Points, title: str, points: Points) 
     left_out = len(points) - sum(all(map(math.isfinite, p)) for p in points)
     if left_out:
         text += f" {left_out:,} without a finite score are not drawn."
-    picked = points[found["chosen_place"]]
-    marks = [Mark(sign * shown[0][0], shown[0][1], "truly best", 1)]
-    if picked in shown:
-        marks.append(Mark(sign * picked[0], picked[1], "best predicted", 0))
-    else:
+    first, picked = shown[0], points[found["chosen_place"]]
+    named = [(first, "truly best", 1), (picked, "best predicted", 0)]
+    if first == picked:
+        named = [(first, "truly best and best predicted", 0)]
+    elif picked not in shown:
         text += " The best predicted of all is not among them."
-    turned = [(sign * a, b) for a, b in shown]
-    few = thin(turned, MOST_POINTS)
-    if len(few) < len(turned):
+        del named[1]
+    marks = [Mark(sign * a, b, name, style) for (a, b), name, style in named]
+    turned = np.array([(sign * a, b) for a, b in shown])
+    kept = middle(turned[:, 0], [m.x for m in marks]) & middle(turned[:, 1], [m.y for m in marks])
+    inside = [(float(a), float(b)) for a, b in turned[kept]]
+    few = thin(inside, MOST_POINTS)
+    if len(inside) < len(shown):
+        text += f" {len(shown) - len(inside):,} outliers are outside of the frame."
+    if len(few) < len(inside):
         text += f" About {MOST_POINTS:,} are drawn."
-    x, y = ([p[i] for p in turned] for i in (0, 1))
+    x, y = ([*(p[i] for p in inside), *((m.x, m.y)[i] for m in marks)] for i in (0, 1))
     return Cloud(title, text, few, marks, horizontal(x, score), vertical(y, truth))
 
 
@@ -218,12 +227,20 @@ def section(found: Mapping[str, Any], points: Points, level: int = 3) -> Html:
     parts: list[Html | None] = [
         el("p", {}, chosen(found)),
         el("div", {"class": "figures"}, *(c.figure(level) for c in clouds(found, points))),
-        el(f"h{level}", {}, "The order, among all and among the best"),
-        table("Correlations of score and truth", names, _level_rows(found)),
+        el(
+            "section",
+            {},
+            el(f"h{level}", {}, "The order, among all and among the best"),
+            table("Correlations of score and truth", names, _level_rows(found)),
+        ),
     ]
     if found["heads"]:
-        parts += [
-            el(f"h{level}", {}, "What the best predicted hold"),
-            table("Hits", ["best", "precision", "overlap", "by chance"], _head_rows(found)),
-        ]
+        parts.append(
+            el(
+                "section",
+                {},
+                el(f"h{level}", {}, "What the best predicted hold"),
+                table("Hits", ["best", "precision", "overlap", "by chance"], _head_rows(found)),
+            )
+        )
     return join([*parts, *boxes])

@@ -7,12 +7,15 @@ from importlib.resources import files
 from typing import Any
 
 from morphogen.reports.charts import cloud_parts
-from morphogen.reports.html import Html, el, join
+from morphogen.reports.html import Child, Html, el, join
 from morphogen.reports.page import document
 from morphogen.reports.ranking import Points, clouds, estimate, head, section
-from morphogen.reports.scale import HEIGHT, WIDTH
+from morphogen.reports.scale import HEIGHT, RIGHT, WIDTH
 
-TITLE = 24.0
+EDGE = 10.0
+"""Margin around a drawing."""
+
+TITLE = 50.0
 """Height of the title over a drawing."""
 
 
@@ -43,24 +46,16 @@ def svg(found: Mapping[str, Any], points: Points) -> str:
         found: the mapping.
         points: score and figure of each architecture.
     """
-    said = (
-        f"{found['title']} against {found['truth']}: {found['n']:,} architectures, tau-b "
-        f"{estimate(found['levels'][0]['tau'])}"
-    )
-    parts = [
-        part for c in clouds(found, points)[:1] for part in cloud_parts(c.points, c.marks, c.x, c.y)
-    ]
-    names = [
-        el(
-            "text",
-            {"x": WIDTH, "y": 13.0 + 15 * i, "class": f"end s{m.style} key"},
-            f"\u25cf {m.text}",
-        )
-        for c in clouds(found, points)[:1]
-        for i, m in enumerate(c.marks)
-    ]
+    what = f"{found['title']} against {found['truth']}"
+    tau = f"{found['n']:,} architectures, tau-b {estimate(found['levels'][0]['tau'])}"
+    parts: list[Child] = []
+    for c in clouds(found, points)[:1]:
+        parts += cloud_parts(c.points, c.marks, c.x, c.y)
+        for i, mark in enumerate(c.marks):
+            place = {"x": WIDTH - RIGHT, "y": 13.0 + 14 * i, "class": f"end s{mark.style} key"}
+            parts.append(el("text", place, f"\u25cf {mark.text}"))
     style = (files("morphogen.reports") / "assets" / "report.css").read_text(encoding="utf-8")
-    box = (0.0, -TITLE, WIDTH, HEIGHT + TITLE)
+    box = (-EDGE, -TITLE, WIDTH + 2 * EDGE, HEIGHT + TITLE + EDGE)
     paper = dict(zip(("x", "y", "width", "height"), box, strict=True))
     drawn = el(
         "svg",
@@ -70,11 +65,11 @@ def svg(found: Mapping[str, Any], points: Points) -> str:
             "viewBox": " ".join(f"{v:g}" for v in box),
             "role": "img",
         },
-        el("title", {}, said),
+        el("title", {}, f"{what}: {tau}"),
         el("style", {}, Html(style + "svg text.key { fill: var(--c); }")),
         el("rect", {**paper, "fill": "var(--paper)"}),
-        el("text", {"x": 0, "y": -8, "class": "panel"}, said),
+        el("text", {"x": 0, "y": 18 - TITLE, "class": "panel"}, what),
+        el("text", {"x": 0, "y": 36 - TITLE}, tau),
         *parts,
-        *names,
     )
     return f"{drawn}\n"
