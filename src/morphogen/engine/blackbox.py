@@ -332,8 +332,8 @@ def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
         net = problem.supernet()
         inherited = SupernetEvaluator(
             problem,
-            norms=s.norms,
-            recalibration_images=s.recalibration_images,
+            norms=s.evaluation_norms,
+            recalibration_images=s.evaluation_recalibration,
             images=s.evaluation_images,
         )
         score = Objectives(

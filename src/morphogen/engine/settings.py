@@ -61,10 +61,10 @@ class Settings:
     and score its best; 0: train all epochs and score the last"""
     evaluation_images: Natural = 1000
     """search-validation images on which evaluator supernet scores; 0: all"""
-    norms: Literal["recalibrate", "batch"] = "recalibrate"
+    evaluation_norms: Literal["recalibrate", "batch"] = "recalibrate"
     """batch norms of evaluator supernet: statistics made anew for each architecture, or those of
     each batch"""
-    recalibration_images: Count = 1000
+    evaluation_recalibration: Count = 1000
     """training images from which they are made anew"""
     proxy: str = "nwot"
     """the proxy of evaluator proxy, on a batch of batch_size training images; it stands in for the

@@ -20,7 +20,7 @@ SCORING = replace(
     evaluator="supernet",
     evaluations=6,
     evaluation_images=60,
-    recalibration_images=40,
+    evaluation_recalibration=40,
     round_size=3,
 )
 
