@@ -28,12 +28,10 @@ def ntk(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:
     """
     del y
     chosen = leaves({name: p for name, p in net.named_parameters() if "weight" in name})
-    with torch.enable_grad():
-        scores = run(net, x, chosen)
     wanted = list(chosen.values())
-    rows = [
-        torch.cat([g.flatten() for g in gradients(row.sum(), wanted)]).double() for row in scores
-    ]
+    with torch.enable_grad():
+        totals = run(net, x, chosen).sum(1)
+        rows = [torch.cat([g.flatten() for g in gradients(t, wanted)]).double() for t in totals]
     jacobian = torch.stack(rows)
     kernel = jacobian @ jacobian.T
     if not kernel.isfinite().all():

@@ -136,5 +136,6 @@ def depends(value: Tensor, on: Tensor) -> bool:
     """Whether the graph of `value` reaches `on`."""
     if not (value.requires_grad and on.requires_grad):
         return False
-    found = torch.autograd.grad(value.sum(), [on], allow_unused=True, retain_graph=True)
+    with torch.enable_grad():
+        found = torch.autograd.grad(value.sum(), [on], allow_unused=True, retain_graph=True)
     return found[0] is not None

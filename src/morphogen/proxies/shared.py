@@ -65,7 +65,8 @@ class Forward:
         if self.y is None:
             raise ValueError("gradients of the loss need labels")
         wanted = [*self._leaves.values(), *(a for _, a in self.maps)]
-        return gradients(self.loss(self.scores, self.y), wanted, again=self.curved)
+        with torch.enable_grad():
+            return gradients(self.loss(self.scores, self.y), wanted, again=self.curved)
 
     @property
     def by_weights(self) -> list[tuple[Tensor, Tensor]]:
@@ -84,11 +85,13 @@ class Forward:
         """Per layer its weight W and its part of H g: the Hessian of the loss times dL/dW."""
         tensors = list(self._leaves.values())
         found = self._found[: len(tensors)]
-        product = torch.stack([(g.detach() * g).sum() for g in found]).sum()
+        with torch.enable_grad():
+            product = torch.stack([(g.detach() * g).sum() for g in found]).sum()
         again = gradients(product, tensors)
         return [(w.detach(), h) for w, h in zip(tensors, again, strict=True)]
 
     @cached_property
     def jacobian(self) -> Tensor:
         """[b, values of an image]: d(sum of all class scores) / d(image), a row for each image."""
-        return gradients(self.scores.sum(), [self.x])[0].flatten(1)
+        with torch.enable_grad():
+            return gradients(self.scores.sum(), [self.x])[0].flatten(1)
