@@ -11,10 +11,11 @@ import json
 import math
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from morphogen.core import DataError
-from morphogen.spaces.nasbench101 import CANONICAL, VERTICES, Cell, prune
+from morphogen.spaces.nasbench101 import CANONICAL, VERTICES, Cell, Rows, prune
 
 
 def parts_of(data: bytes, where: str) -> tuple[str, int, str, str, str]:
@@ -54,8 +55,17 @@ def cell_of(adjacency: str, operations: str, where: str) -> Cell:
     right = size * size == len(adjacency) and 2 <= size <= VERTICES and len(names) == size
     if not right or set(adjacency) - {"0", "1"} or not set(inner) <= set(CANONICAL):
         raise _strange(where)
+    rows, live = _pruned(adjacency)
+    return rows, tuple(names[i] for i in live)
+
+
+@lru_cache(maxsize=65536)
+def _pruned(adjacency: str) -> tuple[Rows, tuple[int, ...]]:
+    """The pruned rows and the vertices that stay; of the many cells few graphs differ."""
+    size = math.isqrt(len(adjacency))
     rows = [[int(bit) for bit in adjacency[i * size : (i + 1) * size]] for i in range(size)]
-    return prune(rows, names)
+    pruned, live = prune(rows, [str(i) for i in range(size)])
+    return pruned, tuple(map(int, live))
 
 
 def measured(message: str, where: str) -> tuple[int, tuple[float, float, float]]:

@@ -25,7 +25,7 @@ BATCH = 8192
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """The data of every record, checked; about 100 MB a second.
+    """The data of every record, checked; tens of megabytes a second.
 
     Raises:
         DataError: the file cannot be read, is cut off, or a checksum does not fit.

@@ -134,7 +134,7 @@ def import_nasbench101(given: dict[str, Any]) -> int:
 
     source, target = Path(given["file"]), Path(given["to"])
     if sys.stderr.isatty():
-        print(f"reading {source}; this takes a minute or a few", file=sys.stderr)
+        print(f"reading {source}; this takes a few minutes", file=sys.stderr)
     found = nasbench101.convert(source, target)
     if given["json"]:
         print_json({"table": str(target), **asdict(found)})

@@ -190,21 +190,19 @@ class NASBench1Shot1(SearchSpace, Differentiable):
 
     def find(self, cell: Cell) -> Architecture | None:
         """An architecture of the whole space, its cell isomorphic to the pruned `cell`; or None."""
-        known = _graphs(self.parents)
-        for order, rows in numberings(cell[0]):
-            if rows in known:
-                inputs = known[rows]
-                live = _pruned(inputs)[1]
-                kept: dict[str, str | tuple[str, ...]] = {
-                    operation_name(n): OPERATIONS[0] for n in range(1, self.nodes + 1)
-                }
-                for node, vertex in zip(live, order, strict=True):
-                    kept[operation_name(node)] = cell[1][vertex - 1]
-                for node, k in enumerate(self.parents, start=1):
-                    if k < node:
-                        kept[self.inputs_choice(node)] = tuple(map(str, inputs[node - 1]))
-                return self.check(Architecture(kept))
-        return None
+        match = _matching(self.parents, cell[0])
+        if match is None:
+            return None
+        order, inputs = match
+        kept: dict[str, str | tuple[str, ...]] = {
+            operation_name(n): OPERATIONS[0] for n in range(1, self.nodes + 1)
+        }
+        for node, vertex in zip(_pruned(inputs)[1], order, strict=True):
+            kept[operation_name(node)] = cell[1][vertex - 1]
+        for node, k in enumerate(self.parents, start=1):
+            if k < node:
+                kept[self.inputs_choice(node)] = tuple(map(str, inputs[node - 1]))
+        return self.check(Architecture(kept))
 
 
 def s1() -> NASBench1Shot1:
@@ -294,3 +292,11 @@ def _graphs(parents: tuple[int, ...]) -> Mapping[Rows, Topology]:
     for inputs in topologies(parents):
         found.setdefault(_pruned(inputs)[0], inputs)
     return found
+
+
+@lru_cache(maxsize=32768)
+def _matching(parents: tuple[int, ...], rows: Rows) -> tuple[tuple[int, ...], Topology] | None:
+    """A topology with this graph, and the graph's nodes in the order in which it has them."""
+    known = _graphs(parents)
+    found = ((order, known[other]) for order, other in numberings(rows) if other in known)
+    return next(found, None)
