@@ -17,6 +17,7 @@ from pathlib import Path
 from morphogen import spaces
 from morphogen.benchmarks import NAMES, describe
 from morphogen.core import UnknownNameError
+from morphogen.proxies import PROXIES
 from morphogen.spaces import capabilities
 
 
@@ -45,6 +46,20 @@ class SpaceEntry:
     capabilities: tuple[str, ...]
     metrics: tuple[str, ...]
     """Columns of its shipped benchmark table; empty without one."""
+
+
+@dataclass(frozen=True)
+class ProxyEntry:
+    """A zero-cost proxy."""
+
+    name: str
+    summary: str
+    source: str
+    labels: bool
+    """Whether it reads labels."""
+    data: bool
+    """Whether it reads images."""
+    unit: str
 
 
 def method_entries() -> dict[str, MethodEntry]:
@@ -84,6 +99,13 @@ def space_entries() -> list[SpaceEntry]:
             )
         )
     return out
+
+
+def proxy_entries() -> list[ProxyEntry]:
+    """All zero-cost proxies, in their own order."""
+    return [
+        ProxyEntry(p.name, p.summary, p.source, p.labels, p.data, p.unit) for p in PROXIES.values()
+    ]
 
 
 def _methods_in(tree: ast.Module) -> list[MethodEntry]:

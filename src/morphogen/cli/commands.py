@@ -160,6 +160,15 @@ def _compare(words: Sequence[str]) -> int:
     return _do("compare", words, compare.OPTIONS, compare.run)
 
 
+# -- score -----------------------------------------------------------------------------------------
+
+
+def _score(words: Sequence[str]) -> int:
+    from morphogen.cli import score
+
+    return _do("score", words, score.OPTIONS, score.run)
+
+
 # -- rank ------------------------------------------------------------------------------------------
 
 
@@ -191,15 +200,19 @@ def _list(words: Sequence[str]) -> int:
     if _wants_help(words, "list", LIST):
         return 0
     given = read(words, LIST, prog="morphogen list")
-    if given["what"] not in ("", "methods", "spaces"):
-        raise UnknownNameError("list", given["what"], ["methods", "spaces"])
+    kinds = ("methods", "spaces", "proxies")
+    if given["what"] not in ("", *kinds):
+        raise UnknownNameError("list", given["what"], kinds)
+    wanted = (given["what"],) if given["what"] else kinds
     from morphogen.cli import catalogue
 
     found: dict[str, list[Any]] = {}
-    if given["what"] != "spaces":
+    if "methods" in wanted:
         found["methods"] = list(catalogue.method_entries().values())
-    if given["what"] != "methods":
+    if "spaces" in wanted:
         found["spaces"] = catalogue.space_entries()
+    if "proxies" in wanted:
+        found["proxies"] = catalogue.proxy_entries()
     if given["json"]:
         print_json({kind: [asdict(entry) for entry in entries] for kind, entries in found.items()})
         return 0
@@ -208,6 +221,9 @@ def _list(words: Sequence[str]) -> int:
         parts.append("Methods, for `morphogen search METHOD`:\n" + _method_lines())
     if "spaces" in found:
         parts.append("Search spaces, for `--space NAME`:\n" + _space_lines(found["spaces"]))
+    if "proxies" in found:
+        lines = _lines([(e.name, f"{e.summary}. {e.source}.") for e in found["proxies"]])
+        parts.append("Zero-cost proxies, for `morphogen score` and `--proxy NAME`:\n" + lines)
     print("\n\n".join(parts))
     return 0
 
@@ -348,7 +364,9 @@ RESUME = Section(
     "Options", (Option((), "RUN", "the run directory that the search named", MISSING), _JSON)
 )
 
-LIST = Section("Options", (Option((), "WHAT", "methods or spaces (default: both)", ""), _JSON))
+LIST = Section(
+    "Options", (Option((), "WHAT", "methods, spaces or proxies (default: all)", ""), _JSON)
+)
 
 COMMANDS = {
     "search": Command(
@@ -397,6 +415,12 @@ COMMANDS = {
         "Compare black-box methods on a benchmark table: the same budget, the same seeds, in "
         "parallel; means with intervals, ranks, tests, regret curves.",
     ),
+    "score": Command(
+        _score,
+        "SPACE [ARCH...]",
+        "Score architectures by zero-cost proxies, without any training: a few, a sample, or a "
+        "whole space; where there is a table, with the order that they give.",
+    ),
     "rank": Command(
         _rank,
         "RUN|--proxy|--predictor|--column",
@@ -414,7 +438,9 @@ COMMANDS = {
         "List the runs in a folder, newest first: whether each is running, finished or cut off, "
         "what it found and what it cost.",
     ),
-    "list": Command(_list, "[methods|spaces]", "List methods and search spaces."),
+    "list": Command(
+        _list, "[methods|spaces|proxies]", "List methods, search spaces and zero-cost proxies."
+    ),
 }
 
 EXAMPLES = {
@@ -456,6 +482,11 @@ EXAMPLES = {
         "morphogen compare weaknas weaknas:predictor=forest local-search \\\n"
         "      --benchmark cifar100_valid_12",
         "morphogen compare random nsga2 --space nasbench-macro --benchmark test_acc --oracle",
+    ),
+    "score": (
+        f"morphogen score nasbench201 --proxy nwot,synflow,params \\\n      {_CELL}",
+        "morphogen score nasbench201 --sample 1000 --proxy nwot,jacob_cov --output scores.jsonl",
+        "morphogen score nasbench-macro --all --data cifar10:/data/cifar-10 --output scores.jsonl",
     ),
     "rank": (
         "morphogen rank runs/spos-nasbench201-20260101-120000 --sample 500 --plot order.html",

@@ -134,12 +134,12 @@ _ALL = (
         data=False,
     ),
     Proxy(
-        name="params", summary="trainable parameters", source="a count", data=False, unit="millions"
+        name="params", summary="trainable parameters", source="Counted", data=False, unit="millions"
     ),
     Proxy(
         name="flops",
         summary="multiply-adds for one image",
-        source="a count",
+        source="Counted",
         data=False,
         unit="millions",
     ),

@@ -1,0 +1,306 @@
+"""Zero-cost proxies of many architectures: in parallel, recorded as they come, continued.
+
+The record is a JSON-lines file: a line on what is scored and how, then a line for each architecture
+in the order in which they were given. It holds nothing that differs between two runs (no times, no
+worker), so that a scoring that was cut off and continued gives the same file as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from morphogen import cost
+from morphogen.benchmarks import Benchmark
+from morphogen.core import Architecture, ConfigError, RunError
+from morphogen.core.files import writing
+from morphogen.core.ranking import Ranking, ranking
+from morphogen.core.rng import numpy_stream
+from morphogen.engine.request import OBJECT, Space, data_name, known_space
+from morphogen.evaluators.executors import Job, Report, make_executor
+from morphogen.evaluators.executors.make import cores
+from morphogen.proxies import WORST, batch_of, named, score_architecture
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import NetworkSpec
+from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import Data
+from morphogen.tasks.streams import Batch
+
+ENUMERABLE = 100_000
+"""Spaces up to this size are listed to draw from them without repetition."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is scored, and how: all that decides a score besides the architecture."""
+
+    space: SearchSpace
+    proxies: tuple[str, ...]
+    batch: Batch
+    spec: NetworkSpec
+    seed: int
+    description: Mapping[str, Any]
+    """The same in words and numbers, for the record."""
+
+    @classmethod
+    def of(
+        cls,
+        space: Space,
+        proxies: Sequence[str] = ("nwot",),
+        *,
+        data: Data = "fashion-mnist",
+        batch_size: int = 64,
+        image_size: int = 0,
+        channels: int = 0,
+        depth: int = 0,
+        seed: int = 0,
+    ) -> Scoring:
+        """Read the data and draw the batch.
+
+        Args:
+            space: a name, a space, or a module with `OneOf` in it.
+            proxies: keys of `proxies.PROXIES`.
+            data: images and labels; only the train part is read, without augmentation.
+            batch_size: images of the batch, the same for all architectures.
+            image_size: height and width to which images are reduced; 0: as they are.
+            channels: of the networks; 0: as published for the space.
+            depth: likewise.
+            seed: of the batch, the weights and what proxies draw.
+
+        Raises:
+            UnknownNameError: there is no such proxy, space or data set.
+            DataError: the data cannot be read, or are fewer than a batch.
+        """
+        known = known_space(space)
+        named(proxies)
+        task = ImageTask.of(data, size=image_size or None, seed=seed)
+        usual = cost.published(known)
+        spec = NetworkSpec(
+            channels=channels or usual.channels,
+            depth=depth or usual.depth,
+            classes=len(task.classes),
+            in_channels=task.in_channels,
+        )
+        description = {
+            "space": known.name if isinstance(space, str | SearchSpace) else OBJECT,
+            "proxies": list(proxies),
+            "data": data_name(data),
+            "batch_size": batch_size,
+            "image_size": task.image_size,
+            "network": asdict(spec),
+            "seed": seed,
+            "torch": str(torch.__version__),
+        }
+        batch = batch_of(task, batch_size, seed)
+        return cls(known, tuple(proxies), batch, spec, seed, description)
+
+
+def sample(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """Different architectures at random; a larger sample of the same seed begins with them.
+
+    Raises:
+        ConfigError: the space has fewer.
+    """
+    size = space.size()
+    if not 1 <= count <= size:
+        raise ConfigError(f"sample is {count}; accepted: 1 to {size}, the size of {space.name}")
+    rng = numpy_stream(seed, "proxies/sample")
+    if size <= ENUMERABLE:
+        every = space.enumerate()
+        return [every[i] for i in rng.permutation(size)[:count]]
+    found: dict[Architecture, None] = {}
+    while len(found) < count:
+        found[space.sample(rng)] = None
+    return list(found)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One architecture and its scores, or why there are none."""
+
+    architecture: Architecture
+    scores: Mapping[str, float]
+    """Proxy -> score, higher is better; `WORST` where it is no finite number or has failed."""
+    failed: str = ""
+
+
+def score_all(
+    archs: Sequence[Architecture],
+    scoring: Scoring,
+    *,
+    record: Path | None = None,
+    workers: int = 0,
+    done: Callable[[int, int], None] | None = None,
+) -> list[Scored]:
+    """Score many architectures; the results are in their order.
+
+    Every network is computed on one thread, so that scores do not depend on the workers.
+
+    Args:
+        archs: of the space, each once.
+        scoring: what and how.
+        record: a JSON-lines file that gets each result as it comes. What it has is not computed
+            again: a scoring that was cut off goes on, also with more architectures.
+        workers: processes; 0: one for each processor; 1: in this process.
+        done: called with the number of finished architectures and of all.
+
+    Raises:
+        RunError: the record is of another scoring, or cannot be read or written.
+        ConfigError: a proxy cannot read these networks.
+    """
+    texts = [scoring.space.format(arch) for arch in archs]
+    rows = _read(record, scoring, texts) if record is not None else []
+    left = list(range(len(rows), len(archs)))
+    if done is not None:
+        done(len(rows), len(archs))
+    workers = min(workers or cores(), max(len(left), 1))
+    if left:
+        executor = make_executor(
+            "local" if workers == 1 else "processes", partial(_job, scoring), workers=workers
+        )
+        try:
+            reports = executor.map([archs[i] for i in left])
+            for row in _in_order(reports, [texts[i] for i in left], record):
+                rows.append(row)
+                if done is not None:
+                    done(len(rows), len(archs))
+        finally:
+            executor.close()
+    return [_scored(arch, row, scoring) for arch, row in zip(archs, rows, strict=False)]
+
+
+def _job(scoring: Scoring) -> Job:
+    def score(arch: Architecture) -> dict[str, float]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return score_architecture(
+                scoring.proxies, scoring.space, arch, scoring.batch, scoring.spec, scoring.seed
+            )
+        finally:
+            torch.set_num_threads(threads)
+
+    return score
+
+
+def _in_order(
+    reports: Iterator[Report], texts: Sequence[str], record: Path | None
+) -> Iterator[dict[str, Any]]:
+    """The rows in the order of `texts`; one that is early waits for those before it."""
+    waiting: dict[int, dict[str, Any]] = {}
+    following = 0
+    for report in reports:
+        found = {"failed": report.error} if report.failed else {"scores": _plain(report.value)}
+        waiting[report.index] = {"architecture": texts[report.index], **found}
+        while following in waiting:
+            row = waiting.pop(following)
+            if record is not None:
+                _append(record, row)
+            yield row
+            following += 1
+
+
+def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """For JSON, which knows no infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
+
+
+def _scored(arch: Architecture, row: Mapping[str, Any], scoring: Scoring) -> Scored:
+    values = row.get("scores", {})
+    scores = {n: WORST if values.get(n) is None else values[n] for n in scoring.proxies}
+    return Scored(arch, scores, row.get("failed", ""))
+
+
+# -- the record ------------------------------------------------------------------------------------
+
+
+def _append(record: Path, row: Mapping[str, Any]) -> None:
+    with writing(record), record.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _read(record: Path, scoring: Scoring, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows that are there already; a line cut short by a crash is taken off the file."""
+    heading = {"proxy_scores": dict(scoring.description)}
+    if not record.exists():
+        with writing(record):
+            record.parent.mkdir(parents=True, exist_ok=True)
+        _append(record, heading)
+        return []
+    try:
+        content = record.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = [json.loads(line) for line in whole.decode().splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {record}: {error}; accepted: what score wrote") from error
+    if not lines:
+        if content:
+            raise RunError(f"{record} is no record of scores; accepted: what score wrote")
+        _append(record, heading)
+        return []
+    if not isinstance(lines[0], dict) or "proxy_scores" not in lines[0]:
+        raise RunError(f"{record} is no record of scores; accepted: what score wrote")
+    _require_same(record, lines[0]["proxy_scores"], heading["proxy_scores"])
+    for number, (row, text) in enumerate(zip(lines[1:], texts, strict=False), start=2):
+        if not isinstance(row, dict) or row.get("architecture") != text:
+            raise RunError(
+                f"line {number} of {record} is not {text}; accepted: the record of the same "
+                "architectures in the same order, or a new file"
+            )
+    if len(whole) < len(content):
+        with writing(record), record.open("r+b") as file:
+            file.truncate(len(whole))
+    return lines[1 : 1 + len(texts)]
+
+
+def _require_same(record: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise RunError(
+                f"{record} was made with {name} {found.get(name)}, not {value}; accepted: the "
+                "record of the same scoring, or a new file"
+            )
+
+
+# -- against a table -------------------------------------------------------------------------------
+
+
+def against(
+    table: Benchmark, metric: str, scored: Sequence[Scored], *, resamples: int = 200, seed: int = 0
+) -> dict[str, Ranking]:
+    """How well each proxy orders the architectures by a column of the table, all of them.
+
+    Architectures without a score are ranked last.
+
+    Args:
+        table: of the space.
+        metric: its column, test figures included: this judges proxies, it does not search.
+        scored: three or more.
+        resamples: of the bootstrap intervals.
+        seed: of the bootstrap.
+
+    Raises:
+        ConfigError: there are fewer than three architectures.
+    """
+    truth: NDArray[np.float64] = table.scores([s.architecture for s in scored], metric)
+    truth = truth if table.metric(metric).higher_is_better else -truth
+    return {
+        name: ranking(
+            truth,
+            np.array([s.scores[name] for s in scored]),
+            fractions=(),
+            tops=(),
+            resamples=resamples,
+            seed=seed,
+        )
+        for name in scored[0].scores
+    }
