@@ -9,6 +9,7 @@ from morphogen.spaces import SearchSpace
 from morphogen.spaces.darts import CELLS, DARTS, NODES
 from morphogen.spaces.nasbench201 import EDGES, NASBench201, edge_name
 from morphogen.spaces.nasbench_macro import NASBenchMacro
+from morphogen.spaces.shufflenet import ShuffleNet
 
 
 def picture(space: SearchSpace, arch: Architecture) -> Html:
@@ -18,7 +19,7 @@ def picture(space: SearchSpace, arch: Architecture) -> Html:
         return _graph(arch)
     if isinstance(space, DARTS):
         return el("div", {"class": "pair"}, *(_rails(space, arch, cell) for cell in CELLS))
-    if isinstance(space, NASBenchMacro):
+    if isinstance(space, NASBenchMacro | ShuffleNet):
         return _layers(arch)
     return choices_table(arch)
 
@@ -167,24 +168,32 @@ def _node(x: float, y: float, name: str) -> Html:
     )
 
 
-# -- NAS-Bench-Macro: layers in a row, higher where they are heavier -------------------------------
+# -- spaces of layers: in rows, higher where they are heavier --------------------------------------
 
-_HEIGHTS = {"identity": 26.0, "MB3_K3": 68.0, "MB6_K5": 110.0}
+_HEIGHTS = {
+    **{"identity": 26.0, "MB3_K3": 68.0, "MB6_K5": 110.0},
+    **{"shuffle_3x3": 47.0, "shuffle_5x5": 68.0, "shuffle_7x7": 89.0, "xception_3x3": 110.0},
+}
+
+_IN_A_ROW = 10
 
 
 def _layers(arch: Architecture) -> Html:
-    base, parts = 150.0, []
+    parts = []
     for i, (_, kept) in enumerate(arch.items()):
-        height, x = _HEIGHTS[kept[0]], 8.0 + 56 * i
+        row, column = divmod(i, _IN_A_ROW)
+        base, height, x = 150.0 + 142 * row, _HEIGHTS[kept[0]], 8.0 + 64 * column
         name = "skip" if kept[0] == "identity" else "conv"
-        box = {"x": x, "y": base - height, "width": 50, "height": height, "rx": 5}
+        box = {"x": x, "y": base - height, "width": 58, "height": height, "rx": 5}
         parts.append(el("rect", {"class": f"pill {name}", **box}))
         for line, word in enumerate(reversed(kept[0].split("_"))):
-            at = {"x": x + 25, "y": base - 9 - 14 * line, "class": "mid"}
+            at = {"x": x + 29, "y": base - 9 - 14 * line, "class": "mid"}
             parts.append(el("text", at, word))
-        parts.append(el("text", {"x": x + 25, "y": base + 16, "class": "mid note"}, str(i + 1)))
+        parts.append(el("text", {"x": x + 29, "y": base + 16, "class": "mid note"}, str(i + 1)))
+    last = 142 * ((len(arch) - 1) // _IN_A_ROW)
     parts.append(
-        el("text", {"x": 8, "y": base + 34, "class": "note"}, "layers, from input to output")
+        el("text", {"x": 8, "y": 184.0 + last, "class": "note"}, "layers, from input to output")
     )
     said = ", ".join(kept[0] for kept in arch.values())
-    return drawing(f"Layers from input to output: {said}.", parts, size=(460, 192), look="graph")
+    size = (10 + 64 * min(len(arch), _IN_A_ROW), 192 + last)
+    return drawing(f"Layers from input to output: {said}.", parts, size=size, look="graph")
