@@ -7,6 +7,12 @@ from morphogen.reports.charts import drawing
 from morphogen.reports.html import Html, el, join, table
 from morphogen.spaces import SearchSpace
 from morphogen.spaces.darts import CELLS, DARTS, NODES
+from morphogen.spaces.nasbench1shot1 import (
+    NASBench1Shot1,
+    nodes_in_use,
+    operation_name,
+    topology,
+)
 from morphogen.spaces.nasbench201 import EDGES, NASBench201, edge_name
 from morphogen.spaces.nasbench_macro import NASBenchMacro
 from morphogen.spaces.shufflenet import ShuffleNet
@@ -21,6 +27,8 @@ def picture(space: SearchSpace, arch: Architecture) -> Html:
         return el("div", {"class": "pair"}, *(_rails(space, arch, cell) for cell in CELLS))
     if isinstance(space, NASBenchMacro | ShuffleNet):
         return _layers(arch)
+    if isinstance(space, NASBench1Shot1):
+        return _nodes(space, arch)
     return choices_table(arch)
 
 
@@ -125,7 +133,7 @@ def _rails(space: DARTS, arch: Architecture, cell: str) -> Html:
             parts.append(el("line", line))
         parts.append(_node(x, begin, str(node)))
     for i, (target, source, option) in enumerate(taps):
-        parts.append(_tap(20 + _RAIL * source, row[i], right, option))
+        parts.append(_tap(20 + _RAIL * source, row[i], right, option, kind(option)))
         if i + 1 == len(taps) or taps[i + 1][0] != target:
             parts.append(_sum(right + _PILL, row[i - 1], row[i], str(target)))
     said = ", ".join(f"node {t} takes {o} of {s}" for t, s, o in taps)
@@ -136,8 +144,7 @@ def _rails(space: DARTS, arch: Architecture, cell: str) -> Html:
     return drawing(f"{title}: {said}.", parts, size=(340, low + 8))
 
 
-def _tap(x: float, y: float, right: float, option: str) -> Html:
-    name = kind(option)
+def _tap(x: float, y: float, right: float, option: str, name: str) -> Html:
     return join(
         [
             el("line", {"class": f"edge {name}", "x1": x, "y1": y, "x2": right, "y2": y}),
@@ -166,6 +173,39 @@ def _node(x: float, y: float, name: str) -> Html:
             el("text", {"x": x, "y": y + 4, "class": "mid"}, name),
         ]
     )
+
+
+# -- NAS-Bench-1Shot1: a rail per vertex, from which a node's inputs are tapped --------------------
+
+
+def _nodes(space: NASBench1Shot1, arch: Architecture) -> Html:
+    inputs, live = topology(arch), nodes_in_use(arch)
+    row = [48.0 + 36 * i for i in range(len(inputs))]
+    right = 20.0 + _RAIL * len(inputs)
+    parts, said = [], []
+    for vertex in range(len(inputs)):
+        used = [i for i, sources in enumerate(inputs) if vertex in sources]
+        x, begin = 20 + _RAIL * vertex, row[vertex - 1] + 16 if vertex else 30.0
+        if used:
+            line = {"class": "rail", "x1": x, "y1": begin, "x2": x, "y2": row[used[-1]]}
+            parts.append(el("line", line))
+        parts.append(_node(x, begin, str(vertex)))
+    for i, sources in enumerate(inputs):
+        node = i + 1
+        label = arch.one(operation_name(node)) if node <= space.nodes else "concatenated"
+        drawn = label if node in live or node > space.nodes else "none"
+        parts.append(_tap(20 + _RAIL * sources[0], row[i], right, label, kind(drawn)))
+        for source in sources[1:]:
+            at = {"cx": 20 + _RAIL * source, "cy": row[i]}
+            parts.append(el("circle", {"class": "joint", **at, "r": 3}))
+        place = {"x": right + _PILL + 10, "y": row[i] + 4, "class": "note"}
+        parts.append(el("text", place, str(node) if node <= space.nodes else "output"))
+        target = f"node {node}" if node <= space.nodes else "the output"
+        said.append(f"{target} takes {' + '.join(map(str, sources))} through {label}")
+    low = row[-1] + 30
+    note = "0 is the input; a node adds its inputs up; dashed: does not reach the output"
+    parts.append(el("text", {"x": 0, "y": low, "class": "note"}, note))
+    return drawing(f"The cell: {', '.join(said)}.", parts, size=(460, low + 8), look="graph")
 
 
 # -- spaces of layers: in rows, higher where they are heavier --------------------------------------

@@ -1,7 +1,8 @@
 """Drawings of architectures in box characters, for a terminal of 80 columns.
 
 A NAS-Bench-201 cell is a line of nodes with the longer edges below it; a DARTS cell is drawn as
-rails, one per node, that the kept operations tap; any other architecture is a list of its choices.
+rails, one per node, that the kept operations tap; a NAS-Bench-1Shot1 cell is a line per node; any
+other architecture is a list of its choices.
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ from morphogen.core import Architecture
 from morphogen.reports.text import columns
 from morphogen.spaces import SearchSpace
 from morphogen.spaces.darts import CELLS, DARTS, NODES
+from morphogen.spaces.nasbench1shot1 import (
+    NASBench1Shot1,
+    nodes_in_use,
+    operation_name,
+    topology,
+)
 from morphogen.spaces.nasbench201 import EDGES, NASBench201, edge_name
 
 ASCII = str.maketrans(
@@ -32,8 +39,32 @@ def draw(space: SearchSpace, arch: Architecture, *, width: int = 80) -> str:
         return _line(arch)
     if isinstance(space, DARTS):
         return _rails(space, arch, width)
+    if isinstance(space, NASBench1Shot1):
+        return _nodes(space, arch)
     rows = [[name, " + ".join(kept) or "(dropped)"] for name, kept in arch.items()]
     return columns(["choice", "kept"], rows, left=2)
+
+
+def _nodes(space: NASBench1Shot1, arch: Architecture) -> str:
+    """A line per node: what it adds up and what it does; loose ends are in brackets."""
+    live = nodes_in_use(arch)
+    rows = []
+    for node, sources in enumerate(topology(arch), start=1):
+        inputs = " + ".join(map(str, sources))
+        if node > space.nodes:
+            rows.append([inputs, "─▶", "concatenated", "─▶ output"])
+        else:
+            name = arch.one(operation_name(node))
+            used = node in live
+            rows.append([inputs, "─▶", name if used else f"[{name}]", f"─▶ {node}"])
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = [
+        "  ".join(text.ljust(w) for text, w in zip(row, [*widths, 0], strict=True)) for row in rows
+    ]
+    notes = ["0 is the input, through a 1x1 convolution; to the output it is added"]
+    if len(live) < space.nodes:
+        notes.append("[in brackets: what does not reach the output]")
+    return "\n".join("  " + line for line in [*lines, *notes])
 
 
 def _line(arch: Architecture) -> str:

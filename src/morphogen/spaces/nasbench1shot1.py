@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice
-from morphogen.spaces.base import Differentiable, SearchSpace
+from morphogen.spaces.base import Differentiable, Lane, SearchSpace
 from morphogen.spaces.nasbench101 import VERTICES, Cell, Rows, numberings, prune, sequences
 
 OPERATIONS = ("maxpool3x3", "conv3x3-bn-relu", "conv1x1-bn-relu")
@@ -80,6 +80,12 @@ class NASBench1Shot1(SearchSpace, Differentiable):
     def inputs_choice(self, node: int) -> str:
         """Name of the choice of the inputs of `node`, or, at `nodes` + 1, of the output."""
         return OUTPUT if node > self.nodes else inputs_name(node)
+
+    def lanes(self) -> tuple[Lane, ...]:
+        """Operations first, then the inputs of nodes, those of the output last."""
+        operations = tuple(c.name for c in self.choices if c.group == "operations")
+        inputs = tuple(c.name for c in self.choices if c.name not in (*operations, OUTPUT))
+        return ((operations, inputs, (OUTPUT,)),)
 
     def format(self, arch: Architecture) -> str:
         """Nodes and output, each as `operation~inputs`, between bars."""
@@ -148,7 +154,7 @@ class NASBench1Shot1(SearchSpace, Differentiable):
 
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
         """Names the nodes that do not reach the output, whose values have no effect."""
-        live = _pruned(topology(self.check(arch)))[1]
+        live = nodes_in_use(self.check(arch))
         loose = [str(n) for n in range(1, self.nodes + 1) if n not in live]
         if not loose:
             return ()
@@ -234,6 +240,11 @@ def topology(arch: Architecture) -> Topology:
         tuple(map(int, arch[name])) if name in arch else tuple(range(node))
         for node, name in enumerate(names, start=1)
     )
+
+
+def nodes_in_use(arch: Architecture) -> tuple[int, ...]:
+    """The nodes that reach the output."""
+    return _pruned(topology(arch))[1]
 
 
 def topologies(parents: Sequence[int]) -> list[Topology]:
