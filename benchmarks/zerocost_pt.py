@@ -135,8 +135,8 @@ def report(out: Path, quick: bool) -> None:
         published={
             "figure": "NAS-Bench-201, CIFAR-10 test error: 6.00 +- 0.47 (released logs, one "
             "search, fixed order, batch 256, 4 seeds), 5.97 +- 0.17 (N=10, V=100, random order); "
-            "DARTS space: 4.52 to 4.92 M parameters, 25 minutes on a GPU; NAS-Bench-Macro: no figure at "
-            "hand (table: mean 90.25, best 93.13)",
+            "DARTS space: 4.52 to 4.92 M parameters, 25 minutes on a GPU; NAS-Bench-Macro: none "
+            "at hand (table: mean 90.25, best 93.13)",
             "source": "arXiv 2106.06799 and its repository zerocostptnas/zerocost_operation_score",
         },
         cost={

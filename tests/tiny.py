@@ -107,6 +107,7 @@ SMALL = {
     "fitness_images": 50,
     "recalibration_images": 50,
     "shift_steps": 1,
+    "validation": 2,
 }
 """Numbers that make a method's own phases short."""
 

@@ -43,9 +43,8 @@ from morphogen.core import Architecture
 from morphogen.core.config import config
 from morphogen.core.rng import seed_for
 from morphogen.methods._contract import Metrics, Phase, method
-from morphogen.proxies import named
 from morphogen.scoring import Discretised, Order, Perturbed, Projection, best, turn
-from morphogen.scoring.measures import proxy_of, zero_cost
+from morphogen.scoring.measures import ProxyName, proxy_of, zero_cost
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Supernet, network
 from morphogen.tasks.problem import Clock, Problem
@@ -56,8 +55,8 @@ from morphogen.tasks.streams import Stream
 class ZeroCostPTConfig:
     """Zero-Cost-PT; the number of searches N is that of the epochs (paper: 10)."""
 
-    proxy: str = "nwot_eval"
-    """S, any of `morphogen score --help` (paper: NASWOT, batch norms in eval mode: nwot_eval)"""
+    proxy: ProxyName = "nwot_eval"
+    """S, the zero-cost proxy (paper: NASWOT with batch norms in eval mode, nwot_eval)"""
     order: Order = "random"
     """which edge is decided next: random; fixed, the first; reverse, the last; the edge of the best
     operation (global-op) or of the best mean (global-edge), scored anew before each decision (iter)
@@ -70,9 +69,6 @@ class ZeroCostPTConfig:
     the DARTS space, run in NAS-Bench-1Shot1)"""
     validation: Annotated[int, Field(ge=1)] = 100
     """V, minibatches on which the architectures found are compared (paper: 100)"""
-
-    def __post_init__(self) -> None:
-        named([self.proxy])
 
 
 @dataclass

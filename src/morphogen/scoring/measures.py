@@ -10,14 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 
-from morphogen.proxies import score
+from morphogen.proxies import PROXIES, score
 from morphogen.scoring.scores import Measure
 from morphogen.supernets import Gated, Gates, Supernet, frozen_statistics
 from morphogen.tasks.problem import Batch, Problem
+
+
+if TYPE_CHECKING:
+    ProxyName = str
+else:
+    ProxyName = Literal[tuple(PROXIES)]
+    """The name of a proxy; a configuration refuses any other."""
 
 
 def accuracy(problem: Problem, net: Supernet, batches: Sequence[Batch]) -> Measure:
