@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from morphogen import spaces
+from morphogen.reports.cells import picture
 from morphogen.reports.draw import ASCII, draw
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|none~2|"
@@ -46,6 +47,25 @@ def test_darts_cells_stand_side_by_side_where_they_fit():
     assert draw(space, arch) == DARTS_V2
     narrow = draw(space, arch, width=60).splitlines()
     assert len(narrow) == 2 * len(DARTS_V2.splitlines()) + 1
+
+
+ONESHOT = "|conv3x3-bn-relu~0|maxpool3x3~0,1|conv1x1-bn-relu~0,2|conv3x3-bn-relu~1,3|output~0,3|"
+ONESHOT_DRAWN = """\
+  0      ─▶  conv3x3-bn-relu    ─▶ 1
+  0 + 1  ─▶  maxpool3x3         ─▶ 2
+  0 + 2  ─▶  conv1x1-bn-relu    ─▶ 3
+  1 + 3  ─▶  [conv3x3-bn-relu]  ─▶ 4
+  0 + 3  ─▶  concatenated       ─▶ output
+  0 is the input, through a 1x1 convolution; to the output it is added
+  [in brackets: what does not reach the output]"""
+
+
+def test_a_cell_of_nasbench1shot1_is_a_line_per_node():
+    space = spaces.make("nasbench1shot1-s1")
+    assert draw(space, space.parse(ONESHOT)) == ONESHOT_DRAWN
+    said = str(picture(space, space.parse(ONESHOT)))
+    assert "node 2 takes 0 + 1 through maxpool3x3, node 3 takes 0 + 2" in said
+    assert said.count("edge none") == 1
 
 
 @pytest.mark.parametrize("name", sorted(spaces.BUILT_IN))

@@ -63,7 +63,9 @@ def test_unknown_space_names_the_nearest() -> None:
         spaces.make("nasbench202")
 
 
-@pytest.mark.parametrize("name", ["nasbench201", "nasbench-macro", "nasbench1shot1-s2"])
+@pytest.mark.parametrize(
+    "name", ["nasbench201", "nasbench-macro", "nasbench1shot1-s1", "nasbench1shot1-s2"]
+)
 def test_built_in_space_is_called_as_it_is_made(name: str) -> None:
     space = spaces.make(name)
     assert space.name == name
