@@ -223,7 +223,7 @@ def _list(words: Sequence[str]) -> int:
         parts.append("Search spaces, for `--space NAME`:\n" + _space_lines(found["spaces"]))
     if "proxies" in found:
         lines = _lines([(e.name, f"{e.summary}. {e.source}.") for e in found["proxies"]])
-        parts.append("Zero-cost proxies, for `morphogen score` and `--proxy NAME`:\n" + lines)
+        parts.append("Zero-cost proxies, for `morphogen score --proxy NAME` and `rank`:\n" + lines)
     print("\n\n".join(parts))
     return 0
 

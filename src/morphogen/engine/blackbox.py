@@ -39,7 +39,7 @@ from morphogen.evaluators.objectives import (
     names_of,
     told,
 )
-from morphogen.evaluators.proxy import ProxyEvaluator
+from morphogen.evaluators.evaluation_proxy import ProxyEvaluator
 from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.store import Best, Evaluation, Store, row_of
 from morphogen.evaluators.supernet import SupernetEvaluator
@@ -106,7 +106,7 @@ def settled(
     if s.evaluator == "table":
         TableEvaluator(space, s.metric)
     if s.evaluator == "proxy":
-        named([s.proxy])
+        named([s.evaluation_proxy])
     _check_origin(s, origin, data)
     if s.executor == "local":
         if s.timeout:
@@ -209,7 +209,7 @@ class _Record:
     ) -> None:
         self.store, self.desk, self.executor = store, desk, executor
         self.space, self.devices = problem.space, problem.devices
-        self.names = labels_of(s.objectives, s.evaluator, s.proxy)
+        self.names = labels_of(s.objectives, s.evaluator, s.evaluation_proxy)
         self.budget = s.evaluations
         self.asked, self.best, self.failure = 0, Best(), ""
         for evaluation in self._ordered():
@@ -321,12 +321,14 @@ def _make_work(job: Job) -> Work:
 
 
 def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
-    names, costs = labels_of(s.objectives, s.evaluator, s.proxy), _costs(problem, s)
+    names, costs = labels_of(s.objectives, s.evaluator, s.evaluation_proxy), _costs(problem, s)
     if s.evaluator == "table":
         look_up = Objectives(names, TableEvaluator(problem.space, s.metric), costs)
         return lambda question: (look_up(question[0]), None)
     if s.evaluator == "proxy":
-        untrained = Objectives(names, ProxyEvaluator(problem, s.proxy, s.batch_size), costs)
+        untrained = Objectives(
+            names, ProxyEvaluator(problem, s.evaluation_proxy, s.batch_size), costs
+        )
         return lambda question: (untrained(question[0]), None)
     if s.evaluator == "supernet":
         net = problem.supernet()

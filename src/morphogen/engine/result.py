@@ -83,9 +83,7 @@ def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[s
     return {
         "pareto_front": [{"architecture": rows[i]["candidate"], **values[i]} for i in members],
         "hypervolume": hypervolume(points[members], worst),
-        "reference": {
-            n: float(-w if n in COSTS else w) for n, w in zip(names, worst, strict=True)
-        },
+        "reference": {n: float(-w if n in COSTS else w) for n, w in zip(names, worst, strict=True)},
     }
 
 
@@ -124,7 +122,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     if info.staged:
         cost |= trained(outcome.history, job.settings.evaluation_epochs)
     s = job.settings
-    names = labels_of(s.objectives, s.evaluator, s.proxy)
+    names = labels_of(s.objectives, s.evaluator, s.evaluation_proxy)
     found = pareto(outcome.history, names) if len(names) > 1 else {}
     failed = sum("failed" in row for row in outcome.history)
     images = outcome.history[-1].get("images", {}) if outcome.history else {}

@@ -66,7 +66,7 @@ class Settings:
     each batch"""
     evaluation_recalibration: Count = 1000
     """training images from which they are made anew"""
-    proxy: str = "nwot"
+    evaluation_proxy: str = "nwot"
     """the proxy of evaluator proxy, on a batch of batch_size training images; it stands in for the
     objective accuracy and is recorded by its own name. `morphogen score --help` lists them"""
     metric: str = ""

@@ -88,7 +88,9 @@ def test_a_disconnected_cell_is_worst(problem: Problem) -> None:
 
 
 def test_a_search_by_a_proxy_records_it_by_its_name(tmp_path) -> None:
-    settings = Settings(**SMALL, evaluator="proxy", proxy="synflow", evaluations=6, seed=1)
+    settings = Settings(
+        **SMALL, evaluator="proxy", evaluation_proxy="synflow", evaluations=6, seed=1
+    )
     result = search(RandomSearchConfig(), settings=settings, run=tmp_path / "run")
     rows = result.history
     assert all(row["proxy_synflow"] == row["score"] for row in rows)
@@ -108,7 +110,7 @@ def test_a_proxy_can_be_weighed_against_a_cost(tmp_path, capsys) -> None:
     settings = Settings(
         **SMALL,
         evaluator="proxy",
-        proxy="params",
+        evaluation_proxy="params",
         objectives="accuracy,params",
         evaluations=12,
     )
@@ -122,7 +124,7 @@ def test_a_proxy_can_be_weighed_against_a_cost(tmp_path, capsys) -> None:
 
 
 def test_an_unknown_proxy_is_one_sentence(tmp_path, capsys) -> None:
-    words = ["search", "random", "--evaluator", "proxy", "--proxy", "snipp"]
+    words = ["search", "random", "--evaluator", "proxy", "--evaluation-proxy", "snipp"]
     assert main([*words, "--run", str(tmp_path / "run")]) == 2
     err = capsys.readouterr().err
     assert "unknown proxy 'snipp'; did you mean 'snip'?" in err
