@@ -154,7 +154,8 @@ def score_all(
         done: called with the number of finished architectures and of all.
 
     Raises:
-        RunError: the record is of another scoring, or cannot be read or written.
+        RunError: the record is of another scoring, or cannot be read or written; or not a single
+            architecture could be scored.
         ConfigError: a proxy cannot read these networks.
     """
     texts = [scoring.space.format(arch) for arch in archs]
@@ -175,6 +176,10 @@ def score_all(
                     done(len(rows), len(archs))
         finally:
             executor.close()
+    if rows and all("failed" in row for row in rows):
+        raise RunError(
+            f"none of {len(rows)} architectures could be scored; the first one: {rows[0]['failed']}"
+        )
     return [_scored(arch, row, scoring) for arch, row in zip(archs, rows, strict=False)]
 
 
