@@ -79,10 +79,10 @@ def fit(
     rows = np.stack([_row(arch, columns) for arch in counts])
     counts |= {arch: count(arch) for arch in checked} | dict(known or {})
     tests = np.stack([_row(arch, columns) for arch in counts])
-    weights = {}
+    weights: dict[str, NDArray[np.float64]] = {}
     for field in FIELDS:
         wanted = np.array([getattr(c, field) for c in counts.values()], np.float64)
-        solved = np.linalg.lstsq(rows, wanted[: len(rows)], rcond=None)[0]
+        solved: NDArray[np.float64] = np.linalg.lstsq(rows, wanted[: len(rows)], rcond=None)[0]
         if np.abs(tests @ solved - wanted).max() < _NEAR:
             weights[field] = solved
     return Additive(space, weights)

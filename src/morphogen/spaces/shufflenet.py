@@ -99,7 +99,8 @@ class ShuffleNet(SearchSpace, Differentiable):
                 f"channels is {channels}; accepted in space {self.name!r}: an even number from 2 "
                 f"(as published: {self.stem})"
             )
-        out, c_in = [], channels
+        out: list[Layer] = []
+        c_in = channels
         for repeats, width, first in zip(self.repeats, self.widths, self.strides, strict=True):
             c_out = self.scaled(width, channels)
             for i in range(repeats):
