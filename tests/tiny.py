@@ -108,6 +108,7 @@ SMALL = {
     "recalibration_images": 50,
     "shift_steps": 1,
     "validation": 2,
+    "selection_images": 50,
 }
 """Numbers that make a method's own phases short."""
 

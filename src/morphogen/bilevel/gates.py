@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from morphogen.bilevel.relaxations import gumbel_hard, init_alpha, softmax
+from morphogen.bilevel.relaxations import gumbel_hard, init_alpha, jitter, softmax
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates
 
@@ -38,6 +38,15 @@ def sampled_path(
     hard = _each(space, alphas, lambda a, m: gumbel_hard(a, tau, generator, m))
     drawn = {g: w.detach().argmax(dim=-1).tolist() for g, w in hard.items()}
     return Gates(hard, {g: tuple((i,) for i in rows) for g, rows in drawn.items()})
+
+
+def moved(space: SearchSpace, gates: Gates, epsilon: float, generator: Generator) -> Gates:
+    """Every weight moved at random by at most `epsilon`, rows sum to 1 again (SDARTS-RS)."""
+    weights = {
+        group: jitter(w, epsilon, generator, torch.from_numpy(space.masks[group]).to(w.device))
+        for group, w in gates.weights.items()
+    }
+    return Gates(weights, gates.live)
 
 
 def probabilities(space: SearchSpace, alphas: Sequence[Tensor]) -> dict[str, NDArray[np.floating]]:

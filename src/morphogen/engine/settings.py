@@ -129,6 +129,13 @@ QUICK_WEIGHTS_RATE = 0.025
 """Learning rate of the weights in such a search (DARTS' own). With the 0.01 of iDARTS' paper they
 learn so little in five epochs that an edge with no operation at all can look best."""
 
-QUICK_NUMBERS = {"generations": 6, "fitness_images": 500, "recalibration_images": 500}
+QUICK_NUMBERS = {
+    "generations": 6,
+    "fitness_images": 500,
+    "recalibration_images": 500,
+    "selection_images": 500,
+    "interval": 1,
+    "validation": 10,
+}
 """Numbers of such a search, of the methods that have them: the papers' 21 generations of 50 take
 longer than the training of a small supernet."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -91,15 +93,23 @@ class SupernetEvaluator:
     def measure(self, net: Supernet, arch: Architecture) -> Inherited:
         """Accuracy and loss of `arch` with the weights of `net`; the same on all processes."""
         gates = Gates.of(self.problem.space, arch, self.problem.devices.device)
+        if self.norms == "batch":
+            return self.under(net, gates)
+        with self._asking(), kept_statistics(net):
+            self.recalibrate(net, arch)
+            with evaluating(net):
+                return self._scores(net, gates)
+
+    def under(self, net: Supernet, gates: Gates) -> Inherited:
+        """Accuracy and loss of `net` under any gates; norms use the statistics of each batch."""
+        with self._asking(), batch_statistics(net), frozen_statistics(net):
+            return self._scores(net, gates)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.problem.seed)  # for modules of users that draw on their own
-            if self.norms == "batch":
-                with batch_statistics(net), frozen_statistics(net):
-                    return self._scores(net, gates)
-            with kept_statistics(net):
-                self.recalibrate(net, arch)
-                with evaluating(net):
-                    return self._scores(net, gates)
+            torch.manual_seed(self.problem.seed)  # for modules that draw on their own: noise, say
+            yield
 
     def recalibrate(self, net: Supernet, arch: Architecture) -> None:
         """Give the norms on the path of `arch` its own statistics, over the fixed train images."""

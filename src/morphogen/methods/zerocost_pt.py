@@ -38,7 +38,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from morphogen.bilevel.gates import start_alphas
+from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.core import Architecture
 from morphogen.core.config import config
 from morphogen.core.rng import seed_for
@@ -137,7 +137,7 @@ class ZeroCostPT:
             problem.numpy_rng,
         )  # d
         if clock.step == clock.steps - 1:
-            state.found.append(problem.space.format(state.projection.derive(state.alphas)))
+            state.found.append(problem.space.format(self.derive(state, problem.space)))
         spans = [np.nanmax(d.scores) - np.nanmin(d.scores) for d in decisions]
         return {"score_span": float(np.mean(spans))}
 
@@ -160,7 +160,7 @@ class ZeroCostPT:
         """The best of the validation; before it, what the search under way has decided."""
         if state.sums:
             return space.parse(_different(state.found)[best(np.array(state.sums), 1)[0]])
-        return state.projection.derive(state.alphas)
+        return state.projection.derive(softmax_gates(space, state.alphas))
 
     def _projection(self, space: SearchSpace) -> Projection:
         return Projection(space, run=self.config.zero_op == "run")

@@ -1,25 +1,23 @@
 """Measures of a supernet under gates: what operation scores ask. Higher is better.
 
-None of them changes the supernet: batch norms use the statistics of the batch and leave the running
-ones alone, and torch's generator is put back, so that options which draw noise are compared under
-the same noise.
+None of them changes the supernet or draws from torch's own generator; each call draws the same
+noise, so that options which draw are compared under equal draws.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from torch import nn
 
+from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.proxies import PROXIES, score
 from morphogen.scoring.scores import Measure
-from morphogen.supernets import Gated, Gates, Supernet, frozen_statistics
+from morphogen.supernets import Gated, Gates, Supernet
 from morphogen.tasks.problem import Batch, Problem
-
 
 if TYPE_CHECKING:
     ProxyName = str
@@ -28,14 +26,19 @@ else:
     """The name of a proxy; a configuration refuses any other."""
 
 
-def accuracy(problem: Problem, net: Supernet, batches: Sequence[Batch]) -> Measure:
-    """Percent of the images classified rightly, batch norms with the statistics of each batch."""
-    return lambda gates: _over(problem, net, gates, batches)[0]
+def accuracy(evaluator: SupernetEvaluator, net: Supernet) -> Measure:
+    """Percent of the evaluator's images classified rightly, norms with each batch's statistics."""
+    return lambda gates: evaluator.under(net, gates).accuracy
 
 
-def minus_loss(problem: Problem, net: Supernet, batches: Sequence[Batch]) -> Measure:
-    """Minus the mean loss, batch norms with the statistics of each batch."""
-    return lambda gates: -_over(problem, net, gates, batches)[1]
+def minus_loss(evaluator: SupernetEvaluator, net: Supernet) -> Measure:
+    """Minus the mean loss on the evaluator's images; NaN where it is no finite number."""
+
+    def measure(gates: Gates) -> float:
+        loss = evaluator.under(net, gates).loss
+        return -loss if math.isfinite(loss) else math.nan
+
+    return measure
 
 
 def zero_cost(problem: Problem, net: Supernet, proxy: str, batch: Batch) -> Measure:
@@ -70,19 +73,3 @@ def plain(net: nn.Module) -> Iterator[None]:
         yield
     finally:
         net.execution = before
-
-
-@torch.no_grad()
-def _over(
-    problem: Problem, net: Supernet, gates: Gates, batches: Sequence[Batch]
-) -> tuple[float, float]:
-    """Accuracy in percent and mean loss."""
-    loss, right, total = 0.0, 0, 0
-    gates = gates.detach()
-    with frozen_statistics(net), torch.random.fork_rng(devices=[]), problem.devices.autocast():
-        for x, y in batches:
-            scores = net(x, gates).float()
-            loss += float(problem.task.loss(scores, y)) * len(y)
-            right += int((scores.argmax(dim=1) == y).sum())
-            total += len(y)
-    return 100.0 * right / total, loss / total

@@ -124,13 +124,16 @@ class Projection:
     # -- gates and architecture --------------------------------------------------------------
 
     def gates(self, alphas: Sequence[Tensor]) -> Gates:
-        """Softmax of alpha for undecided choices, weight 1 for what the decided ones keep.
+        """Softmax of alpha for undecided choices, weight 1 for what the decided ones keep."""
+        return self.onto(softmax_gates(self.space, alphas))
+
+    def onto(self, soft: Gates) -> Gates:
+        """The given gates for undecided choices, weight 1 for what the decided ones keep.
 
         A decided row carries no gradient. In the second and later stages of a lane (inputs of
         nodes), all options of an undecided choice have weight 1 once the stage has come: what is
         asked there is which of them can be missed.
         """
-        soft = softmax_gates(self.space, alphas)
         weights, live = dict(soft.weights), {g: list(rows) for g, rows in soft.live.items()}
         fixed: dict[tuple[str, int], Sequence[int]] = {
             place(self.space, n): kept for n, kept in self.decided.items()
@@ -151,13 +154,13 @@ class Projection:
             weights[group] = torch.where(taken, hard, matrix)
         return Gates(weights, {g: tuple(rows) for g, rows in live.items()})
 
-    def derive(self, alphas: Sequence[Tensor]) -> Architecture:
+    def derive(self, soft: Gates) -> Architecture:
         """The architecture of what is decided, the strongest options for the rest.
 
         A choice that has decided to carry nothing, and must keep something all the same because too
         few others are left in its contest, keeps its first other option, as in DARTS-PT's code.
         """
-        scores = {g: w.detach().cpu().numpy() for g, w in self.gates(alphas).weights.items()}
+        scores = {g: w.detach().cpu().numpy() for g, w in self.onto(soft).weights.items()}
         for number in range(len(self._contests)):
             for name, empty in zip(self._contests[number].choices, self.empty(number), strict=True):
                 if empty:

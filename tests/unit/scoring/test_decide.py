@@ -37,6 +37,10 @@ def zeros(space):
     return [torch.zeros(m.shape) for m in space.masks.values()]
 
 
+def flat(space):
+    return softmax_gates(space, zeros(space))
+
+
 def run_all(space, score, order="fixed", alphas=None, seed=0):
     """Decide everything; the projection and all decisions."""
     alphas = zeros(space) if alphas is None else alphas
@@ -121,7 +125,7 @@ def test_a_linear_measure_is_maximised_in_every_order(name, kind, order):
     space = make(name)
     measure, wanted = linear(space)
     projection, decisions = run_all(space, kind(measure), order)
-    arch = projection.derive(zeros(space))
+    arch = projection.derive(flat(space))
     assert {n: arch.one(n) for n in arch} == wanted
     assert sorted(d.about for d in decisions) == sorted(wanted)
 
@@ -197,7 +201,7 @@ def test_the_two_edges_with_most_to_lose_stay_at_each_node():
         return total
 
     projection, _ = run_all(space, Perturbed(measure), "random")
-    arch = projection.derive(zeros(space))
+    arch = projection.derive(flat(space))
     for cell in ("normal", "reduce"):
         for target in (3, 4, 5):
             edges = [c.name for c in space.node(cell, target)]
@@ -216,13 +220,13 @@ def test_an_edge_that_chose_none_leaves_if_others_are_left_and_else_takes_the_fi
     one_none = Perturbed(lambda gates: -1e3 * float(gates.weights["normal"][6].sum() == 0))
     while not projection.done:
         turn(projection, lambda: projection.gates(zeros(space)), one_none, "fixed", None)
-    assert [bool(projection.derive(zeros(space))[n]) for n in node] == [True, False, True, False]
+    assert [bool(projection.derive(flat(space))[n]) for n in node] == [True, False, True, False]
     for name in node[:3]:
         projection.decide(name, [0])
     projection.decide(node[3], [2])
     projection.settled = [i for i in projection.settled if i != 1]
     turn(projection, lambda: projection.gates(zeros(space)), one_none, "fixed", None)
-    assert [projection.derive(zeros(space))[n] for n in node] == [
+    assert [projection.derive(flat(space))[n] for n in node] == [
         (),
         ("skip_connect",),
         (),
@@ -256,7 +260,7 @@ def test_inputs_come_after_operations_and_are_asked_for_with_all_others_present(
     assert [d.about for d in decisions][2] == "inputs"
     assert all(row == pytest.approx([1 / 3] * 3) for row in seen[:4])
     assert seen[4:] == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
-    assert projection.derive(zeros(space))["inputs"] == ("1", "2")
+    assert projection.derive(flat(space))["inputs"] == ("1", "2")
 
 
 # -- state -----------------------------------------------------------------------------------------
@@ -320,7 +324,7 @@ def test_magnitude_finds_what_the_space_derives():
             soft = softmax_gates(space, alphas)
         projection, _ = run_all(space, Magnitude(soft), "random", alphas)
         scores = {g: w.detach().numpy() for g, w in soft.weights.items()}
-        assert projection.derive(alphas) == space.derive(scores)
+        assert projection.derive(soft) == space.derive(scores)
 
 
 # -- choosing --------------------------------------------------------------------------------------
@@ -414,7 +418,7 @@ def test_published_scores_give_the_published_operations():
 def test_equal_scores_of_a_contest_keep_the_first_edges():
     space = make("darts-s2")
     projection, _ = run_all(space, Perturbed(lambda gates: 0.0), "fixed")
-    arch = projection.derive(zeros(space))
+    arch = projection.derive(flat(space))
     for _, target in pairwise((2, 3, 4, 5)):
         kept = [bool(arch[c.name]) for c in space.node("normal", target)]
         assert kept == [True, True] + [False] * (target - 2)

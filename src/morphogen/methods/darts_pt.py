@@ -1,0 +1,197 @@
+"""DARTS-PT: operations of a trained supernet, chosen by the accuracy that is lost without them.
+
+Paper: Wang, Cheng, Chen, Tang, Hsieh. ICLR 2021. arXiv 2108.04392.
+
+    1. supernet: train it with first-order DARTS; or with alpha fixed near zero (blank); or as
+       SDARTS-RS, whose weight steps see softmax(alpha) moved at random by at most epsilon
+    2. selection, with a fresh optimiser of the weights at a tenth of the learning rate:
+        a. take an undecided edge, at random
+        b. measure the search-validation accuracy without each of its operations, the others as
+           they are
+        c. keep the operation without which it is lowest
+        d. tune the supernet for some epochs with what is decided fixed; go on with a
+        e. in cells of nodes, then: at each node, in random order, keep the two edges without which
+           the accuracy is lowest; tune
+    return what was decided
+
+Both cell types decide something in one go, the reduction cell seeing the normal cell's decision.
+Supernets may come from another run (`--from`): then the first phase is left out, and alpha starts
+near zero as in `blank`.
+
+Departures. The authors measure on the whole search-validation half, augmented; here on a fixed part
+of it (`selection_images`), not augmented, the same images for all operations, so that a decision
+compares like with like. Batch norms use the statistics of the batch, as theirs do, but the running
+ones stay as they are. At nodes the edges are measured once and not again after each edge is
+dropped: the measure is the same each time. An edge that keeps `none` is the first to leave its
+node; where too few others are left it has the first other operation, as in the authors' code. The
+alphas of decided edges get no gradient; SDARTS-RS' noise leaves decided edges alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from morphogen.bilevel.gates import moved, softmax_gates
+from morphogen.bilevel.hypergradient import first_order
+from morphogen.bilevel.state import (
+    SGD,
+    Adam,
+    BilevelState,
+    alpha_step,
+    optimiser_of,
+    weight_step,
+)
+from morphogen.core import Architecture
+from morphogen.core.config import config
+from morphogen.evaluators.supernet import SupernetEvaluator
+from morphogen.methods._contract import Metrics, Phase, method
+from morphogen.scoring import Order, Perturbed, Projection, accuracy, minus_loss, turn
+from morphogen.spaces import Differentiable, SearchSpace
+from morphogen.supernets import Gates
+from morphogen.tasks.problem import Clock, Problem
+
+
+@config
+class DARTSPTConfig:
+    """DARTS-PT, as its authors run it."""
+
+    supernet: Literal["darts", "blank", "sdarts-rs"] = "darts"
+    """how it is trained: darts, alternating steps; blank, alpha stays near zero; sdarts-rs, alpha
+    moved at random under the weight steps (paper: all three)"""
+    epsilon: Annotated[float, Field(ge=0)] = 0.3
+    """sdarts-rs: how far softmax(alpha) is moved at most in the last epoch, and during the
+    selection; a tenth of it in the first epoch (paper: 0.3)"""
+    criterion: Literal["accuracy", "loss"] = "accuracy"
+    """what is measured without an operation (paper: accuracy)"""
+    order: Order = "random"
+    """which edge is decided next (paper: random)"""
+    interval: Annotated[int, Field(ge=0)] = 5
+    """epochs of tuning between two decisions; 0: none at all (paper: 5)"""
+    tuning_lr: Annotated[float, Field(gt=0)] = 0.0025
+    """learning rate of the weights in the selection, constant (paper: 0.0025)"""
+    selection_images: Annotated[int, Field(ge=0)] = 0
+    """search-validation images that an operation is measured on; 0: all (paper: all)"""
+    weights: SGD = SGD(nesterov=False, weight_decay=3e-4)
+    alpha: Adam = Adam()
+
+
+@dataclass
+class DARTSPTState(BilevelState):
+    """The supernet, and what is decided."""
+
+    projection: Projection
+    evaluator: SupernetEvaluator = field(metadata={"checkpoint": False})
+
+
+def schedule(turns: int, interval: int, nodes: bool) -> tuple[int, list[int]]:
+    """Epochs of the selection, and the epochs that begin with a decision.
+
+    A decision every `interval` epochs. In spaces without nodes the last one comes with the last
+    epoch of tuning (NAS-Bench-201: 25 epochs, decisions at 0, 5, 10, 15, 20 and 24), in cells of
+    nodes an epoch later (DARTS: 81 epochs, decisions at 0, 5, ..., 80).
+    """
+    last = interval * (turns - 1)
+    epochs = last + 1 if nodes else max(last, turns)
+    return epochs, [min(interval * k, epochs - 1) for k in range(turns)]
+
+
+@method("darts-pt", config=DARTSPTConfig, needs=[Differentiable], epochs=100)
+class DARTSPT:
+    """A supernet's training, then decisions with tuning between them."""
+
+    def __init__(self, config: DARTSPTConfig) -> None:
+        self.config = config
+
+    def phases(self, problem: Problem, epochs: int, steps: int) -> Sequence[Phase]:
+        """Training, unless the supernet is trained on these data; then selection."""
+        trained = problem.start is not None and problem.start.other_classes is None
+        turns = Projection(problem.space).turns()
+        supernet = Phase("supernet", 0 if trained else epochs, steps)
+        if not self.config.interval:
+            return supernet, Phase("selection", 1, turns)
+        return supernet, Phase("selection", self._schedule(problem.space)[0], steps)
+
+    def init(self, problem: Problem) -> DARTSPTState:
+        """A supernet, alphas near zero, nothing decided."""
+        c = self.config
+        start = BilevelState.start(problem, c.weights, c.alpha)
+        evaluator = SupernetEvaluator(
+            problem,
+            norms="batch",
+            images=c.selection_images,
+            batch_size=max(problem.batch_size, 2 * problem.devices.world),
+        )
+        return DARTSPTState(
+            start.net,
+            start.weight_optimiser,
+            start.alphas,
+            start.alpha_optimiser,
+            Projection(problem.space),
+            evaluator,
+        )
+
+    def step(self, state: DARTSPTState, problem: Problem, clock: Clock) -> Metrics:
+        """A step of DARTS, before it perhaps a decision; without tuning a decision alone."""
+        c = self.config
+        if clock.phase == "supernet":
+            start = c.epsilon / 10
+            epsilon = start + (c.epsilon - start) * clock.epoch / clock.epochs
+            return self._train(state, problem, clock, c.weights, epsilon)  # 1
+        if not c.interval:
+            self._decide(state, problem)
+            return {"decided": float(len(state.projection.decided))}
+        if clock.step == 0:
+            if clock.epoch == 0:
+                state.weight_optimiser = optimiser_of(state.net, self._tuning)  # 2
+            if clock.epoch in self._schedule(problem.space)[1]:
+                self._decide(state, problem)
+        return self._train(state, problem, clock, self._tuning, c.epsilon)  # d
+
+    def _train(
+        self, state: DARTSPTState, problem: Problem, clock: Clock, sgd: SGD, epsilon: float
+    ) -> Metrics:
+        told = {}
+        if self.config.supernet != "blank":
+            outer = problem.bilevel_loss(state.net, state.projection.gates, problem.valid_batch())
+            gradient = first_order(
+                outer, state.weights, state.alphas, reduce=problem.mean_over_ranks
+            )
+            alpha_step(state, gradient)
+            told["valid_loss"] = gradient.loss
+        soft = softmax_gates(problem.space, state.alphas)
+        if self.config.supernet == "sdarts-rs":
+            soft = moved(problem.space, soft.detach(), epsilon, problem.search_rng)
+        gates = state.projection.onto(soft)
+        loss = weight_step(state, problem, problem.train_batch(), gates, sgd, clock)
+        return {"train_loss": loss, **told}
+
+    def _decide(self, state: DARTSPTState, problem: Problem) -> None:
+        measure = accuracy if self.config.criterion == "accuracy" else minus_loss
+        turn(
+            state.projection,
+            lambda: state.projection.gates(state.alphas),
+            Perturbed(measure(state.evaluator, state.net)),  # b
+            self.config.order,  # a
+            problem.numpy_rng,
+        )  # c, e
+
+    @property
+    def _tuning(self) -> SGD:
+        c = self.config
+        return replace(c.weights, lr=c.tuning_lr, lr_end=c.tuning_lr)
+
+    def _schedule(self, space: SearchSpace) -> tuple[int, list[int]]:
+        nodes = bool(space.contests())
+        return schedule(Projection(space).turns(), self.config.interval, nodes)
+
+    def gates(self, state: DARTSPTState, space: SearchSpace) -> Gates:
+        """The softmax of alpha where nothing is decided."""
+        return state.projection.gates(state.alphas)
+
+    def derive(self, state: DARTSPTState, space: SearchSpace) -> Architecture:
+        """What is decided; the strongest operations for the rest."""
+        return state.projection.derive(softmax_gates(space, state.alphas))
