@@ -82,7 +82,8 @@ def fit(
     weights: dict[str, NDArray[np.float64]] = {}
     for field in FIELDS:
         wanted = np.array([getattr(c, field) for c in counts.values()], np.float64)
-        solved: NDArray[np.float64] = np.linalg.lstsq(rows, wanted[: len(rows)], rcond=None)[0]
+        found = np.linalg.lstsq(rows, wanted[: len(rows)], rcond=None)[0]
+        solved = found.astype(np.float64)
         if np.abs(tests @ solved - wanted).max() < _NEAR:
             weights[field] = solved
     return Additive(space, weights)
