@@ -39,7 +39,7 @@ from morphogen.evaluators.objectives import (
     names_of,
     told,
 )
-from morphogen.evaluators.evaluation_proxy import ProxyEvaluator
+from morphogen.evaluators.proxy import ProxyEvaluator
 from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.store import Best, Evaluation, Store, row_of
 from morphogen.evaluators.supernet import SupernetEvaluator

@@ -59,8 +59,6 @@ def _kind(run: Run) -> str:
         return f"the zero-cost proxy {s.get('evaluation_proxy')} of the untrained network"
     if s.get("evaluator") == "supernet":
         return "search-validation accuracy with the weights of a trained supernet"
-    if s.get("evaluator") == "supernet":
-        return "search-validation accuracy with weights of the supernet"
     return f"search-validation accuracy after {s.get('evaluation_epochs')} epochs of training"
 
 
