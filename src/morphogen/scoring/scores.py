@@ -126,14 +126,18 @@ class RankedTogether:
 
     def options(self, now: Situation, name: str) -> Row:
         """Minus the ranks of what is left without each option, among all undecided ones."""
+        return self.tables(now)[name]
+
+    def tables(self, now: Situation) -> dict[str, Row]:
+        """The scores of all undecided choices, at the price of those of one."""
         counts = [len(now.space.choice(n).options) for n in now.undecided]
         gates = [
             without(now.space, now.gates, n, i, run=now.run)
             for n, count in zip(now.undecided, counts, strict=True)
             for i in range(count)
         ]
-        start = sum(counts[: now.undecided.index(name)])
-        return self._ranks(gates)[start : start + len(now.space.choice(name).options)]
+        rows = np.split(self._ranks(gates), np.cumsum(counts)[:-1])
+        return dict(zip(now.undecided, rows, strict=True))
 
     def choices(self, now: Situation, names: Sequence[str]) -> Row:
         """Minus the ranks of what is left without each choice, among these."""
