@@ -23,6 +23,7 @@ from morphogen.engine.request import (
 )
 from morphogen.engine.result import SearchResult, finished
 from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.select import require_select
 from morphogen.engine.settings import Settings
 from morphogen.engine.start import check_split, read_run
 from morphogen.engine.start import write as write_start
@@ -64,6 +65,7 @@ def search(
     settings = settings or Settings(epochs=info.quick_epochs)
     known = known_space(space)
     info.require(known)
+    require_select(info, settings)
     # What is wrong with the request is said before anything is written.
     fabric = _fabric(settings)
     begun = None if start is None else read_run(start, known, settings)

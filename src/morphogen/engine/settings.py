@@ -8,6 +8,7 @@ from pydantic import Field
 
 from morphogen.core.config import config
 from morphogen.engine.devices import Precision
+from morphogen.scoring.decide import Order
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -48,6 +49,21 @@ class Settings:
     diagnostic_images: Natural = 1000
     """search-validation images on which each epoch compares the supernet with its discretization;
     0: do not"""
+    select: Literal[
+        "magnitude",
+        "perturbed-accuracy",
+        "discretised-accuracy",
+        "perturbed-zc",
+        "discretised-zc",
+    ] = "magnitude"
+    """the rule by which a gradient method's supernet, once trained, gives the architecture:
+    magnitude, the method's own (the strongest gates); or one choice after the other by what is lost
+    without an option (perturbed) or had with it alone (discretised): accuracy on evaluation_images,
+    or the zero-cost proxy evaluation_proxy (zc)"""
+    select_order: Order = "random"
+    """which choice that rule decides next: random; fixed, the first; reverse, the last; the one
+    with the best option (global-op) or the best mean (global-edge), asked anew before each decision
+    (iter) or once for all (once)"""
     evaluator: Literal["training", "table", "supernet", "proxy"] = "training"
     """how a black-box method's architectures are scored: a short training, a benchmark table, with
     the weights of the trained supernet that --from names, or a zero-cost proxy of the untrained
@@ -60,15 +76,17 @@ class Settings:
     """end the short training when the search-validation accuracy has not risen for so many epochs,
     and score its best; 0: train all epochs and score the last"""
     evaluation_images: Natural = 1000
-    """search-validation images on which evaluator supernet scores; 0: all"""
+    """search-validation images on which evaluator supernet scores, and select by accuracy does; 0:
+    all"""
     evaluation_norms: Literal["recalibrate", "batch"] = "recalibrate"
     """batch norms of evaluator supernet: statistics made anew for each architecture, or those of
     each batch"""
     evaluation_recalibration: Count = 1000
     """training images from which they are made anew"""
     evaluation_proxy: str = "nwot"
-    """the proxy of evaluator proxy, on a batch of batch_size training images; it stands in for the
-    objective accuracy and is recorded by its own name. `morphogen score --help` lists them"""
+    """the proxy of evaluator proxy, and of select by a zero-cost proxy, on batches of batch_size
+    training images; as an evaluator it stands in for the objective accuracy and is recorded by its
+    own name. `morphogen score --help` lists them"""
     metric: str = ""
     """column of the benchmark table to search by (default: the table's own)"""
     objectives: str = "accuracy"

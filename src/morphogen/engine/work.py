@@ -18,6 +18,7 @@ from morphogen.engine.loop import Desk, Outcome, run_steps
 from morphogen.engine.request import identity
 from morphogen.engine.result import SearchResult, write_result
 from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.select import selecting
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.methods import AskTell, Method, find
 from morphogen.tasks import ImageTask
@@ -106,7 +107,7 @@ def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:
         return run_rounds(method, problem, desk, job)
     problem.space = limited(problem, s)
     return run_steps(
-        method,
+        selecting(method, s),
         problem,
         desk,
         identity=identity(desk.config),
