@@ -63,7 +63,7 @@ def supernet_scorer(
     if values["method"] == "train":
         raise ConfigError(f"{run} is a training of one architecture; accepted: a search's run")
     settings = from_mapping(Settings, values["settings"])
-    weights, _ = read_run(run, known, settings)
+    weights, _ = read_run(run, known, settings, what="run")
     job = Job("", None, known, images_of, settings, directory.path, resume=False, watcher=Silent)
     fabric = make_fabric(settings.accelerator, 1, settings.precision)
     task = task_of_job(job)

@@ -48,8 +48,10 @@ class Origin:
     train_images: int
 
 
-def read_run(run: str | Path, space: SearchSpace, settings: Settings) -> tuple[Any, Origin]:
-    """The supernet's state of a finished run, and its origin.
+def read_run(
+    run: str | Path, space: SearchSpace, settings: Settings, *, what: str = "from"
+) -> tuple[Any, Origin]:
+    """The supernet's state of a finished run, and its origin; `what` names it in messages.
 
     Raises:
         RunError: the run is not finished, trained no supernet, or one of another space or size.
@@ -58,18 +60,20 @@ def read_run(run: str | Path, space: SearchSpace, settings: Settings) -> tuple[A
     values = directory.config()
     if directory.result() is None:
         raise RunError(
-            f"from is {run}, which is not finished; accepted: a finished run, or first "
+            f"{what} is {run}, which is not finished; accepted: a finished run, or first "
             f"`morphogen resume {run}`"
         )
     if not directory.checkpoint_file.exists():
         raise RunError(
-            f"from is {run}, and {values.get('method')!r} trains no supernet; accepted: a run of a "
+            f"{what} is {run}, and {values.get('method')!r} trains no supernet; accepted: a run of a "
             "method that does"
         )
     content = checkpoint.read(directory.checkpoint_file)
     net, images = content["state"].get("net"), content.get("images")
     if not isinstance(net, dict) or not isinstance(images, dict):
-        raise RunError(f"from is {run}, whose checkpoint holds no supernet; accepted: one with it")
+        raise RunError(
+            f"{what} is {run}, whose checkpoint holds no supernet; accepted: one with it"
+        )
     ran = {"space": values.get("space"), **{n: values["settings"].get(n) for n in SIZES}}
     # A user's own module has no name in the record: its shapes are compared when they are taken.
     wanted = {"space": space.name, **{n: getattr(settings, n) for n in SIZES}}
