@@ -65,8 +65,8 @@ def read_run(
         )
     if not directory.checkpoint_file.exists():
         raise RunError(
-            f"{what} is {run}, and {values.get('method')!r} trains no supernet; accepted: a run of a "
-            "method that does"
+            f"{what} is {run}, and {values.get('method')!r} trains no supernet; accepted: a run "
+            "of a method that does"
         )
     content = checkpoint.read(directory.checkpoint_file)
     net, images = content["state"].get("net"), content.get("images")
