@@ -206,23 +206,16 @@ def test_the_list_of_proxies_is_that_of_the_library(capsys: pytest.CaptureFixtur
 
 @pytest.mark.slow
 def test_killed_and_started_again_gives_the_same_file(tmp_path: Path) -> None:
-    words = ["score", "nasbench201", *TINY, "--proxy", "jacob_cov,zen", "--sample", "60"]
+    words = ["score", "nasbench201", *TINY, "--proxy", "jacob_cov,zen", "--sample", "40"]
     one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
     assert main([*words, "--workers", "1", "--output", str(one)]) == 0
     code = "import sys; from morphogen.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *words, "--workers", "2", "--output", str(two)]
-    lines = 0
-    for _ in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 120
-        while time.monotonic() < until and process.poll() is None:
-            now = two.read_bytes().count(b"\n") if two.exists() else 0
-            if now > lines + 5:
-                break
-            time.sleep(0.01)
-        lines = two.read_bytes().count(b"\n")
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert 5 < lines < 61
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and (not two.exists() or two.read_bytes().count(b"\n") < 6):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 5 < two.read_bytes().count(b"\n") < 41
     subprocess.run(command, check=True, capture_output=True)
     assert two.read_bytes() == one.read_bytes()
