@@ -22,6 +22,7 @@ SMALL = {
         "--depth": "1", "--threads": "1",
     },
     "compare": {"--seeds": "2", "--budget": "8", "--workers": "1"},
+    "rank": {"--bootstrap": "20"},
     "score": {
         "--image-size": "8", "--batch-size": "8", "--channels": "2", "--depth": "1",
         "--workers": "1",

@@ -31,6 +31,19 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ("evaluations=8,", "evaluations=3, **SIZE,"),
         ("Training(epochs=4)", "Training(epochs=1, image_size=8, threads=1)"),
     ),
+    "ranking.md": (
+        (
+            "spos --generations 3",
+            "spos --generations 1 --population 2 --parents 1 --mutants 1 "
+            "--crossovers 0 --norms batch",
+        ),
+        ("--sample 300", "--sample 12 --norms batch"),
+        ("--sample 200 --by loss", "--sample 3 --norms batch --by loss"),
+        ("--proxy nwot --sample 100", "--proxy nwot --sample 3 --channels 2 --image-size 8"),
+        ("forest --fit 100 --sample 1000", "ridge --fit 9 --sample 40"),
+        ("cifar10_valid_12 --sample 1000", "cifar10_valid_12 --sample 50"),
+        ("sample(100", "sample(4"),
+    ),
 }
 """By page: what its Python says, and what is run instead."""
 
