@@ -224,10 +224,10 @@ def why(off: list[str], figures: Mapping[str, Any], single: list[str]) -> str:
         )
     said.append(
         "Differences: the batch (32 images here, 64 published, there augmented), one draw of the "
-        "weights for each cell, the sample of cells, and the accuracy (test here, as in Abdelfattah "
-        "et al.; validation in NAS-Bench-Suite-Zero). linear_regions is counted on thin networks, as "
-        "in TE-NAS, but with 4x4 instead of 3x3 pixels; at full size every image has a code of its "
-        "own."
+        "weights for each cell, the sample of cells, and the accuracy (test here, as in "
+        "Abdelfattah et al.; validation in NAS-Bench-Suite-Zero). linear_regions is counted on "
+        "thin networks, as in TE-NAS, but with 4x4 instead of 3x3 pixels; at full size every image "
+        "has a code of its own."
     )
     said.append(
         "The order is that of working cells before poor ones: among the best tenth by accuracy no "

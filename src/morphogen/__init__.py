@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from morphogen import benchmarks, cost, methods, spaces, supernets, tasks
+    from morphogen import benchmarks, cost, methods, proxies, spaces, supernets, tasks
     from morphogen.core import Architecture, MorphogenError
     from morphogen.engine.job import quick_config
     from morphogen.engine.result import SearchResult
@@ -41,6 +41,7 @@ __all__ = [
     "export",
     "load",
     "methods",
+    "proxies",
     "quick_config",
     "resume",
     "resume_training",

@@ -118,10 +118,8 @@ def proxy_scorer(
     from morphogen.engine.job import task_of
     from morphogen.engine.request import data_name
     from morphogen.engine.settings import Settings
-    from morphogen.proxies import PROXIES
-    from morphogen.proxies.fresh import score_architecture
+    from morphogen.proxies import PROXIES, batch_of, score_architecture
     from morphogen.supernets import NetworkSpec
-    from morphogen.tasks.problem import Problem
 
     if name not in PROXIES:
         raise UnknownNameError("proxy", name, PROXIES)
@@ -133,8 +131,7 @@ def proxy_scorer(
         classes=len(task.classes),
         in_channels=task.in_channels,
     )
-    problem = Problem(space, task, spec, batch_size=s.batch_size, seed=s.seed)
-    batch = problem.train_batch()
+    batch = batch_of(task, s.batch_size, s.seed)
     sizes = (
         f"{s.channels} channels, depth {s.depth}, {s.batch_size} images of {task.image_size} pixels"
     )
