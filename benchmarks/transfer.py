@@ -1,0 +1,178 @@
+"""A supernet of CIFAR-10 searched on Fashion-MNIST by shifting, against supernets trained afresh.
+
+    python benchmarks/transfer.py            runs what is missing in --out; again: goes on
+    python benchmarks/transfer.py --report   results/transfer.json
+
+It begins with the supernets that `benchmarks/supernet_shifting.py` has trained. For each seed:
+- `transfer`: supernet-shifting --from that supernet on Fashion-MNIST, classifier anew;
+- `afresh`: the same with a stage 1 of its own on Fashion-MNIST, as long as CIFAR-10's was;
+- `short`: the same with as good as no stage 1: as many steps as the transfer takes.
+What is found is trained from scratch for a short while and measured on Fashion-MNIST's test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import record
+import torch
+from supernet_shifting import SETTINGS, run, shift_config
+
+from morphogen import spaces
+from morphogen.bilevel.state import SGD
+from morphogen.core import Architecture
+from morphogen.core.rng import numpy_stream
+from morphogen.evaluators.short import ShortTraining
+from morphogen.supernets import NetworkSpec
+from morphogen.tasks import ImageTask
+from morphogen.tasks.problem import Problem
+
+SPACE, SEEDS, RANDOM = "nasbench201", (0, 1, 2), 5
+RATE = 0.01
+LENGTHS = {
+    "transfer": {},
+    "afresh": {},
+    "short": {"epochs": 1, "steps_per_epoch": 1},
+}
+EPOCHS = 5
+"""Of the training from scratch."""
+
+
+def problem_for(data: str, seed: int) -> Problem:
+    s = SETTINGS
+    task = ImageTask.of(
+        data, train_images=s.train_images, valid_images=s.valid_images, size=16, seed=seed
+    )
+    spec = NetworkSpec(channels=s.channels, depth=s.depth, in_channels=1)
+    return Problem(spaces.make(SPACE), task, spec, batch_size=s.batch_size, seed=seed)
+
+
+def tested(problem: Problem, arch: Architecture) -> float:
+    """Test accuracy in percent after a short training on the train part; no search goes on."""
+    training = ShortTraining(problem, arch, epochs=EPOCHS, batch_size=64, sgd=SGD(lr_end=0.0))
+    training.advance(training.steps)
+    images = problem.task.open_test("judging what transfer found")
+    net, right = training.net.eval(), 0
+    with torch.no_grad():
+        for x, y in problem.task.sequential(images, 500):
+            right += int((net(x).argmax(1) == y).sum())
+    return 100.0 * right / len(images)
+
+
+def cell(seed: int, data: str, sources: Path, out: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"seed": seed}
+    problem = problem_for(data, seed)
+    for name, length in LENGTHS.items():
+        start = {"start": sources / f"{SPACE}-{seed}-spos"} if name == "transfer" else {}
+        found = run(
+            shift_config(RATE),
+            out / f"{name}-{seed}",
+            space=SPACE,
+            data=data,
+            settings=replace(SETTINGS, seed=seed, **length),  # type: ignore[arg-type]
+            **start,
+        )
+        shifting = [r for r in found.history if r.get("phase", "shifting") == "shifting"]
+        row[name] = {
+            "architecture": found.text,
+            "cpu seconds": found.cost["cpu_seconds"],
+            "train images": found.cost["train_images"],
+            "supernet accuracy of the choice": shifting[-1]["best_accuracy"],
+            "mean of the last generation": shifting[-1]["candidate_accuracy"],
+            "mean of the first generation": shifting[0]["candidate_accuracy"],
+            "test accuracy": tested(problem, found.architecture),
+        }
+    rng = numpy_stream(seed, "benchmarks/transfer")
+    row["random"] = [tested(problem, problem.space.sample(rng)) for _ in range(RANDOM)]
+    return row
+
+
+def report(rows: list[dict[str, Any]]) -> None:
+    figures: dict[str, Any] = {}
+    for name in LENGTHS:
+        for figure in rows[0][name]:
+            if figure != "architecture":
+                figures[f"{name}: {figure}"] = record.interval([r[name][figure] for r in rows])
+    for figure in ("test accuracy", "mean of the last generation", "cpu seconds"):
+        for other in ("afresh", "short"):
+            change = [r["transfer"][figure] - r[other][figure] for r in rows]
+            figures[f"transfer minus {other}: {figure}"] = record.interval(change)
+    figures["random architectures: test accuracy, median"] = record.interval(
+        [float(np.median(r["random"])) for r in rows]
+    )
+    share = float(
+        np.mean([r["transfer"]["cpu seconds"] / r["afresh"]["cpu seconds"] for r in rows])
+    )
+    figures["cost of the transfer, share of afresh"] = share
+    loss = figures["transfer minus afresh: test accuracy"]
+    gain = figures["transfer minus short: mean of the last generation"]
+    none: record.Verdict = "not shown"
+    good, cheap = loss["low"] > -1.0 and gain["low"] > 0, share < 0.5
+    record.write(
+        "transfer",
+        claim=(
+            "A supernet trained on CIFAR-10 serves a search on Fashion-MNIST, with the classifier "
+            "drawn anew, as well as one trained afresh there and at a fraction of its cost."
+        ),
+        system="supernet-shifting, --from",
+        command="python benchmarks/transfer.py --data fashion-mnist:../shared/data/fashion_mnist",
+        seeds=SEEDS,
+        split=(
+            "search: 10,000 train and 5,000 search-validation images of Fashion-MNIST's training "
+            "images, at 16 x 16; test accuracy: its 10,000 test images, after "
+            f"{EPOCHS} epochs of training from scratch, once the search was over"
+        ),
+        figures=figures,
+        published={"paper": "transfer without loss of accuracy (abstract; no figures to be had)"},
+        cost={"cpu seconds": sum(r[n]["cpu seconds"] for r in rows for n in LENGTHS), "threads": 1},
+        headline=(
+            f"test {figures['transfer: test accuracy']['mean']:.2f} %, afresh "
+            f"{figures['afresh: test accuracy']['mean']:.2f} %, as many steps without transfer "
+            f"{figures['short: test accuracy']['mean']:.2f} %; supernet accuracy of the last "
+            f"generation {figures['transfer: mean of the last generation']['mean']:.1f}, "
+            f"{figures['afresh: mean of the last generation']['mean']:.1f}, "
+            f"{figures['short: mean of the last generation']['mean']:.1f} %; "
+            f"{100 * share:.0f} % of the cost of afresh"
+        ),
+        verdict="shown"
+        if good and cheap
+        else "partly"
+        if cheap and gain["mean"] > 0
+        else "not shown",
+        why=(
+            "'shown' asks for an interval of the test accuracy against afresh above -1 point, one "
+            "of the supernet's accuracy against as many steps without transfer above 0, and less "
+            "than half the cost"
+        ),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", default="fashion-mnist:../shared/data/fashion_mnist")
+    parser.add_argument("--sources", type=Path, default=Path("runs/supernet-shifting"))
+    parser.add_argument("--out", type=Path, default=Path("runs/transfer"))
+    parser.add_argument("--report", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "cells.jsonl"
+    rows = [json.loads(x) for x in file.read_text().splitlines()] if file.exists() else []
+    if options.report:
+        report(rows)
+        return
+    for seed in SEEDS:
+        if all(r["seed"] != seed for r in rows):
+            row = cell(seed, options.data, options.sources, options.out)
+            with file.open("a") as handle:
+                handle.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
