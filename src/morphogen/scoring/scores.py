@@ -15,7 +15,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from morphogen.core import NumericalError
 from morphogen.scoring.suppose import only, place, without, without_choice
@@ -144,6 +143,8 @@ class RankedTogether:
         return self._ranks([without_choice(now.space, now.gates, n, run=now.run) for n in names])
 
     def _ranks(self, gates: Sequence[Gates]) -> Row:
+        from scipy.stats import rankdata  # late: it takes half a second
+
         rows = [[m(g) for g in gates] for m in (self.trainability, self.expressivity)]
         return -sum((rankdata(row, nan_policy="omit") for row in rows), np.zeros(len(gates)))
 

@@ -47,8 +47,10 @@ def test_every_gradient_method_takes_it_on_a_users_own_module_and_resumes(method
     tiny.assert_same_run(again.run, whole.run)
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("space", ["nasbench201", "nasbench-macro"])
+@pytest.mark.parametrize(
+    ("rule", "space"),
+    [*((rule, "nasbench201") for rule in RULES), ("perturbed-accuracy", "nasbench-macro")],
+)
 def test_every_rule_works(rule, space, tmp_path):
     found = run("darts", tmp_path / "run", space=space, select=rule, steps_per_epoch=1)
     assert make(space).parse(found.text) == found.architecture
