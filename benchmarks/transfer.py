@@ -111,7 +111,6 @@ def report(rows: list[dict[str, Any]]) -> None:
     figures["cost of the transfer, share of afresh"] = share
     loss = figures["transfer minus afresh: test accuracy"]
     gain = figures["transfer minus short: mean of the last generation"]
-    none: record.Verdict = "not shown"
     good, cheap = loss["low"] > -1.0 and gain["low"] > 0, share < 0.5
     record.write(
         "transfer",
