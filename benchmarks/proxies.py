@@ -28,12 +28,11 @@ from typing import Any
 import numpy as np
 import record
 import torch
-from scipy.stats import rankdata
 
 from morphogen import benchmarks, spaces
 from morphogen.core import Architecture
 from morphogen.core.ranking import Estimate, ranking
-from morphogen.proxies import PROXIES, score_architecture
+from morphogen.proxies import PROXIES, rank_sum, score_architecture
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks import ImageTask
 
@@ -179,8 +178,8 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def combined(found: dict[str, dict[str, float]], names: tuple[str, ...]) -> dict[str, float]:
     """Sum of ranks over the cells that all of these proxies scored."""
     texts = sorted(set.intersection(*(set(found[name]) for name in names)))
-    ranks = sum(rankdata([found[name][text] for text in texts]) for name in names)
-    return dict(zip(texts, (float(r) for r in ranks), strict=True))
+    ranks = rank_sum([[found[name][text] for text in texts] for name in names])
+    return dict(zip(texts, ranks.tolist(), strict=True))
 
 
 def figures_of(column: Mapping[str, float], resamples: int) -> dict[str, Any]:

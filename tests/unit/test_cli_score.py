@@ -74,6 +74,8 @@ def test_a_sample_is_judged_by_the_table(capsys: pytest.CaptureFixture[str], tmp
         assert judged["spearman"]["value"] == pytest.approx(spearmanr(truth, values).statistic)
         assert judged["kendall"]["low"] < judged["kendall"]["value"] < judged["kendall"]["high"]
 
+    assert set(content["against"]["proxies"]) == {"synflow", "params", "sum of their ranks"}
+
     before = file.read_bytes()
     assert main([*words, "--sample", "15"]) == 0  # a larger sample goes on
     assert file.read_bytes().startswith(before)

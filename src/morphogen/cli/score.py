@@ -235,7 +235,7 @@ def _order(
     rows = []
     for name, r in sorted(judged.items(), key=lambda item: -_sortable(item[1].levels[0].spearman)):
         level = r.levels[0]
-        none = sum(not math.isfinite(s.scores[name]) for s in scored)
+        none = sum(not math.isfinite(s.scores.get(name, 0.0)) for s in scored)
         rows.append([name, *_estimate(level.tau), *_estimate(level.spearman), f"{none:,}"])
     head = ["proxy", "Kendall", "95 % interval", "Spearman", "95 % interval", "no score"]
     column = table.metric(metric)

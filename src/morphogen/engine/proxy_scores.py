@@ -28,7 +28,7 @@ from morphogen.core.rng import numpy_stream
 from morphogen.engine.request import OBJECT, Space, data_name, known_space
 from morphogen.evaluators.executors import Job, Report, make_executor
 from morphogen.evaluators.executors.make import cores
-from morphogen.proxies import WORST, batch_of, named, score_architecture
+from morphogen.proxies import WORST, batch_of, named, rank_sum, score_architecture
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks import ImageTask
@@ -37,6 +37,10 @@ from morphogen.tasks.streams import Batch
 
 ENUMERABLE = 100_000
 """Spaces up to this size are listed to draw from them without repetition."""
+
+
+TOGETHER = "sum of their ranks"
+"""What the order by all proxies together is called."""
 
 
 @dataclass(frozen=True)
@@ -282,9 +286,10 @@ def _require_same(record: Path, found: Mapping[str, Any], wanted: Mapping[str, A
 def against(
     table: Benchmark, metric: str, scored: Sequence[Scored], *, resamples: int = 200, seed: int = 0
 ) -> dict[str, Ranking]:
-    """How well each proxy orders the architectures by a column of the table, all of them.
+    """How well each proxy orders the architectures by a column of the table, and all together.
 
-    Architectures without a score are ranked last.
+    Architectures without a score are ranked last. Of several proxies there is also the order by
+    the sum of their ranks (`TOGETHER`).
 
     Args:
         table: of the space.
@@ -298,14 +303,10 @@ def against(
     """
     truth: NDArray[np.float64] = table.scores([s.architecture for s in scored], metric)
     truth = truth if table.metric(metric).higher_is_better else -truth
+    scores = {name: np.array([s.scores[name] for s in scored]) for name in scored[0].scores}
+    if len(scores) > 1:
+        scores[TOGETHER] = rank_sum(list(scores.values()))
     return {
-        name: ranking(
-            truth,
-            np.array([s.scores[name] for s in scored]),
-            fractions=(),
-            tops=(),
-            resamples=resamples,
-            seed=seed,
-        )
-        for name in scored[0].scores
+        name: ranking(truth, column, fractions=(), tops=(), resamples=resamples, seed=seed)
+        for name, column in scores.items()
     }

@@ -11,6 +11,7 @@ from morphogen.proxies.catalogue import PROXIES, WORST, Proxy, named
 
 if TYPE_CHECKING:
     from morphogen.proxies.activations import linear_regions, nwot
+    from morphogen.proxies.combine import rank_sum
     from morphogen.proxies.flow import synflow
     from morphogen.proxies.fresh import batch_of, fresh_network, score_architecture
     from morphogen.proxies.gradient import fisher, grad_norm, grasp, plain, snip
@@ -35,6 +36,7 @@ _HOME = {
     "nwot": "activations",
     "params": "size",
     "plain": "gradient",
+    "rank_sum": "combine",
     "score": "registry",
     "score_architecture": "fresh",
     "score_many": "registry",
@@ -63,6 +65,7 @@ __all__ = [
     "nwot",
     "params",
     "plain",
+    "rank_sum",
     "score",
     "score_architecture",
     "score_many",

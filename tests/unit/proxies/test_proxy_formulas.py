@@ -508,6 +508,12 @@ def test_zen_averages_over_draws(net: Small, batch: tuple[Tensor, Tensor]) -> No
     assert len(set(singly)) == 3
 
 
+def test_ranks_are_added_with_ties_shared() -> None:
+    """Ranks 2.5, 1, 2.5, 4 and 3, 1.5, 4, 1.5."""
+    columns = [[0.5, -math.inf, 0.5, 9], [7, 1, 8, 1]]
+    assert proxies.rank_sum(columns).tolist() == [5.5, 2.5, 6.5, 5.5]
+
+
 def test_sizes_are_counted_by_hand(net: Small, batch: tuple[Tensor, Tensor]) -> None:
     x = batch[0]
     norms = sum(np.sqrt((numbers(net, name) ** 2).sum()) for name in LAYERS)
