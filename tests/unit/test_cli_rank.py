@@ -122,6 +122,15 @@ def test_a_supernet_is_ranked_and_the_same_command_goes_on(run, tmp_path, capsys
     assert "</html>" in plot.read_text()
     kept = json.loads((run / "rank.json").read_text())
     assert (kept["n"], kept["scored_now"], len(kept["points"])) == (30, 18, 30)
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "Order of the supernet" in page
+    assert "30 architectures of nasbench-macro" in page
+    kept["levels"][0]["tau"] = 0.5
+    (run / "rank.json").write_text(json.dumps(kept))
+    capsys.readouterr()
+    assert main(["report", str(run)]) == 0
+    assert "rank.json is damaged; `morphogen rank` writes it anew" in capsys.readouterr().out
     # Cut short by a crash, the last line is scored again.
     (run / "scores.csv").write_bytes(b"\n".join(lines[:-1]) + b"\n" + lines[-1][:20])
     by_loss = json.loads(said(capsys, *words, "--sample", "30", "--by", "loss", "--json").out)

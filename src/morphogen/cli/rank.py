@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +43,7 @@ def run(given: dict[str, Any]) -> int:
     """`morphogen rank`, from its options."""
     from morphogen.cli.commands import print_json, width
     from morphogen.engine.ranking import rank
+    from morphogen.engine.rundir import RunDirectory
     from morphogen.reports import ranking
 
     subject = _subject(given)
@@ -56,7 +56,7 @@ def run(given: dict[str, Any]) -> int:
     truth = _chosen(truth, given, subject, seed)
     record = Path(given["output"]) if given["output"] else None
     if record is None and subject == "run":
-        record = Path(given["run"]) / "scores.csv"
+        record = RunDirectory(Path(given["run"])).scores_file
     try:
         with counted("scores", len(truth)) as done:
             found = rank(
@@ -191,23 +191,27 @@ def _write(
     found: Ranked, content: dict[str, Any], plot: Path | None, subject: str, given: dict[str, Any]
 ) -> Sequence[Path]:
     from morphogen import __version__
+    from morphogen.engine.rundir import RunDirectory
     from morphogen.reports import rankingpage
 
     files: dict[Path, str] = {}
+    kept = []
     if plot is not None and plot.suffix.lower() == ".svg":
         files[plot] = rankingpage.svg(content, found.points)
     elif plot is not None:
         files[plot] = rankingpage.page(content, found.points, __version__)
     if subject == "run":
-        kept = content | {"points": [[_number(v) for v in pair] for pair in found.points]}
-        files[Path(given["run"]) / "rank.json"] = json.dumps(kept) + "\n"
+        directory = RunDirectory(Path(given["run"]))
+        points = [[_number(v) for v in pair] for pair in found.points]
+        directory.write_ranking(content | {"points": points})
+        kept.append(directory.rank_file)
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {error.filename}: {error.strerror or error}") from error
-    return list(files)
+    return [*files, *kept]
 
 
 def _number(value: float) -> float | None:

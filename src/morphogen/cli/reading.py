@@ -7,6 +7,7 @@ from typing import Any
 
 from morphogen.core import RunError
 from morphogen.engine.rundir import RunDirectory
+from morphogen.reports.ranking import well_formed
 from morphogen.reports.run import Run, State
 
 NEEDED = {"method": str, "space": str, "data": str, "settings": dict, "config": dict}
@@ -35,8 +36,18 @@ def read_run(path: Path) -> Run:
         )
     if directory.result_file.exists() and not result:
         faults.append(f"{directory.result_file.name} is damaged; `morphogen resume` writes it anew")
+    ranking = directory.ranking() or {}
+    if directory.rank_file.exists() and not well_formed(ranking):
+        faults.append(f"{directory.rank_file.name} is damaged; `morphogen rank` writes it anew")
+        ranking = {}
     return Run(
-        str(path), state_of(directory, result, len(rows)), config, rows, result, tuple(faults)
+        str(path),
+        state_of(directory, result, len(rows)),
+        config,
+        rows,
+        result,
+        tuple(faults),
+        ranking,
     )
 
 

@@ -6,6 +6,8 @@ start.safetensors  the weights that a supernet began with, of a search `--from` 
 checkpoint     the state after the last finished epoch, and the one before (`.previous`)
 evaluations.sqlite  one row per architecture, of a black-box method: all that it needs to go on
 result.json    the architecture found, and at what cost
+scores.csv     scores of architectures by the trained supernet, of `morphogen rank`
+rank.json      how well they order
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class RunDirectory:
         self.checkpoint_file = path / "checkpoint.pt"
         self.store_file = path / store.FILE
         self.result_file = path / "result.json"
+        self.scores_file = path / "scores.csv"
+        self.rank_file = path / "rank.json"
 
     @classmethod
     def create(cls, path: Path | None, label: str) -> RunDirectory:
@@ -199,13 +203,15 @@ class RunDirectory:
 
     def result(self) -> dict[str, Any] | None:
         """Read result.json; None if the search is not finished, or the file is damaged."""
-        if not self.result_file.exists():
-            return None
-        try:
-            values = json.loads(self.result_file.read_bytes())
-        except ValueError:
-            return None  # damaged: resuming writes it anew
-        return values if isinstance(values, dict) else None
+        return _mapping(self.result_file)  # if damaged, resuming writes it anew
+
+    def write_ranking(self, found: Mapping[str, Any]) -> None:
+        """Write rank.json."""
+        self._replace(self.rank_file, json.dumps(found) + "\n")
+
+    def ranking(self) -> dict[str, Any] | None:
+        """Read rank.json; None if there is none, or the file is damaged."""
+        return _mapping(self.rank_file)
 
     def _replace(self, path: Path, text: str) -> None:
         with writing(path):
@@ -213,3 +219,14 @@ class RunDirectory:
             write_whole(fresh, [text.encode()])
             fresh.replace(path)
             sync_directory(path.parent)
+
+
+def _mapping(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None if there is none."""
+    if not path.exists():
+        return None
+    try:
+        values = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None

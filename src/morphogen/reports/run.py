@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -31,6 +31,8 @@ class Run:
     """result.json; empty if there is none."""
     faults: tuple[str, ...] = ()
     """What could not be read, a sentence each."""
+    ranking: Mapping[str, Any] = field(default_factory=dict)
+    """rank.json; empty if there is none."""
 
     # -- what was run ----------------------------------------------------------------------------
 

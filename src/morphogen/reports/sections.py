@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import yaml
 
 from morphogen import benchmarks
+from morphogen.reports import ranking
 from morphogen.reports.cells import choices_table, picture
 from morphogen.reports.charts import Series, figure, lines
 from morphogen.reports.clouds import clouds
@@ -53,11 +55,25 @@ def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str,
         ("Where it stands", partial(where, alone=alone)),
         ("The training" if run.training else "The search", search),
         ("Architecture parameters", parameters),
+        ("Order of the supernet", order),
         ("Cost", cost),
         ("To reproduce", reproduce),
     ]
     bodies = [(title, make(run, level + 1)) for title, make in made]
     return [(title, body) for title, body in bodies if body is not None]
+
+
+def order(run: Run, level: int) -> Html | None:
+    """How well the trained supernet orders architectures, where `morphogen rank` measured it."""
+    found = run.ranking
+    if not found:
+        return None
+    points = [
+        (math.nan if a is None else float(a), math.nan if b is None else float(b))
+        for a, b in found["points"]
+    ]
+    said = el("p", {}, f"{ranking.head(found)} {found['about']}")
+    return join([said, ranking.section(found, points, level)])
 
 
 def summary(run: Run) -> Html:
