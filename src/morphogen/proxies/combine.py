@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def rank_sum(columns: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+def rank_sum(columns: Sequence[Sequence[float] | NDArray[np.float64]]) -> NDArray[np.float64]:
     """Sum over proxies of the rank that each gives an architecture, higher is better.
 
     TE-NAS (arXiv 2102.11535) adds the ranks of `ntk` and `linear_regions` so; Abdelfattah et al.
