@@ -44,12 +44,13 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str, code: int = 2) -> s
     return err
 
 
-def flags(cls: type, prefix: str = "") -> list[str]:
+def flags(held: Any, prefix: str = "") -> list[str]:
+    """The flags of a configuration; a switch's is the one that changes what holds without it."""
     out = []
-    for field in dataclasses.fields(cls):
-        default = field.default
+    for field in dataclasses.fields(held):
+        default = getattr(held, field.name)
         if dataclasses.is_dataclass(default):
-            out += flags(type(default), f"{prefix}{field.name}.")
+            out += flags(default, f"{prefix}{field.name}.")
         else:
             off = "no-" if default is True else ""
             out.append(f"--{prefix}{off}{field.name.replace('_', '-')}")
@@ -64,7 +65,7 @@ def test_help_of_a_method_has_every_field_of_its_configuration(name, capsys):
     text = said(capsys, "search", name, "--help")
     words = text.split()
     config = methods.find(name).config
-    for flag in flags(Settings) + flags(config):
+    for flag in flags(Settings()) + flags(config()):
         assert flag in words
     assert method_entries()[name].algorithm in text
     assert all(len(line) <= 110 for line in text.splitlines())

@@ -220,8 +220,9 @@ def peek(words: Sequence[str], flag: str, default: str) -> str:
 
 def _entry(option: Option, paper: Any, width: int) -> list[str]:
     switch = option.flags[-1:] if option.default is True else option.flags[:1]
-    head = "  " + " ".join([*switch, option.value]).strip()
-    notes = []
+    many = len(option.value) > FLAG_WIDTH + 20
+    head = "  " + " ".join([*switch, "NAME" if many else option.value]).strip()
+    notes = [f"one of {option.value.replace('|', ', ')}"] if many else []
     if option.default is not dataclasses.MISSING and option.default not in ("", None):
         notes.append(f"default: {_text(option.default)}")
     if paper != option.default:
