@@ -251,8 +251,9 @@ def _cloud(found: Mapping[str, Any], shown: Points, title: str, points: Points) 
     kept = middle(turned[:, 0], [m.x for m in marks]) & middle(turned[:, 1], [m.y for m in marks])
     inside = [(float(a), float(b)) for a, b in turned[kept]]
     few = thin(inside, MOST_POINTS)
-    if len(inside) < len(shown):
-        text += f" {len(shown) - len(inside):,} outliers are outside of the frame."
+    outliers = len(shown) - len(inside)
+    if outliers:
+        text += f" {outliers:,} outlier{'s are' if outliers > 1 else ' is'} outside of the frame."
     if len(few) < len(inside):
         text += f" About {MOST_POINTS:,} are drawn."
     x, y = ([*(p[i] for p in inside), *((m.x, m.y)[i] for m in marks)] for i in (0, 1))

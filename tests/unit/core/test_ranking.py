@@ -152,6 +152,7 @@ def test_intervals_are_the_percentiles_of_measures_on_resamples(noisy, monkeypat
     assert slow != ranking(truth, predicted, resamples=40, seed=4)
 
 
+@pytest.mark.slow
 def test_the_interval_covers():
     """Bivariate normal, correlation 0.6: tau is 2/pi asin 0.6, and 95 % should hold it."""
     expected, held = 2 / math.pi * math.asin(0.6), 0

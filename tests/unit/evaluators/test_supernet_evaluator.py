@@ -14,7 +14,7 @@ from morphogen.supernets import Gates, inherit, space_of
 from morphogen.tasks import Images
 from tiny import images, own, problem
 
-KINDS = ("nasbench201", "nasbench-macro", "darts", "own")
+KINDS = ("nasbench201", "nasbench-macro", pytest.param("darts", marks=pytest.mark.slow), "own")
 
 
 def kind_of(name):
@@ -47,7 +47,7 @@ def test_scoring_is_repeatable_and_leaves_no_trace(name):
     p = problem(kind_of(name))
     net = trained(p)
     before, rng = state(net), np.random.default_rng(0)
-    archs = [p.space.sample(rng) for _ in range(3)]
+    archs = [p.space.sample(rng) for _ in range(2)]
     for norms in ("recalibrate", "batch"):
         tool = evaluator(p, norms)
         first = [tool.measure(net, arch) for arch in archs]
