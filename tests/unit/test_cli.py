@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from morphogen import methods, spaces
 from morphogen.cli import main
 from morphogen.cli.catalogue import method_entries
 from morphogen.engine.settings import PAPER_SCALE, Settings
+from morphogen.proxies import PROXIES
 
 SKIPS = (
     "|skip_connect~0|+|skip_connect~0|skip_connect~1|"
@@ -111,7 +113,8 @@ def test_list_has_every_method_and_space_with_its_paper(capsys):
         lines = said(capsys, "list", kind).splitlines()[1:]
         assert [line.split()[0] for line in lines] == names
         assert all("arXiv" in line for line in lines)
-    assert len(said(capsys, "list").splitlines()) == len(NAMES) + len(spaces.BUILT_IN) + 3
+    shown = len(NAMES) + len(spaces.BUILT_IN) + len(PROXIES)
+    assert len(said(capsys, "list").splitlines()) == shown + 5
     content = json.loads(said(capsys, "list", "--json"))
     assert [m["name"] for m in content["methods"]] == NAMES
     assert [s["name"] for s in content["spaces"]] == list(spaces.BUILT_IN)
