@@ -41,7 +41,8 @@ SPACES = ("darts-s2", "darts-s4")
 SUPERNETS = ("darts", "blank")
 SEEDS = 2
 SETTINGS = Settings(
-    epochs=12,
+    epochs=20,
+    steps_per_epoch=12,
     batch_size=64,
     channels=8,
     depth=5,
@@ -53,7 +54,7 @@ SETTINGS = Settings(
 )
 METHOD = DARTSPTConfig(
     interval=1,
-    selection_images=500,
+    selection_images=256,
     alpha=Adam(lr=0.01),
     weights=SGD(nesterov=False, weight_decay=3e-4),
 )
@@ -89,7 +90,11 @@ def one(name: str, supernet: str, settings: Settings, options: argparse.Namespac
     if (path / "config.yaml").exists():
         run = resume(path)
     else:
-        config = replace(METHOD, supernet=supernet)
+        config = replace(
+            METHOD,
+            supernet=supernet,
+            selection_images=32 if options.quick else METHOD.selection_images,
+        )
         run = search(config, space=name, data=options.data, settings=settings, run=path)
     for way, arch in chosen(run).items():
         trained(run.space, arch, way, path, settings, options)
@@ -183,9 +188,9 @@ def report(out: Path) -> None:
             "alpha, perturbed accuracies and the accuracy after the short training; no test data"
         ),
         figures={
-            "budget": f"C={s.channels}, {s.depth} cells, {s.epochs} epochs of the supernet, 17 of "
-            f"selection (interval 1, {METHOD.selection_images} images a score), short trainings of "
-            f"{TRAINING_EPOCHS} epochs; the paper: C=16, 8 cells, 50 and 81 epochs, 600 of "
+            "budget": f"C={s.channels}, {s.depth} cells, {s.epochs} epochs of {s.steps_per_epoch} "
+            f"steps for the supernet, 17 of selection (interval 1, {METHOD.selection_images} "
+            f"images a score), short trainings of {TRAINING_EPOCHS} epochs; the paper: C=16, 8 cells, 50 and 81 epochs, 600 of "
             "retraining; alpha lr 0.01 for 3e-4",
             **figures,
         },

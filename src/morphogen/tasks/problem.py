@@ -137,6 +137,7 @@ class Problem:
         self.numpy_rng = numpy_stream(seed, "search")
         """For a method's draws in numpy: sampled architectures. Equal on all processes."""
         self.batch_size = batch_size
+        self._joint: list[tuple[str, Stream]] = []
         self._train = self.stream("train", batch_size, "data/train")
         self._valid = self.stream("valid", batch_size, "data/valid")
 
@@ -166,17 +167,22 @@ class Problem:
 
         For what is no mean over images, and so cannot be put together from shares.
         """
-        return self.task.stream(
+        stream = self.task.stream(
             part,
             batch_size=self.batch_size,
             generator=torch.Generator().manual_seed(seed_for(self.seed, purpose)),
             device=self.devices.device,
         )
+        self._joint.append((part, stream))
+        return stream
 
     @property
     def images_seen(self) -> dict[str, int]:
-        """Images drawn so far, over all processes."""
-        return {"train": self._train.images_seen, "valid": self._valid.images_seen}
+        """Images drawn so far, over all processes; of a joint batch every process draws all."""
+        seen = {"train": self._train.images_seen, "valid": self._valid.images_seen}
+        for part, stream in self._joint:
+            seen[part] += stream.images_seen
+        return seen
 
     # -- networks ----------------------------------------------------------------------------
 
