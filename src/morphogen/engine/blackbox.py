@@ -62,7 +62,8 @@ def settled(
     space: SearchSpace,
     settings: Settings,
     origin: Origin | None = None,
-    data: str = "",
+    *,
+    known_data: bool = False,
 ) -> Settings:
     """The settings with what depends on the machine made definite; what does not fit is refused.
 
@@ -71,7 +72,7 @@ def settled(
         space: what is searched.
         settings: as they were given.
         origin: of the supernet that the run begins with, if it does.
-        data: name of the run's data.
+        known_data: whether its supernet was trained on the run's data.
 
     Raises:
         ConfigError: the method, or the executor, cannot do what is asked.
@@ -107,7 +108,7 @@ def settled(
         TableEvaluator(space, s.metric)
     if s.evaluator == "proxy":
         named([s.evaluation_proxy])
-    _check_origin(s, origin, data)
+    _check_origin(s, origin, known_data=known_data)
     if s.executor == "local":
         if s.timeout:
             raise ConfigError(
@@ -133,7 +134,7 @@ def settled(
     return replace(s, workers=workers, round_size=s.round_size or workers)
 
 
-def _check_origin(s: Settings, origin: Origin | None, data: str) -> None:
+def _check_origin(s: Settings, origin: Origin | None, *, known_data: bool) -> None:
     """A supernet is needed by one evaluator, and no other has a use for it."""
     if s.evaluator != "supernet":
         if origin is not None:
@@ -147,10 +148,10 @@ def _check_origin(s: Settings, origin: Origin | None, data: str) -> None:
             "evaluator is 'supernet', and there is none to score with; accepted: with --from RUN, "
             "a finished run that trained one"
         )
-    if origin.data != data:
+    if not known_data:
         raise ConfigError(
-            f"data is {data}, and the supernet of {origin.run} was trained on {origin.data}; "
-            "accepted: the same data, since its classifier knows no others"
+            f"the supernet of {origin.run} was trained on {origin.data}, other data than these; "
+            "accepted: the same, since its classifier knows no others"
         )
 
 

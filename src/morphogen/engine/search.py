@@ -70,11 +70,12 @@ def search(
     fabric = _fabric(settings)
     begun = None if start is None else read_run(start, known, settings)
     origin = begun[1] if begun else None
-    if origin is not None:
-        check_split(origin, data_name(data), settings)
     task = task_of(data, settings, origin=origin)
+    known_data = origin is not None and origin.knows(data_name(data), task.classes)
+    if origin is not None and known_data:
+        check_split(origin, settings)
     _check_batch(settings, task)
-    settings = blackbox.settled(info, known, settings, origin, data_name(data))
+    settings = blackbox.settled(info, known, settings, origin, known_data=known_data)
     names_of(settings.loggers)
     if isinstance(known, ModuleSpace):
         own = partial(check_module, known.copy_module())

@@ -47,6 +47,10 @@ class Origin:
     """Of the split: on the same data, what held images out of the training holds them out again."""
     train_images: int
 
+    def knows(self, data: str, classes: tuple[str, ...]) -> bool:
+        """Whether data of this name and these classes are what the weights were trained on."""
+        return self.data == data and self.classes == classes
+
 
 def read_run(
     run: str | Path, space: SearchSpace, settings: Settings, *, what: str = "from"
@@ -97,13 +101,13 @@ def read_run(
     return net, origin
 
 
-def check_split(origin: Origin, data: str, settings: Settings) -> None:
+def check_split(origin: Origin, settings: Settings) -> None:
     """Refuse a split of the same data that holds images out which trained the weights.
 
     Raises:
         ConfigError: the train part is smaller than theirs.
     """
-    if origin.data == data and settings.train_images < origin.train_images:
+    if settings.train_images < origin.train_images:
         raise ConfigError(
             f"train_images is {settings.train_images}, and the supernet of {origin.run} was "
             f"trained on {origin.train_images}, some of which would be held out now; accepted: "
@@ -136,7 +140,7 @@ def read(path: Path, data: str, task: ImageTask) -> Start | None:
         return None
     with _opened(path) as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    same = origin.data == data and origin.classes == task.classes
+    same = origin.knows(data, task.classes)
     return Start(weights, None if same else len(origin.classes))
 
 
