@@ -31,6 +31,17 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ("evaluations=8,", "evaluations=3, **SIZE,"),
         ("Training(epochs=4)", "Training(epochs=1, image_size=8, threads=1)"),
     ),
+    "one-shot.md": (
+        (
+            "--run supernet",
+            "--run supernet --generations 1 --population 2 --parents 1 --mutants 1 "
+            "--crossovers 0 --norms batch",
+        ),
+        ("--sample 300", "--sample 12 --norms batch"),
+        ("--run small", "--run small --generations 1 --population 2 --norms batch"),
+        ("--run front", "--run front --population 2 --evaluation-norms batch"),
+        ("--run moved", "--run moved --generations 1 --population 2 --norms batch"),
+    ),
     "ranking.md": (
         (
             "spos --generations 3",
