@@ -190,8 +190,8 @@ def report(out: Path) -> None:
         figures={
             "budget": f"C={s.channels}, {s.depth} cells, {s.epochs} epochs of {s.steps_per_epoch} "
             f"steps for the supernet, 17 of selection (interval 1, {METHOD.selection_images} "
-            f"images a score), short trainings of {TRAINING_EPOCHS} epochs; the paper: C=16, 8 cells, 50 and 81 epochs, 600 of "
-            "retraining; alpha lr 0.01 for 3e-4",
+            f"images a score), short trainings of {TRAINING_EPOCHS} epochs; the paper: C=16, 8 "
+            "cells, 50 and 81 epochs, 600 of retraining; alpha lr 0.01 for 3e-4",
             **figures,
         },
         published={

@@ -15,8 +15,9 @@ from torch import nn
 
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.proxies import PROXIES, score
+from morphogen.scoring.resumed import Resumed
 from morphogen.scoring.scores import Measure
-from morphogen.supernets import Gated, Gates, Supernet
+from morphogen.supernets import Gated, Gates, Layered, Supernet
 from morphogen.tasks.problem import Batch, Problem
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 else:
     ProxyName = Literal[tuple(PROXIES)]
     """The name of a proxy; a configuration refuses any other."""
+
+
+NWOT = {"nwot": True, "nwot_eval": False}
+"""Proxies that add up over layers, and whether batch norms are in train mode for them."""
 
 
 def accuracy(evaluator: SupernetEvaluator, net: Supernet) -> Measure:
@@ -47,6 +52,9 @@ def zero_cost(problem: Problem, net: Supernet, proxy: str, batch: Batch) -> Meas
     Fused execution would share activations between operations, and a proxy that counts them would
     not see which operation is missing.
     """
+    if isinstance(net, Layered) and proxy in NWOT:
+        resumed = Resumed(net, batch[0], training=NWOT[proxy])
+        return lambda gates: _number(resumed(gates.detach()))
 
     def measure(gates: Gates) -> float:
         with plain(net):
@@ -57,7 +65,10 @@ def zero_cost(problem: Problem, net: Supernet, proxy: str, batch: Batch) -> Meas
 
 def proxy_of(problem: Problem, net: nn.Module, proxy: str, batch: Batch) -> float:
     """A proxy of any network; NaN where it is no finite number."""
-    value = score(proxy, net, *batch, loss=problem.task.loss)
+    return _number(score(proxy, net, *batch, loss=problem.task.loss))
+
+
+def _number(value: float) -> float:
     return value if math.isfinite(value) else math.nan
 
 

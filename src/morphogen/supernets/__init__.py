@@ -1,6 +1,7 @@
 """Weight sharing: gates, supernets and the stand-alone networks of each space."""
 
 from morphogen.supernets.base import (
+    Layered,
     NetworkSpec,
     Supernet,
     build,
@@ -24,6 +25,7 @@ from morphogen.supernets.relaxed import Relaxed, masked_softmax
 __all__ = [
     "Gated",
     "Gates",
+    "Layered",
     "ModuleSpace",
     "ModuleSupernet",
     "NetworkSpec",

@@ -49,6 +49,45 @@ class Supernet(nn.Module):
         """Class scores [batch, classes] of images x [batch, channels, height, width]."""
 
 
+class Layered(Supernet):
+    """A supernet of layers in sequence, one for each choice of the space, in its order.
+
+    All choices are of one group. A pass can begin at any layer, with the output of the one before.
+    """
+
+    layers: nn.ModuleList
+    """Per choice an `nn.ModuleDict` of its options."""
+
+    @abstractmethod
+    def begin(self, x: Tensor) -> Tensor:
+        """The first layer's input."""
+
+    @abstractmethod
+    def scores(self, x: Tensor) -> Tensor:
+        """Class scores of the last layer's output."""
+
+    def layer(self, number: int, x: Tensor, gates: Gates) -> Tensor:
+        """Weighted sum of the live options of one layer; what is not live is not executed."""
+        choice, options = self.space.choices[number], self.layers[number]
+        live, weights = gates.row(choice.group, number)
+        terms: list[Tensor] = [options[choice.options[i]](x) for i in live]  # type: ignore[index]
+        if not gates.unit:
+            terms = [weights[i] * term for i, term in zip(live, terms, strict=True)]
+        return sum(terms[1:], terms[0])
+
+    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+        """Class scores [n, classes] of images [n, in_channels, h, w].
+
+        Args:
+            x: images.
+            gates: the space's one group, weights [layers, options].
+        """
+        x = self.begin(x)
+        for number in range(len(self.layers)):
+            x = self.layer(number, x, gates)
+        return self.scores(x)
+
+
 @contextmanager
 def frozen_statistics(net: nn.Module) -> Iterator[None]:
     """Within the context, batch norms in train mode leave their running statistics alone.

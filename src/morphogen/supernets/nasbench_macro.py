@@ -16,11 +16,7 @@ from torch import Tensor, nn
 
 from morphogen.core import Architecture
 from morphogen.spaces.nasbench_macro import LAYERS, NASBenchMacro, layer_name
-from morphogen.supernets.base import NetworkSpec, Supernet, register
-from morphogen.supernets.gates import Gates
-
-GROUP = "layers"
-"""The group of the space's choices: one matrix of gates [8, 3]."""
+from morphogen.supernets.base import Layered, NetworkSpec, register
 
 STRIDED = (1, 3, 6)
 """Layers, from 1, that halve the image and double the channels."""
@@ -123,7 +119,7 @@ class NASBenchMacroNetwork(nn.Module):
         return self.ends.scores(self.layers(self.ends.stem(x)))
 
 
-class NASBenchMacroSupernet(Supernet):
+class NASBenchMacroSupernet(Layered):
     """All networks of the space in one: three options in each layer.
 
     Args:
@@ -142,20 +138,13 @@ class NASBenchMacroSupernet(Supernet):
             for choice, sizes in zip(space.choices, _widths(spec), strict=True)
         )
 
-    def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        """Class scores [n, classes] of images [n, in_channels, h, w].
+    def begin(self, x: Tensor) -> Tensor:
+        """The first layer's input."""
+        out: Tensor = self.ends.stem(x)
+        return out
 
-        Args:
-            x: images.
-            gates: group "layers", weights [8, options]; what is not live is not executed.
-        """
-        x = self.ends.stem(x)
-        for row, (choice, options) in enumerate(zip(self.space.choices, self.layers, strict=True)):
-            live, weights = gates.row(GROUP, row)
-            terms = [options[choice.options[i]](x) for i in live]  # type: ignore[index]
-            if not gates.unit:
-                terms = [weights[i] * term for i, term in zip(live, terms, strict=True)]
-            x = sum(terms[1:], terms[0])
+    def scores(self, x: Tensor) -> Tensor:
+        """Class scores of the last layer's output."""
         return self.ends.scores(x)
 
 

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from morphogen.core import Architecture
-from morphogen.spaces.shufflenet import GROUP, Layer, ShuffleNet
+from morphogen.spaces.shufflenet import Layer, ShuffleNet
 from morphogen.supernets import fused
-from morphogen.supernets.base import NetworkSpec, Supernet, register
-from morphogen.supernets.gates import Gates
+from morphogen.supernets.base import Layered, NetworkSpec, register
 
 Norm = Callable[[int], nn.Module]
 """A batch norm of so many channels."""
@@ -215,7 +214,7 @@ class ShuffleNetNetwork(nn.Module):
         return self.ends.scores(self.layers(self.ends.begin(x)))
 
 
-class ShuffleNetSupernet(Supernet):
+class ShuffleNetSupernet(Layered):
     """All networks of the space in one.
 
     Args:
@@ -237,20 +236,13 @@ class ShuffleNetSupernet(Supernet):
             for choice, layer in zip(space.choices, space.layers(spec.channels), strict=True)
         )
 
-    def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        """Class scores [n, classes] of images [n, in_channels, h, w].
+    def begin(self, x: Tensor) -> Tensor:
+        """The first layer's input."""
+        out: Tensor = self.ends.begin(x)
+        return out
 
-        Args:
-            x: images.
-            gates: group "layers", weights [layers, options]; what is not live is not executed.
-        """
-        x = self.ends.begin(x)
-        for row, (choice, options) in enumerate(zip(self.space.choices, self.layers, strict=True)):
-            live, weights = gates.row(GROUP, row)
-            terms = [options[choice.options[i]](x) for i in live]  # type: ignore[index]
-            if not gates.unit:
-                terms = [weights[i] * term for i, term in zip(live, terms, strict=True)]
-            x = sum(terms[1:], terms[0])
+    def scores(self, x: Tensor) -> Tensor:
+        """Class scores of the last layer's output."""
         return self.ends.scores(x)
 
 
