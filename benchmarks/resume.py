@@ -27,6 +27,18 @@ from morphogen.engine.loop import TIMES
 SIZE = ["--epochs", "12", "--steps-per-epoch", "3", "--train-images", "600"]
 SIZE += ["--valid-images", "600", "--image-size", "8", "--channels", "4"]
 SIZE += ["--diagnostic-images", "200", "--threads", "1"]
+EVOLUTION = ["--population", "8", "--generations", "8", "--parents", "4", "--mutants", "4"]
+EVOLUTION += ["--crossovers", "3", "--fitness-images", "200", "--recalibration-images", "100"]
+METHODS: dict[str, list[str]] = {
+    "idarts": [],
+    "gdas": [],
+    "spos": EVOLUTION,
+    "supernet-shifting": [*EVOLUTION, "--shift-steps", "2"],
+    "darts-pt": ["--interval", "1"],
+    "zero-cost-pt": ["--validation", "10"],
+}
+"""The methods, with options that make their own phases about as long as the others."""
+
 LATEST = 1.5
 """Seconds after its first sign of life within which a process is killed."""
 
@@ -37,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     started = time.perf_counter()
     figures: dict[str, Any] = {}
-    for method in ("idarts", "gdas"):
+    for method in METHODS:
         with tempfile.TemporaryDirectory() as folder:
             figures[method] = trial(method, Path(folder), options.kills)
         print(method, figures[method])
@@ -47,7 +59,8 @@ def main() -> None:
         "resume",
         claim=(
             "A search killed with SIGKILL at any moment and resumed ends in the bit-identical "
-            "architecture, alpha, metrics, weights and optimiser states of an uninterrupted one."
+            "architecture, alpha, population, metrics, weights and optimiser states of an "
+            "uninterrupted one, also in the phases of selection and evolution."
         ),
         system="engine",
         command="python benchmarks/resume.py"
@@ -68,12 +81,13 @@ def main() -> None:
 def trial(method: str, folder: Path, kills: int) -> dict[str, Any]:
     """One uninterrupted run and one that is killed again and again."""
     whole, cut = folder / "whole", folder / "cut"
-    if start("search", method, "--run", str(whole), *SIZE).wait() != 0:
+    size = [*SIZE, *METHODS[method]]
+    if start("search", method, "--run", str(whole), *size).wait() != 0:
         raise SystemExit(f"the uninterrupted search with {method} failed")
     rng, done = random.Random(method), 0
     while done < kills:
         known = (cut / "config.yaml").exists()
-        words = ["resume", str(cut)] if known else ["search", method, "--run", str(cut), *SIZE]
+        words = ["resume", str(cut)] if known else ["search", method, "--run", str(cut), *size]
         before = signs(cut)
         process = start(*words)
         while process.poll() is None and signs(cut) == before:

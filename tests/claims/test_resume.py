@@ -77,9 +77,12 @@ def kill_and_resume(
     return found
 
 
-@pytest.mark.parametrize(("method", "kills"), [("idarts", 3), ("darts", 2), ("random", 2)])
+@pytest.mark.parametrize(
+    ("method", "kills"), [("idarts", 3), ("darts", 2), ("random", 2), ("supernet-shifting", 2)]
+)
 def test_killed_at_random_moments_it_ends_in_the_same_bits(method, kills, tmp_path):
-    epochs = {"idarts": 8, "darts": 20, "random": 150}[method]  # a second or more of each
+    # A second or more of each.
+    epochs = {"idarts": 8, "darts": 20, "random": 150, "supernet-shifting": 20}[method]
     began = time.perf_counter()
     reference = uninterrupted(method, epochs, tmp_path / "reference")
     # On any machine the kills fall into the first quarter, so that none comes after the end.
@@ -96,6 +99,8 @@ def test_killed_at_random_moments_it_ends_in_the_same_bits(method, kills, tmp_pa
     ("method", "epochs", "kills", "longest"),
     [
         *[(name, 60, 40, 0.25) for name in ("darts", "gdas", "idarts")],
+        # Short phases of their own: most kills come before these, some in them.
+        *[(name, 20, 12, 0.25) for name in ("spos", "supernet-shifting", "darts-pt")],
         ("random", 18, 10, 0.02),  # the space has 18 architectures, each a round of its own
     ],
 )
