@@ -219,7 +219,7 @@ def why(off: list[str], figures: Mapping[str, Any], single: list[str]) -> str:
         said.append(
             "plain is 0 for every convolution before a batch norm, so that only the classifier and "
             "the shortcuts of the reduction blocks count: a small signed sum that depends on the "
-            "batch and the draw of the weights more than on the cell."
+            "batch and the draw of the weights as much as on the cell."
         )
     said.append(
         "Differences: the batch (32 images here, 64 published, there augmented), one draw of the "
