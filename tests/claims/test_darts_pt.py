@@ -197,10 +197,10 @@ def test_smoothing_has_the_variance_of_uniform_noise_before_normalisation():
     space = tiny_space()
     g = torch.Generator().manual_seed(1)
     start = Gates({"a": torch.tensor([[0.5, 0.5]])}, {"a": ((0, 1),)})
-    draws = torch.stack([moved(space, start, 0.1, g).weights["a"][0, 0] for _ in range(4000)])
+    draws = torch.stack([moved(space, start, 0.1, g).weights["a"][0, 0] for _ in range(2000)])
     # First order: (0.5 + u) / (1 + u + v) = 0.5 + (u - v) / 2, each of variance 0.1^2 / 3.
     assert draws.mean().item() == pytest.approx(0.5, abs=4e-3)
-    assert draws.var().item() == pytest.approx(2 * 0.1**2 / 3 / 4, rel=0.1)
+    assert draws.var().item() == pytest.approx(2 * 0.1**2 / 3 / 4, rel=0.15)
 
 
 # -- why ------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ class Noisy(nn.Module):
         return self.head(x.relu().mean((2, 3)))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_noise_is_never_chosen(seed):
     """S4 in small: without the convolution the accuracy falls, without the noise it does not."""
     with torch.random.fork_rng():
