@@ -15,6 +15,7 @@ import tiny
 from morphogen import OneOf
 from morphogen.bilevel.gates import moved, softmax_gates, start_alphas
 from morphogen.engine.loop import timetable
+from morphogen.engine.search import search
 from morphogen.evaluators.supernet import Inherited
 from morphogen.methods.darts_pt import DARTSPT, DARTSPTConfig, schedule
 from morphogen.scoring import Projection
@@ -266,3 +267,24 @@ def test_noise_is_never_chosen(seed):
         play(method, problem, state, epochs=4, steps=12)
         arch = method.derive(state, space)
     assert set(arch.values()) == {("conv",)}
+
+
+def test_a_supernet_of_another_run_goes_straight_to_the_selection(tmp_path):
+    def run(method, **more):
+        return search(
+            tiny.config(method),
+            space=tiny.own(),
+            data=tiny.images(),
+            settings=replace(tiny.SETTINGS, epochs=1),
+            run=tmp_path / method,
+            **more,
+        )
+
+    first = run("darts")
+    second = run("darts-pt", start=first.run)
+    assert len(second.history) == schedule(3, QUICK.interval, nodes=False)[0]
+    assert all(value in (0, 1) for rows in last_gates(second) for row in rows for value in row)
+
+
+def last_gates(result):
+    return result.history[-1]["gates"].values()
