@@ -125,9 +125,7 @@ class Toy:
         config = SupernetShiftingConfig(shift=rate, shift_steps=steps, rescore=False)
         method, net = SupernetShifting(config), ToySupernet(self.start)
         evolution = Generations(50, 10, 25, 25, 0.1, again=steps > 0)
-        state = ShiftingState(
-            net, optimiser_of(net, rate), False, [], [], evolution, self.evaluator()
-        )
+        state = ShiftingState(net, optimiser_of(net, rate), evolution, self.evaluator())
         problem = self.problem(seed)
         for generation in range(21):
             for step in range(50):

@@ -28,6 +28,11 @@ def config(cls: type[T]) -> type[T]:
         kw_only=True,
         config=ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True),
     )(cls)
+    for name, field in made.__pydantic_fields__.items():
+        for base in cls.__mro__[1:]:  # pydantic reads the docstrings of a class's own fields only
+            held = getattr(base, "__pydantic_fields__", {}).get(name)
+            if field.description is None and held is not None:
+                field.description = held.description
     checked: Any = made.__init__
 
     @functools.wraps(checked)

@@ -7,13 +7,13 @@ Definitions follow "Understanding and Robustifying DARTS" (Zela et al., arXiv 19
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from morphogen.core import Architecture
+from morphogen.evaluators.recalibration import batch_statistics, evaluating
 from morphogen.supernets import Gates, Supernet, frozen_statistics
 from morphogen.tasks.problem import Batch, Problem
 
@@ -65,14 +65,11 @@ def discretization_gap(
     some = held.take(torch.arange(min(images, len(held))))
     batches = list(problem.task.sequential(some, 500, device=device))
     out: dict[str, float] = {}
-    with _evaluating(net), torch.no_grad():
+    with evaluating(net), torch.no_grad():
         out |= _scores("supernet", problem, net, gates, batches)
         out |= _scores("discrete", problem, net, path, batches)
-        for module in net.modules():  # norms and what holds them: dropout stays off
-            module.training = any(
-                getattr(m, "track_running_stats", False) is True for m in module.modules()
-            )
-        with frozen_statistics(net), torch.random.fork_rng(devices=[]):
+        own = torch.random.fork_rng(devices=[])
+        with batch_statistics(net), frozen_statistics(net), own:
             out |= _scores("recalibrated", problem, net, path, batches)
     return out
 
@@ -106,15 +103,3 @@ def _scores(
         right += int((scores.argmax(dim=1) == y).sum())
         total += len(y)
     return {f"{label}_accuracy": 100.0 * right / total, f"{label}_loss": float(loss) / total}
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """The net in eval mode, each module put back into the mode it was in."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -25,56 +25,18 @@ set of held-out training images; the authors' code used slices of the test image
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Annotated
 
-from pydantic import Field
-
-from morphogen.bilevel.state import SGD, SupernetState, new_supernet, optimiser_of, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import config
-from morphogen.evaluators.supernet import Norms, SupernetEvaluator
-from morphogen.evolution import Generations
+from morphogen.evaluators.single_path import SinglePathConfig, SinglePathState, path_step
 from morphogen.methods._contract import Metrics, Phase, method
 from morphogen.spaces import Discrete, SearchSpace
-from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
-
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
 
 
 @config
-class SPOSConfig:
-    """SPOS, its search as published; the optimiser is that of its runs in NAS-Bench-201."""
-
-    weights: SGD = SGD(lr=0.05, lr_end=0.0, nesterov=False, weight_decay=2.5e-4)
-    population: Count = 50
-    """P, architectures of a generation (paper: 50)"""
-    generations: Count = 21
-    """generations, the random one included (paper: 20 after it)"""
-    parents: Count = 10
-    """k, best architectures so far that a generation is bred from (paper: 10)"""
-    mutants: Natural = 25
-    """mutants in a generation (paper: 25)"""
-    crossovers: Natural = 25
-    """crossovers in a generation (paper: 25); the rest is random"""
-    mutation: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """probability of a mutation, for each choice (paper: 0.1)"""
-    norms: Norms = "recalibrate"
-    """batch norms of a candidate: recalibrated on training images (paper), or batch statistics"""
-    recalibration_images: Count = 1000
-    """training images for that (paper: about 20,000)"""
-    fitness_images: Count = 1000
-    """search-validation images a candidate is scored on (paper: all; its code: 8,000)"""
-
-
-@dataclass
-class SPOSState(SupernetState):
-    """The supernet, and how far evolution is."""
-
-    evolution: Generations
-    evaluator: SupernetEvaluator = field(metadata={"checkpoint": False})
+class SPOSConfig(SinglePathConfig):
+    """SPOS, its search as published."""
 
 
 @method("spos", config=SPOSConfig, needs=[Discrete], epochs=250, limits=True, quick_epochs=60)
@@ -92,30 +54,14 @@ class SPOS:
             Phase("evolution", self.config.generations, self.config.population),
         )
 
-    def init(self, problem: Problem) -> SPOSState:
+    def init(self, problem: Problem) -> SinglePathState:
         """A supernet and no generation yet."""
-        c = self.config
-        net = new_supernet(problem)
-        evaluator = SupernetEvaluator(
-            problem,
-            norms=c.norms,
-            recalibration_images=c.recalibration_images,
-            images=c.fitness_images,
-        )
-        evolution = Generations(c.population, c.parents, c.mutants, c.crossovers, c.mutation)
-        return SPOSState(net, optimiser_of(net, c.weights), evolution, evaluator)
+        return SinglePathState.start(problem, self.config, again=False)
 
-    def step(self, state: SPOSState, problem: Problem, clock: Clock) -> Metrics:
+    def step(self, state: SinglePathState, problem: Problem, clock: Clock) -> Metrics:
         """A step of a path's weights, or the score of a candidate."""
         if clock.phase == "supernet":
-            path = problem.space.sample(problem.numpy_rng)  # 1
-            gates = Gates.of(problem.space, path, problem.devices.device)
-            batch = problem.train_batch()
-            loss = weight_step(state, problem, batch, gates, self.config.weights, clock)
-            return {"train_loss": loss}
-        return self._evolve(state, problem, clock)
-
-    def _evolve(self, state: SPOSState, problem: Problem, clock: Clock) -> Metrics:
+            return {"train_loss": path_step(state, problem, self.config.weights, clock)}  # 1
         evolution = state.evolution
         if clock.step == 0:
             evolution.breed(problem.space, problem.numpy_rng)  # 2
@@ -125,11 +71,9 @@ class SPOS:
             found = state.evaluator.measure(state.net, problem.space.parse(text))  # 3
             evolution.record(text, found.key)
             told["candidate_accuracy"] = found.accuracy
-        if clock.step == clock.steps - 1:
-            told["best_accuracy"] = evolution.fitness[evolution.best()[0]][0]
-            told["evaluated"] = len(evolution.fitness)
-        return told
+        last = clock.step == clock.steps - 1
+        return {**told, **(state.standing() if last else {})}
 
-    def derive(self, state: SPOSState, space: SearchSpace) -> Architecture | None:
+    def derive(self, state: SinglePathState, space: SearchSpace) -> Architecture | None:
         """The best architecture scored; None before the first."""
         return state.evolution.winner(space)

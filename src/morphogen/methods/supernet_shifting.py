@@ -33,73 +33,40 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from morphogen.bilevel.state import (
-    SGD,
-    SupernetState,
-    descend,
-    new_supernet,
-    optimiser_of,
-    weight_gradient,
-    weight_step,
-)
+from morphogen.bilevel.state import SGD, descend, optimiser_of, weight_gradient, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import config
-from morphogen.evaluators.supernet import Norms, SupernetEvaluator
-from morphogen.evolution import Generations
+from morphogen.evaluators.single_path import SinglePathConfig, SinglePathState, path_step
 from morphogen.methods._contract import Metrics, Phase, method
 from morphogen.spaces import Discrete, SearchSpace
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
 
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-
 
 @config
-class SupernetShiftingConfig:
+class SupernetShiftingConfig(SinglePathConfig):
     """Supernet Shifting; numbers of the evolution as published, sizes for small images."""
 
-    weights: SGD = SGD(lr=0.05, lr_end=0.0, nesterov=False, weight_decay=2.5e-4)
     shift: SGD = SGD(lr=1e-3, lr_end=1e-3, nesterov=False, weight_decay=4e-5)
     """(authors' code: lr 1e-4 constant, which is 1/5000 of stage 1's; momentum 0.9, decay 4e-5)"""
-    shift_steps: Natural = 5
+    shift_steps: Annotated[int, Field(ge=0)] = 5
     """K, training steps of a candidate (authors' code: 20, of 150 images)"""
     mode: Literal["per-candidate", "accumulate"] = "per-candidate"
     """when the supernet moves: at each candidate, or once a generation on the mean gradient"""
     rescore: bool = True
     """score the parents anew at the end of a generation, without training (authors' code: no)"""
-    population: Count = 50
-    """P, architectures of a generation (50)"""
-    generations: Count = 21
-    """generations, the random one included (20 after it)"""
-    parents: Count = 10
-    """k, best architectures so far that a generation is bred from (10)"""
-    mutants: Natural = 25
-    """mutants in a generation (25)"""
-    crossovers: Natural = 25
-    """crossovers in a generation (25); the rest is random"""
-    mutation: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """probability of a mutation, for each choice (0.1)"""
-    norms: Norms = "recalibrate"
-    """batch norms of a candidate: recalibrated on training images, or batch statistics"""
-    recalibration_images: Count = 1000
-    """training images for that"""
-    fitness_images: Count = 1000
-    """search-validation images a candidate is scored on (authors' code: 12,500)"""
 
 
 @dataclass
-class ShiftingState(SupernetState):
+class ShiftingState(SinglePathState):
     """The supernet, and how far evolution is."""
 
-    shifting: bool
+    shifting: bool = False
     """Whether the optimiser is stage 2's."""
-    gradient: list[Tensor]
+    gradient: list[Tensor] = field(default_factory=list)
     """Sum over the generation so far, one tensor per weight (`accumulate`)."""
-    reached: list[bool]
+    reached: list[bool] = field(default_factory=list)
     """Which weights a candidate of the generation has used."""
-    evolution: Generations
-    evaluator: SupernetEvaluator = field(metadata={"checkpoint": False})
 
 
 @method(
@@ -125,31 +92,14 @@ class SupernetShifting:
 
     def init(self, problem: Problem) -> ShiftingState:
         """A supernet and no generation yet."""
-        c = self.config
-        net = new_supernet(problem)
-        evaluator = SupernetEvaluator(
-            problem,
-            norms=c.norms,
-            recalibration_images=c.recalibration_images,
-            images=c.fitness_images,
-        )
-        evolution = Generations(
-            c.population, c.parents, c.mutants, c.crossovers, c.mutation, again=True
-        )
-        state = ShiftingState(
-            net, optimiser_of(net, c.weights), False, [], [], evolution, evaluator
-        )
+        state = ShiftingState.start(problem, self.config, again=True)
         self._forget(state)
         return state
 
     def step(self, state: ShiftingState, problem: Problem, clock: Clock) -> Metrics:
         """A step of a path's weights, or a candidate: train and score."""
         if clock.phase == "supernet":
-            path = problem.space.sample(problem.numpy_rng)
-            gates = Gates.of(problem.space, path, problem.devices.device)
-            batch = problem.train_batch()
-            loss = weight_step(state, problem, batch, gates, self.config.weights, clock)
-            return {"train_loss": loss}
+            return {"train_loss": path_step(state, problem, self.config.weights, clock)}
         if not state.shifting:  # new momentum, new rate
             state.weight_optimiser = optimiser_of(state.net, self.config.shift)
             state.shifting = True
@@ -176,8 +126,7 @@ class SupernetShifting:
                 for text in evolution.best(c.parents, among):
                     arch = problem.space.parse(text)
                     evolution.record(text, state.evaluator.measure(state.net, arch).key)
-            told["best_accuracy"] = evolution.fitness[evolution.best()[0]][0]
-            told["evaluated"] = len(evolution.fitness)
+            told |= state.standing()
         return told
 
     def _shift(

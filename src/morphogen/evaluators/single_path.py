@@ -1,0 +1,89 @@
+"""What one-shot methods share: training by single paths, and evolution over inherited weights.
+
+Guo et al., ECCV 2020, arXiv 1904.00420, Eq. 7 and Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+from torch import Tensor
+
+from morphogen.bilevel.state import SGD, SupernetState, new_supernet, optimiser_of, weight_step
+from morphogen.core.config import config
+from morphogen.evaluators.supernet import Norms, SupernetEvaluator
+from morphogen.evolution import Generations
+from morphogen.supernets import Gates
+from morphogen.tasks.problem import Clock, Problem
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+
+
+@config
+class SinglePathConfig:
+    """Evolution with SPOS' numbers; the optimiser is that of its runs in NAS-Bench-201."""
+
+    weights: SGD = SGD(lr=0.05, lr_end=0.0, nesterov=False, weight_decay=2.5e-4)
+    population: Count = 50
+    """P, architectures of a generation (paper: 50)"""
+    generations: Count = 21
+    """generations, the random one included (paper: 20 after it)"""
+    parents: Count = 10
+    """k, best architectures so far that a generation is bred from (paper: 10)"""
+    mutants: Natural = 25
+    """mutants in a generation, as far as they fit in it (paper: 25)"""
+    crossovers: Natural = 25
+    """crossovers in a generation, likewise (paper: 25); the rest is random"""
+    mutation: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """probability of a mutation, for each choice (paper: 0.1)"""
+    norms: Norms = "recalibrate"
+    """batch norms of a candidate: recalibrated on training images (paper), or batch statistics"""
+    recalibration_images: Count = 1000
+    """training images for that (paper: about 20,000)"""
+    fitness_images: Count = 1000
+    """search-validation images a candidate is scored on (paper: all; its code: 8,000)"""
+
+
+@dataclass
+class SinglePathState(SupernetState):
+    """The supernet, and how far evolution is."""
+
+    evolution: Generations
+    evaluator: SupernetEvaluator = field(metadata={"checkpoint": False})
+
+    @classmethod
+    def start(cls, problem: Problem, c: SinglePathConfig, *, again: bool, **more: Any) -> Self:
+        """A supernet and no generation yet.
+
+        Args:
+            problem: space, data, start of the supernet.
+            c: sizes and rates.
+            again: whether an architecture may come again in a later generation.
+            more: fields of a subclass.
+        """
+        net = new_supernet(problem)
+        evaluator = SupernetEvaluator(
+            problem,
+            norms=c.norms,
+            recalibration_images=c.recalibration_images,
+            images=c.fitness_images,
+        )
+        evolution = Generations(
+            c.population, c.parents, c.mutants, c.crossovers, c.mutation, again=again
+        )
+        return cls(net, optimiser_of(net, c.weights), evolution, evaluator, **more)
+
+    def standing(self) -> dict[str, float]:
+        """What is told at the end of a generation."""
+        best = self.evolution.fitness[self.evolution.best()[0]]
+        return {"best_accuracy": best[0], "evaluated": float(len(self.evolution.fitness))}
+
+
+def path_step(state: SupernetState, problem: Problem, sgd: SGD, clock: Clock) -> Tensor:
+    """One SGD step of the weights of a path drawn uniformly from the space; returns the loss."""
+    path = problem.space.sample(problem.numpy_rng)
+    gates = Gates.of(problem.space, path, problem.devices.device)
+    return weight_step(state, problem, problem.train_batch(), gates, sgd, clock)
