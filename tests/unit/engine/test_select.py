@@ -18,7 +18,13 @@ from morphogen.methods import find, methods
 from morphogen.spaces import make
 from morphogen.tasks.problem import Clock
 
-SELECT = replace(tiny.SETTINGS, epochs=1, evaluation_images=30, select="perturbed-accuracy")
+SELECT = replace(
+    tiny.SETTINGS,
+    epochs=1,
+    evaluation_images=16,
+    diagnostic_images=16,
+    select="perturbed-accuracy",
+)
 RULES = ("perturbed-accuracy", "discretised-accuracy", "perturbed-zc", "discretised-zc")
 ABLE = ("darts", "gdas", "idarts")
 

@@ -23,7 +23,7 @@ def test_resumed_is_nwot_to_the_bit_whatever_was_asked_before(name, channels, tr
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = build(space, NetworkSpec(channels=channels))
-        x = torch.randn(8, 3, 32, 32)
+        x = torch.randn(4, 3, 16, 16)
     before = copy.deepcopy(net.state_dict())
     gates = softmax_gates(
         space, start_alphas(space, torch.Generator().manual_seed(1), "cpu")
