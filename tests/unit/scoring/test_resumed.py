@@ -16,8 +16,10 @@ from morphogen.spaces import make
 from morphogen.supernets import Gated, Gates, NetworkSpec, build
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize(("name", "channels"), [("nasbench-macro", 4), ("shufflenet-cifar", 8)])
+@pytest.mark.parametrize(
+    ("name", "channels", "training"),
+    [("nasbench-macro", 4, False), ("nasbench-macro", 4, True), ("shufflenet-cifar", 8, True)],
+)
 def test_resumed_is_nwot_to_the_bit_whatever_was_asked_before(name, channels, training):
     space = make(name)
     with torch.random.fork_rng():
