@@ -42,23 +42,23 @@ SUPERNETS = ("darts", "blank")
 SEEDS = 2
 SETTINGS = Settings(
     epochs=20,
-    steps_per_epoch=12,
+    steps_per_epoch=30,
     batch_size=64,
     channels=8,
-    depth=5,
+    depth=3,
     image_size=16,
-    train_images=2000,
-    valid_images=2000,
+    train_images=5000,
+    valid_images=5000,
     threads=1,
     diagnostic_images=0,
 )
 METHOD = DARTSPTConfig(
     interval=1,
-    selection_images=256,
+    selection_images=500,
     alpha=Adam(lr=0.01),
     weights=SGD(nesterov=False, weight_decay=3e-4),
 )
-TRAINING_EPOCHS = 6
+TRAINING_EPOCHS = 4
 WAYS = ("magnitude", "perturbation")
 
 
