@@ -190,7 +190,7 @@ def report(out: Path) -> None:
     figures: dict[str, Any] = {}
     cpu = 0.0
     for name in PUBLISHED:
-        files = [json.loads(f.read_text()) for f in sorted(out.glob(f"{name}-*.json"))]
+        files = [json.loads(f.read_text()) for f in sorted(out.glob(f"{name}-[0-9].json"))]
         if not files or table is None:
             continue
         cpu += sum(f["cpu_seconds"] for f in files)
