@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from morphogen import OneOf
+from morphogen.core import Choice
 from morphogen.engine import checkpoint
 from morphogen.engine.job import quick_config
 from morphogen.engine.loop import TIMES
@@ -23,11 +24,15 @@ from morphogen.engine.search import resume, search
 from morphogen.engine.settings import Settings
 from morphogen.engine.watch import Silent
 from morphogen.methods import find
+from morphogen.spaces import SearchSpace
 from morphogen.tasks import Images, ImageTask
 from morphogen.tasks.problem import Clock, Problem
 from own_network import OwnNetwork
 
 CLASSES = 4
+
+BARE = SearchSpace("bare", [Choice("only", ("a", "b"))])
+"""A space with no more capabilities than any space has, and no supernet."""
 
 SETTINGS = Settings(
     epochs=3,

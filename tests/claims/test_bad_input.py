@@ -103,7 +103,11 @@ def cut(stopped: Path, tmp_path: Path) -> Path:
         (UnknownNameError, {"data": "fashion_mnist"}, ["'fashion_mnist'", "'fashion-mnist'?"]),
         (DataError, {"data": "/nowhere/images.npz"}, ["/nowhere/images.npz", "accepted: "]),
         (DataError, {"data": "cifar10"}, ["cifar10", "cifar10:PATH"]),
-        (ConfigError, {"method": 3}, ["int is no method's configuration", "darts, dc-nas, gdas"]),
+        (
+            ConfigError,
+            {"method": 3},
+            ["int is no method's configuration", "darts, darts-pt"],
+        ),
         (
             ConfigError,
             {"settings": replace(tiny.SETTINGS, batch_size=101)},
@@ -129,7 +133,7 @@ def cut(stopped: Path, tmp_path: Path) -> Path:
             {"settings": replace(tiny.SETTINGS, accelerator="abacus")},
             ["accelerator 'abacus'", "accepted: cpu"],
         ),
-        (CapabilityError, {"space": make("nasbench-macro")}, ["nasbench-macro"]),
+        (CapabilityError, {"space": tiny.BARE}, ["bare"]),
         (
             CapabilityError,
             {"method": "random", "settings": replace(tiny.SETTINGS, evaluator="table")},

@@ -287,8 +287,8 @@ def test_no_architecture_beyond_a_limit_is_ever_evaluated(method, tmp_path):
         ("random", {"executor": "processes", "devices": 2}, "devices is 2 with executor 'proc"),
         (
             "random",
-            {"space": "nasbench1shot1-s2", "limit": "latency<=3"},
-            "space 'nasbench1shot1-s2' has no",
+            {"space": tiny.BARE, "evaluator": "training", "limit": "latency<=3"},
+            "space 'bare' has no supernet",
         ),
         ("random", {"limit": "params<1M"}, "limit is 'params<1M'; accepted: COST<=NUMBER"),
     ],

@@ -16,7 +16,7 @@ import yaml
 
 import pair
 import tiny
-from morphogen.core import CapabilityError, Choice, ConfigError, DataError, UnknownNameError
+from morphogen.core import CapabilityError, ConfigError, DataError, UnknownNameError
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.engine import checkpoint
 from morphogen.engine.loop import timetable
@@ -24,7 +24,7 @@ from morphogen.engine.result import SearchResult
 from morphogen.engine.search import resume, search
 from morphogen.engine.settings import Settings
 from morphogen.methods import find, methods
-from morphogen.spaces import SearchSpace, make
+from morphogen.spaces import make
 from morphogen.supernets import space_of
 from morphogen.tasks import ImageTask
 
@@ -428,18 +428,14 @@ def test_two_processes_find_what_one_finds_with_the_joint_batch(name):
     assert len(two["metrics"]) == len(one["metrics"])
 
 
-BARE = SearchSpace("bare", [Choice("only", ("a", "b"))])
-"""A space with no more capabilities than any space has."""
-
-
 @pytest.mark.parametrize(
-    "name", [n for n in NAMES if not all(isinstance(BARE, need) for need in find(n).needs)]
+    "name", [n for n in NAMES if not all(isinstance(tiny.BARE, need) for need in find(n).needs)]
 )
 def test_a_space_without_what_the_method_needs_is_refused_before_anything_is_written(
     name, tmp_path
 ):
     with pytest.raises(CapabilityError) as caught:
-        run(name, tmp_path / "run", space=BARE)
+        run(name, tmp_path / "run", space=tiny.BARE)
     assert "methods that serve it: " in sentence(caught.value)
     assert not (tmp_path / "run").exists()
 

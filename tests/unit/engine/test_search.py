@@ -17,7 +17,12 @@ from morphogen.engine.job import quick_config
 from morphogen.engine.loop import together
 from morphogen.engine.request import identity
 from morphogen.engine.search import resume, search
-from morphogen.engine.settings import QUICK_ALPHA_RATE, QUICK_WEIGHTS_RATE, Settings
+from morphogen.engine.settings import (
+    QUICK_ALPHA_RATE,
+    QUICK_NUMBERS,
+    QUICK_WEIGHTS_RATE,
+    Settings,
+)
 from morphogen.methods import find, methods
 from morphogen.methods.darts import DARTSConfig
 from morphogen.supernets import space_of
@@ -33,9 +38,12 @@ def test_a_name_means_the_quick_configuration_an_object_itself(tmp_path):
     for name, info in methods().items():
         quick, paper = quick_config(info), info.config()
         rates = {"alpha": QUICK_ALPHA_RATE, "weights": QUICK_WEIGHTS_RATE}
-        for part in [p for p in rates if hasattr(quick, p)]:
+        for part in [p for p in rates if hasattr(quick, "alpha")]:
             assert getattr(quick, part).lr == rates[part]
             quick = replace(quick, **{part: getattr(paper, part)})
+        for field in [f for f in QUICK_NUMBERS if hasattr(quick, f)]:
+            assert getattr(quick, field) == QUICK_NUMBERS[field]
+            quick = replace(quick, **{field: getattr(paper, field)})
         assert quick == paper, name
     settings = replace(tiny.SETTINGS, epochs=1)
     for given, rate in (("darts", 0.01), (DARTSConfig(), 3e-4)):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from morphogen.core import Architecture, ArchitectureError, UnknownNameError
-from morphogen.spaces import Differentiable, capabilities
 from morphogen.spaces.nasbench_macro import OPERATIONS, NASBenchMacro
 
 SPACE = NASBenchMacro()
@@ -51,7 +50,3 @@ def test_derive_and_encoding_follow_the_rows_of_one_matrix() -> None:
     assert arch == Architecture(
         {f"layer_{i + 1}": OPERATIONS[k] for i, k in enumerate(scores.argmax(1))}
     )
-
-
-def test_without_a_supernet_it_is_not_differentiable() -> None:
-    assert Differentiable not in capabilities(SPACE)
