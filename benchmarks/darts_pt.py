@@ -27,7 +27,7 @@ import record
 from morphogen import spaces
 from morphogen.bilevel.state import SGD, Adam
 from morphogen.core import Architecture
-from morphogen.engine.result import SearchResult
+from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.search import resume, search
 from morphogen.engine.settings import Settings
 from morphogen.evaluators.training import TrainingEvaluator
@@ -88,25 +88,27 @@ def one(name: str, supernet: str, settings: Settings, options: argparse.Namespac
     start = time.perf_counter()
     path = options.out / f"{name}-{supernet}-seed{settings.seed}"
     if (path / "config.yaml").exists():
-        run = resume(path)
+        resume(path)
     else:
         config = replace(
             METHOD,
             supernet=supernet,
             selection_images=32 if options.quick else METHOD.selection_images,
         )
-        run = search(config, space=name, data=options.data, settings=settings, run=path)
-    for way, arch in chosen(run).items():
-        trained(run.space, arch, way, path, settings, options)
+        search(config, space=name, data=options.data, settings=settings, run=path)
+    space = spaces.make(name)
+    for way, arch in chosen(space, path).items():
+        trained(space, arch, way, path, settings, options)
     print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def chosen(run: SearchResult) -> dict[str, Architecture]:
-    """What the magnitude of alpha and what perturbation choose, from one supernet."""
-    rows = [row for row in run.history if row["phase"] == "supernet"]
-    found = {"perturbation": run.architecture}
-    if "blank" not in run.run.name:  # where alpha says nothing
-        found["magnitude"] = run.space.parse(rows[-1]["architecture"])
+def chosen(space: SearchSpace, path: Path) -> dict[str, Architecture]:
+    """What the magnitude of alpha and what perturbation choose, from the supernet of a run."""
+    rows = RunDirectory(path).metrics()
+    found = {"perturbation": space.parse(rows[-1]["architecture"])}
+    if "blank" not in path.name:  # where alpha says nothing
+        trained = [row for row in rows if row["phase"] == "supernet"]
+        found["magnitude"] = space.parse(trained[-1]["architecture"])
     return found
 
 
@@ -149,10 +151,9 @@ def report(out: Path) -> None:
             paths = sorted(
                 p for p in out.glob(f"{name}-{supernet}-seed*") if (p / "result.json").exists()
             )
-            runs = [resume(p) for p in paths]
-            cpu += sum(run.cost["cpu_seconds"] for run in runs)
+            cpu += sum(row["cpu_seconds"] for p in paths for row in RunDirectory(p).metrics())
             for way in WAYS:
-                archs = [chosen(run).get(way) for run in runs]
+                archs = [chosen(space, p).get(way) for p in paths]
                 if not archs or archs[0] is None:
                     continue
                 files = [json.loads(p.with_name(f"{p.name}-{way}.json").read_text()) for p in paths]

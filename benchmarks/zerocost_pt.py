@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import record
 
 from morphogen import benchmarks, cost, spaces
 from morphogen.engine.result import SearchResult
+from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.search import resume, search
 from morphogen.engine.settings import Settings
 from morphogen.methods.zerocost_pt import ZeroCostPTConfig
@@ -43,6 +44,23 @@ VALIDATION = 20
 METRIC = {"nasbench201": "cifar10_test_200", "nasbench-macro": "test_acc"}
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A finished run, as its files say: they may be older than the settings of today."""
+
+    text: str
+    cost: dict[str, float]
+    history: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> Finished:
+        """From result.json and metrics.jsonl."""
+        written = RunDirectory(path).result()
+        if written is None:
+            raise SystemExit(f"{path} is not finished")
+        return cls(written["architecture"], written["cost"], RunDirectory(path).metrics())
+
+
 def space_of(name: str, quick: bool = False) -> SearchSpace:
     """The space of the search; in that of DARTS the authors leave `none` out."""
     space = spaces.make(name)
@@ -60,7 +78,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="write the result of finished runs")
     options = parser.parse_args()
     if options.report:
-        report(options.out, options.quick)
+        report(options.out)
         return
     for seed in range(max(SEEDS.values())):
         for name, count in SEEDS.items():
@@ -98,12 +116,9 @@ def run(name: str, seed: int, options: argparse.Namespace) -> SearchResult:
     return found
 
 
-def report(out: Path, quick: bool) -> None:
+def report(out: Path) -> None:
     """Look the architectures up and write the result file."""
-    found: dict[str, list[SearchResult]] = {
-        name: [resume(p, space=space_of(name, quick)) for p in sorted(out.glob(f"{name}-seed*"))]
-        for name in SEEDS
-    }
+    found = {name: [Finished.read(p) for p in sorted(out.glob(f"{name}-seed*"))] for name in SEEDS}
     figures: dict[str, Any] = {
         "sizes": "NAS-Bench-201: C=16, N=5, batch 64; NAS-Bench-Macro: C=32, batch 64; DARTS: "
         f"C=16, 8 cells, batch 16; 32x32 images; V={VALIDATION} minibatches"
@@ -165,7 +180,7 @@ def report(out: Path, quick: bool) -> None:
     print(verdict, figures, sep="\n")
 
 
-def looked_up(name: str, runs: list[SearchResult]) -> dict[str, Any]:
+def looked_up(name: str, runs: list[Finished]) -> dict[str, Any]:
     """What the table says of the architectures, of the choice and of each single search."""
     table = benchmarks.of(spaces.make(name))
     if table is None:
@@ -190,19 +205,19 @@ def looked_up(name: str, runs: list[SearchResult]) -> dict[str, Any]:
     }
 
 
-def cell(runs: list[SearchResult]) -> dict[str, Any]:
+def cell(runs: list[Finished]) -> dict[str, Any]:
     """The cells found in the DARTS space, with the parameters of the retrained size."""
     space = spaces.make("darts")
     spec = cost.published(space)
+    archs = [space.parse(r.text) for r in runs]
     return {
         "architectures": [r.text for r in runs],
         "parameters in millions": [
-            cost.of(space, r.architecture, spec, image=(3, 32, 32)).params / 1e6 for r in runs
+            cost.of(space, a, spec, image=(3, 32, 32)).params / 1e6 for a in archs
         ],
-        "skips": [sum("skip_connect" in kept for kept in r.architecture.values()) for r in runs],
+        "skips": [sum("skip_connect" in kept for kept in a.values()) for a in archs],
         "separable convolutions": [
-            sum(any(o.startswith("sep") for o in kept) for kept in r.architecture.values())
-            for r in runs
+            sum(any(o.startswith("sep") for o in kept) for kept in a.values()) for a in archs
         ],
     }
 
