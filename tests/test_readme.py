@@ -60,8 +60,7 @@ def test_every_other_command_runs_or_asks_for_the_data_it_names(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # A comparison starts a process for each core; here one will do.
-    code = main(small(arguments) if arguments[0] == "compare" else arguments)
+    code = main(small(arguments))
     out, err = capsys.readouterr()
     if "path/to" in " ".join(arguments):  # a place holder for the reader's own data
         assert code == 2
