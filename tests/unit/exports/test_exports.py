@@ -122,15 +122,30 @@ def test_own_module(tmp_path: Path) -> None:
     arch = space_of(module).sample(np.random.default_rng(1))
     run = tmp_path / "run"
     morphogen.train(arch, space=module, data=data, training=TINY, run=run)
-    export(run, ["torch-export", "safetensors"], space=module, data=data)
+    export(run, ["torch-export", "safetensors", "onnx"], space=module, data=data)
     pixels = list(data.pixels[:5].permute(0, 2, 3, 1).numpy())
     one = morphogen.load(run / "export" / "model.pt2").predict(pixels)
     file = run / "export" / "model.safetensors"
     with pytest.raises(ConfigError, match="module=YOUR_MODULE"):
         morphogen.load(file)
     two = morphogen.load(file, module=module).predict(pixels)
-    for a, b in zip(one, two, strict=True):
+    three = morphogen.load(run / "export" / "model.onnx").predict(pixels)
+    for a, b, c in zip(one, two, three, strict=True):
         assert a.probabilities == pytest.approx(b.probabilities, abs=1e-5)
+        assert a.probabilities == pytest.approx(c.probabilities, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("space", "arch"), [("darts", "DARTS_V2"), ("shufflenet-small", "0123012301")]
+)
+def test_onnx_of_other_spaces(space: str, arch: str, tmp_path: Path) -> None:
+    """The export itself compares the file's outputs with the network's, on real images."""
+    t = replace(TINY, image_size=16, depth=3)
+    data = tiny.images(80)
+    morphogen.train(arch, space=space, data=data, training=t, run=tmp_path / "run")
+    (done,) = export(tmp_path / "run", ["onnx"], tmp_path / "out", data=data)
+    assert morphogen.load(done.path)(torch.zeros(2, 1, 16, 16)).shape == (2, 4)
 
 
 # -- what is refused -------------------------------------------------------------------------------
