@@ -26,6 +26,11 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ("epochs=2, train_images=2000, valid_images=1000", "epochs=1, steps_per_epoch=2, **SIZE"),
     ),
     "own-module.md": (
+        (
+            '["darts", "idarts", "gdas", "zero-cost-pt", "spos"]',
+            '["darts", "zero-cost-pt", "spos"]',
+        ),
+        ('["random", "aging-evolution", "weaknas"]', '["random", "weaknas"]'),
         ("epochs=3)", "epochs=1, steps_per_epoch=2, **SIZE)"),
         ("evaluations=8)", "evaluations=3, **SIZE)"),
         ("evaluations=8,", "evaluations=3, **SIZE,"),

@@ -29,7 +29,9 @@ FEW = ShuffleNet("few", repeats=(2, 1), widths=(8, 16), strides=(1, 2), stem=4, 
         pytest.param(
             spaces.make("shufflenet-small"), NetworkSpec(channels=8), FIELDS, marks=pytest.mark.slow
         ),
-        (spaces.make("nasbench-macro"), NetworkSpec(channels=8), FIELDS),
+        pytest.param(
+            spaces.make("nasbench-macro"), NetworkSpec(channels=8), FIELDS, marks=pytest.mark.slow
+        ),
         # A node without inputs is a map of zeros, one with several adds them up.
         (
             spaces.make("nasbench201"),

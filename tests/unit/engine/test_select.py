@@ -55,7 +55,14 @@ def test_every_gradient_method_takes_it_on_a_users_own_module_and_resumes(method
 
 @pytest.mark.parametrize(
     ("rule", "space"),
-    [*((rule, "nasbench201") for rule in RULES), ("perturbed-accuracy", "nasbench-macro")],
+    [
+        ("perturbed-zc", "nasbench201"),
+        *(
+            pytest.param(rule, space, marks=pytest.mark.slow)
+            for rule in RULES
+            for space in ("nasbench201", "nasbench-macro")
+        ),
+    ],
 )
 def test_every_rule_works(rule, space, tmp_path):
     found = run("darts", tmp_path / "run", space=space, select=rule, steps_per_epoch=1)

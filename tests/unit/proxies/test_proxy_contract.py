@@ -87,6 +87,12 @@ def snapshot(net: nn.Module) -> list[object]:
     ]
 
 
+SOME = [
+    which if i < 2 else pytest.param(which, marks=pytest.mark.slow) for i, which in enumerate(NETS)
+]
+"""Two kinds of network always, the others in the slow tier."""
+
+
 def alike(a: list[object], b: list[object]) -> bool:
     return all(
         torch.equal(x, y) if isinstance(x, Tensor) and isinstance(y, Tensor) else x == y
@@ -94,7 +100,7 @@ def alike(a: list[object], b: list[object]) -> bool:
     )
 
 
-@pytest.mark.parametrize("which", NETS)
+@pytest.mark.parametrize("which", SOME)
 def test_a_proxy_changes_nothing_and_is_repeatable(which: str) -> None:
     net, (x, y) = nets()[which], batch()
     for p in net.parameters():
@@ -116,7 +122,7 @@ def test_a_proxy_changes_nothing_and_is_repeatable(which: str) -> None:
         assert math.isfinite(first), name
 
 
-@pytest.mark.parametrize("which", NETS)
+@pytest.mark.parametrize("which", SOME)
 def test_a_score_does_not_depend_on_which_others_are_asked_for(which: str) -> None:
     net, (x, y) = nets()[which], batch()
     together = proxies.score_many(list(PROXIES), net, x, y)

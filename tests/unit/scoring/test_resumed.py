@@ -18,7 +18,11 @@ from morphogen.supernets import Gated, Gates, NetworkSpec, build
 
 @pytest.mark.parametrize(
     ("name", "channels", "training"),
-    [("nasbench-macro", 4, False), ("nasbench-macro", 4, True), ("shufflenet-cifar", 8, True)],
+    [
+        ("nasbench-macro", 4, True),
+        pytest.param("nasbench-macro", 4, False, marks=pytest.mark.slow),
+        pytest.param("shufflenet-cifar", 8, True, marks=pytest.mark.slow),
+    ],
 )
 def test_resumed_is_nwot_to_the_bit_whatever_was_asked_before(name, channels, training):
     space = make(name)

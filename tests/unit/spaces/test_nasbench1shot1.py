@@ -76,7 +76,7 @@ def cells_of(space: NASBench1Shot1) -> tuple[set[bytes], set[Cell], int]:
     ("space", "graphs", "labelled", "classes", "full"),
     [
         pytest.param(S1, 66, 3_702, 2_685, 38, id="s1"),
-        pytest.param(S2, 190, 12_474, 7_773, 138, id="s2"),
+        pytest.param(S2, 190, 12_474, 7_773, 138, id="s2", marks=pytest.mark.slow),
         pytest.param(S3, 876, 135_900, 55_854, 445, id="s3", marks=pytest.mark.slow),
     ],
 )

@@ -127,6 +127,7 @@ def test_published_multiply_adds(name, spec, side, wanted):
     assert round(multiply_adds(meta(name, spec), side) / 1e6, digits) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_init")
 def test_shapes_of_the_search_network_per_cell():
     space = darts()
