@@ -34,6 +34,7 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ("epochs=3)", "epochs=1, steps_per_epoch=2, **SIZE)"),
         ("evaluations=8)", "evaluations=3, **SIZE)"),
         ("evaluations=8,", "evaluations=3, **SIZE,"),
+        ("report runs/own-gdas", "report runs/own-darts"),
         ("Training(epochs=4)", "Training(epochs=1, image_size=8, threads=1)"),
     ),
     "one-shot.md": (

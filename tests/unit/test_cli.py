@@ -267,6 +267,7 @@ def test_report_names_the_command_for_another_seed(capsys, tmp_path):
 
 def test_interrupted_search_names_the_command_that_finishes_it(tmp_path, capsys):
     words = [sys.executable, "-m", "morphogen", "search", "darts", "--run", "run", *TINY]
+    words[words.index("--diagnostic-images") + 1] = "0"
     words[words.index("--epochs") + 1] = "24"  # long enough not to end before the signal comes
     search = subprocess.Popen(
         words,
