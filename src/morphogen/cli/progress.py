@@ -28,6 +28,8 @@ COLUMNS = {
     "train_loss": ("train loss", "{:.3f}"),
     "valid_loss": ("valid loss", "{:.3f}"),
     "score": ("score", "{:.2f}"),
+    "candidate_accuracy": ("candidates %", "{:.1f}"),
+    "best_accuracy": ("best %", "{:.1f}"),
     "supernet_accuracy": ("supernet %", "{:.1f}"),
     "discrete_accuracy": ("discretised %", "{:.1f}"),
     "train_accuracy": ("train %", "{:.1f}"),
@@ -129,6 +131,7 @@ class Lines:
             return  # look-ups in a table come by the thousand in a second
         self._next = now + LINE_PAUSE
         parts = [f"{_unit(row)} {row['epoch']}/{clock.epochs if clock else '?'}"]
+        parts += [str(row["phase"])] if "phase" in row else []
         parts += [
             f"{title} {form.format(row[name])}"
             for name, (title, form) in COLUMNS.items()
@@ -224,6 +227,8 @@ class Display:
             return _row(Text("starting"), ProgressBar(total=1, completed=0), Text())
         unit = _unit(self.rows[-1]) if self.rows else "epoch"
         label = Text(f"{unit} {min(clock.epoch + 1, clock.epochs)}/{clock.epochs}")
+        if self.rows and "phase" in self.rows[-1]:
+            label.append(f"  {clock.phase}")
         if clock.steps > 1:
             label.append(f"  step {clock.step}/{clock.steps}")
         times = duration(time.monotonic() - self.pace.start)
