@@ -39,6 +39,23 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
         raise
 
 
+def append_lines(path: Path, text: str) -> None:
+    """Add whole lines to a text file and have them on the disk; a `RunError` if that fails.
+
+    A line that a crash has cut short stays one by itself, for its reader to leave out.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+
 def sync_directory(path: Path) -> None:
     """Have the names of files in `path` on the disk, too."""
     handle = os.open(path, os.O_RDONLY)

@@ -89,8 +89,8 @@ def settled(
         for field, serves in serving.items():
             if getattr(s, field) != getattr(plain, field) and not serves(info):
                 raise ConfigError(
-                    f"{field} is {getattr(s, field)!r}, and {info.name!r} trains a supernet by "
-                    f"gradients alone; accepted: one of {', '.join(_fit(serves))}"
+                    f"{field} is {getattr(s, field)!r}, and {info.name!r} searches in a "
+                    f"supernet of its own; accepted: one of {', '.join(_fit(serves))}"
                 )
         return s
     if len(names) > 1 and not info.objectives:

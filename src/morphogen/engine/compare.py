@@ -7,7 +7,6 @@ table in the order in which they were first asked for. Every figure is made from
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, CapabilityError, ConfigError, RunError
 from morphogen.core.config import to_mapping
+from morphogen.core.files import append_lines
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.rounds import converse
 from morphogen.evaluators.executors import Job, Local, make_executor
@@ -204,22 +204,7 @@ def _append(record: Path, trial: Trial, trace: Trace) -> None:
         "rows": trace.rows.tolist(),
         "seconds": round(trace.seconds, 4),
     }
-    try:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        with record.open("a", encoding="utf-8") as file:
-            if file.tell() and not _ends_with_newline(record):
-                file.write("\n")  # a line cut short by a crash stays one by itself
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise RunError(f"cannot write {record}: {error.strerror or error}") from error
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+    append_lines(record, json.dumps(row) + "\n")
 
 
 def _read(record: Path) -> dict[str, Trace]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ConfigError, RunError, UnknownNameError
+from morphogen.core.files import append_lines
 from morphogen.core.ranking import FRACTIONS, TOPS, Ranking, ranking
 from morphogen.engine.truth import Truth, same_data
 
@@ -191,22 +191,7 @@ def _append(path: Path, scorer: Scorer, text: str, row: Sequence[float]) -> None
         writer.writerow(HEAD)
     loss = repr(values["loss"]) if "loss" in values else ""
     writer.writerow([text, repr(row[0]), loss, scorer.name])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", newline="") as file:
-            if not fresh and not _ends_with_newline(path):
-                file.write("\n")  # a line cut short by a crash stays one by itself
-            file.write(line.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+    append_lines(path, line.getvalue())
 
 
 def _read(path: Path, scorer: Scorer) -> dict[str, tuple[float, ...]]:

@@ -37,6 +37,7 @@ class RunDirectory:
         self.metrics_file = path / "metrics.jsonl"
         self.checkpoint_file = path / "checkpoint.pt"
         self.store_file = path / store.FILE
+        self.start_file = path / "start.safetensors"
         self.result_file = path / "result.json"
         self.scores_file = path / "scores.csv"
         self.rank_file = path / "rank.json"
@@ -66,6 +67,7 @@ class RunDirectory:
             left = (
                 run.metrics_file,
                 run.store_file,
+                run.start_file,
                 checkpoint,
                 previous(checkpoint),
                 run.result_file,

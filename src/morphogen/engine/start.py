@@ -26,9 +26,6 @@ from morphogen.spaces import SearchSpace
 from morphogen.tasks import ImageTask
 from morphogen.tasks.problem import Start
 
-FILE = "start.safetensors"
-"""In the directory of the run that begins with it."""
-
 SIZES = ("channels", "depth")
 """Settings that a supernet's shape depends on."""
 
@@ -119,8 +116,8 @@ def write(path: Path, net: Mapping[str, Tensor], origin: Origin) -> None:
     """Keep what `read_run` gave in the run directory `path`."""
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in net.items()}
     body = save(tensors, {KEY: json.dumps(asdict(origin))})
-    with writing(path / FILE):
-        write_whole(path / FILE, [body])
+    with writing(RunDirectory(path).start_file):
+        write_whole(RunDirectory(path).start_file, [body])
         sync_directory(path)
 
 
@@ -150,7 +147,7 @@ def origin_of(path: Path) -> Origin | None:
     Raises:
         RunError: the file is damaged.
     """
-    if not (path / FILE).exists():
+    if not (RunDirectory(path).start_file).exists():
         return None
     with _opened(path) as file:
         held = json.loads((file.metadata() or {})[KEY])
@@ -160,10 +157,10 @@ def origin_of(path: Path) -> Origin | None:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with safe_open(path / FILE, framework="pt") as file:
+        with safe_open(RunDirectory(path).start_file, framework="pt") as file:
             yield file
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(
-            f"{path / FILE} cannot be read ({str(error).splitlines()[0]}); accepted: the file as "
-            "the search wrote it"
+            f"{RunDirectory(path).start_file} cannot be read ({str(error).splitlines()[0]}); "
+            "accepted: the file as the search wrote it"
         ) from error

@@ -12,8 +12,8 @@ import torch
 
 import tiny
 from morphogen.core import MorphogenError, RunError, SpaceError
-from morphogen.engine import start
 from morphogen.engine.result import SearchResult
+from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.search import resume, search
 from morphogen.methods.darts import DARTSConfig
 from morphogen.supernets import NetworkSpec, build, space_of, take_weights
@@ -63,7 +63,7 @@ def test_a_supernet_takes_all_weights_and_statistics_of_the_same_data(trained, t
     before, after = (tiny.state(r.run)["state"]["net"] for r in (trained, found))
     assert tiny.same(before, after)
     assert [row["phase"] for row in found.history if "phase" in row] == []  # one phase alone
-    assert found.run.joinpath(start.FILE).exists()
+    assert RunDirectory(found.run).start_file.exists()
 
 
 def test_on_other_data_only_the_classifier_is_drawn_anew(trained, tmp_path):
@@ -160,3 +160,14 @@ def test_weights_of_another_shape_are_refused_by_name():
         take_weights(net, wide.state_dict())
     with pytest.raises(SpaceError, match="no linear layer of 5 outputs"):
         take_weights(net, wide.state_dict(), classes=5)
+
+
+def test_weights_left_by_a_search_that_broke_off_at_once_are_not_taken_for_a_new_ones(
+    trained, tmp_path
+):
+    begun(trained, tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").unlink()
+    for file in ("checkpoint.pt", "checkpoint.previous", "metrics.jsonl", "result.json"):
+        (tmp_path / "run" / file).unlink(missing_ok=True)
+    with pytest.raises(RunError, match=r"holds the start\.safetensors of a run"):
+        begun(trained, tmp_path / "run")
