@@ -281,8 +281,8 @@ def test_no_architecture_beyond_a_limit_is_ever_evaluated(method, tmp_path):
             {"objectives": "accuracy,params"},
             "method 'random' optimises one objective, and objectives are 'accuracy,params'; ",
         ),
-        ("darts", {"limit": "params<=1M"}, "limit is 'params<=1M', and 'darts' trains a supernet"),
-        ("darts", {"executor": "processes"}, "executor is 'processes', and 'darts' trains a"),
+        ("darts", {"limit": "params<=1M"}, "limit is 'params<=1M', and 'darts' searches in a"),
+        ("darts", {"executor": "processes"}, "executor is 'processes', and 'darts' searches in"),
         ("random", {"timeout": 3.0}, "timeout is 3 with executor 'local'"),
         ("random", {"executor": "processes", "devices": 2}, "devices is 2 with executor 'proc"),
         (
