@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import record
 import torch
+from supernet_shifting import EPOCHS as STAGE_1
 from supernet_shifting import SETTINGS, run, shift_config
 
 from morphogen import spaces
@@ -32,11 +33,11 @@ from morphogen.supernets import NetworkSpec
 from morphogen.tasks import ImageTask
 from morphogen.tasks.problem import Problem
 
-SPACE, SEEDS, RANDOM = "nasbench201", (0, 1, 2), 5
+SPACE, SEEDS, RANDOM = "nasbench-macro", (0, 1, 2), 3
 RATE = 0.01
-LENGTHS = {
+LENGTHS: dict[str, dict[str, int]] = {
     "transfer": {},
-    "afresh": {},
+    "afresh": {"epochs": STAGE_1[SPACE]},
     "short": {"epochs": 1, "steps_per_epoch": 1},
 }
 EPOCHS = 5
@@ -74,7 +75,7 @@ def cell(seed: int, data: str, sources: Path, out: Path) -> dict[str, Any]:
             out / f"{name}-{seed}",
             space=SPACE,
             data=data,
-            settings=replace(SETTINGS, seed=seed, **length),  # type: ignore[arg-type]
+            settings=replace(SETTINGS, seed=seed, **length),
             **start,
         )
         shifting = [r for r in found.history if r.get("phase", "shifting") == "shifting"]
