@@ -1,15 +1,21 @@
-"""Devices, precision and data-parallel processes, through Lightning Fabric."""
+"""Devices, precision and data-parallel processes, through Lightning Fabric.
+
+Fabric is imported where it is used: that takes longer than all the rest of a small search's start.
+"""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from morphogen.core import ConfigError
+from morphogen.tasks.problem import Devices, Local
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -42,12 +48,38 @@ class FabricDevices:
         return self._fabric.autocast()
 
 
+def one_device(accelerator: str, precision: Precision) -> Devices:
+    """A device for this process alone; the CPU in float32 needs no Fabric.
+
+    Raises:
+        ConfigError: the accelerator is not available.
+    """
+    if (accelerator, precision) == ("cpu", "32-true"):
+        return Local()
+    fabric = make_fabric(accelerator, 1, precision)
+    fabric.launch()
+    return FabricDevices(fabric)
+
+
+def place(accelerator: str, devices: int, precision: Precision) -> Devices | Fabric:
+    """Where a search runs: one device in this process, or a Fabric that starts several.
+
+    Raises:
+        ConfigError: the accelerator or the number of devices is not available.
+    """
+    if devices == 1:
+        return one_device(accelerator, precision)
+    return make_fabric(accelerator, devices, precision)
+
+
 def make_fabric(accelerator: str, devices: int, precision: Precision) -> Fabric:
     """A Fabric that is not launched yet; processes are spawned, so it works from anywhere.
 
     Raises:
         ConfigError: the accelerator or the number of devices is not available.
     """
+    from lightning_fabric import Fabric
+
     try:
         return Fabric(
             accelerator=accelerator,

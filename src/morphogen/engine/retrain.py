@@ -17,7 +17,7 @@ from torch import Tensor
 from morphogen.core import Architecture, RunError
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.engine import fitting
-from morphogen.engine.devices import FabricDevices, make_fabric
+from morphogen.engine.devices import one_device
 from morphogen.engine.loggers import logged, names_of
 from morphogen.engine.loop import Desk, latest
 from morphogen.engine.request import (
@@ -35,6 +35,7 @@ from morphogen.engine.trainjob import TrainJob, fitting_of, training_task
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data
+from morphogen.tasks.problem import Devices
 from morphogen.tasks.remarks import remarks
 
 
@@ -65,7 +66,7 @@ def train(
     job = TrainJob(known, arch, data, training or quick_training(known), Path(), watcher)
     # What is wrong with the request is said before anything is written.
     names_of(job.training.loggers)
-    devices = _devices(job.training)
+    devices = one_device(job.training.accelerator, job.training.precision)
     task = training_task(job)
     _try(job, task, devices)
     directory = RunDirectory.create(Path(run) if run else None, f"{METHOD}-{known.name}")
@@ -118,7 +119,9 @@ def resume_training(
         watcher,
         resumed=True,
     )
-    return finished(job) or _run(job, training_task(job), _devices(job.training))
+    return finished(job) or _run(
+        job, training_task(job), one_device(job.training.accelerator, job.training.precision)
+    )
 
 
 def is_training(run: str | Path) -> bool:
@@ -130,13 +133,7 @@ def is_training(run: str | Path) -> bool:
     return RunDirectory.open(Path(run)).config().get("method") == METHOD
 
 
-def _devices(t: Training) -> FabricDevices:
-    fabric = make_fabric(t.accelerator, 1, t.precision)
-    fabric.launch()
-    return FabricDevices(fabric)
-
-
-def _try(job: TrainJob, task: ImageTask, devices: FabricDevices) -> None:
+def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:
     """One pass of the network over two images, or a sentence that says what is wrong."""
     with torch.random.fork_rng(devices=[]):
         net = fitting_of(job, task, devices, "").start(0).net
@@ -148,14 +145,12 @@ def _try(job: TrainJob, task: ImageTask, devices: FabricDevices) -> None:
     require_scores(scores, task, task.pool, whose="the network")
 
 
-def _run(job: TrainJob, task: ImageTask, devices: FabricDevices) -> TrainResult:
+def _run(job: TrainJob, task: ImageTask, devices: Devices) -> TrainResult:
     with logged(job.watcher(), job.training.loggers) as watcher:
         return _watched(job, task, devices, watcher)
 
 
-def _watched(
-    job: TrainJob, task: ImageTask, devices: FabricDevices, watcher: Watcher
-) -> TrainResult:
+def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher) -> TrainResult:
     directory = RunDirectory(job.path)
     config = directory.config()
     threads = torch.get_num_threads()

@@ -49,7 +49,7 @@ def supernet_scorer(
         RunError: the run is not finished, or trained no supernet.
     """
     from morphogen.core.config import from_mapping
-    from morphogen.engine.devices import FabricDevices, make_fabric
+    from morphogen.engine.devices import one_device
     from morphogen.engine.job import Job, problem_of, task_of_job
     from morphogen.engine.request import data_name, read_back
     from morphogen.engine.rundir import RunDirectory
@@ -65,9 +65,8 @@ def supernet_scorer(
     settings = from_mapping(Settings, values["settings"])
     weights, _ = read_run(run, known, settings, what="run")
     job = Job("", None, known, images_of, settings, directory.path, resume=False, watcher=Silent)
-    fabric = make_fabric(settings.accelerator, 1, settings.precision)
     task = task_of_job(job)
-    problem = problem_of(job, task, FabricDevices(fabric))
+    problem = problem_of(job, task, one_device(settings.accelerator, settings.precision))
     net = problem.supernet()
     net.load_state_dict(weights)
     evaluator = SupernetEvaluator(

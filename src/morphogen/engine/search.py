@@ -10,7 +10,7 @@ from typing import Any
 from morphogen.core import ConfigError
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.engine import blackbox
-from morphogen.engine.devices import make_fabric
+from morphogen.engine.devices import place
 from morphogen.engine.job import Job, method_of, task_of
 from morphogen.engine.loggers import names_of
 from morphogen.engine.request import (
@@ -67,7 +67,7 @@ def search(
     info.require(known)
     require_select(info, settings)
     # What is wrong with the request is said before anything is written.
-    fabric = _fabric(settings)
+    where = _place(settings)
     begun = None if start is None else read_run(start, known, settings)
     origin = begun[1] if begun else None
     task = task_of(data, settings, origin=origin)
@@ -97,7 +97,7 @@ def search(
         )
         | ({} if start is None else {"start": str(start)})
     )
-    return launch(fabric, job, task)
+    return launch(where, job, task)
 
 
 def resume(
@@ -132,11 +132,11 @@ def resume(
         resume=True,
         watcher=watcher,
     )
-    return finished(directory, job) or launch(_fabric(job.settings), job)
+    return finished(directory, job) or launch(_place(job.settings), job)
 
 
-def _fabric(settings: Settings) -> Any:
-    return make_fabric(settings.accelerator, settings.devices, settings.precision)
+def _place(settings: Settings) -> Any:
+    return place(settings.accelerator, settings.devices, settings.precision)
 
 
 def _check_batch(settings: Settings, task: ImageTask) -> None:

@@ -22,14 +22,20 @@ from morphogen.engine.select import selecting
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.methods import AskTell, Method, find
 from morphogen.tasks import ImageTask
-from morphogen.tasks.problem import Problem
+from morphogen.tasks.problem import Devices, Problem
 from morphogen.tasks.remarks import remarks
 
 
-def launch(fabric: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
-    """Run the job in this process, or in `devices` processes that share every batch."""
+def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
+    """Run the job in this process, or in `devices` processes that share every batch.
+
+    Args:
+        where: of `devices.place`, for the job's settings.
+        job: what to do.
+        task: its task, if it is made already.
+    """
     if job.settings.devices == 1:
-        return write_result(job, _work(fabric, job, task))
+        return write_result(job, _work(where, job, task))
     try:
         packed = pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -39,7 +45,7 @@ def launch(fabric: Any, job: Job, task: ImageTask | None = None) -> SearchResult
             "level of a module that can be imported, or devices 1"
         ) from error
     try:
-        ended: str | MorphogenError = fabric.launch(_process, packed)
+        ended: str | MorphogenError = where.launch(_process, packed)
     except ProcessExitedException as error:
         raise RunError(
             f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
@@ -60,24 +66,23 @@ def _process(fabric: Any, packed: bytes) -> str | MorphogenError:
     """
     job: Job = pickle.loads(packed)
     try:
-        return job.space.format(_work(fabric, job, None).architecture)
+        return job.space.format(_work(FabricDevices(fabric), job, None).architecture)
     except MorphogenError as error:
         return error
 
 
-def _work(fabric: Any, job: Job, task: ImageTask | None) -> Outcome:
-    if FabricDevices(fabric).rank:
-        return _watched(fabric, job, task, Silent())
+def _work(devices: Devices, job: Job, task: ImageTask | None) -> Outcome:
+    if devices.rank:
+        return _watched(devices, job, task, Silent())
     with logged(job.watcher(), job.settings.loggers) as watcher:
-        return _watched(fabric, job, task, watcher)
+        return _watched(devices, job, task, watcher)
 
 
-def _watched(fabric: Any, job: Job, task: ImageTask | None, watcher: Watcher) -> Outcome:
+def _watched(devices: Devices, job: Job, task: ImageTask | None, watcher: Watcher) -> Outcome:
     s = job.settings
     threads = torch.get_num_threads()
     if s.threads or s.devices > 1:
         torch.set_num_threads(s.threads or max(1, threads // s.devices))
-    devices = FabricDevices(fabric)
     directory = RunDirectory(job.path)
     main = devices.rank == 0
     desk = Desk(directory, directory.config(), watcher, job.resume, main)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+import tiny
 from morphogen.core import ConfigError
-from morphogen.engine.devices import FabricDevices, make_fabric
+from morphogen.engine import devices as places
+from morphogen.engine.devices import FabricDevices, make_fabric, place
+from morphogen.engine.search import search
 from morphogen.tasks.problem import Devices, Local
 
 
@@ -18,11 +21,34 @@ def test_one_process_means_are_the_tensors_themselves():
         assert known.mean(tensors) is tensors
 
 
+def test_the_cpu_in_float32_needs_no_fabric_and_finds_what_it_finds_with_one(tmp_path, monkeypatch):
+    def run(name):
+        return search(
+            tiny.config("darts"),
+            space="nasbench201",
+            data=tiny.images(),
+            settings=tiny.SETTINGS,
+            run=tmp_path / name,
+        ).run
+
+    assert isinstance(place("cpu", 1, "32-true"), Local)
+    without = run("without")
+    made = []
+
+    def fabric():
+        made.append(FabricDevices(make_fabric("cpu", 1, "32-true")))
+        return made[-1]
+
+    monkeypatch.setattr(places, "Local", fabric)
+    tiny.assert_same_run(run("with"), without)
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)]
 )
 def test_precision_is_that_of_matrix_products_under_autocast(precision, dtype):
-    devices = FabricDevices(make_fabric("cpu", 1, precision))
+    devices = place("cpu", 1, precision)
     with devices.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
@@ -54,6 +80,6 @@ def test_means_go_through_one_reduction_per_dtype(monkeypatch):
 @pytest.mark.parametrize("name", ["abacus", ""])
 def test_an_accelerator_that_is_not_there_is_one_sentence(name):
     with pytest.raises(ConfigError) as caught:
-        make_fabric(name, 1, "32-true")
+        place(name, 1, "32-true")
     assert "\n" not in str(caught.value)
     assert "accepted: cpu" in str(caught.value)
