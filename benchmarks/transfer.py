@@ -40,7 +40,7 @@ LENGTHS: dict[str, dict[str, int]] = {
     "afresh": {"epochs": STAGE_1[SPACE]},
     "short": {"epochs": 1, "steps_per_epoch": 1},
 }
-EPOCHS = 5
+EPOCHS = 3
 """Of the training from scratch."""
 
 
