@@ -1,5 +1,7 @@
 """The pages of docs/ do what they say: every command and Python block is run, in the page's order.
 
+The default tier runs the first pages, the slow one all of them; CI runs both.
+
 A page is run in a folder of its own, which holds what a reader is told to have: pictures/, new/.
 """
 
@@ -17,6 +19,9 @@ from morphogen.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+FIRST = ("index", "first-search", "own-data")
+"""Read by everybody, so run in the default tier."""
+
 INCLUDED = "adding-a-method.md"
 """CONTRIBUTING.md by reference, which tests/test_readme.py runs."""
 
@@ -90,7 +95,11 @@ def text_of(page: Path) -> str:
     return text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [p if p.stem in FIRST else pytest.param(p, marks=pytest.mark.slow) for p in PAGES],
+    ids=lambda page: page.stem,
+)
 def test_every_command_and_block_of_a_page_runs(
     page: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

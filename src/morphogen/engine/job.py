@@ -105,4 +105,5 @@ def problem_of(job: Job, task: ImageTask, devices: Devices | None = None) -> Pro
         seed=s.seed,
         devices=devices,
         start=start.read(job.path, data_name(job.data), task),
+        smoothing=s.label_smoothing,
     )

@@ -30,6 +30,9 @@ class Settings:
     """images that train weights, cut from the training data (paper, CIFAR-10: 25000)"""
     valid_images: Count = 1600
     """images that train the architecture, cut from the training data (paper, CIFAR-10: 25000)"""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """share of a label that goes to all classes alike, in the loss that trains weights (paper,
+    CIFAR: 0; SPOS on ImageNet: 0.1)"""
     image_size: Natural = 16
     """height and width in pixels to which images are reduced; 0: as they are (paper: 32)"""
     channels: Count = 8

@@ -46,6 +46,8 @@ class Training:
     """Nesterov's momentum"""
     weight_decay: NotNegative = 5e-4
     """L2 penalty of SGD"""
+    label_smoothing: Share = 0.0
+    """share of a label that goes to all classes alike (CIFAR: 0; ImageNet: 0.1)"""
     clip: NotNegative = 5.0
     """largest norm of the gradient; 0: no clipping"""
     flip: bool = True

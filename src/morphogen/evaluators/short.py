@@ -87,7 +87,7 @@ class ShortTraining:
         x, y = self._stream.next()
         with problem.devices.autocast():
             scores = self.net(x)
-        loss = problem.task.loss(scores.float(), y)
+        loss = problem.task.loss(scores.float(), y, problem.smoothing)
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
         used = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
         means = problem.mean_over_ranks([g for _, g in used])

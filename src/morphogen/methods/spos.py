@@ -15,11 +15,12 @@ constrained"). A search that begins with a trained supernet of the same data (`-
 once: one supernet serves any number of limits.
 
 Departures. The learning rate falls along a cosine by epochs, as in the re-implementation for
-CIFAR-10, not linearly by steps; no label smoothing. Batch norms are recalibrated by a cumulative
-mean over one fixed set of images; the authors' code takes an exponential mean over fresh ones. A
-mutant takes binomially many, and at least one, of the space's own mutations: resampling every gene,
-as the authors do, often gives the parent back, which is refused. Candidates are scored on one fixed
-set of held-out training images; the authors' code used slices of the test images.
+CIFAR-10, not linearly by steps; nor are labels smoothed, unless `--label-smoothing` says so (the
+authors on ImageNet: 0.1). Batch norms are recalibrated by a cumulative mean over one fixed set of
+images; the authors' code takes an exponential mean over fresh ones. A mutant takes binomially many,
+and at least one, of the space's own mutations: resampling every gene, as the authors do, often
+gives the parent back, which is refused. Candidates are scored on one fixed set of held-out training
+images; the authors' code used slices of the test images.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ which is `mode per-candidate`. `mode accumulate` is the abstract's other reading
 scored with the same weights, its gradients are averaged, and one step is taken at its end. The
 code's archive keeps scores of old weights and its last choice trusts them; `rescore` does not. Its
 batch norms keep the statistics of the K training batches; here they are recalibrated for each
-candidate (`norms`). No label smoothing. Stage 1 and operators depart from SPOS as in our `spos`.
+candidate (`norms`). Label smoothing, stage 1 and operators depart from SPOS as in our `spos`.
 """
 
 from __future__ import annotations

@@ -264,9 +264,13 @@ class ImageTask:
     # -- loss and metric ---------------------------------------------------------------------
 
     @staticmethod
-    def loss(logits: Tensor, y: Tensor) -> Tensor:
-        """Mean cross entropy in nats: logits `[b, classes]`, labels `[b]`; a scalar."""
-        return F.cross_entropy(logits, y)
+    def loss(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Mean cross entropy in nats: logits `[b, classes]`, labels `[b]`; a scalar.
+
+        With smoothing, targets are `(1 - smoothing) onehot + smoothing / classes` (Szegedy et al.,
+        CVPR 2016, arXiv 1512.00567, section 7).
+        """
+        return F.cross_entropy(logits, y, label_smoothing=smoothing)
 
     @staticmethod
     def accuracy(logits: Tensor, y: Tensor) -> Tensor:

@@ -116,6 +116,7 @@ class Problem:
         seed: from which every random stream is seeded.
         devices: where to compute.
         start: what the supernet begins with.
+        smoothing: of the labels in the loss that trains weights; scores and alpha see none of it.
     """
 
     def __init__(
@@ -128,8 +129,10 @@ class Problem:
         seed: int = 0,
         devices: Devices | None = None,
         start: Start | None = None,
+        smoothing: float = 0.0,
     ) -> None:
         self.space, self.task, self.spec, self.start = space, task, spec, start
+        self.smoothing = smoothing
         self.devices = devices or Local()
         self.seed = seed
         self.search_rng = torch.Generator().manual_seed(seed_for(seed, "search"))
@@ -203,7 +206,7 @@ class Problem:
         x, y = batch
         with self.devices.autocast():
             scores = net(x, gates)
-        return self.task.loss(scores.float(), y)
+        return self.task.loss(scores.float(), y, self.smoothing)
 
     def bilevel_loss(self, net: Supernet, relaxation: Relaxation, batch: Batch) -> Loss:
         """The loss on `batch` as a function of (weights, alphas), for hypergradients.

@@ -52,8 +52,9 @@ def right(net: nn.Module, task: ImageTask, images: Any) -> float:
     return 100 * hits / len(images)
 
 
-def test_as_a_loop_written_out(data: str, tmp_path: Path) -> None:
-    t = replace(TINY, momentum=0.0, clip=0.0, lr=0.2)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_as_a_loop_written_out(smoothing: float, data: str, tmp_path: Path) -> None:
+    t = replace(TINY, momentum=0.0, clip=0.0, lr=0.2, label_smoothing=smoothing)
     found = train(ARCH, data=data, training=t, run=tmp_path / "run")
     task = ImageTask.of(data, valid_images=0.1, size=8, seed=0)
     spec = NetworkSpec(channels=2, depth=1, classes=4, in_channels=1)
@@ -66,7 +67,9 @@ def test_as_a_loop_written_out(data: str, tmp_path: Path) -> None:
         sums = 0.0
         for _ in range(180 // 16):
             x, y = stream.next()
-            loss = nn.functional.cross_entropy(net(x), y)
+            logs = net(x).log_softmax(1)
+            truth = (1 - smoothing) * nn.functional.one_hot(y, 4) + smoothing / 4
+            loss = -(truth * logs).sum(1).mean()
             sums += float(loss.detach())
             gradients = torch.autograd.grad(loss, list(net.parameters()))
             with torch.no_grad():

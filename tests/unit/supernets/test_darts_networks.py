@@ -387,7 +387,7 @@ def measured(net, x, gates, weights, *, second=False):
 @pytest.mark.parametrize(
     ("make_space", "side"),
     # At 20 pixels the last cell has 5: odd, so no phases there.
-    [(darts, 8), (darts, 20), (s1, 8), (s3, 8), (s4, 8)],
+    [(darts, 8), pytest.param(darts, 20, marks=pytest.mark.slow), (s1, 8), (s3, 8), (s4, 8)],
 )
 def test_fused_equals_plain(make_space, side):
     space = make_space()

@@ -195,6 +195,13 @@ def test_loss_and_accuracy_equal_numpy():
     p = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(1, keepdims=True)
     expected = -(np.log(p[0, 0]) + np.log(p[1, 2])) / 2
     assert float(ImageTask.loss(logits, y)) == pytest.approx(expected, rel=1e-6)
+    target = np.full(logits.shape, 0.1 / logits.shape[1])
+    target[np.arange(len(y)), y] += 0.9
+    logs = logits.numpy() - np.log(np.exp(logits.numpy()).sum(1, keepdims=True))
+    smoothed = -(target * logs).sum(1).mean()
+    assert float(ImageTask.loss(logits, y, 0.1)) == pytest.approx(smoothed, rel=1e-6)
+    uniform = ImageTask.loss(torch.zeros(2, 7), torch.tensor([0, 6]), 0.3)
+    assert float(uniform) == pytest.approx(np.log(7), rel=1e-6)
     assert float(ImageTask.accuracy(logits, y)) == 0.5
 
 

@@ -63,6 +63,26 @@ def test_the_bilevel_loss_is_the_loss_and_moves_nothing():
     assert not tiny.same(dict(net.state_dict()), before)  # a weight step's loss does move them
 
 
+def test_smoothing_is_of_the_loss_that_trains_weights_and_of_no_other():
+    space = make("nasbench201")
+    sharp, smooth = tiny.problem(space), tiny.problem(space)
+    smooth.smoothing = 0.2
+    net = sharp.supernet()
+    alphas = [torch.zeros(space.masks[g].shape) for g in space.groups]
+    gates = softmax_gates(space, alphas)
+    x, y = sharp.train_batch()
+    logs = net(x, gates).log_softmax(1)
+    wanted = -(0.8 * logs[range(len(y)), y] + 0.2 * logs.mean(1)).mean()
+    torch.testing.assert_close(smooth.loss(net, gates, (x, y)), wanted)
+    asked = [
+        p.bilevel_loss(net, lambda a: softmax_gates(space, a), (x, y))(
+            list(net.parameters()), alphas
+        )
+        for p in (sharp, smooth)
+    ]
+    torch.testing.assert_close(asked[0], asked[1], rtol=0, atol=0)
+
+
 def test_schedules_are_constant_in_an_epoch_and_end_where_they_should():
     clocks = [Clock(epoch, 4, step, 2) for epoch in range(4) for step in range(2)]
     cosine = [c.cosine(1.0, 0.2) for c in clocks]
