@@ -15,7 +15,6 @@ early ones, groups by encodings of the architectures.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -83,13 +82,11 @@ def train(options: argparse.Namespace) -> None:
     task = ImageTask.of(options.data, train_images=6400, valid_images=2000, size=16)
     problem = Problem(SPACE, task, NetworkSpec(channels=8, depth=1), batch_size=BATCH)
     file = options.runs / "cells.jsonl"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    known = {row["cell"] for row in read(file)}
-    with task.sealed("the trainings"), file.open("a", encoding="utf-8") as out:
+    known = {row["cell"] for row in record.rows(file)}
+    with task.sealed("the trainings"):
         for arch in cells(options.cells):
             if SPACE.format(arch) not in known:
-                out.write(json.dumps(trained(problem, arch)) + "\n")
-                out.flush()
+                record.keep(file, trained(problem, arch))
 
 
 def trained(problem: Problem, arch: Architecture) -> dict[str, Any]:
@@ -107,11 +104,6 @@ def trained(problem: Problem, arch: Architecture) -> dict[str, Any]:
         "traces": {kind: trace.tolist() for kind, trace in traces.items()},
         "cpu_seconds": [round(early_seconds, 2), round(time.process_time() - began, 2)],
     }
-
-
-def read(file: Path) -> list[dict[str, Any]]:
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [json.loads(line) for line in lines]
 
 
 # -- pools -----------------------------------------------------------------------------------------
@@ -297,7 +289,7 @@ def report(options: argparse.Namespace) -> None:
     if table is None:
         raise SystemExit("the NAS-Bench-201 table is missing from the package")
     began = time.process_time()
-    cells = Cells(read(options.runs / "cells.jsonl")[: options.cells], table)
+    cells = Cells(record.rows(options.runs / "cells.jsonl")[: options.cells], table)
     pools, control = compare(cells), table_experiment(table)
     ours = pools[DEFAULT]
     taus = agreement(cells)

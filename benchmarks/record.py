@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from morphogen.core.files import append_lines
 from morphogen.core.statistics import interval as interval
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +82,22 @@ def write(
     }
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    """What an experiment has kept so far, in its order; a line that a crash cut short is left out."""
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            print(f"{file}: a line that was cut short is left out: {line[:40]}", file=sys.stderr)
+    return found
+
+
+def keep(file: Path, row: Mapping[str, Any]) -> None:
+    """Add what one part of an experiment found, so that a run that was cut off goes on after it."""
+    append_lines(file, json.dumps(row) + "\n")
 
 
 def processor() -> str:

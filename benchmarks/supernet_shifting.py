@@ -270,9 +270,8 @@ def main() -> None:
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "cells.jsonl"
-    rows = [json.loads(x) for x in file.read_text().splitlines()] if file.exists() else []
+    rows = record.rows(file)
     if options.report:
         report(rows)
         return
@@ -281,8 +280,7 @@ def main() -> None:
             if any((r["space"], r["seed"]) == (name, seed) for r in rows):
                 continue
             row = cell(name, seed, options.data, options.out)
-            with file.open("a") as handle:
-                handle.write(json.dumps(row) + "\n")
+            record.keep(file, row)
             print(json.dumps(row), flush=True)
 
 

@@ -160,17 +160,15 @@ def main() -> None:
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "cells.jsonl"
-    rows = [json.loads(x) for x in file.read_text().splitlines()] if file.exists() else []
+    rows = record.rows(file)
     if options.report:
         report(rows)
         return
     for seed in SEEDS:
         if all(r["seed"] != seed for r in rows):
             row = cell(seed, options.data, options.sources, options.out)
-            with file.open("a") as handle:
-                handle.write(json.dumps(row) + "\n")
+            record.keep(file, row)
             print(json.dumps(row), flush=True)
 
 
