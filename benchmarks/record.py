@@ -85,7 +85,7 @@ def write(
 
 
 def rows(file: Path) -> list[dict[str, Any]]:
-    """What an experiment has kept so far, in its order; a line that a crash cut short is left out."""
+    """What an experiment has kept so far; a line that a crash cut short is left out."""
     found = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         try:
