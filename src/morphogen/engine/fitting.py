@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from morphogen.core import ConfigError, NumericalError
 from morphogen.core.rng import seed_for
 from morphogen.engine import checkpoint
-from morphogen.engine.devices import FabricDevices
 from morphogen.engine.loop import Desk
 from morphogen.engine.training import Training
 from morphogen.tasks import Images, ImageTask, Stream
-from morphogen.tasks.problem import Clock
+from morphogen.tasks.problem import Clock, Devices
 
 EVALUATION_BATCH = 500
 """Images of a pass without gradients."""
@@ -53,7 +52,7 @@ class Fitting:
     """Network of a seed, its weights drawn from it."""
     save: Callable[[nn.Module, int, str, int], None]
     """Write the weights of a network: seed, `best` or `last`, epoch."""
-    devices: FabricDevices
+    devices: Devices
     identity: str
     text: str
     """The architecture."""

@@ -12,7 +12,6 @@ from torch import nn
 from morphogen.core import Architecture, DataError
 from morphogen.core.config import to_mapping
 from morphogen.core.rng import seed_for
-from morphogen.engine.devices import FabricDevices
 from morphogen.engine.fitting import Fitting
 from morphogen.engine.request import data_name, versions
 from morphogen.engine.training import Training
@@ -22,6 +21,7 @@ from morphogen.spaces import SearchSpace
 from morphogen.supernets import ModuleSpace, NetworkSpec, network, reinitialise
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data, statistics
+from morphogen.tasks.problem import Devices
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def spec_of(job: TrainJob, task: ImageTask) -> NetworkSpec:
     )
 
 
-def fitting_of(job: TrainJob, task: ImageTask, devices: FabricDevices, name: str) -> Fitting:
+def fitting_of(job: TrainJob, task: ImageTask, devices: Devices, name: str) -> Fitting:
     """All that the loop over seeds and epochs needs.
 
     Args:
