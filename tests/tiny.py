@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from morphogen import OneOf
 from morphogen.core import Choice
 from morphogen.engine import checkpoint
-from morphogen.engine.job import quick_config
 from morphogen.engine.loop import TIMES
+from morphogen.engine.presets import quick_config
 from morphogen.engine.result import SearchResult
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.search import resume, search

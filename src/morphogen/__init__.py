@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphogen import benchmarks, cost, methods, proxies, spaces, supernets, tasks
     from morphogen.core import Architecture, MorphogenError
-    from morphogen.engine.job import quick_config
+    from morphogen.engine.presets import paper_preset, quick_config, quick_preset
     from morphogen.engine.result import SearchResult
     from morphogen.engine.retrain import resume_training, train
     from morphogen.engine.search import resume, search
@@ -41,8 +41,10 @@ __all__ = [
     "export",
     "load",
     "methods",
+    "paper_preset",
     "proxies",
     "quick_config",
+    "quick_preset",
     "resume",
     "resume_training",
     "search",
@@ -63,7 +65,9 @@ _HOME = {
     "Training": "engine.training",
     "export": "exports.writing",
     "load": "exports.loading",
-    "quick_config": "engine.job",
+    "paper_preset": "engine.presets",
+    "quick_config": "engine.presets",
+    "quick_preset": "engine.presets",
     "resume": "engine.search",
     "resume_training": "engine.retrain",
     "search": "engine.search",

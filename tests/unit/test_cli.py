@@ -18,7 +18,8 @@ import yaml
 from morphogen import methods, spaces
 from morphogen.cli import main
 from morphogen.cli.catalogue import method_entries
-from morphogen.engine.settings import PAPER_SCALE, Settings
+from morphogen.engine.presets import PAPER_SCALE
+from morphogen.engine.settings import Settings
 from morphogen.proxies import PROXIES
 
 SKIPS = (
@@ -182,7 +183,7 @@ def test_query_list_and_help_import_no_torch():
         ("search idarts --preset qick", ["--preset is 'qick'", "quick, paper"]),
         ("search idarts extra", ["unexpected argument extra"]),
         ("search idarts --space nasbench20", ["unknown space", "did you mean 'nasbench201'?"]),
-        ("search random --preset paper --space nasbench-macro", ["preset 'paper' has no sizes"]),
+        ("search random --preset paper --space shufflenet-small", ["preset 'paper' has no sizes"]),
         ("search idarts --data nowhere/at/all", ["nowhere/at/all", "no such file or folder"]),
         ("query nasbench201", ["ARCH missing"]),
         ("query nasbench20 x", ["unknown space", "did you mean 'nasbench201'?"]),

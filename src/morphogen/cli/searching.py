@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,14 +19,13 @@ from morphogen.cli import progress
 from morphogen.cli.catalogue import MethodEntry
 from morphogen.cli.commands import HELP, print_json, show_drawing, width
 from morphogen.cli.options import Section, parse, peek, sections, show
-from morphogen.core import ConfigError
 from morphogen.core.config import config, from_mapping
-from morphogen.engine.job import quick_config
+from morphogen.engine.presets import PAPER_SCALE, Preset, paper_preset, quick_preset
 from morphogen.engine.result import SearchResult
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.search import resume as resume_run
 from morphogen.engine.search import search as run_search
-from morphogen.engine.settings import PAPER_SCALE, Settings
+from morphogen.engine.settings import Settings
 from morphogen.methods import MethodInfo, find
 from morphogen.reports.draw import draw
 from morphogen.reports.standing import final_metrics, result_text, standing
@@ -56,31 +54,9 @@ class Target:
     """print the result as one JSON object on stdout, and progress on stderr"""
 
 
-@dataclass(frozen=True)
-class Preset:
-    """What holds where the user says nothing."""
-
-    settings: Settings
-    options: Any
-    """The method's configuration."""
-
-
 def preset(name: str, info: MethodInfo, space: str) -> Preset:
-    """The defaults of `--preset name` for a method in a space.
-
-    Raises:
-        ConfigError: nothing is published for the space.
-    """
-    if name != "paper":
-        return Preset(Settings(epochs=info.quick_epochs), quick_config(info))
-    family = space.partition("-")[0]
-    if family not in PAPER_SCALE:
-        raise ConfigError(
-            f"preset 'paper' has no sizes for space {space!r}; accepted: preset quick, or a space "
-            f"of {', '.join(PAPER_SCALE)}"
-        )
-    scale: dict[str, Any] = {**PAPER_SCALE[family], "epochs": info.epochs}
-    return Preset(Settings(**scale), info.config())
+    """The defaults of `--preset name` for a method in a space."""
+    return paper_preset(info, space) if name == "paper" else quick_preset(info)
 
 
 def option_sections(info: MethodInfo, held: Preset) -> list[Section]:
@@ -158,15 +134,15 @@ def interruptible(path: Path) -> Iterator[None]:
 
 
 def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:
-    quick, published = preset("quick", info, space), None
-    if space.partition("-")[0] in PAPER_SCALE:
-        published = option_sections(info, preset("paper", info, space))
+    published: list[Section] = []
+    if spaces.of_space(PAPER_SCALE, space):
+        published = option_sections(info, paper_preset(info, space))
     return "\n".join(
         [
             f"Usage: morphogen search {info.name} [options]",
             "",
             entry.algorithm,
-            show(option_sections(info, quick), width=width(), paper=published or ()),
+            show(option_sections(info, quick_preset(info)), width=width(), paper=published),
             "",
             "Examples:",
             f"  morphogen search {info.name}",
@@ -264,7 +240,7 @@ def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
     seed = values["settings"]["seed"] + 1
     settings = from_mapping(Settings, {**values["settings"], "seed": seed})
     ran = Preset(settings, from_mapping(info.config, values["config"]))
-    usual = option_sections(info, preset("quick", info, values["space"]))
+    usual = option_sections(info, quick_preset(info))
     words: list[str] = []
     for section, before in zip(option_sections(info, ran), usual, strict=True):
         for option, other in zip(section.options, before.options, strict=True):

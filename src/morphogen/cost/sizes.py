@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from morphogen.spaces import SearchSpace
+from morphogen.spaces import SearchSpace, of_space
 from morphogen.spaces.shufflenet import ShuffleNet
 from morphogen.supernets import NetworkSpec
 
@@ -14,8 +14,10 @@ _SIZES = {
     "nasbench-macro": NetworkSpec(channels=32),
     "nasbench1shot1": NetworkSpec(channels=128, depth=3),
     "shufflenet": NetworkSpec(classes=1000),
+    "shufflenet-cifar": NetworkSpec(),
+    "shufflenet-small": NetworkSpec(),
 }
-"""By family of spaces: as the tables were trained, and DARTS as retrained on CIFAR-10."""
+"""By space or family of spaces: as the tables were trained, and DARTS as retrained on CIFAR-10."""
 
 
 def published(space: SearchSpace) -> NetworkSpec:
@@ -23,6 +25,7 @@ def published(space: SearchSpace) -> NetworkSpec:
 
     A user's own module has its own size and does not read it.
     """
+    sizes = of_space(_SIZES, space) or NetworkSpec()
     if isinstance(space, ShuffleNet):  # the space says its own sizes
-        return replace(_SIZES.get(space.name, NetworkSpec()), channels=space.stem)
-    return _SIZES.get(space.name, _SIZES.get(space.name.partition("-")[0], NetworkSpec()))
+        return replace(sizes, channels=space.stem)
+    return sizes

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from morphogen.core import ConfigError
 from morphogen.engine import start
+from morphogen.engine.presets import quick_config
 from morphogen.engine.request import data_name
-from morphogen.engine.settings import (
-    QUICK_ALPHA_RATE,
-    QUICK_NUMBERS,
-    QUICK_WEIGHTS_RATE,
-    Settings,
-)
+from morphogen.engine.settings import Settings
 from morphogen.engine.watch import Watcher
 from morphogen.methods import MethodInfo, find, methods
 from morphogen.spaces import SearchSpace
@@ -37,16 +33,6 @@ class Job:
     path: Path
     resume: bool
     watcher: Callable[[], Watcher]
-
-
-def quick_config(info: MethodInfo) -> Any:
-    """The method's defaults with rates and numbers fit for a search of minutes."""
-    config = info.config()
-    if hasattr(config, "alpha"):
-        for part, rate in (("alpha", QUICK_ALPHA_RATE), ("weights", QUICK_WEIGHTS_RATE)):
-            config = replace(config, **{part: replace(getattr(config, part), lr=rate)})
-    small = {name: value for name, value in QUICK_NUMBERS.items() if hasattr(config, name)}
-    return replace(config, **small)
 
 
 def method_of(method: str | object) -> tuple[MethodInfo, Any]:

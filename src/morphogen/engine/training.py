@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from morphogen.core import ConfigError
 from morphogen.core.config import config
 from morphogen.engine.devices import Precision
 from morphogen.engine.settings import Count, Natural
-from morphogen.spaces import SearchSpace
+from morphogen.spaces import SearchSpace, of_space
 from morphogen.tasks import Augment
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -125,28 +124,26 @@ _PAPER = {
 """By family of spaces, for CIFAR: how the benchmark's authors trained, how DARTS retrained."""
 
 
+_QUICK = {"darts": Training(depth=4, channels=12, lr=0.025)}
+"""By family of spaces, where it is not the default."""
+
+
 def paper_training(space: SearchSpace | str) -> Training:
     """The published evaluation protocol of a space.
 
     Raises:
         ConfigError: none is published for it here.
     """
-    family, name = _family(space), space if isinstance(space, str) else space.name
-    if family not in _PAPER:
+    published = of_space(_PAPER, space)
+    if published is None:
+        name = space if isinstance(space, str) else space.name
         raise ConfigError(
             f"preset 'paper' has no evaluation protocol for space {name!r}; accepted: preset "
             f"quick, or a space of {', '.join(_PAPER)}"
         )
-    return _PAPER[family]
+    return published
 
 
 def quick_training(space: SearchSpace | str) -> Training:
     """A training of minutes on two cores."""
-    if _family(space) == "darts":
-        return replace(Training(), depth=4, channels=12, lr=0.025)
-    return Training()
-
-
-def _family(space: SearchSpace | str) -> str:
-    name = space if isinstance(space, str) else space.name
-    return name if name in _PAPER else name.partition("-")[0]
+    return of_space(_QUICK, space) or Training()

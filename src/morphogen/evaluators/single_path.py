@@ -22,6 +22,21 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 
 
+# 5,000 training images are held out to score paths on.
+_MOST = {"train_images": 45000, "valid_images": 5000}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "nasbench201": {"batch_size": 256, **_MOST},
+    "shufflenet-cifar": {
+        "epochs": 600,
+        "batch_size": 96,
+        "weights.lr": 0.025,
+        "weights.weight_decay": 3e-4,
+        **_MOST,
+    },
+}
+"""By space: how the re-implementations for CIFAR-10 train the supernet."""
+
+
 @config
 class SinglePathConfig:
     """Evolution with SPOS' numbers; the optimiser is that of its runs in NAS-Bench-201."""

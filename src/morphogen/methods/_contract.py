@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -150,6 +150,9 @@ class MethodInfo:
     """Whether a method that trains a supernet proposes only what the space allows (`limit`)."""
     quick_epochs: int = 5
     """Epochs of a search of minutes on a small machine."""
+    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By space or family of spaces: what its published search has other than on NAS-Bench-201,
+    fields of the settings (`batch_size`) and of the configuration (`weights.lr`)."""
 
     @property
     def black_box(self) -> bool:
@@ -191,6 +194,7 @@ def method(
     objectives: bool = False,
     limits: bool = False,
     quick_epochs: int = 5,
+    published: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[C], C]:
     """Class decorator: register a method once, beside its class.
 
@@ -203,6 +207,8 @@ def method(
         limits: a method that trains a supernet and samples and breeds by the space alone, so that
             a space under limits keeps them.
         quick_epochs: epochs of its search by default.
+        published: by space or family (`darts`), the numbers of the paper's search that are other
+            than the defaults: of the settings (`batch_size`), of the configuration (`weights.lr`).
 
     Raises:
         ConfigError: the name is taken, or the module's docstring has no title or arXiv id.
@@ -227,6 +233,7 @@ def method(
             objectives,
             limits,
             quick_epochs,
+            published or {},
         )
         return cls
 

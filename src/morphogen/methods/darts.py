@@ -57,7 +57,13 @@ class DARTSConfig:
     alpha: Adam = Adam()
 
 
-@method("darts", config=DARTSConfig, needs=[Differentiable], epochs=50)
+@method(
+    "darts",
+    config=DARTSConfig,
+    needs=[Differentiable],
+    epochs=50,
+    published={"darts": {"weights.nesterov": False, "weights.weight_decay": 3e-4}},
+)
 class DARTS:
     """Alternating descent: alphas on validation batches, weights on training batches."""
 

@@ -99,7 +99,13 @@ def schedule(turns: int, interval: int, nodes: bool) -> tuple[int, list[int]]:
     return epochs, [min(interval * k, epochs - 1) for k in range(turns)]
 
 
-@method("darts-pt", config=DARTSPTConfig, needs=[Differentiable], epochs=100)
+@method(
+    "darts-pt",
+    config=DARTSPTConfig,
+    needs=[Differentiable],
+    epochs=100,
+    published={"darts": {"epochs": 50}},
+)
 class DARTSPT:
     """A supernet's training, then decisions with tuning between them."""
 

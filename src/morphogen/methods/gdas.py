@@ -49,7 +49,13 @@ class GDASConfig:
     alpha: Adam = Adam()
 
 
-@method("gdas", config=GDASConfig, needs=[Differentiable], epochs=250)
+@method(
+    "gdas",
+    config=GDASConfig,
+    needs=[Differentiable],
+    epochs=250,
+    published={"darts": {"batch_size": 256}},  # the authors' code
+)
 class GDAS:
     """One sampled path per step, with the gradient of a concrete sample."""
 

@@ -60,7 +60,19 @@ class IDARTSConfig:
     alpha: Adam = Adam()
 
 
-@method("idarts", config=IDARTSConfig, needs=[Differentiable], epochs=30)
+PLAIN_SGD = {"weights.lr": 0.025, "weights.nesterov": False, "weights.weight_decay": 3e-4}
+
+
+@method(
+    "idarts",
+    config=IDARTSConfig,
+    needs=[Differentiable],
+    epochs=30,
+    published={
+        "darts": {"epochs": 50, **PLAIN_SGD},
+        "nasbench1shot1": {"epochs": 50, "batch_size": 96, "inner_steps": 5, **PLAIN_SGD},
+    },
+)
 class IDARTS:
     """The architecture's gradient by the implicit function theorem and a short Neumann series."""
 

@@ -29,7 +29,12 @@ from collections.abc import Sequence
 
 from morphogen.core import Architecture
 from morphogen.core.config import config
-from morphogen.evaluators.single_path import SinglePathConfig, SinglePathState, path_step
+from morphogen.evaluators.single_path import (
+    PUBLISHED,
+    SinglePathConfig,
+    SinglePathState,
+    path_step,
+)
 from morphogen.methods._contract import Metrics, Phase, method
 from morphogen.spaces import Discrete, SearchSpace
 from morphogen.tasks.problem import Clock, Problem
@@ -40,7 +45,15 @@ class SPOSConfig(SinglePathConfig):
     """SPOS, its search as published."""
 
 
-@method("spos", config=SPOSConfig, needs=[Discrete], epochs=250, limits=True, quick_epochs=60)
+@method(
+    "spos",
+    config=SPOSConfig,
+    needs=[Discrete],
+    epochs=250,
+    limits=True,
+    quick_epochs=60,
+    published=PUBLISHED,
+)
 class SPOS:
     """A supernet trained path by path, then evolution over its paths."""
 

@@ -36,7 +36,12 @@ from torch import Tensor
 from morphogen.bilevel.state import SGD, descend, optimiser_of, weight_gradient, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import config
-from morphogen.evaluators.single_path import SinglePathConfig, SinglePathState, path_step
+from morphogen.evaluators.single_path import (
+    PUBLISHED,
+    SinglePathConfig,
+    SinglePathState,
+    path_step,
+)
 from morphogen.methods._contract import Metrics, Phase, method
 from morphogen.spaces import Discrete, SearchSpace
 from morphogen.supernets import Gates
@@ -76,6 +81,7 @@ class ShiftingState(SinglePathState):
     epochs=250,
     limits=True,
     quick_epochs=60,
+    published=PUBLISHED,
 )
 class SupernetShifting:
     """Evolution whose candidates train the supernet that scores them."""

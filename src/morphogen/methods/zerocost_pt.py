@@ -14,8 +14,7 @@ Paper: Xiang, Dudziak, Abdelfattah, Chau, Lane, Wen. AAAI 2023. arXiv 2106.06799
     return the one with the largest sum
 
 An epoch of the search is one of the N searches, a step one decision (of every cell type); a step of
-the validation is one minibatch. The paper's batch sizes: 256 in NAS-Bench-201 and NAS-Bench-Macro,
-64 in the DARTS space, 128 in NAS-Bench-1Shot1. Its seeds: 0 to 3.
+the validation is one minibatch. The paper's seeds: 0 to 3.
 
 Departures. An operation of weight 0 is not executed; the authors' NAS-Bench-201 and Macro code
 executes it on zeros, which adds a constant to the kernel of NASWOT (the logarithm of its
@@ -89,7 +88,18 @@ class ZeroCostPTState:
     """Sum of S for each different one of them, in the order in which they were found."""
 
 
-@method("zero-cost-pt", config=ZeroCostPTConfig, needs=[Differentiable], epochs=10)
+@method(
+    "zero-cost-pt",
+    config=ZeroCostPTConfig,
+    needs=[Differentiable],
+    epochs=10,
+    published={
+        "nasbench201": {"batch_size": 256},
+        "nasbench-macro": {"batch_size": 256},
+        "nasbench1shot1": {"batch_size": 128, "zero_op": "run"},
+        "darts": {"batch_size": 64},
+    },
+)
 class ZeroCostPT:
     """N perturbation searches in one untrained supernet, and a comparison of what they find."""
 

@@ -17,6 +17,7 @@ from morphogen.spaces.base import (
     Scores,
     SearchSpace,
     capabilities,
+    of_space,
 )
 from morphogen.spaces.constrained import Constrained
 from morphogen.spaces.drawing import fresh
@@ -66,4 +67,5 @@ __all__ = [
     "capabilities",
     "fresh",
     "make",
+    "of_space",
 ]

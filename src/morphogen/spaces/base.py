@@ -11,12 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
+
+T = TypeVar("T")
 
 Scores = Mapping[str, NDArray[np.floating]]
 """Group name -> array [choices of the group, widest number of options]: what `derive` reads."""
@@ -326,6 +328,12 @@ class SearchSpace(Discrete, Encodable, Restrictable):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.choices)} choices>"
+
+
+def of_space(by_space: Mapping[str, T], space: SearchSpace | str) -> T | None:
+    """What is said of a space, or else of its family (`darts` of `darts-s2`), or None."""
+    name = space if isinstance(space, str) else space.name
+    return by_space.get(name, by_space.get(name.partition("-")[0]))
 
 
 def _best(row: NDArray[np.floating], keep: int) -> list[int]:

@@ -13,16 +13,16 @@ from torch import nn
 import tiny
 from morphogen.core import ConfigError, RunError
 from morphogen.core.config import from_mapping
-from morphogen.engine.job import quick_config
 from morphogen.engine.loop import together
-from morphogen.engine.request import identity
-from morphogen.engine.search import resume, search
-from morphogen.engine.settings import (
+from morphogen.engine.presets import (
     QUICK_ALPHA_RATE,
     QUICK_NUMBERS,
     QUICK_WEIGHTS_RATE,
-    Settings,
+    quick_config,
 )
+from morphogen.engine.request import identity
+from morphogen.engine.search import resume, search
+from morphogen.engine.settings import Settings
 from morphogen.methods import find, methods
 from morphogen.methods.darts import DARTSConfig
 from morphogen.supernets import space_of
