@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import multiprocessing.forkserver
 import os
 import random
 import signal
@@ -16,31 +14,14 @@ from pathlib import Path
 
 import pytest
 
+import forked
 import tiny
 from morphogen.core import RunError
 from morphogen.engine.search import resume, search
 
-CONTEXT = multiprocessing.get_context("forkserver")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _server():
-    """Each search is a process of its own; the server that forks it has torch imported already."""
-    with pytest.MonkeyPatch.context() as patch:
-        # Python 3.11's server does not take over sys.path (CPython issue 117378).
-        patch.setenv("PYTHONPATH", str(Path(tiny.__file__).parent))
-        CONTEXT.set_forkserver_preload(["tiny"])
-        multiprocessing.forkserver.ensure_running()
-
 
 def uninterrupted(method: str, epochs: int, path: Path) -> Path:
     return tiny.go_on(str(path), method, epochs).run
-
-
-def start(run: Path, method: str, epochs: int, write_delay: float = 0.0):
-    process = CONTEXT.Process(target=tiny.go_on, args=(str(run), method, epochs, write_delay))
-    process.start()
-    return process
 
 
 def progress(run: Path) -> int:
@@ -52,7 +33,13 @@ def progress(run: Path) -> int:
 
 
 def kill_and_resume(
-    run: Path, method: str, epochs: int, kills: int, rng: random.Random, longest: float, **options
+    run: Path,
+    method: str,
+    epochs: int,
+    kills: int,
+    rng: random.Random,
+    longest: float,
+    *delay: float,
 ) -> list[set[str]]:
     """Kill the search `kills` times, each time at a random moment after it has written something.
 
@@ -61,7 +48,7 @@ def kill_and_resume(
     found = []
     for _ in range(kills):
         before = progress(run)
-        process = start(run, method, epochs, **options)
+        process = forked.process(tiny.go_on, str(run), method, epochs, *delay)
         while process.is_alive() and progress(run) == before:
             time.sleep(0.002)
         time.sleep(rng.uniform(0, longest))
@@ -71,7 +58,7 @@ def kill_and_resume(
         process.join()
         assert process.exitcode == -signal.SIGKILL
         found.append({file.name for file in run.iterdir()} if run.exists() else set())
-    process = start(run, method, epochs)
+    process = forked.process(tiny.go_on, str(run), method, epochs)
     process.join()
     assert process.exitcode == 0
     return found
@@ -113,9 +100,7 @@ def test_killed_many_times_it_ends_in_the_same_bits(method, epochs, kills, longe
 def test_killed_while_files_are_being_written_it_ends_in_the_same_bits(tmp_path):
     """Every write and every rename is stretched, so that most kills fall into one."""
     reference = uninterrupted("darts", 16, tmp_path / "reference")
-    found = kill_and_resume(
-        tmp_path / "run", "darts", 16, 8, random.Random(3), longest=0.4, write_delay=0.08
-    )
+    found = kill_and_resume(tmp_path / "run", "darts", 16, 8, random.Random(3), 0.4, 0.08)
     assert len(found) == 8
     half_written = [files for files in found if any(name.endswith(".new") for name in files)]
     assert len(half_written) >= 2

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
+import forked
 import tiny
 from morphogen.engine.retrain import resume_training, train
 from morphogen.engine.training import Training
@@ -34,10 +34,7 @@ def doomed(run: str) -> None:
 
 
 def test_killed_and_resumed(tmp_path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(
-        target=doomed, args=(str(tmp_path / "cut"),)
-    )
-    process.start()
+    process = forked.process(doomed, str(tmp_path / "cut"))
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert len(tiny.metrics(tmp_path / "cut")) == 2

@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+import forked
 from morphogen.bilevel import hypergradient as hg
 from morphogen.core.errors import ConfigError, MorphogenError
 
@@ -341,7 +342,7 @@ def worker(rank: int, world: int, folder: str) -> None:
 
 
 def test_two_processes_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path):
-    torch.multiprocessing.spawn(worker, args=(2, str(tmp_path)), nprocs=2)
+    forked.two(worker, 2, str(tmp_path))
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     weights, alphas, buffers, batches = net()
     for name, r in all_functions(batches, weights, alphas, buffers).items():

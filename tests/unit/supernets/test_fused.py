@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import nn
 
+import forked
 from morphogen.spaces.nasbench201 import NASBench201
 from morphogen.supernets import Gates, NetworkSpec, build
 from morphogen.supernets.fused import (
@@ -221,7 +221,7 @@ def work(rank, size, folder):
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo with a file")
 def test_two_processes_with_half_batches_equal_one_with_the_joint_batch(tmp_path):
     """Averaged over processes: gradients of mean losses, and products linear in them."""
-    mp.spawn(work, args=(2, str(tmp_path)), nprocs=2)
+    forked.two(work, 2, str(tmp_path))
     found = [
         torch.tensor(t, dtype=torch.float64)
         for t in json.loads((tmp_path / "found.json").read_text())
