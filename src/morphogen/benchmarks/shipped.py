@@ -17,7 +17,6 @@ from morphogen import spaces
 from morphogen.benchmarks.columns import exact, floats, texts
 from morphogen.benchmarks.table import Benchmark, Metric
 from morphogen.core import Architecture, DataError, UnknownNameError
-from morphogen.spaces import SearchSpace
 from morphogen.spaces import nasbench1shot1 as oneshot
 from morphogen.spaces.nasbench101 import prune
 
@@ -148,17 +147,6 @@ def load(name: str) -> Benchmark:
         DataError: its file is missing or not the one that was shipped.
     """
     return READERS[describe(name).name]()
-
-
-def of(space: SearchSpace) -> Benchmark | None:
-    """The shipped benchmark of a space, or None.
-
-    A sub-space made by `restrict` and a constrained space have the benchmark of the whole: ranks
-    and optimum are those of the whole space.
-    """
-    if space.name not in SOURCES or not isinstance(space, type(spaces.make(space.name))):
-        return None
-    return load(space.name)
 
 
 def _nasbench201() -> Benchmark:

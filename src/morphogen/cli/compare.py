@@ -33,10 +33,14 @@ def run(given: dict[str, Any]) -> int:
         raise ConfigError("a method is named twice with the same options; accepted: each once")
     entries = {text: configured(text) for text in given["method"]}
     space, oracle = given["space"], given["oracle"]
-    table, searched = compare.searched(space, given["benchmark"], oracle=oracle)
+    table, searched = compare.searched(
+        space, given["benchmark"], oracle=oracle, file=given["table"]
+    )
     reported = _reported(table, searched, given["report"], oracle=oracle)
     trials = [
-        compare.Trial(method, config, space, searched, seed, budget, round_size, oracle)
+        compare.Trial(
+            method, config, space, searched, seed, budget, round_size, oracle, given["table"]
+        )
         for method, config in entries.values()
         for seed in range(seeds)
     ]
@@ -221,6 +225,13 @@ OPTIONS = Section(
         ),
         Option(
             ("--space",), "NAME", "a space with a table; `morphogen list spaces`", "nasbench201"
+        ),
+        Option(
+            ("--table",),
+            "FILE",
+            "a table that `morphogen import-nasbench101` wrote, for NAS-Bench-1Shot1 (default: the "
+            "shipped one)",
+            "",
         ),
         Option(
             ("--benchmark",),

@@ -57,9 +57,8 @@ def query(given: dict[str, Any]) -> int:
     from morphogen.reports.text import fold
 
     space = spaces.make(given["space"])
-    title = _title(space, given["table"])
+    title, table = _table(space, given["table"])
     arch = space.parse(given["arch"])
-    table = _table(space, given["table"])
     names = list(table.metrics)
     if given["metric"] and given["metric"] not in names:
         raise UnknownNameError(f"metric of {space.name}", given["metric"], names)
@@ -93,37 +92,22 @@ def query(given: dict[str, Any]) -> int:
     return 0
 
 
-def _title(space: SearchSpace, file: str) -> str:
-    """What the table is called; a `CapabilityError` if there is none."""
+def _table(space: SearchSpace, file: str) -> tuple[str, Benchmark]:
+    """What the table is called, and the table; a `CapabilityError` if there is none."""
     from morphogen import benchmarks
     from morphogen.spaces.nasbench1shot1 import PARENTS
 
-    if file and space.name not in PARENTS:
-        raise CapabilityError(
-            f"--table is for NAS-Bench-1Shot1, not space {space.name!r}; accepted: "
-            + ", ".join(PARENTS)
-        )
-    if file:
-        return f"NAS-Bench-1Shot1, search space {space.name[-1]}"
-    if space.name not in benchmarks.NAMES:
+    table = benchmarks.of(space, file)
+    if table is None:
         remedy = ", or --table FILE (`morphogen import-nasbench101 --help`)"
         raise CapabilityError(
             f"space {space.name!r} has no benchmark table; accepted: "
             + ", ".join(benchmarks.NAMES)
             + (remedy if space.name in PARENTS else "")
         )
-    return benchmarks.describe(space.name).title
-
-
-def _table(space: SearchSpace, file: str) -> Benchmark:
-    """The user's table if one is given, else the shipped one."""
-    from morphogen import benchmarks
-    from morphogen.benchmarks import nasbench101
-    from morphogen.spaces.nasbench1shot1 import NASBench1Shot1
-
-    if file and isinstance(space, NASBench1Shot1):
-        return nasbench101.load(Path(file), space)
-    return benchmarks.load(space.name)
+    if file:
+        return f"NAS-Bench-1Shot1, search space {space.name[-1]}", table
+    return benchmarks.describe(space.name).title, table
 
 
 def import_nasbench101(given: dict[str, Any]) -> int:

@@ -136,7 +136,7 @@ def _scorer(subject: str, given: dict[str, Any], seed: int) -> tuple[Scorer, Tru
             ),
             truth,
         )
-    scorer = scorers.column_scorer(space, given["column"])
+    scorer = scorers.column_scorer(space, given["column"], given["table"])
     return scorer, _truth(space, given, scorer.data)
 
 
@@ -163,7 +163,7 @@ def _truth(space: Any, given: dict[str, Any], data: str) -> Truth:
 
     if given["truth"]:
         return file_truth(given["truth"], space, given["metric"] or "accuracy")
-    return table_truth(space, given["metric"], data=data)
+    return table_truth(space, given["metric"], data=data, file=given["table"])
 
 
 def _chosen(truth: Truth, given: dict[str, Any], subject: str, seed: int) -> Truth:
@@ -252,6 +252,13 @@ OPTIONS = Section(
             "FILE",
             "the true order: a .csv or .parquet file with the columns architecture and accuracy, "
             "of networks that you trained (default: the benchmark table of the space)",
+            "",
+        ),
+        Option(
+            ("--table",),
+            "FILE",
+            "a table that `morphogen import-nasbench101` wrote, for NAS-Bench-1Shot1 (default: the "
+            "shipped one)",
             "",
         ),
         Option(

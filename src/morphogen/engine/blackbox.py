@@ -104,8 +104,13 @@ def settled(
             f"evaluator is {s.evaluator!r}, and {info.name!r} asks for trainings of several "
             "lengths; accepted: evaluator training"
         )
+    if s.table and s.evaluator != "table":
+        raise ConfigError(
+            f"table is {s.table}, and evaluator {s.evaluator!r} reads none; accepted: evaluator "
+            "table, or no table"
+        )
     if s.evaluator == "table":
-        TableEvaluator(space, s.metric)
+        TableEvaluator(space, s.metric, s.table)
     if s.evaluator == "proxy":
         named([s.evaluation_proxy])
     _check_origin(s, origin, known_data=known_data)
@@ -123,7 +128,7 @@ def settled(
     if s.executor == "ray":
         from morphogen.evaluators.executors import cluster  # noqa: F401 - it says what is missing
     counted = {*names, *(limit.name for limit in limits)} - {ACCURACY}
-    table = benchmarks.of(space) if s.evaluator == "table" else None
+    table = benchmarks.of(space, s.table) if s.evaluator == "table" else None
     if s.evaluator == "proxy" or counted - set(table.metrics if table is not None else ()):
         arch = space.sample(np.random.default_rng(0))
         with torch.device("meta"):
@@ -324,7 +329,7 @@ def _make_work(job: Job) -> Work:
 def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
     names, costs = labels_of(s.objectives, s.evaluator, s.evaluation_proxy), _costs(problem, s)
     if s.evaluator == "table":
-        look_up = Objectives(names, TableEvaluator(problem.space, s.metric), costs)
+        look_up = Objectives(names, TableEvaluator(problem.space, s.metric, s.table), costs)
         return lambda question: (look_up(question[0]), None)
     if s.evaluator == "proxy":
         untrained = Objectives(
@@ -366,8 +371,8 @@ def _costs(problem: Problem, s: Settings) -> Costs:
     if s.evaluator != "table":
         image = problem.task.train.pixels.shape[1:]
         return Costs(space, None, problem.spec, (image[0], image[1], image[2]))
-    evaluator = TableEvaluator(space, s.metric)
+    evaluator = TableEvaluator(space, s.metric, s.table)
     data = evaluator.metric.data
     side = 16 if data == "ImageNet16-120" else 32
     spec = replace(cost.published(space), classes=CLASSES.get(data, 10))
-    return Costs(space, benchmarks.of(space), spec, (3, side, side))
+    return Costs(space, benchmarks.of(space, s.table), spec, (3, side, side))

@@ -48,6 +48,8 @@ class Trial:
     """Architectures that are asked for at once."""
     oracle: bool = False
     """Let the search read a test figure: to study methods, never to find an architecture."""
+    table: str = ""
+    """A file that `morphogen import-nasbench101` wrote; empty for the shipped table."""
     until_found: bool = False
     """End when a best value of the whole table was looked up: the best so far cannot change."""
 
@@ -83,7 +85,9 @@ def asking(name: str) -> MethodInfo:
     return info
 
 
-def searched(space: str, metric: str, *, oracle: bool = False) -> tuple[Benchmark, str]:
+def searched(
+    space: str, metric: str, *, oracle: bool = False, file: str = ""
+) -> tuple[Benchmark, str]:
     """The table of a space, and the column that a search reads.
 
     Raises:
@@ -91,10 +95,10 @@ def searched(space: str, metric: str, *, oracle: bool = False) -> tuple[Benchmar
         ConfigError: the metric is a test figure, and `oracle` is off.
     """
     known = spaces.make(space)
-    table = benchmarks.of(known)
+    table = benchmarks.of(known, file)
     if table is not None and oracle and metric:
         return table, table.metric(metric).name
-    evaluator = TableEvaluator(known, metric)
+    evaluator = TableEvaluator(known, metric, file)
     return evaluator.table, evaluator.metric.name
 
 
@@ -110,7 +114,7 @@ def run_trial(trial: Trial) -> Trace:
     Raises:
         MorphogenError: the method does not fit the space, or the space has no such table.
     """
-    table, metric = searched(trial.space, trial.metric, oracle=trial.oracle)
+    table, metric = searched(trial.space, trial.metric, oracle=trial.oracle, file=trial.table)
     info, space = asking(trial.method), table.space
     info.require(space)
     method = info.build(trial.config)

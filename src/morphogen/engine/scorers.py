@@ -187,9 +187,9 @@ def predictor_scorer(
     )
 
 
-def column_scorer(space: SearchSpace, metric: str) -> Scorer:
-    """A column of the shipped table: a short training, or another data set, as a predictor."""
-    column = table_truth(space, metric)
+def column_scorer(space: SearchSpace, metric: str, file: str = "") -> Scorer:
+    """A column of the table: a short training, or another data set, as a predictor."""
+    column = table_truth(space, metric, file=file)
     scores: Mapping[Architecture, float] = dict(
         zip(column.archs, np.asarray(column.values).tolist(), strict=True)
     )

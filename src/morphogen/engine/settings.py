@@ -90,6 +90,9 @@ class Settings:
     """the proxy of evaluator proxy, and of select by a zero-cost proxy, on batches of batch_size
     training images; as an evaluator it stands in for the objective accuracy and is recorded by its
     own name. `morphogen score --help` lists them"""
+    table: str = ""
+    """of evaluator table: a file that `morphogen import-nasbench101` wrote, for NAS-Bench-1Shot1
+    (default: the shipped table)"""
     metric: str = ""
     """column of the benchmark table to search by (default: the table's own)"""
     objectives: str = "accuracy"

@@ -70,19 +70,20 @@ class Truth:
         return self.take(np.sort(best(self.values, round(share * len(self)))))
 
 
-def table_truth(space: SearchSpace, metric: str = "", *, data: str = "") -> Truth:
-    """A column of the shipped table of a space.
+def table_truth(space: SearchSpace, metric: str = "", *, data: str = "", file: str = "") -> Truth:
+    """A column of the table of a space.
 
     Args:
         space: whose table is read.
         metric: column; by default the test figure after the longest training, on `data` if the
             table has them.
         data: what a scorer was trained on, as in config.yaml.
+        file: a table that `morphogen import-nasbench101` wrote; empty for the shipped one.
 
     Raises:
         CapabilityError: there is no table.
     """
-    table = benchmarks.of(space)
+    table = benchmarks.of(space, file)
     if table is None:
         raise CapabilityError(
             f"space {space.name!r} has no benchmark table; accepted: a truth of your own, a file "

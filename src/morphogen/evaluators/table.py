@@ -15,14 +15,15 @@ class TableEvaluator:
     Args:
         space: the space whose table is read.
         metric: column; empty for the table's own choice.
+        file: a table that `morphogen import-nasbench101` wrote; empty for the shipped one.
 
     Raises:
         CapabilityError: there is no table of the space.
         ConfigError: the metric is a test figure.
     """
 
-    def __init__(self, space: SearchSpace, metric: str = "") -> None:
-        table = of(space)
+    def __init__(self, space: SearchSpace, metric: str = "", file: str = "") -> None:
+        table = of(space, file)
         if table is None:
             raise CapabilityError(
                 f"space {space.name!r} has no benchmark table; accepted evaluators: training"

@@ -10,6 +10,7 @@ import base64
 import json
 import struct
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,17 @@ from morphogen.benchmarks import nasbench101
 from morphogen.benchmarks.nasbench101_record import wire_fields
 from morphogen.benchmarks.tfrecord import masked_checksums, records
 from morphogen.cli import main
-from morphogen.core import ArchitectureError, ConfigError, DataError, MorphogenError
+from morphogen.core import (
+    Architecture,
+    ArchitectureError,
+    ConfigError,
+    DataError,
+    MorphogenError,
+)
+from morphogen.core.rng import numpy_stream
+from morphogen.engine.compare import Trial, run_trial
+from morphogen.engine.rundir import RunDirectory
+from morphogen.methods.random import RandomSearchConfig
 from morphogen.spaces.nasbench1shot1 import PARENTS, cell_of
 from morphogen.spaces.nasbench101 import Cell, graph_hash
 
@@ -344,12 +355,43 @@ def test_import_and_query(tmp_path: Path, capsys: Any) -> None:
     assert f"valid {found['authors_regret']['valid']:.5f}" in text
 
 
+def test_searches_comparisons_and_rankings_read_it(
+    table: Path, tmp_path: Path, capsys: Any
+) -> None:
+    name, held = "nasbench1shot1-s2", benchmarks.of(S2, str(table))
+    assert held is not None
+
+    def first(seed: int) -> Architecture:
+        return S2.sample(numpy_stream(seed, "search"))
+
+    seed = next(s for s in range(10_000) if first(s) in held)  # the file holds few of all cells
+    words = ["search", "random", "--space", name, "--evaluator", "table", "--table", str(table)]
+    words += ["--metric", "valid_error_4", "--evaluations", "1", "--seed", str(seed)]
+    assert main([*words, "--run", str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["architecture"] == S2.format(first(seed))
+    (row,) = RunDirectory(tmp_path / "run").metrics()
+    assert row["score"] == -held.query(first(seed))["valid_error_4"]
+    assert row["score"] != -SHIPPED.query(first(seed))["valid_error"]
+
+    trial = Trial("random", RandomSearchConfig(), name, "", seed, 1, table=str(table))
+    assert held.index(first(seed)) == run_trial(trial).rows[0]
+    assert replace(trial, table="").key != trial.key
+
+    words = ["rank", "--column", "valid_error", "--metric", "test_error", "--space", name]
+    assert main([*words, "--table", str(table), "--bootstrap", "20", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n"] == len(held)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ("query nasbench1shot1-s1 x", "or --table FILE (`morphogen import-nasbench101 --help`)"),
-        ("query nasbench201 x --table y", "--table is for NAS-Bench-1Shot1, not space 'nasbench"),
+        ("query nasbench201 x --table y", "is for NAS-Bench-1Shot1, not space 'nasbench201'"),
         (f"query nasbench1shot1-s2 {S2.format(S2.enumerate()[0])} --table no", "cannot read no: "),
+        ("search random --table y", "table is y, and evaluator 'training' reads none"),
+        ("compare random --table y", "is for NAS-Bench-1Shot1, not space 'nasbench201'"),
+        ("rank --column cifar10_valid_12 --table y", "is for NAS-Bench-1Shot1, not space"),
         ("import-nasbench101 no", "cannot read no: No such file"),
     ],
 )
