@@ -402,7 +402,8 @@ COMMANDS = {
         _import_nasbench101,
         "FILE",
         "Convert a public file of NAS-Bench-101, which you have downloaded, into a small table of "
-        "all cells of the three spaces of NAS-Bench-1Shot1, for `query --table`.",
+        "all cells of the three spaces of NAS-Bench-1Shot1, for --table of `query`, `search`, "
+        "`compare` and `rank`.",
     ),
     "cost": Command(
         _cost,
