@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument("--data", default="fashion-mnist:../shared/data/fashion_mnist")
     parser.add_argument("--sources", type=Path, default=Path("runs/supernet-shifting"))
     parser.add_argument("--out", type=Path, default=Path("runs/transfer"))
+    parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -165,7 +166,7 @@ def main() -> None:
     if options.report:
         report(rows)
         return
-    for seed in SEEDS:
+    for seed in options.seeds:
         if all(r["seed"] != seed for r in rows):
             row = cell(seed, options.data, options.sources, options.out)
             record.keep(file, row)
