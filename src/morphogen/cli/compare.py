@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from morphogen.cli.counting import counted
-from morphogen.cli.options import Option, Section, whole
+from morphogen.cli.options import TABLE, Option, Section, whole
 from morphogen.core import ConfigError, RunError
 from morphogen.reports.text import columns, count, figure, fold
 
@@ -226,13 +226,7 @@ OPTIONS = Section(
         Option(
             ("--space",), "NAME", "a space with a table; `morphogen list spaces`", "nasbench201"
         ),
-        Option(
-            ("--table",),
-            "FILE",
-            "a table that `morphogen import-nasbench101` wrote, for NAS-Bench-1Shot1 (default: the "
-            "shipped one)",
-            "",
-        ),
+        TABLE,
         Option(
             ("--benchmark",),
             "METRIC",

@@ -53,6 +53,16 @@ class Option:
         return self.value.endswith("...")
 
 
+TABLE = Option(
+    ("--table",),
+    "FILE",
+    "a table that `morphogen import-nasbench101` wrote, for nasbench1shot1-s1, -s2 and -s3 "
+    "(default: the shipped table)",
+    "",
+)
+"""Of every command that looks architectures up."""
+
+
 @dataclass(frozen=True)
 class Section:
     """The options of one (nested) configuration."""

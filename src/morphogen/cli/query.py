@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from morphogen.cli.options import Option, Section
+from morphogen.cli.options import TABLE, Option, Section
 from morphogen.core import CapabilityError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -26,13 +26,7 @@ OPTIONS = Section(
             MISSING,
         ),
         Option(("--metric",), "NAME", "one metric, with more about it (default: all)", ""),
-        Option(
-            ("--table",),
-            "FILE",
-            "a table that `morphogen import-nasbench101` wrote, for nasbench1shot1-s1, -s2 and -s3 "
-            "(default: the shipped table)",
-            "",
-        ),
+        TABLE,
         Option(("--json",), "", "print one JSON object on stdout", False),
     ),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.counting import counted
-from morphogen.cli.options import Option, Section, whole
+from morphogen.cli.options import TABLE, Option, Section, whole
 from morphogen.core import ConfigError, RunError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -254,13 +254,7 @@ OPTIONS = Section(
             "of networks that you trained (default: the benchmark table of the space)",
             "",
         ),
-        Option(
-            ("--table",),
-            "FILE",
-            "a table that `morphogen import-nasbench101` wrote, for NAS-Bench-1Shot1 (default: the "
-            "shipped one)",
-            "",
-        ),
+        TABLE,
         Option(
             ("--metric",),
             "NAME",
