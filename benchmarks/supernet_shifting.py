@@ -197,40 +197,47 @@ def pick(problem: Problem, net: Supernet, settings: Settings) -> Architecture:
     return found
 
 
+VARIANTS = ("spos", f"shifted {RATES[-1]:g}", f"uniform {RATES[-1]:g}")
+"""Keys of a row: before, after shifting, after as many uniform steps."""
+
+
+def judged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means of one space with intervals, and differences from seed to seed."""
+    before, shifted, uniform = VARIANTS
+    shown: dict[str, Any] = {"seeds": [r["seed"] for r in rows], "steps": rows[0]["steps"]}
+    for figure in FIGURES:
+        for variant in VARIANTS:
+            values = [r[variant][figure] for r in rows]
+            shown[f"{variant}: {figure}"] = record.interval(values)
+            shown[f"{variant}: {figure}, each seed"] = [round(v, 4) for v in values]
+        for one, other in ((shifted, before), (shifted, uniform), (uniform, before)):
+            change = [r[one][figure] - r[other][figure] for r in rows]
+            shown[f"{one} minus {other}: {figure}"] = record.interval(change)
+    return shown
+
+
+def said(name: str, shown: dict[str, Any]) -> str:
+    """A space in a line: every figure before, shifted, uniform."""
+    parts = [
+        f"{figure} " + " / ".join(f"{shown[f'{v}: {figure}']['mean']:.2f}" for v in VARIANTS)
+        for figure in FIGURES
+    ]
+    return f"{name}: {', '.join(parts)}"
+
+
+def gain_of(shown: dict[str, Any], figure: str) -> str:
+    """What shifting gains over the control, in words."""
+    gain = shown[f"{VARIANTS[1]} minus {VARIANTS[2]}: {figure}"]
+    return f"{figure} {gain['mean']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})"
+
+
 def report(rows: Sequence[dict[str, Any]]) -> None:
-    figures: dict[str, Any] = {}
-    gains: dict[str, list[bool]] = {}
-    for name in COLUMNS:
-        mine = [r for r in rows if r["space"] == name]
-        if not mine:
-            continue
-        variants = ["spos", *(f"{k} {rate:g}" for rate in RATES for k in ("shifted", "uniform"))]
-        shown: dict[str, Any] = {"seeds": [r["seed"] for r in mine], "steps": mine[0]["steps"]}
-        for variant in variants:
-            for figure in FIGURES:
-                values = [r[variant][figure] for r in mine]
-                shown[f"{variant}: {figure}"] = record.interval(values)
-                if variant != "spos":
-                    base = "uniform" + variant.removeprefix("shifted").removeprefix("uniform")
-                    for against in {"spos", base} - {variant}:
-                        change = [r[variant][figure] - r[against][figure] for r in mine]
-                        shown[f"{variant} minus {against}: {figure}"] = record.interval(change)
-        figures[name] = shown
-        for rate in RATES:
-            gain = shown[f"shifted {rate:g} minus uniform {rate:g}: local tau"]
-            gains.setdefault(name, []).append(gain["low"] > 0)
-    best = [name for name, good in gains.items() if any(good)]
-    verdict = "shown" if len(best) == len(COLUMNS) else "partly" if best else "not shown"
-    words = []
-    for name, shown in figures.items():
-        rate = f"{RATES[-1]:g}"
-        words.append(
-            f"{name}: local tau {shown['spos: local tau']['mean']:.3f}, shifted "
-            f"{shown[f'shifted {rate}: local tau']['mean']:.3f}, uniform "
-            f"{shown[f'uniform {rate}: local tau']['mean']:.3f}; table "
-            f"{shown['spos: table']['mean']:.2f}, {shown[f'shifted {rate}: table']['mean']:.2f}, "
-            f"{shown[f'uniform {rate}: table']['mean']:.2f} %"
-        )
+    of = {name: [r for r in rows if r["space"] == name] for name in COLUMNS}
+    figures = {name: judged(mine) for name, mine in of.items() if mine}
+    over_control = f"{VARIANTS[1]} minus {VARIANTS[2]}: local tau"
+    over_start = f"{VARIANTS[1]} minus {VARIANTS[0]}: local tau"
+    shown = [f[over_control]["low"] > 0 for f in figures.values()]
+    hints = [f[over_control]["mean"] > 0 and f[over_start]["mean"] > 0 for f in figures.values()]
     record.write(
         "supernet-shifting",
         claim=(
@@ -252,12 +259,20 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
             "threads": 1,
             "stage 1 steps": {k: v * SETTINGS.steps_per_epoch for k, v in EPOCHS.items()},
         },
-        headline="; ".join(words),
-        verdict=verdict,
+        headline="before / shifted / as many uniform steps; "
+        + "; ".join(said(name, f) for name, f in figures.items()),
+        verdict="shown" if all(shown) else "partly" if any(shown) or all(hints) else "not shown",
         why=(
-            f"{len(SEEDS)} seeds; 'shown' asks that the interval of the gain in local tau over the "
-            "control excludes 0 at one of the rates in every space; supernets of 8 channels and "
-            "short training"
+            "Gain of shifting over as many uniform steps at the same rate, with 95 % intervals: "
+            + "; ".join(
+                f"{name}: {', '.join(gain_of(f, figure) for figure in FIGURES)}"
+                for name, f in figures.items()
+            )
+            + ". 'Shown' asks that the interval of local tau (within the best tenth) excludes 0 in "
+            "both spaces, 'partly' that it does in one, or that the mean rises in both, over the "
+            f"control and over the start. {len(SEEDS)} seeds, small and briefly trained supernets "
+            "(8 channels, 16 x 16 images), whose global tau differs much from seed to seed; the "
+            "mechanism by itself is tested on the analytic landscapes of the card"
         ),
     )
 
