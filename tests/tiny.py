@@ -113,7 +113,7 @@ SMALL = {
     "recalibration_images": 50,
     "shift_steps": 1,
     "validation": 2,
-    "selection_images": 50,
+    "selection_images": 16,
 }
 """Numbers that make a method's own phases short."""
 
