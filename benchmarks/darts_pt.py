@@ -1,4 +1,4 @@
-"""DARTS against DARTS-PT in S2 and S4 on real CIFAR-10, from the same supernets.
+"""DARTS against DARTS-PT in S2, S4 and NAS-Bench-201 on real CIFAR-10, from the same supernets.
 
     python benchmarks/darts_pt.py --data cifar10:../shared/data/cifar10
     python benchmarks/darts_pt.py --report
@@ -6,7 +6,8 @@
 Every run trains a supernet (alternating steps, or blank: alpha near zero) and then selects with
 tuning between the decisions. What the magnitude of alpha would choose is the architecture after the
 last epoch of the first phase of the same run. Every cell found is then trained for a short while
-from scratch on the train part and scored on the search-validation part. Runs are run directories
+from scratch on the train part and scored on the search-validation part; those of NAS-Bench-201 are
+looked up. Runs are run directories
 under --out, one after the other on one thread; one that was cut off is resumed, a finished one is
 read, and so are trainings. --report computes results/darts-pt.json from these files alone.
 """
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import record
 
-from morphogen import spaces
+from morphogen import benchmarks, spaces
 from morphogen.bilevel.state import SGD, Adam
 from morphogen.core import Architecture
 from morphogen.engine.rundir import RunDirectory
@@ -58,14 +59,22 @@ METHOD = DARTSPTConfig(
     alpha=Adam(lr=0.01),
     weights=SGD(nesterov=False, weight_decay=3e-4),
 )
+TABLE, TABLE_SEEDS = "nasbench201", 3
+TABLE_SETTINGS = replace(
+    SETTINGS, epochs=12, steps_per_epoch=160, depth=1, train_images=12500, valid_images=12500
+)
+"""As `benchmarks/idarts_vs_darts.py` trains DARTS, which loses accuracy there."""
+TABLE_METHOD = replace(METHOD, selection_images=1000, weights=SGD())
 TRAINING_EPOCHS = 4
 WAYS = ("magnitude", "perturbation")
+METRIC = "cifar10_test_200"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar10:../shared/data/cifar10")
     parser.add_argument("--out", type=Path, default=Path("runs/darts-pt"))
+    parser.add_argument("--spaces", nargs="*", default=[*SPACES, TABLE])
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the script")
     parser.add_argument("--report", action="store_true", help="write the result of finished runs")
     options = parser.parse_args()
@@ -78,9 +87,18 @@ def main() -> None:
             settings, epochs=1, steps_per_epoch=2, channels=4, depth=3, batch_size=16
         )
     for seed in range(SEEDS):
-        for name in SPACES:
+        for name in [n for n in SPACES if n in options.spaces]:
             for supernet in SUPERNETS:
                 one(name, supernet, replace(settings, seed=seed), options)
+    for seed in range(TABLE_SEEDS if TABLE in options.spaces else 0):
+        path = options.out / f"{TABLE}-darts-seed{seed}"
+        if (path / "config.yaml").exists():
+            resume(path)
+        else:
+            chosen_settings = replace(TABLE_SETTINGS, seed=seed)
+            if options.quick:
+                chosen_settings = replace(chosen_settings, epochs=1, steps_per_epoch=2)
+            search(TABLE_METHOD, space=TABLE, data=options.data, settings=chosen_settings, run=path)
 
 
 def one(name: str, supernet: str, settings: Settings, options: argparse.Namespace) -> None:
@@ -171,6 +189,7 @@ def report(out: Path) -> None:
                     ),
                     "architectures": [space.format(a) for a in archs if a is not None],
                 }
+    figures |= looked_up(out)
     seeds = sorted(
         {int(p.parent.name.rpartition("seed")[2]) for p in out.glob("*-seed*/result.json")}
     )
@@ -212,13 +231,37 @@ def report(out: Path) -> None:
     print(f"{verdict}: {why}")
 
 
+def looked_up(out: Path) -> dict[str, Any]:
+    """What the table of NAS-Bench-201 says of both ways to choose, seed by seed."""
+    table = benchmarks.load(TABLE)
+    paths = sorted(p for p in out.glob(f"{TABLE}-*") if (p / "result.json").exists())
+    found: dict[str, Any] = {}
+    scores = {}
+    for way in WAYS:
+        archs = [chosen(table.space, p)[way] for p in paths]
+        scores[way] = table.scores(archs, METRIC)
+        found[f"{TABLE}, darts supernet, {way}"] = {
+            "table test accuracy": record.interval(scores[way]),
+            "of each seed": np.round(scores[way], 2).tolist(),
+            "rank of 15625": [table.rank(a, METRIC) for a in archs],
+            "skip connections of 6": [count(a, "skip_connect") for a in archs],
+            "architectures": [table.space.format(a) for a in archs],
+        }
+    gain = scores[WAYS[1]] - scores[WAYS[0]]
+    found[f"{TABLE}: gain of perturbation"] = record.interval(gain)
+    found[f"{TABLE}: CPU seconds"] = round(
+        sum(row["cpu_seconds"] for p in paths for row in RunDirectory(p).metrics())
+    )
+    return found
+
+
 def count(arch: Architecture, operation: str, cell: str = "") -> int:
     """How many of the kept edges have the operation."""
     return sum(operation in kept for name, kept in arch.items() if name.startswith(cell))
 
 
 def judge(figures: Mapping[str, Any], seeds: int) -> tuple[Any, str, str]:
-    """Shown: perturbation keeps less skip and noise, and its cells train better, in both spaces."""
+    """Shown: less skip and noise, and better cells, in S2 and S4, and a gain by the table."""
     fewer, better, parts = [], [], []
     for name, weak in (("darts-s2", "skip_connect"), ("darts-s4", "noise")):
         numbers, accuracy = {}, {}
@@ -236,14 +279,16 @@ def judge(figures: Mapping[str, Any], seeds: int) -> tuple[Any, str, str]:
             for label in numbers
         ]
         parts.append(f"{name}, {weak} of 16 edges: {'; '.join(words)}")
-    text = ". ".join(parts)
-    verdict = (
-        "shown"
-        if all(fewer) and all(better)
-        else "partly"
-        if any(fewer) or any(better)
-        else "not shown"
+    gain = figures[f"{TABLE}: gain of perturbation"]
+    tabled = [figures[f"{TABLE}, darts supernet, {way}"]["of each seed"] for way in WAYS]
+    parts.append(
+        f"{TABLE}, table test accuracy: magnitude {tabled[0]}, perturbation {tabled[1]} %, gain "
+        f"{gain['mean']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})"
     )
+    text = ". ".join(parts)
+    both = all(fewer) and all(better)
+    some = any(fewer) or any(better) or gain["mean"] > 0
+    verdict = "shown" if both and gain["low"] > 0 else "partly" if some else "not shown"
     why = (
         f"{text} (in brackets the accuracy after the short training). Reduced budget; seeds: "
         f"{seeds}."
