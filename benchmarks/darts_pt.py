@@ -235,6 +235,8 @@ def looked_up(out: Path) -> dict[str, Any]:
     """What the table of NAS-Bench-201 says of both ways to choose, seed by seed."""
     table = benchmarks.load(TABLE)
     paths = sorted(p for p in out.glob(f"{TABLE}-*") if (p / "result.json").exists())
+    if not paths:
+        raise SystemExit(f"{out} has no finished run in {TABLE}")
     found: dict[str, Any] = {}
     scores = {}
     for way in WAYS:
