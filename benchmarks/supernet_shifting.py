@@ -235,9 +235,7 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
     of = {name: [r for r in rows if r["space"] == name] for name in COLUMNS}
     figures = {name: judged(mine) for name, mine in of.items() if mine}
     over_control = f"{VARIANTS[1]} minus {VARIANTS[2]}: local tau"
-    over_start = f"{VARIANTS[1]} minus {VARIANTS[0]}: local tau"
     shown = [f[over_control]["low"] > 0 for f in figures.values()]
-    hints = [f[over_control]["mean"] > 0 and f[over_start]["mean"] > 0 for f in figures.values()]
     record.write(
         "supernet-shifting",
         claim=(
@@ -261,7 +259,7 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         },
         headline="before / shifted / as many uniform steps; "
         + "; ".join(said(name, f) for name, f in figures.items()),
-        verdict="shown" if all(shown) else "partly" if any(shown) or all(hints) else "not shown",
+        verdict="shown" if all(shown) else "partly" if any(shown) else "not shown",
         why=(
             "Gain of shifting over as many uniform steps at the same rate, with 95 % intervals: "
             + "; ".join(
@@ -269,10 +267,10 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
                 for name, f in figures.items()
             )
             + ". 'Shown' asks that the interval of local tau (within the best tenth) excludes 0 in "
-            "both spaces, 'partly' that it does in one, or that the mean rises in both, over the "
-            f"control and over the start. {len(SEEDS)} seeds, small and briefly trained supernets "
-            "(8 channels, 16 x 16 images), whose global tau differs much from seed to seed; the "
-            "mechanism by itself is tested on the analytic landscapes of the card"
+            f"both spaces, 'partly' that it does in one. {len(SEEDS)} seeds, small and briefly "
+            "trained supernets (8 channels, 16 x 16 images) whose local tau is near 0 to begin "
+            "with, so that there is little order to amplify; the mechanism by itself is tested on "
+            "the analytic landscapes of the card, where it shows"
         ),
     )
 
