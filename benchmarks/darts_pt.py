@@ -300,7 +300,7 @@ def judge(figures: Mapping[str, Any], seeds: int) -> tuple[Any, str, str]:
     if not any(fewer):
         why += (
             " In S2 and S4 DARTS itself keeps no more of them than perturbation does: 600 steps of "
-            "small supernets are too few for the collapse that the paper mends."
+            "small supernets are probably too few for the collapse that the paper mends."
         )
     return verdict, why, text
 

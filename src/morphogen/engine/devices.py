@@ -1,6 +1,6 @@
 """Devices, precision and data-parallel processes, through Lightning Fabric.
 
-Fabric is imported where it is used: that takes longer than all the rest of a small search's start.
+Fabric is imported where it is used: that takes seconds.
 """
 
 from __future__ import annotations
