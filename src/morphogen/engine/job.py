@@ -66,6 +66,7 @@ def task_of(data: Data, s: Settings, *, origin: start.Origin | None = None) -> I
         size=s.image_size or None,
         channels=origin.in_channels if origin else None,
         seed=origin.seed if origin and again else s.seed,
+        augment=s.augment,
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from morphogen.core.config import config
 from morphogen.engine.devices import Precision
 from morphogen.scoring.decide import Order
+from morphogen.tasks import Augment
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -33,6 +34,10 @@ class Settings:
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """share of a label that goes to all classes alike, in the loss that trains weights (paper,
     CIFAR: 0; SPOS on ImageNet: 0.1)"""
+    flip: bool = True
+    """mirror training images at random; off for digits, letters and wherever sides matter"""
+    crop: bool = True
+    """shift training images at random, by an eighth of their size at most"""
     image_size: Natural = 16
     """height and width in pixels to which images are reduced; 0: as they are (paper: 32)"""
     channels: Count = 8
@@ -118,3 +123,8 @@ class Settings:
     loggers: str = ""
     """where epochs are written besides the run directory: tensorboard, mlflow, wandb (offline
     unless WANDB_MODE says otherwise), or several, e.g. tensorboard,mlflow"""
+
+    @property
+    def augment(self) -> Augment:
+        """What training images undergo."""
+        return Augment(padding=None if self.crop else 0, flip=self.flip)

@@ -50,7 +50,9 @@ class Training:
     clip: NotNegative = 5.0
     """largest norm of the gradient; 0: no clipping"""
     flip: bool = True
-    """mirror images at random; off for digits and letters"""
+    """mirror training images at random; off for digits, letters and wherever sides matter"""
+    crop: bool = True
+    """shift training images at random, by an eighth of their size at most"""
     cutout: Natural = 0
     """side in pixels of the square that is cut out of training images; 0: none"""
     drop_path: Share = 0.0
@@ -85,7 +87,7 @@ class Training:
     @property
     def augment(self) -> Augment:
         """What training images undergo."""
-        return Augment(flip=self.flip, cutout=self.cutout)
+        return Augment(padding=None if self.crop else 0, flip=self.flip, cutout=self.cutout)
 
     @property
     def size(self) -> int | None:
