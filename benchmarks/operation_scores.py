@@ -243,7 +243,8 @@ def report(out: Path) -> None:
         ),
         figures={
             "sizes": f"zero-cost: C=16, N=5, 32x32, one batch of {BATCH} where no other size is "
-            f"said (paper: 256); trained: C=8, N=1, 16x16, {EPOCHS} epochs of first-order DARTS (paper: C=16, N=5, 100 epochs)",
+            f"said (paper: 256); trained: C=8, N=1, 16x16, {EPOCHS} epochs of first-order DARTS "
+            "(paper: C=16, N=5, 100 epochs)",
             "mean over edges": figures,
             "accuracy of the cells that the strengths choose": oracle,
         },
@@ -259,8 +260,8 @@ def report(out: Path) -> None:
             "and disc-acc are small and trained for a tenth of the published epochs. More than 0.2 "
             f"from the published figure: {', '.join(far) or 'none'}"
             + (", for which we have no explanation" if far else "")
-            + ". The published 0.10 of disc-zc(nwot) is of one supernet; of the four in the released "
-            "logs it is 0.28, standard deviation 0.16."
+            + ". The published 0.10 of disc-zc(nwot) is of one supernet; of the four in the "
+            "released logs it is 0.28, standard deviation 0.16."
         ),
     )
     print(verdict, words)
