@@ -111,6 +111,25 @@ def undecided(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     )
 
 
+MEMORISED = 0.25
+"""Nats of search-validation loss above the training loss from which on the supernet is said to know
+its training images by heart. Searches on thousands of augmented images end at 0.02 to 0.1; those of
+results/darts-pt.json, in which DARTS collapses, at 0.4 and more."""
+
+
+def memorised(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A sentence if gates were trained by a supernet that fits its training images too well."""
+    last = history[-1] if history else {}
+    train, valid = last.get("train_loss"), last.get("valid_loss")
+    if "gates" not in last or train is None or valid is None or valid - train <= MEMORISED:
+        return ()
+    return (
+        "the supernet knows its training images much better than the search-validation images "
+        f"(loss {train:.2f} against {valid:.2f}): gates then drift to options that only lower its "
+        "confidence, such as skip connections; give it more training images, or fewer epochs",
+    )
+
+
 def write_result(job: Job, outcome: Outcome) -> SearchResult:
     """Write result.json and return the same."""
     directory = RunDirectory(job.path)
@@ -131,7 +150,11 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         text=job.space.format(outcome.architecture),
         method=job.method,
         space=job.space,
-        remarks=(*job.space.remarks(outcome.architecture), *undecided(outcome.history)),
+        remarks=(
+            *job.space.remarks(outcome.architecture),
+            *undecided(outcome.history),
+            *memorised(outcome.history),
+        ),
         history=outcome.history,
         cost={**cost, **{f"{part}_images": n for part, n in images.items()}},
         run=job.path,
