@@ -1,6 +1,6 @@
 """The pages of docs/ do what they say: every command and Python block is run, in the page's order.
 
-The default tier runs the first pages, the slow one all of them; CI runs both.
+The default tier runs the first pages, the slow one the others; CI runs both.
 
 A page is run in a folder of its own, which holds what a reader is told to have: pictures/, new/.
 """
