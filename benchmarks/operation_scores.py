@@ -53,8 +53,8 @@ ZERO_COST = {
     "disc-zc(nwot)": (Discretised, "nwot_eval", 4, BATCH),
     "zc-pt(synflow)": (Perturbed, "synflow", 2, BATCH),
     "disc-zc(synflow)": (Discretised, "synflow", 2, BATCH),
-    "zc-pt(nwot), batch 256": (Perturbed, "nwot_eval", 2, 256),
-    "disc-zc(nwot), batch 256": (Discretised, "nwot_eval", 2, 256),
+    "zc-pt(nwot), batch 256": (Perturbed, "nwot_eval", 1, 256),
+    "disc-zc(nwot), batch 256": (Discretised, "nwot_eval", 1, 256),
 }
 """Name -> question, proxy, supernets, images (paper: 256)."""
 TENAS_SEEDS = 4
