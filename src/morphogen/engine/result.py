@@ -113,8 +113,8 @@ def undecided(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 MEMORISED = 0.25
 """Nats of search-validation loss above the training loss from which on the supernet is said to know
-its training images by heart. Searches on thousands of augmented images end at 0.02 to 0.1; those of
-results/darts-pt.json, in which DARTS collapses, at 0.4 and more."""
+its training images by heart. Searches on thousands of augmented images end at 0.02 to 0.1; in those
+of results/darts-pt-s4.json DARTS has begun to collapse at 0.3."""
 
 
 def memorised(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
