@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from morphogen.reports.html import Child, Html, as_json, details, el, join, table
-from morphogen.reports.scale import BOTTOM, HEIGHT, LEFT, WIDTH, Axis, number
+from morphogen.reports.scale import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Axis, number
 
 Point = tuple[float, float]
 
@@ -67,6 +67,7 @@ def lines(
     *,
     level: int = 3,
     names: Sequence[tuple[str, int]] = (),
+    starts: Sequence[tuple[float, str]] = (),
 ) -> Html:
     """A chart of lines over a common x, with legend, values at the pointer, and a table.
 
@@ -78,9 +79,11 @@ def lines(
         y: axis on the left.
         level: of the heading.
         names: legend, if not each series has a line in it: name and style.
+        starts: where a part of x begins, and its name: phases of a search.
     """
     series = [s for s in series if s.points]
-    drawn = [_frame(x, y), *(_dots(s, x, y) if s.dots else _line(s, x, y) for s in series)]
+    parts = [_start(x, at, name) for at, name in starts if x.low < at <= x.high]
+    drawn = [_frame(x, y), *parts, *(_dots(s, x, y) if s.dots else _line(s, x, y) for s in series)]
     at = sorted({px for s in series for px, _ in s.points})
     known = [dict(s.points) for s in series]
     stops = [
@@ -106,6 +109,7 @@ def lines(
     said = "; ".join(
         f"{s.name} from {number(s.points[0][1])} to {number(s.points[-1][1])}" for s in series
     )
+    said += "".join(f"; {name} from {x.label} {number(at)}" for at, name in starts)
     rows = [
         [number(px), *(number(values[px]) if px in values else "" for values in known)] for px in at
     ]
@@ -251,6 +255,14 @@ def _frame(x: Axis, y: Axis) -> Html:
     below = {"x": (LEFT + right) / 2, "y": HEIGHT - 6, "class": "mid name"}
     parts.append(el("text", below, x.label))
     return join(parts)
+
+
+def _start(x: Axis, value: float, name: str) -> Html:
+    """Where a part of the x axis begins: a line and its name."""
+    at = x.at(value)
+    across = {"class": "start", "x1": at, "y1": TOP, "x2": at, "y2": HEIGHT - BOTTOM}
+    name_at = {"class": "note", "x": at + 4, "y": TOP - 5}
+    return join([el("line", across), el("text", name_at, name)])
 
 
 def _line(series: Series, x: Axis, y: Axis) -> Html:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import Any, Literal
 
 from morphogen import benchmarks, spaces
@@ -187,6 +188,16 @@ class Run:
             for i, row in enumerate(self.rows, start=1)
             if isinstance(row.get(name), int | float) and math.isfinite(row[name])
         ]
+
+    @property
+    def phases(self) -> list[tuple[str, int, int]]:
+        """Name, first epoch and epochs of each phase, in order; none if the search has but one."""
+        names = [str(row.get("phase", "")) for row in self.rows]
+        found, first = [], 1
+        for name, group in groupby(names):
+            found.append((name, first, length := len(list(group))))
+            first += length
+        return found if len(found) > 1 else []
 
     def spent(self, name: str) -> float:
         """`seconds` or `cpu_seconds` of the whole search; of an unfinished one, of its lines."""

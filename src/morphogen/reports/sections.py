@@ -108,8 +108,11 @@ def summary(run: Run) -> Html:
 
 
 def state(run: Run) -> str:
-    """`finished, 8 epochs`."""
-    return f"{run.state}, {count(len(run.rows))} {run.unit}{'s'[: len(run.rows) != 1]}"
+    """`finished, 8 epochs`, and of a search in phases how many each has."""
+    parts = ", ".join(f"{name} {count(length)}" for name, _, length in run.phases)
+    return f"{run.state}, {count(len(run.rows))} {run.unit}{'s'[: len(run.rows) != 1]}" + (
+        f": {parts}" if parts else ""
+    )
 
 
 # -- the architecture ------------------------------------------------------------------------------
@@ -262,7 +265,8 @@ def _over_epochs(
         return None
     x = horizontal([x for s in series for x, _ in s.points], "epoch", whole=True)
     y = vertical(values, label or names[0][1], whole=whole, zero=whole)
-    return lines(title, text, series, x, y, level=level)
+    starts = [(float(first), name) for name, first, _ in run.phases]
+    return lines(title, text, series, x, y, level=level, starts=starts)
 
 
 # -- architecture parameters -----------------------------------------------------------------------

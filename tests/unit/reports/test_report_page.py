@@ -102,6 +102,27 @@ def test_a_search_in_a_space_with_a_table(tmp_path: Path) -> None:
     assert len(markup) < 400_000
 
 
+def test_phases_are_told_apart(tmp_path: Path) -> None:
+    names = ["supernet"] * 4 + ["selection"] * 2
+    rows = [made.epoch(i, made.CONV) | {"phase": n} for i, n in enumerate(names, start=1)]
+    run = made.write(tmp_path / "run", made.config("darts-pt"), rows, architecture=made.CONV)
+    markup, read = page(run)
+    assert "6 epochs: supernet 4, selection 2" in read.text
+    loss = next(label for label in read.labels if label.startswith("Loss"))
+    assert "; supernet from epoch 1; selection from epoch 5. " in loss
+    # A line at the fifth of six epochs: four fifths of the way from the first to the last.
+    left, right = (float(stop["x"]) for stop in (read.hover[0]["stops"][i] for i in (0, -1)))
+    (at, *_) = re.findall(r'<line class="start" x1="([\d.]+)"', markup)
+    assert float(at) == pytest.approx(left + 0.8 * (right - left), abs=0.2)
+
+
+def test_a_search_of_one_phase_has_none(tmp_path: Path) -> None:
+    markup, read = page(made.search(tmp_path / "run"))
+    assert 'class="start"' not in markup
+    assert "6 epochs" in read.text
+    assert "6 epochs:" not in read.text
+
+
 def test_the_page_is_sound(tmp_path: Path) -> None:
     _, read = page(made.search(tmp_path / "run"))
     levels = [level for level, _ in read.headings]
