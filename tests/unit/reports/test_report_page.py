@@ -111,7 +111,8 @@ def test_phases_are_told_apart(tmp_path: Path) -> None:
     loss = next(label for label in read.labels if label.startswith("Loss"))
     assert "; supernet from epoch 1; selection from epoch 5. " in loss
     # A line at the fifth of six epochs: four fifths of the way from the first to the last.
-    left, right = (float(stop["x"]) for stop in (read.hover[0]["stops"][i] for i in (0, -1)))
+    stops = next(h["stops"] for h in read.hover if h["stops"][0]["t"][0] == "epoch 1")
+    left, right = stops[0]["x"], stops[-1]["x"]
     (at, *_) = re.findall(r'<line class="start" x1="([\d.]+)"', markup)
     assert float(at) == pytest.approx(left + 0.8 * (right - left), abs=0.2)
 
