@@ -76,6 +76,21 @@ def test_every_choice_is_decided_once(name, passes, monkeypatch):
     assert changes == schedule(state.projection.turns(), 5, "darts" in name)[1][:-1]
 
 
+def test_every_epoch_with_a_decision_records_its_margin(tmp_path):
+    result = search(
+        QUICK, space=tiny.own(), data=tiny.images(), settings=tiny.SETTINGS, run=tmp_path / "run"
+    )
+    rows = [row for row in result.history if row["phase"] == "selection"]
+    turns = Projection(result.space).turns()
+    _, due = schedule(turns, QUICK.interval, nodes=False)
+    assert [i for i, row in enumerate(rows) if "margin" in row] == due
+    assert [row["decided"] for row in rows if "margin" in row] == list(range(1, turns + 1))
+    assert all("margin" not in row for row in result.history if row["phase"] == "supernet")
+    # An accuracy counts images: margins are whole numbers of them.
+    images = tiny.SETTINGS.valid_images / 100
+    assert all((row["margin"] * images) % 1 == pytest.approx(0, abs=1e-6) for row in rows)
+
+
 def test_without_tuning_one_seed_gives_one_architecture_and_the_supernet_stays():
     found = []
     for _ in range(2):

@@ -21,6 +21,7 @@ from morphogen.scoring import (
     Perturbed,
     Projection,
     accuracy,
+    mean_margin,
     turn,
     zero_cost,
 )
@@ -110,14 +111,14 @@ class Selecting:
         """A step of the method, or a decision."""
         if clock.phase == "search":
             return self.method.step(state, problem, clock)
-        turn(
+        decisions = turn(
             state.projection,
             lambda: self.gates(state, problem.space).detach(),
             self._score(state, problem),
             self.settings.select_order,
             problem.numpy_rng,
         )
-        return {"decided": float(len(state.projection.decided))}
+        return {"decided": float(len(state.projection.decided)), **mean_margin(decisions)}
 
     def _score(self, state: Any, problem: Problem) -> OperationScore:
         s = self.settings

@@ -49,7 +49,15 @@ from morphogen.core import Architecture
 from morphogen.core.config import config
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.methods._contract import Metrics, Phase, method
-from morphogen.scoring import Order, Perturbed, Projection, accuracy, minus_loss, turn
+from morphogen.scoring import (
+    Order,
+    Perturbed,
+    Projection,
+    accuracy,
+    mean_margin,
+    minus_loss,
+    turn,
+)
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
@@ -147,15 +155,15 @@ class DARTSPT:
             start = c.epsilon / 10
             epsilon = start + (c.epsilon - start) * clock.epoch / clock.epochs
             return self._train(state, problem, clock, c.weights, epsilon)  # 1
+        told: Metrics = {}
         if not c.interval:
-            self._decide(state, problem)
-            return {"decided": float(len(state.projection.decided))}
+            return self._decide(state, problem)
         if clock.step == 0:
             if clock.epoch == 0:
                 state.weight_optimiser = optimiser_of(state.net, self._tuning)  # 2
             if clock.epoch in self._schedule(problem.space)[1]:
-                self._decide(state, problem)
-        return self._train(state, problem, clock, self._tuning, c.epsilon)  # d
+                told = self._decide(state, problem)
+        return {**told, **self._train(state, problem, clock, self._tuning, c.epsilon)}  # d
 
     def _train(
         self, state: DARTSPTState, problem: Problem, clock: Clock, sgd: SGD, epsilon: float
@@ -175,15 +183,16 @@ class DARTSPT:
         loss = weight_step(state, problem, problem.train_batch(), gates, sgd, clock)
         return {"train_loss": loss, **told}
 
-    def _decide(self, state: DARTSPTState, problem: Problem) -> None:
+    def _decide(self, state: DARTSPTState, problem: Problem) -> Metrics:
         measure = accuracy if self.config.criterion == "accuracy" else minus_loss
-        turn(
+        decisions = turn(
             state.projection,
             lambda: state.projection.gates(state.alphas),
             Perturbed(measure(state.evaluator, state.net)),  # b
             self.config.order,  # a
             problem.numpy_rng,
         )  # c, e
+        return {"decided": float(len(state.projection.decided)), **mean_margin(decisions)}
 
     @property
     def _tuning(self) -> SGD:

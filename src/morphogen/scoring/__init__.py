@@ -1,6 +1,6 @@
 """Operation scoring: what an option is worth in a supernet, and deciding one after the other."""
 
-from morphogen.scoring.decide import Decision, Order, turn
+from morphogen.scoring.decide import Decision, Order, mean_margin, turn
 from morphogen.scoring.measures import accuracy, minus_loss, zero_cost
 from morphogen.scoring.projection import Projection
 from morphogen.scoring.scores import (
@@ -28,6 +28,7 @@ __all__ = [
     "Situation",
     "accuracy",
     "best",
+    "mean_margin",
     "minus_loss",
     "only",
     "turn",

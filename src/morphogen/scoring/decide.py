@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -37,6 +38,23 @@ class Decision:
     """Options kept, or choices that stay."""
     scores: tuple[float, ...]
     """Of each option, or of each choice of the contest."""
+
+    @property
+    def margin(self) -> float:
+        """By how much the scores that win are above the others; NaN where all win.
+
+        A margin that another draw of images could turn round is a decision by chance.
+        """
+        ordered = sorted((s for s in self.scores if not math.isnan(s)), reverse=True)
+        if len(ordered) <= len(self.kept):
+            return math.nan
+        return ordered[len(self.kept) - 1] - ordered[len(self.kept)]
+
+
+def mean_margin(decisions: Sequence[Decision]) -> dict[str, float]:
+    """The entry `margin` of a line of metrics; none where nothing was decided against anything."""
+    margins = [d.margin for d in decisions if math.isfinite(d.margin)]
+    return {"margin": sum(margins) / len(margins)} if margins else {}
 
 
 def turn(

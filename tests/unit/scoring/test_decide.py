@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.core import Choice, NumericalError
 from morphogen.scoring import (
+    Decision,
     Discretised,
     Magnitude,
     Order,
@@ -21,6 +22,7 @@ from morphogen.scoring import (
     RankedTogether,
     Situation,
     best,
+    mean_margin,
     only,
     turn,
     without,
@@ -98,6 +100,40 @@ def test_without_an_option_the_others_keep_their_weights():
 
 
 # -- orders ----------------------------------------------------------------------------------------
+
+
+def test_the_margin_of_a_linear_measure_is_what_the_winner_weighs_more():
+    g = np.random.default_rng(3)
+    c = g.normal(size=NB201.masks["cell"].shape)
+
+    def measure(gates):
+        return float((torch.from_numpy(c) * gates.weights["cell"]).sum())
+
+    _, decisions = run_all(NB201, Perturbed(measure))
+    first, second = np.sort(c, axis=1)[:, ::-1][:, :2].T
+    assert [d.margin for d in decisions] == pytest.approx((first - second) / 5, abs=1e-6)
+    assert mean_margin(decisions)["margin"] == pytest.approx(np.mean(first - second) / 5, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept", "margin"),
+    [
+        ((0.5, 3.0, 1.0), 1, 2.0),
+        ((0.5, 3.0, 1.0, 0.25), 2, 0.5),
+        ((0.5, float("nan"), 1.0), 1, 0.5),
+        ((2.0, 2.0), 1, 0.0),
+    ],
+)
+def test_margins(scores, kept, margin):
+    assert Decision("e", ("o",) * kept, scores).margin == margin
+
+
+def test_where_all_win_there_is_no_margin():
+    alone = Decision("e", ("a", "b"), (1.0, 2.0))
+    assert np.isnan(alone.margin)
+    assert mean_margin([alone]) == mean_margin([]) == {}
+    one = Decision("e", ("a",), (1.0, 2.0))
+    assert mean_margin([alone, one]) == {"margin": 1.0}
 
 
 @pytest.mark.parametrize(
