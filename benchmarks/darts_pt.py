@@ -7,12 +7,12 @@ Every run trains a supernet (alternating steps, or blank: alpha near zero) and t
 tuning between the decisions. What the magnitude of alpha would choose is the architecture after the
 last epoch of the first phase of the same run.
 
-In S2 and S4 the supernet sees few images, not augmented, so that it soon knows them by heart: the
-small stand-in for the paper's 50 epochs of a larger supernet. Alpha then has another task than the
-paper's title for it: what lowers the loss on the search-validation part is less confidence, not a
-better feature, and noise and skip connections give that. Every cell found is trained from scratch,
-on more images, and scored on others; no search of its seed has seen either. Those of NAS-Bench-201
-are looked up.
+In S2 and S4 the supernet sees few images, not augmented, and soon knows them by heart: a small
+stand-in for the paper's 50 epochs of a larger supernet. The loss on the search-validation part then
+falls with the supernet's confidence, and noise lowers that; so alpha, which follows the loss, turns
+to it, and the accuracy without an operation tells another story. Every cell found is trained from
+scratch on more images and scored on others; no search of its seed has seen either. Those of
+NAS-Bench-201 are looked up.
 
 Runs are run directories under --out, one after the other on one thread; one that was cut off is
 resumed, a finished one is read, and so are trainings. --report computes results/darts-pt-*.json
