@@ -1,4 +1,7 @@
-"""README and CONTRIBUTING do what they say: every command and every Python block is run."""
+"""README and CONTRIBUTING do what they say: every command and every Python block is run.
+
+The default tier runs README's, the slow one CONTRIBUTING's; CI runs both.
+"""
 
 from __future__ import annotations
 
@@ -105,6 +108,7 @@ def test_python_blocks_run(
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.slow
 def test_the_method_of_contributing_runs(tmp_path: Path) -> None:
     (block,) = blocks(CONTRIBUTING)
     assert len(block.splitlines()) < 80

@@ -44,6 +44,7 @@ def test_a_trial_is_the_search_with_the_same_seed(tmp_path):
     assert [row["score"] for row in result.history] == TABLE.values(METRIC)[rows].tolist()
 
 
+@pytest.mark.slow
 def test_equal_trials_are_equal_in_other_processes_too():
     trials = [replace(TRIAL, seed=s) for s in range(3)]
     here = run_trials(trials, workers=1)

@@ -219,6 +219,7 @@ def work(rank, size, folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo with a file")
+@pytest.mark.slow
 def test_two_processes_with_half_batches_equal_one_with_the_joint_batch(tmp_path):
     """Averaged over processes: gradients of mean losses, and products linear in them."""
     forked.two(work, 2, str(tmp_path))
