@@ -259,7 +259,11 @@ def report(out: Path) -> None:
             f"Best to worst, in brackets as published: {words}. The supernets of darts, darts-pt "
             "and disc-acc are small and trained for a tenth of the published epochs. More than 0.2 "
             f"from the published figure: {', '.join(far) or 'none'}"
-            + (", for which we have no explanation; the batch size is none" if far else "")
+            + (
+                ", for which we have no explanation: the batch size, tried on one supernet, is none"
+                if far
+                else ""
+            )
             + ". The published 0.10 of disc-zc(nwot) is of one supernet; of the four in the "
             "released logs it is 0.28, standard deviation 0.16."
         ),

@@ -114,7 +114,7 @@ def undecided(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 MEMORISED = 0.25
 """Nats of search-validation loss above the training loss from which on the supernet is said to know
 its training images by heart. Searches on thousands of augmented images end at 0.02 to 0.1; in those
-of results/darts-pt-s4.json DARTS has begun to collapse at 0.3."""
+of results/darts-pt-s4.json DARTS keeps noise on 3 to 7 of 16 edges when it is passed, 11 later."""
 
 
 def memorised(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -125,8 +125,8 @@ def memorised(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         return ()
     return (
         "the supernet knows its training images much better than the search-validation images "
-        f"(loss {train:.2f} against {valid:.2f}): gates then drift to options that only lower its "
-        "confidence, such as skip connections; give it more training images, or fewer epochs",
+        f"(loss {train:.2f} against {valid:.2f}): gates then tend to drift to options that do "
+        "little or harm, such as skip connections or noise; give it more training images, or fewer epochs",
     )
 
 

@@ -155,9 +155,9 @@ class DARTSPT:
             start = c.epsilon / 10
             epsilon = start + (c.epsilon - start) * clock.epoch / clock.epochs
             return self._train(state, problem, clock, c.weights, epsilon)  # 1
-        told: Metrics = {}
         if not c.interval:
             return self._decide(state, problem)
+        told: Metrics = {}
         if clock.step == 0:
             if clock.epoch == 0:
                 state.weight_optimiser = optimiser_of(state.net, self._tuning)  # 2

@@ -41,9 +41,9 @@ class Decision:
 
     @property
     def margin(self) -> float:
-        """By how much the scores that win are above the others; NaN where all win.
+        """From the last of the scores that are high enough to win to the next; NaN where all win.
 
-        A margin that another draw of images could turn round is a decision by chance.
+        By the scores alone: an edge that carries nothing loses its contest whatever its score. A margin that another draw of images could turn round is a decision by chance.
         """
         ordered = sorted((s for s in self.scores if not math.isnan(s)), reverse=True)
         if len(ordered) <= len(self.kept):
