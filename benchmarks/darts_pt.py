@@ -8,11 +8,11 @@ tuning between the decisions. What the magnitude of alpha would choose is the ar
 last epoch of the first phase of the same run.
 
 In S2 and S4 the supernet sees few images, not augmented, and soon knows them by heart: a small
-stand-in for the paper's 50 epochs of a larger supernet. A likely reason for what alpha then does, not
-measured here: it follows the loss on the search-validation part, which falls when the supernet is
-less confident, and noise makes it so; the accuracy without an operation is another matter. Every cell found is trained from
-scratch on more images and scored on others; no search of its seed has seen either. Those of
-NAS-Bench-201 are looked up.
+stand-in for the paper's 50 epochs of a larger supernet. A likely reason for what alpha then does,
+not measured here: it follows the loss on the search-validation part, which falls when the supernet
+is less confident, and noise makes it so; the accuracy without an operation is another matter. Every
+cell found is trained from scratch on more images and scored on others; no search of its seed has
+seen either. Those of NAS-Bench-201 are looked up.
 
 Runs are run directories under --out, one after the other on one thread; one that was cut off is
 resumed, a finished one is read, and so are trainings. --report computes results/darts-pt-*.json
@@ -94,9 +94,10 @@ PUBLISHED = {
     TABLE: "CIFAR-10 test error, DARTS / DARTS-PT / DARTS-PT with fixed alpha: 45.7 / 11.89 / 6.20",
 }
 BEFORE = {
-    "darts-s2": "5,000 augmented images, 600 steps, alpha lr 0.01: magnitude 4 skips, perturbation 9, "
-    "cells equally good; 1,000 images, 400 steps, lr 0.01: magnitude 11, perturbation about as many "
-    "(cut off); 4,000 images, 720 steps, lr 3e-4: magnitude 8, perturbation about as many (cut off)",
+    "darts-s2": "5,000 augmented images, 600 steps, alpha lr 0.01: magnitude 4 skips, "
+    "perturbation 9, cells equally good; 1,000 images, 400 steps, lr 0.01: magnitude 11, "
+    "perturbation 14 when cut off; 4,000 images, 720 steps, lr 3e-4: magnitude 8, perturbation 7 "
+    "when cut off",
     "darts-s4": "5,000 augmented images, 600 steps, alpha lr 0.01: no collapse; 1,000 images, 400 "
     "steps, lr 0.01 and 0.003: magnitude 7, perturbation 5 and 4 when cut off; 1,000 images, 320 "
     "steps, lr 3e-4: magnitude 8 (48.4 %), perturbation 1 (53.4 %) on seed 0, and on seed 1 no "
@@ -245,8 +246,8 @@ def report_cells(name: str, out: Path) -> None:
         why=(
             f"{text}. In brackets the accuracy after a short training on images that no search of "
             "the seed saw; the gain with its 95 % interval. The supernets see few images, which "
-            "they soon know too well: a stand-in for the paper's many steps. The protocol was chosen on "
-            "seeds 0 and 1, after others in which the collapse was weaker or absent (see figures)."
+            "they soon know too well: a stand-in for the paper's many steps. The protocol was "
+            "chosen on seeds 0 and 1, after others in which the collapse was weaker or absent (see figures)."
         ),
     )
     print(f"{name}: {verdict}: {text}")

@@ -126,7 +126,8 @@ def memorised(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return (
         "the supernet knows its training images much better than the search-validation images "
         f"(loss {train:.2f} against {valid:.2f}): gates then tend to drift to options that do "
-        "little or harm, such as skip connections or noise; give it more training images, or fewer epochs",
+        "little or harm, such as skip connections or noise; give it more training images, or fewer "
+        "epochs",
     )
 
 
