@@ -247,7 +247,8 @@ def report_cells(name: str, out: Path) -> None:
             f"{text}. In brackets the accuracy after a short training on images that no search of "
             "the seed saw; the gain with its 95 % interval. The supernets see few images, which "
             "they soon know too well: a stand-in for the paper's many steps. The protocol was "
-            "chosen on seeds 0 and 1, after others in which the collapse was weaker or absent (see figures)."
+            "chosen on seeds 0 and 1, after others in which the collapse was weaker or absent "
+            "(see figures)."
         ),
     )
     print(f"{name}: {verdict}: {text}")
