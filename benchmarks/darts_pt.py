@@ -1,6 +1,6 @@
 """DARTS against DARTS-PT in S2, S4 and NAS-Bench-201 on real CIFAR-10, from the same supernets.
 
-    python benchmarks/darts_pt.py --data cifar10:../shared/data/cifar10
+    python benchmarks/darts_pt.py --data cifar10:PATH
     python benchmarks/darts_pt.py --report
 
 Every run trains a supernet (alternating steps, or blank: alpha near zero) and then selects with
@@ -111,7 +111,7 @@ METRIC = "cifar10_test_200"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="cifar10:../shared/data/cifar10")
+    record.add_data(parser, "cifar10")
     parser.add_argument("--out", type=Path, default=Path("runs/darts-pt"))
     parser.add_argument("--spaces", nargs="*", default=[*WEAK, TABLE])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
@@ -200,7 +200,9 @@ def report(out: Path) -> None:
     report_table(out)
 
 
-COMMAND = "python benchmarks/darts_pt.py && python benchmarks/darts_pt.py --report"
+COMMAND = (
+    "python benchmarks/darts_pt.py --data cifar10:PATH && python benchmarks/darts_pt.py --report"
+)
 
 
 def report_cells(name: str, out: Path) -> None:

@@ -1,6 +1,6 @@
 """DC-NAS against random selection at equal training cost, on real CIFAR-10, judged by the table.
 
-    python benchmarks/dcnas.py --data cifar10:../shared/data/cifar10
+    python benchmarks/dcnas.py --data cifar10:PATH
 
 Every cell is trained once, with its traces and its accuracy after the early and the full training;
 a line of --runs/cells.jsonl each, so that a run that was cut off goes on. Then pools are drawn from
@@ -53,7 +53,7 @@ Floats = NDArray[np.float64]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="cifar10:../shared/data/cifar10")
+    record.add_data(parser, "cifar10")
     parser.add_argument("--runs", type=Path, default=Path("runs/dcnas"))
     parser.add_argument("--cells", type=int, default=72)
     parser.add_argument("--report", action="store_true", help="train nothing")
@@ -300,7 +300,7 @@ def report(options: argparse.Namespace) -> None:
         claim="DC-NAS (reconstruction) finds better NAS-Bench-201 cells than random selection at "
         "equal training cost, and than plain early stopping with as many finalists",
         system="methods/dcnas, evaluators/traces, evaluators/clusters",
-        command="python benchmarks/dcnas.py --data cifar10:../shared/data/cifar10"
+        command="python benchmarks/dcnas.py --data cifar10:PATH"
         + (f" --cells {len(cells)}" if len(cells) != 72 else ""),
         seeds=[0],
         split="trained on 6,400 and chosen on 2,000 other images of CIFAR-10's training data, "

@@ -1,6 +1,6 @@
 """iDARTS against DARTS on real CIFAR-10 in the NAS-Bench-201 space, judged by the table.
 
-    python benchmarks/idarts_vs_darts.py --data cifar10:../shared/data/cifar10
+    python benchmarks/idarts_vs_darts.py --data cifar10:PATH
 
 Every run takes as many weight steps, on as many training images, as any other. An iDARTS run takes
 a quarter of the architecture steps of a DARTS run (T = 4), and draws a quarter more training images
@@ -58,7 +58,7 @@ METRICS = ("cifar10_test_200", "cifar100_test_200", "imagenet16_120_test_200")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="cifar10:../shared/data/cifar10")
+    record.add_data(parser, "cifar10")
     parser.add_argument("--runs", type=Path, default=Path("runs/idarts-vs-darts"))
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--parallel", type=int, default=2)
@@ -149,7 +149,7 @@ def report(options: argparse.Namespace, seconds: float) -> None:
             "cell in the NAS-Bench-201 space, and iDARTS does not (CIFAR-10, reduced budget)."
         ),
         system="idarts, darts",
-        command="python benchmarks/idarts_vs_darts.py"
+        command="python benchmarks/idarts_vs_darts.py --data cifar10:PATH"
         + (f" --epochs {options.epochs}" if options.epochs != 12 else ""),
         seeds=range(max(SEEDS.values())),
         split=(

@@ -1,6 +1,6 @@
 """The whole way of a new user, timed: a folder of PNG files to a network that classifies new ones.
 
-    python benchmarks/journey.py ../shared/data/cifar10
+    python benchmarks/journey.py --data cifar10:PATH
 
 Writes results/journey.md. The commands are those of README and docs/, at a small size; each is a
 process of its own, and what it printed is kept. The folder is made of CIFAR-10: 300 training and 30
@@ -72,17 +72,17 @@ class Step:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="folder of CIFAR-10's parquet files")
+    record.add_data(parser, "cifar10")
     parser.add_argument("--out", default=str(record.RESULTS / "journey.md"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        unseen = pictures(f"cifar10:{options.data}", folder)
+        unseen = pictures(options.data, folder)
         steps = [step(title, line.format(unseen=" ".join(unseen)), folder) for title, line in STEPS]
         mistakes = [step("", line, folder) for line in MISTAKES]
         result = json.loads((folder / "trained" / "result.json").read_text())
         size = (folder / "report.html").stat().st_size
-    command = f"python benchmarks/journey.py {options.data}"
+    command = "python benchmarks/journey.py --data cifar10:PATH"
     text = page(steps, mistakes, result, size, command)
     Path(options.out).write_text(text, encoding="utf-8")
     print(options.out)

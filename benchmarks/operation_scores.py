@@ -1,6 +1,6 @@
 """Operation scores on NAS-Bench-201 against the strength of operations that the table knows.
 
-    python benchmarks/operation_scores.py --data cifar10:../shared/data/cifar10
+    python benchmarks/operation_scores.py --data cifar10:PATH
     python benchmarks/operation_scores.py --report
 
 Every edge is decided by itself, the others as they are at the start. The strength of an operation
@@ -76,7 +76,7 @@ PUBLISHED = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="cifar10:../shared/data/cifar10")
+    record.add_data(parser, "cifar10")
     parser.add_argument("--out", type=Path, default=Path("runs/operation-scores"))
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the script")
     parser.add_argument("--report", action="store_true", help="write the result of what is there")
@@ -234,7 +234,8 @@ def report(out: Path) -> None:
         ),
         system="scoring",
         command=(
-            "python benchmarks/operation_scores.py; python benchmarks/operation_scores.py --report"
+            "python benchmarks/operation_scores.py --data cifar10:PATH; "
+            "python benchmarks/operation_scores.py --report"
         ),
         seeds=range(4),
         split=(

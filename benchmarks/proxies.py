@@ -269,7 +269,7 @@ def report(options: argparse.Namespace) -> None:
         "proxies-nasbench201",
         claim="Zero-cost proxies rank NAS-Bench-201 cells by CIFAR-10 test accuracy as published",
         system="proxies",
-        command=f"python benchmarks/proxies.py --data {options.data} && "
+        command="python benchmarks/proxies.py --data cifar10:PATH && "
         "python benchmarks/proxies.py --report",
         seeds=[SEED],
         split=f"proxies: one batch of {settings['batch']} CIFAR-10 training images; accuracy: the "
@@ -295,7 +295,7 @@ def report(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="../shared/data/cifar10", help="CIFAR-10")
+    record.add_data(parser, "cifar10")
     parser.add_argument("--out", type=Path, default=Path("runs/proxies/nasbench201.jsonl"))
     parser.add_argument("--cells", type=int, default=3000, help="random cells")
     parser.add_argument("--first", type=int, default=300, help="cells that all proxies begin with")

@@ -8,6 +8,7 @@ A claim's script calls `write`; nothing in results/ is written by hand.
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import importlib.metadata
 import json
@@ -82,6 +83,16 @@ def write(
     }
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
+
+
+def add_data(parser: argparse.ArgumentParser, name: str) -> None:
+    """The option `--data`: a standard set in a folder of the user's; a report needs none."""
+    parser.add_argument(
+        "--data",
+        metavar=f"{name}:PATH",
+        required="--report" not in sys.argv,
+        help=f"{name} in any layout that morphogen reads; docs/public-data.md says where it is had",
+    )
 
 
 def rows(file: Path) -> list[dict[str, Any]]:

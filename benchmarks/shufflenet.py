@@ -63,7 +63,7 @@ def problem_for(data: str, seed: int) -> Problem:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", default="cifar10:../shared/data/cifar10")
+    record.add_data(parser, "cifar10")
     parser.add_argument("--out", type=Path, default=Path("runs/shufflenet"))
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
     parser.add_argument("--report", action="store_true")
@@ -128,7 +128,7 @@ def report(rows: dict[str, Any]) -> None:
             "architectures under the same limit."
         ),
         system="spos, shufflenet-small",
-        command="python benchmarks/shufflenet.py --data cifar10:../shared/data/cifar10",
+        command="python benchmarks/shufflenet.py --data cifar10:PATH",
         seeds=[int(s) for s in rows],
         split=(
             "search: 10,000 train and 5,000 search-validation images cut from CIFAR-10's training "

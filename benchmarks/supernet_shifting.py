@@ -243,7 +243,7 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
             "best architectures, more than as many uniform steps, and finds a better one."
         ),
         system="supernet-shifting, spos",
-        command="python benchmarks/supernet_shifting.py --data cifar10:../shared/data/cifar10",
+        command="python benchmarks/supernet_shifting.py --data cifar10:PATH",
         seeds=SEEDS,
         split=(
             "supernets and evolution: 10,000 train and 5,000 search-validation images cut from "
@@ -277,7 +277,7 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", default="cifar10:../shared/data/cifar10")
+    record.add_data(parser, "cifar10")
     parser.add_argument("--out", type=Path, default=Path("runs/supernet-shifting"))
     parser.add_argument("--spaces", nargs="*", default=list(COLUMNS))
     parser.add_argument("--report", action="store_true")

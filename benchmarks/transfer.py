@@ -120,7 +120,7 @@ def report(rows: list[dict[str, Any]]) -> None:
             "drawn anew, as well as one trained afresh there and at a fraction of its cost."
         ),
         system="supernet-shifting, --from",
-        command="python benchmarks/transfer.py --data fashion-mnist:../shared/data/fashion_mnist",
+        command="python benchmarks/transfer.py --data fashion-mnist:PATH",
         seeds=SEEDS,
         split=(
             "search: 10,000 train and 5,000 search-validation images of Fashion-MNIST's training "
@@ -154,7 +154,7 @@ def report(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", default="fashion-mnist:../shared/data/fashion_mnist")
+    record.add_data(parser, "fashion-mnist")
     parser.add_argument("--sources", type=Path, default=Path("runs/supernet-shifting"))
     parser.add_argument("--out", type=Path, default=Path("runs/transfer"))
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))

@@ -1,6 +1,6 @@
 """Zero-Cost-PT in full-size supernets on real CIFAR-10: what it finds, and how fast.
 
-    python benchmarks/zerocost_pt.py --data cifar10:../shared/data/cifar10
+    python benchmarks/zerocost_pt.py --data cifar10:PATH
     python benchmarks/zerocost_pt.py --report
 
 NAS-Bench-201 (C = 16, N = 5, four seeds) and NAS-Bench-Macro (C = 32, two seeds) are judged by
@@ -72,7 +72,7 @@ def space_of(name: str, quick: bool = False) -> SearchSpace:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="cifar10:../shared/data/cifar10")
+    record.add_data(parser, "cifar10")
     parser.add_argument("--out", type=Path, default=Path("runs/zerocost-pt"))
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the script")
     parser.add_argument("--report", action="store_true", help="write the result of finished runs")
@@ -140,7 +140,8 @@ def report(out: Path) -> None:
             "minutes (CIFAR-10, full-size supernet)."
         ),
         system="zero-cost-pt, scoring",
-        command="python benchmarks/zerocost_pt.py && python benchmarks/zerocost_pt.py --report",
+        command="python benchmarks/zerocost_pt.py --data cifar10:PATH && "
+        "python benchmarks/zerocost_pt.py --report",
         seeds=range(max(SEEDS.values())),
         split=(
             "scores: minibatches of CIFAR-10's training images, no labels, no training; figures: "
