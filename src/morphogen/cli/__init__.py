@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from morphogen.core import MorphogenError
+from morphogen.core.names import escape_unencodable, shown
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it."""
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `morphogen`; by default those of this process.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    escape_unencodable()
     try:
         with _terminated_like_interrupted():
             from morphogen.cli.commands import run
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(sentence: str) -> None:
-    print(f"morphogen: {sentence}", file=sys.stderr)
+    print(f"morphogen: {shown(sentence)}", file=sys.stderr)
 
 
 @contextmanager

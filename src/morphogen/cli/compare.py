@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import yaml
 from morphogen.cli.counting import counted
 from morphogen.cli.options import TABLE, Option, Section, whole
 from morphogen.core import ConfigError, RunError
+from morphogen.core.names import shell, shown
 from morphogen.reports.text import columns, count, figure, fold
 
 
@@ -74,7 +74,7 @@ def run(given: dict[str, Any]) -> int:
         "seeds": seeds,
         "budget": budget,
         "round_size": round_size,
-        "command": shlex.join(["morphogen", *sys.argv[1:]]),
+        "command": shell("morphogen", *sys.argv[1:]),
         "table": table.citation,
         "seconds": round(time.perf_counter() - began, 1),
         **standings(table, searched, reported, named, budget),
@@ -199,7 +199,7 @@ def _text(content: dict[str, Any], table: Any, files: Sequence[Path]) -> str:
         parts.append(fold(_tests(content), width(), indent=2))
     parts.append(fold(f"Source: {table.citation}.", width(), indent=2, hanging=4))
     if files:
-        parts.append("Written:\n" + "\n".join(f"  {path}" for path in files))
+        parts.append("Written:\n" + "\n".join(f"  {shown(path)}" for path in files))
     return "\n\n".join(parts)
 
 

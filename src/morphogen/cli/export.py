@@ -7,6 +7,7 @@ from typing import Any
 
 from morphogen.cli.options import Option, Section
 from morphogen.core import ConfigError
+from morphogen.core.names import shell, shown
 from morphogen.reports.text import fold
 
 _JSON = Option(("--json",), "", "print one JSON object on stdout", False)
@@ -65,8 +66,8 @@ def export(given: dict[str, Any]) -> int:
         )
         print(fold(text, width()))
     folder = done[0].path.parent
-    print(f"{folder / 'README.md'}: model card.\n\nTo use it:")
-    print(f"  morphogen predict {done[0].path} IMAGE...")
+    print(f"{shown(folder / 'README.md')}: model card.\n\nTo use it:")
+    print(f"  {shell('morphogen', 'predict', done[0].path)} IMAGE...")
     return 0
 
 
@@ -91,8 +92,9 @@ def predict(given: dict[str, Any]) -> int:
             }
         )
         return 0
-    left = max(len(image) for image in given["image"])
+    left = max(len(shown(image)) for image in given["image"])
     for image, prediction in zip(given["image"], found, strict=True):
         ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:top]
-        print(f"{image:<{left}}  " + "  ".join(f"{name} {100 * p:.1f} %" for name, p in ranked))
+        names = "  ".join(f"{shown(name)} {100 * p:.1f} %" for name, p in ranked)
+        print(f"{shown(image):<{left}}  {names}")
     return 0

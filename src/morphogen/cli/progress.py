@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from morphogen.core.names import escape_unencodable, shown
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Watcher
 from morphogen.reports.text import duration
@@ -62,6 +63,7 @@ def watcher(to_stderr: bool) -> Watcher:
     Args:
         to_stderr: leave stdout to the result, as JSON.
     """
+    escape_unencodable()  # here, too: it may be a process that `main` did not start
     console = Console(stderr=to_stderr, highlight=False)
     return (
         Display(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
@@ -152,7 +154,7 @@ class Lines:
         self._print(f"note: {sentence}")
 
     def _print(self, line: str) -> None:
-        print(line, file=self.console.file, flush=True)
+        print(shown(line), file=self.console.file, flush=True)
 
 
 class Display:
@@ -173,7 +175,7 @@ class Display:
 
     def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
         """Opens the display; a resumed run shows the epochs it has."""
-        self.headline, self.path = headline(config), str(path)
+        self.headline, self.path = shown(headline(config)), shown(path)
         if finished_epochs:
             self.rows = [*RunDirectory(path).metrics()[-SHOWN_EPOCHS:]]
         self.live.start()
@@ -200,7 +202,7 @@ class Display:
 
     def notice(self, sentence: str) -> None:
         """Prints the sentence above the display."""
-        self.console.print(f"note: {sentence}")
+        self.console.print(Text(f"note: {shown(sentence)}"))  # a text, in which [b] is no markup
 
     def close(self) -> None:
         """Ends the display; what it shows stays, and the cursor comes back."""
@@ -218,7 +220,7 @@ class Display:
         rows = self.rows[-SHOWN_EPOCHS:]
         if rows:
             parts += [Text(), _table(rows), Text()]
-            parts.append(Text(str(rows[-1].get("architecture", "")), style="green"))
+            parts.append(Text(shown(rows[-1].get("architecture", "")), style="green"))
         return Group(*parts)
 
     def _bar(self) -> Table:
@@ -228,7 +230,7 @@ class Display:
         unit = _unit(self.rows[-1]) if self.rows else "epoch"
         label = Text(f"{unit} {min(clock.epoch + 1, clock.epochs)}/{clock.epochs}")
         if self.rows and "phase" in self.rows[-1]:
-            label.append(f"  {clock.phase}")
+            label.append(f"  {shown(clock.phase)}")
         if clock.steps > 1:
             label.append(f"  step {clock.step}/{clock.steps}")
         times = duration(time.monotonic() - self.pace.start)

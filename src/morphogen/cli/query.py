@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.options import TABLE, Option, Section
 from morphogen.core import CapabilityError, UnknownNameError
+from morphogen.core.names import shell, shown
 
 if TYPE_CHECKING:
     from morphogen.benchmarks import Benchmark
@@ -112,14 +113,14 @@ def import_nasbench101(given: dict[str, Any]) -> int:
 
     source, target = Path(given["file"]), Path(given["to"])
     if sys.stderr.isatty():
-        print(f"reading {source}; this takes a few minutes", file=sys.stderr)
+        print(f"reading {shown(source)}; this takes a few minutes", file=sys.stderr)
     found = nasbench101.convert(source, target)
     if given["json"]:
         print_json({"table": str(target), **asdict(found)})
         return 0
     rows = [[name, f"{cells:,}"] for name, cells in found.kept.items()]
     lines = [
-        f"{target}: from {found.records:,} trainings of {found.cells:,} cells, after "
+        f"{shown(target)}: from {found.records:,} trainings of {found.cells:,} cells, after "
         f"{', '.join(map(str, found.epochs))} epochs",
         columns(["space", "cells of it"], rows),
     ]
@@ -128,6 +129,7 @@ def import_nasbench101(given: dict[str, Any]) -> int:
             f"Note: the file has {found.cells:,} cells, the public ones have "
             f"{nasbench101.CELLS:,}; an architecture whose cell is missing is not found."
         )
-    lines.append(f"Ask it: morphogen query nasbench1shot1-s1 ARCH --table {target}")
+    ask = shell("morphogen", "query", "nasbench1shot1-s1", "ARCH", "--table", target)
+    lines.append(f"Ask it: {ask}")
     print("\n\n".join(lines))
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from morphogen.cli.counting import counted
 from morphogen.cli.options import TABLE, Option, Section, whole
 from morphogen.core import ConfigError, RunError, UnknownNameError
+from morphogen.core.names import shown
 
 if TYPE_CHECKING:
     from morphogen.engine.ranking import Ranked, Scorer
@@ -81,7 +82,7 @@ def run(given: dict[str, Any]) -> int:
         return 0
     print(ranking.text(content, width()))
     if files:
-        print("\nWritten:\n" + "\n".join(f"  {file}" for file in files))
+        print("\nWritten:\n" + "\n".join(f"  {shown(file)}" for file in files))
     return 0
 
 

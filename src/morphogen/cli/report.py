@@ -9,6 +9,7 @@ from typing import Any
 
 from morphogen.cli.options import Option, Section
 from morphogen.core import ConfigError, RunError
+from morphogen.core.names import shown
 
 OPTIONS = Section(
     "Options",
@@ -45,10 +46,10 @@ def run(given: dict[str, Any]) -> int:
         raise RunError(f"cannot write {out}: {error.strerror or error}") from error
     for known in runs:
         for fault in known.faults:
-            print(f"note: {known.path}: {fault}")
+            print(shown(f"note: {known.path}: {fault}"))
         if known.state != "finished":
-            print(f"note: {known.path} is {known.state}: the page shows what is there")
-    print(f"{out} ({len(page.encode()) / 1024:,.0f} KiB)")
+            print(f"note: {shown(known.path)} is {known.state}: the page shows what is there")
+    print(f"{shown(out)} ({len(page.encode()) / 1024:,.0f} KiB)")
     if given["open"] and not webbrowser.open(out.resolve().as_uri()):
         raise RunError(f"no browser could be started; the page is in {out}")
     return 0

@@ -14,6 +14,7 @@ from typing import Any
 from morphogen.cli.options import Option, Section
 from morphogen.cli.reading import read_run
 from morphogen.core import RunError
+from morphogen.core.names import shown
 from morphogen.reports.run import Run
 from morphogen.reports.text import columns, duration
 
@@ -48,13 +49,13 @@ def run(given: dict[str, Any]) -> int:
         print_json({"runs": [_entry(line) for line in listed], "damaged": damaged})
         return 0
     if not listed and not damaged:
-        print(f"no runs in {root}; `morphogen search METHOD` makes one")
+        print(f"no runs in {shown(root)}; `morphogen search METHOD` makes one")
         return 0
     rows = [_row(line, time.time()) for line in listed]
     if rows:
         print(columns(HEAD, rows, left=5, indent=0) if sys.stdout.isatty() else _plain(rows))
     for sentence in damaged:
-        print(f"note: {sentence}", file=sys.stderr)
+        print(f"note: {shown(sentence)}", file=sys.stderr)
     return 0
 
 
@@ -143,4 +144,4 @@ def _age(seconds: float) -> str:
 
 def _plain(rows: Sequence[Sequence[str]]) -> str:
     """Tabs between the cells, a heading first: for `cut`, `sort` and `grep`."""
-    return "\n".join("\t".join(row) for row in (HEAD, *rows))
+    return "\n".join("\t".join(map(shown, row)) for row in (HEAD, *rows))

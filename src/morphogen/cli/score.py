@@ -12,6 +12,7 @@ from morphogen import proxies
 from morphogen.cli.counting import counted
 from morphogen.cli.options import Option, Section, whole
 from morphogen.core import ConfigError
+from morphogen.core.names import shown
 from morphogen.reports.text import columns, count, fold
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def run(given: dict[str, Any]) -> int:
         parts.append(_order(judged, scored, table, metric, resamples))
     parts.append(_notes(known))
     if record:
-        parts.append(f"Written:\n  {record}")
+        parts.append(f"Written:\n  {shown(record)}")
     print("\n\n".join(parts))
     return 0
 
@@ -185,7 +186,7 @@ def _few(scored: Sequence[Scored], scoring: Scoring) -> str:
 
     lines = [
         f"  {i}  {scoring.space.format(s.architecture)}"
-        + (f"  failed: {s.failed}" if s.failed else "")
+        + (f"  failed: {shown(s.failed)}" if s.failed else "")
         for i, s in enumerate(scored, start=1)
     ]
     table = columns(

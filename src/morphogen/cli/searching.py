@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from morphogen.cli.catalogue import MethodEntry
 from morphogen.cli.commands import HELP, print_json, show_drawing, width
 from morphogen.cli.options import Section, parse, peek, sections, show
 from morphogen.core.config import config, from_mapping
+from morphogen.core.names import shell, shown
 from morphogen.engine.presets import PAPER_SCALE, Preset, paper_preset, quick_preset
 from morphogen.engine.result import SearchResult
 from morphogen.engine.rundir import RunDirectory
@@ -124,7 +124,7 @@ def interruptible(path: Path) -> Iterator[None]:
         for process in multiprocessing.active_children():
             process.terminate()
         if RunDirectory(path).config_file.exists():
-            command = shlex.join(["morphogen", "resume", str(path)])
+            command = shell("morphogen", "resume", path)
             raise KeyboardInterrupt(f"nothing finished is lost; continue with: {command}") from None
         raise
     finally:
@@ -167,7 +167,7 @@ def _report(result: SearchResult, *, as_json: bool) -> int:
     )
     parts = [
         heading,
-        "  " + bold.format(result.text),
+        "  " + bold.format(shown(result.text)),
         show_drawing(draw(result.space, result.architecture, width=width())),
     ]
     parts += [bold.format(fold(f"Warning: {remark}.", width())) for remark in result.remarks]
@@ -178,7 +178,7 @@ def _report(result: SearchResult, *, as_json: bool) -> int:
         parts.append(f"The {title} table does not have it.")
     if result.front:
         parts.append(_front(result))
-    parts += [_cost(result), f"Run directory: {result.run}", _next(result, bool(found))]
+    parts += [_cost(result), f"Run directory: {shown(result.run)}", _next(result, bool(found))]
     print("\n" + "\n\n".join(parts))
     return 0
 
@@ -223,15 +223,15 @@ def _cost(result: SearchResult) -> str:
 def _next(result: SearchResult, has_table: bool) -> str:
     lines = []
     if has_table:
-        query = shlex.join(["morphogen", "query", result.space.name, result.text])
+        query = shell("morphogen", "query", result.space.name, result.text)
         lines += ["Every figure of the table:", f"  {query}"]
-    train = shlex.join(["morphogen", "train", str(result.run), "--seeds", "3"])
+    train = shell("morphogen", "train", result.run, "--seeds", "3")
     lines += ["Train it from scratch and measure it on the test images:", f"  {train}"]
     values = RunDirectory(result.run).config()
     again = ["morphogen", "search", result.method, "--space", values["space"]]
     again += ["--data", values["data"], *(["--from", values["start"]] if "start" in values else [])]
     again += [*_flags(find(result.method), values)]
-    lines += ["Another seed (one search proves little):", f"  {shlex.join(again)}"]
+    lines += ["Another seed (one search proves little):", f"  {shell(*again)}"]
     return "\n".join(lines)
 
 

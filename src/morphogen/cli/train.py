@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from morphogen.cli.options import Section, parse, peek, sections, show
 from morphogen.cli.searching import interruptible
 from morphogen.core import ConfigError, MorphogenError
 from morphogen.core.config import config
+from morphogen.core.names import shell, shown
 from morphogen.engine.request import OBJECT
 from morphogen.engine.retrain import resume_training
 from morphogen.engine.retrain import train as run_training
@@ -177,7 +177,7 @@ def report(result: TrainResult, *, as_json: bool) -> int:
     seeds = int(written["seeds"])
     parts = [
         f"Trained from scratch in {result.space.name}, {seeds} seed{'s'[: seeds != 1]}:",
-        "  " + result.text,
+        "  " + shown(result.text),
         show_drawing(draw(result.space, result.architecture, width=width())),
     ]
     parts += [
@@ -196,9 +196,9 @@ def report(result: TrainResult, *, as_json: bool) -> int:
             width(),
         )
     )
-    parts.append("Weights: " + "\n         ".join(str(path) for path in result.weights))
-    export = shlex.join(["morphogen", "export", str(result.run), "--to", "onnx"])
-    parts.append(f"Run directory: {result.run}\n\nTo use it:\n  {export}")
+    parts.append("Weights: " + "\n         ".join(map(shown, result.weights)))
+    export = shell("morphogen", "export", result.run, "--to", "onnx")
+    parts.append(f"Run directory: {shown(result.run)}\n\nTo use it:\n  {export}")
     print("\n" + "\n\n".join(parts))
     return 0
 

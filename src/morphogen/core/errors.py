@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from morphogen.core.names import shown
+
 
 class MorphogenError(Exception):
     """A mistake of the user or of the surroundings that morphogen can name."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """The sentence on one line: it may hold names of files and classes, or others' words."""
+        return shown(super().__str__())
 
 
 class ConfigError(MorphogenError):

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from morphogen import spaces
 from morphogen.core import RunError, SpaceError
+from morphogen.core.names import shell
 from morphogen.engine.rundir import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.own import space_of
@@ -73,7 +73,7 @@ def describe(
     return {
         **decisive,
         "identity": identity(decisive),
-        "command": shlex.join([program, *sys.argv[1:]]),
+        "command": shell(program, *sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

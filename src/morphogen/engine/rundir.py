@@ -25,6 +25,7 @@ import yaml
 
 from morphogen.core import RunError
 from morphogen.core.files import previous, sync_directory, write_whole, writing
+from morphogen.core.names import shell
 from morphogen.evaluators import store
 
 
@@ -61,7 +62,7 @@ class RunDirectory:
             if run.config_file.exists():
                 raise RunError(
                     f"{path} holds a run already; accepted: a new directory, or "
-                    f"`morphogen resume {path}`"
+                    f"`{shell('morphogen', 'resume', path)}`"
                 )
             checkpoint = run.checkpoint_file
             left = (

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from morphogen.core import ConfigError, RunError
 from morphogen.core.files import sync_directory, write_whole, writing
+from morphogen.core.names import shell
 from morphogen.engine import checkpoint
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.settings import Settings
@@ -62,7 +63,7 @@ def read_run(
     if directory.result() is None:
         raise RunError(
             f"{what} is {run}, which is not finished; accepted: a finished run, or first "
-            f"`morphogen resume {run}`"
+            f"`{shell('morphogen', 'resume', directory.path)}`"
         )
     if not directory.checkpoint_file.exists():
         raise RunError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from morphogen import cost
 from morphogen.core import Architecture, RunError
+from morphogen.core.names import shell
 from morphogen.core.statistics import interval
 from morphogen.engine import fitting
 from morphogen.engine.fitting import Fitting
@@ -155,6 +156,6 @@ def found_in(run: str | Path) -> tuple[str, str, str]:
     if written is None or not isinstance(written.get("architecture"), str):
         raise RunError(
             f"{run} is not finished: it has no result yet; accepted: a finished run, or first "
-            f"`morphogen resume {run}`"
+            f"`{shell('morphogen', 'resume', directory.path)}`"
         )
     return written["architecture"], str(values.get("space")), str(values.get("data"))

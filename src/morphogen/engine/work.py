@@ -10,6 +10,7 @@ import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from morphogen.core import ConfigError, MorphogenError, RunError
+from morphogen.core.names import shell
 from morphogen.engine.blackbox import limited, run_rounds
 from morphogen.engine.devices import FabricDevices
 from morphogen.engine.job import Job, problem_of, task_of_job
@@ -49,7 +50,7 @@ def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
     except ProcessExitedException as error:
         raise RunError(
             f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
-            f"accepted: `morphogen resume {job.path}`"
+            f"accepted: `{shell('morphogen', 'resume', job.path)}`"
         ) from error
     if isinstance(ended, MorphogenError):
         raise ended

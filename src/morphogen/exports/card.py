@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from morphogen.core.names import code, markdown
 from morphogen.engine.weights import Signature
 from morphogen.tasks import ImageTask
 
@@ -14,6 +15,9 @@ LICENCES = {
     "cifar100": "no licence stated by its authors; cite Krizhevsky, 2009",
 }
 """Of the data sets that morphogen knows by name."""
+
+NAMED, NAME = 12, 80
+"""Classes that the card names, and letters of a name."""
 
 
 def card(
@@ -50,9 +54,10 @@ def card(
 
 
 def _use(signature: Signature, file: str) -> str:
-    named = ", ".join(signature.classes[:12]) + (", ..." if len(signature.classes) > 12 else "")
+    named = [f"{n[:NAME]}..." if len(n) > NAME else n for n in signature.classes[:NAMED]]
+    more = ", ..." if len(signature.classes) > NAMED else ""
     return (
-        f"Classes: {named}.\n\n"
+        f"Classes: {', '.join(map(markdown, named))}{more}.\n\n"
         f"```console\n$ morphogen predict {file} IMAGE...\n```\n\n"
         f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r})\n"
         "print(model.predict(['image.png'])[0].label)\n```"
@@ -62,8 +67,8 @@ def _use(signature: Signature, file: str) -> str:
 def _facts(signature: Signature, result: Mapping[str, Any]) -> list[tuple[str, str]]:
     spec, cost = signature.spec, result["cost"]
     return [
-        ("Search space", signature.space),
-        ("Architecture", f"`{signature.architecture}`".replace("|", "\\|")),
+        ("Search space", markdown(signature.space)),
+        ("Architecture", code(signature.architecture)),
         ("Channels, depth", f"{spec['channels']}, {spec['depth']}"),
         ("Parameters", f"{cost['params']:,}"),
         ("Multiply-adds for an image", f"{cost['macs'] / 1e6:,.2f} M"),
@@ -86,7 +91,7 @@ def _accuracy(result: Mapping[str, Any]) -> str:
         lines.append(text)
     if result["seeds"] > 1:
         lines.append("- The figures are of all seeds; the files hold the weights of one.")
-    return "\n".join([*lines, "", f"Split: {result['split']}."])
+    return "\n".join([*lines, "", f"Split: {markdown(result['split'])}."])
 
 
 def _training(
@@ -95,14 +100,14 @@ def _training(
     cost, origin = result["cost"], signature.origin
     versions = ", ".join(f"{name} {text}" for name, text in config["versions"].items())
     rows = [
-        ("Data", f"{config['data']} ({len(task.pool):,} training images)"),
+        ("Data", f"{markdown(config['data'])} ({len(task.pool):,} training images)"),
         ("Weights", f"seed {origin['seed']}, epoch {origin['epoch']} ({origin['weights']})"),
         ("Seeds", str(result["seeds"])),
         ("Time", f"{cost['seconds']:,.0f} s wall clock, {cost['cpu_seconds']:,.0f} s CPU"),
         ("Images drawn", f"{cost['train_images']:,}"),
-        ("Command", f"`{config['command']}`".replace("|", "\\|")),
-        ("Versions", versions),
-        ("Machine", str(config["machine"])),
+        ("Command", code(config["command"])),
+        ("Versions", markdown(versions)),
+        ("Machine", markdown(config["machine"])),
     ]
     return _table(rows)
 
@@ -123,9 +128,9 @@ def _input(signature: Signature) -> str:
 def _files(files: Mapping[str, Mapping[str, Any]]) -> str:
     head = "| File | Format | Bytes | Largest difference from the network | SHA-256 |"
     rows = [
-        f"| {name} | {f['format']} | {f['bytes']:,} | {f['largest_difference']:.1e} on "
-        f"{f['verified_on_images']} training images (accepted: {f['tolerance']:.1e}) | "
-        f"`{f['sha256'][:16]}...` |"
+        f"| {markdown(name)} | {markdown(f['format'])} | {f['bytes']:,} | "
+        f"{f['largest_difference']:.1e} on {f['verified_on_images']} training images "
+        f"(accepted: {f['tolerance']:.1e}) | `{f['sha256'][:16]}...` |"
         for name, f in files.items()
     ]
     return "\n".join([head, "|---|---|---|---|---|", *rows])

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from morphogen.core import DataError
+from morphogen.core.names import shell
 from morphogen.exports import formats
 from morphogen.exports.model import Model
 
@@ -32,7 +33,8 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model
         there = [f for f in inside if f.is_file()]
         if not there and (file / "config.yaml").exists():
             raise DataError(
-                f"{file} is a run; accepted: an exported network, first `morphogen export {file}`"
+                f"{file} is a run; accepted: an exported network, first "
+                f"`{shell('morphogen', 'export', file)}`"
             )
         if not there:
             raise DataError(

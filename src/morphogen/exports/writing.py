@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from morphogen.core import ConfigError, DataError, RunError, UnknownNameError
 from morphogen.core.files import write_whole, writing
+from morphogen.core.names import shell
 from morphogen.engine.request import OBJECT, Space, known_space
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.trained import METHOD
@@ -90,10 +91,11 @@ def export(
     if values.get("method") != METHOD:
         raise RunError(
             f"{run} is the run of a search, whose network is not trained; accepted: the run of a "
-            f"training, first `morphogen train {run}`"
+            f"training, first `{shell('morphogen', 'train', Path(run))}`"
         )
     if result is None:
-        raise RunError(f"{run} is not finished; accepted: first `morphogen resume {run}`")
+        again = shell("morphogen", "resume", directory.path)
+        raise RunError(f"{run} is not finished; accepted: first `{again}`")
     for name, given in (("space", space), ("data", data)):
         if values[name] == OBJECT and given is None:
             raise RunError(

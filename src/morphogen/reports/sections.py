@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import yaml
 
 from morphogen import benchmarks
+from morphogen.core.names import shell
 from morphogen.reports import ranking
 from morphogen.reports.cells import choices_table, picture
 from morphogen.reports.charts import Series, figure, lines
@@ -354,7 +356,7 @@ def reproduce(run: Run, level: int) -> Html | None:
     said = ", ".join(f"{name} {version}" for name, version in held.items())
     split = run.result.get("split") or ("not written yet")
     command = str(run.config.get("command", "unknown"))
-    again = f"morphogen resume {run.path}"
+    again = shell("morphogen", "resume", Path(run.path))
     chosen = {key: run.config[key] for key in ("method", "space", "data", "settings", "config")}
     facts = [
         ("Data", f"{run.data}; {split}"),

@@ -5,18 +5,20 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from morphogen.core.names import shown
+
 
 def fold(text: str, width: int, *, indent: int = 0, hanging: int | None = None) -> str:
     """`text` in lines of at most `width` columns; words (architectures, paths) are never cut.
 
     Args:
-        text: one paragraph.
+        text: one paragraph; what is not printable in it is shown as an escape.
         width: columns.
         indent: spaces before the first line.
         hanging: spaces before the others; by default the same.
     """
     return textwrap.fill(
-        text,
+        shown(text),
         max(width, indent + 20),
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent if hanging is None else hanging),
@@ -29,7 +31,7 @@ def columns(
     head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, indent: int = 2
 ) -> str:
     """A table: the first `left` columns left-aligned, the others right, two spaces between."""
-    table = [head, *rows]
+    table = [[shown(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     lines = []
     for row in table:

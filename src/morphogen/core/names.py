@@ -1,0 +1,79 @@
+"""Names are data: how a name, path or message of others is put into a line that a person reads.
+
+A class, a file or a run may be called anything: with escape codes that a terminal obeys, with a
+line break that forges a second sentence, with characters that turn the writing direction, with
+words that a shell runs. Whatever prints goes through `shown`, a command to paste through `shell`,
+and what Markdown holds through `markdown` or `code`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import sys
+
+
+def shown(text: object) -> str:
+    """`text` on one line, each character that is not printable as Python's `repr` writes it.
+
+    What is printable stays as it is, so that to show twice is to show once.
+    """
+    line = str(text)
+    return line if line.isprintable() else "".join(map(_visible, line))
+
+
+def _visible(letter: str) -> str:
+    return letter if letter.isprintable() else repr(letter)[1:-1]
+
+
+def shell(*words: str | os.PathLike[str]) -> str:
+    """The words as one line for a shell, printable, each read back as it is.
+
+    A path that begins with a dash gets `./` in front, lest it be taken for an option.
+    """
+    return " ".join(map(_word, words))
+
+
+def _word(word: str | os.PathLike[str]) -> str:
+    text = os.fspath(word)
+    if not isinstance(word, str) and text.startswith("-"):
+        text = os.path.join(os.curdir, text)
+    if text.isprintable():
+        return shlex.quote(text)
+    # Octal, because in hexadecimal shells disagree where a number ends.
+    return "$'" + "".join(map(_escaped, text)) + "'"
+
+
+def _escaped(letter: str) -> str:
+    if letter.isprintable():
+        return f"\\{letter}" if letter in "\\'" else letter
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(letter))
+
+
+_MARKUP = re.compile(r"[\\*_\[\]#|~$@]|:(?=//)|(?<=www)\.")
+"""What Markdown, or GitHub's, takes for more than text within a line."""
+
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "&#96;"}
+
+
+def markdown(text: object) -> str:
+    """`text` on one line of Markdown, as what it is: no markup, no HTML, no end of a table cell."""
+    line = _MARKUP.sub(r"\\\g<0>", shown(text))
+    return "".join(_HTML.get(letter, letter) for letter in line)
+
+
+def code(text: object) -> str:
+    """`text` as code within a line of Markdown, in a table, too."""
+    line = shown(text)
+    if not line or not _HTML.keys().isdisjoint(line):
+        return f"<code>{markdown(line)}</code>"
+    return f"`{line}`".replace("|", "\\|")
+
+
+def escape_unencodable() -> None:
+    """Have stdout and stderr write what their encoding lacks as escapes, rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
