@@ -194,7 +194,7 @@ class ImageTask:
                 f"{where} has images {list(shape)}, the training data {list(expected)}; "
                 "accepted: one shape [channels, height, width], or the option size=N"
             )
-        return held.aligned(self.classes, where)
+        return held.aligned(self.pool, where)
 
     @contextmanager
     def sealed(self, by: str) -> Iterator[None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from math import gcd
 
 import numpy as np
@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core.errors import DataError
+from morphogen.tasks.names import places, require_names
 
 PARTS = ("train", "test")
 """The parts a data set may come in; search validation is cut from `train` by the task."""
-
-MOST_CLASSES = 100_000
-"""A label above this is taken for a mistake (an id, not a class index)."""
 
 _CHUNK = 1024  # images resized at a time: bounds the float64 work space
 
@@ -29,12 +27,14 @@ class Images:
     Attributes:
         pixels: uint8 `[n, channels, height, width]`, kept in channels-last memory.
         labels: int64 `[n]`, indexes into `classes`.
-        classes: the name of every class; digits where the data set has no names.
+        classes: the name of every class; its number where the data set has no names.
+        named: whether `classes` are names that the data set gives.
     """
 
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    named: bool = True
 
     def __post_init__(self) -> None:
         x, y = self.pixels, self.labels
@@ -53,6 +53,8 @@ class Images:
                 f"labels run from {low} to {high}; accepted: 0 to {len(self.classes) - 1}, "
                 "an index into the classes"
             )
+        if self.named:
+            require_names(self.classes, "the images")
         object.__setattr__(self, "pixels", x.contiguous(memory_format=torch.channels_last))
 
     def __len__(self) -> int:
@@ -66,13 +68,14 @@ class Images:
     def take(self, index: Tensor) -> Images:
         """The images at `index` (int64 `[m]`), in that order, copied."""
         rows = self.pixels.permute(0, 2, 3, 1).index_select(0, index)
-        return Images(rows.permute(0, 3, 1, 2), self.labels.index_select(0, index), self.classes)
+        pixels = rows.permute(0, 3, 1, 2)
+        return replace(self, pixels=pixels, labels=self.labels.index_select(0, index))
 
     def resized(self, size: int | None) -> Images:
         """The same images at `size` x `size` pixels; `None` changes nothing."""
         if size is None:
             return self
-        return Images(resize(self.pixels, size), self.labels, self.classes)
+        return replace(self, pixels=resize(self.pixels, size))
 
     def with_channels(self, channels: int | None) -> Images:
         """The images with so many channels: grey ones can become red, green and blue alike.
@@ -87,45 +90,26 @@ class Images:
                 f"the images have {self.channels} channels; accepted: {channels}, or grey images"
             )
         pixels = self.pixels.expand(-1, channels, -1, -1)
-        return Images(pixels.contiguous(), self.labels, self.classes)
+        return replace(self, pixels=pixels.contiguous())
 
-    def aligned(self, classes: tuple[str, ...], where: str) -> Images:
-        """The same images with labels counted in `classes`, matched by name.
-
-        Plain digits match by position, so that a part with class names fits one without.
+    def aligned(self, to: Images, where: str) -> Images:
+        """The same images with labels counted in the classes of others; see `names.places`.
 
         Raises:
-            DataError: a class of these images is not among `classes`.
+            DataError: a class of these images is not among theirs.
         """
-        digits = numbered(len(self.classes))
-        if self.classes == classes[: len(self.classes)] or self.classes == digits:
-            if int(self.labels.max()) >= len(classes):
-                raise DataError(
-                    f"{where} has label {int(self.labels.max())}, but the training data has "
-                    f"{len(classes)} classes; accepted: labels 0 to {len(classes) - 1}"
-                )
-            return Images(self.pixels, self.labels, classes)
-        if classes == numbered(len(classes)) and len(self.classes) <= len(classes):
-            return Images(self.pixels, self.labels, classes)
-        strange = [name for name in self.classes if name not in classes]
-        if strange:
-            raise DataError(
-                f"{where} has class {strange[0]!r}, which the training data has not; "
-                f"accepted: {few(classes)}"
-            )
-        table = torch.tensor([classes.index(name) for name in self.classes])
-        return Images(self.pixels, table[self.labels], classes)
-
-
-def numbered(count: int) -> tuple[str, ...]:
-    """Class names `"0"` to `str(count - 1)` for data without names."""
-    return tuple(str(i) for i in range(count))
-
-
-def few(names: Iterable[str], most: int = 10) -> str:
-    """Names joined for a message, cut after `most`."""
-    listed = list(names)
-    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+        if self.classes == to.classes:
+            return replace(self, named=to.named)
+        found = places(
+            self.classes,
+            to.classes,
+            named=self.named,
+            by_name=to.named,
+            present=torch.unique(self.labels).tolist(),
+            where=where,
+        )
+        labels = torch.tensor(found)[self.labels]
+        return replace(self, labels=labels, classes=to.classes, named=to.named)
 
 
 def checked(images: Images, where: str) -> Images:
@@ -147,31 +131,6 @@ def checked(images: Images, where: str) -> Images:
             "accepted: two classes or more"
         )
     return images
-
-
-def labelled(values: Sequence[object] | NDArray[np.generic], where: str) -> tuple[Tensor, int]:
-    """Class indexes as int64 `[n]`, and the number of classes, from integers of any width.
-
-    Raises:
-        DataError: a label is not an integer from 0 to `MOST_CLASSES`.
-    """
-    try:
-        array = np.asarray(values)
-    except ValueError:  # ragged: labels that are lists
-        array = np.asarray([], dtype=object)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise DataError(
-            f"{where} has labels of type {array.dtype} and shape {list(array.shape)}; "
-            "accepted: one integer class index per image"
-        )
-    if len(array) == 0:
-        raise DataError(f"{where} is empty; accepted: at least two images of two classes")
-    low, high = int(array.min()), int(array.max())
-    if low < 0 or high > MOST_CLASSES:
-        odd = low if low < 0 else high
-        hint = " (-1 marks hidden labels)" if low == -1 else ""
-        raise DataError(f"{where} has label {odd}{hint}; accepted: class indexes 0, 1, 2, ...")
-    return torch.from_numpy(array.astype(np.int64)), high + 1
 
 
 # --- resizing ------------------------------------------------------------------------------------

@@ -7,19 +7,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from morphogen.core.errors import DataError, UnknownNameError
-from morphogen.tasks.images import Images, Source, numbered
+from morphogen.tasks.images import Images, Source
+from morphogen.tasks.names import numbered, spelled
 from morphogen.tasks.readers import arrays, cifar, embedded, folder, hub, idx, parquet
 
 EMBEDDED = "fashion-mnist"
 """The name of the data set that ships with the package."""
 
-STANDARD: dict[str, tuple[str, ...]] = {
-    EMBEDDED: embedded.FASHION_CLASSES,
-    "cifar10": cifar.CIFAR10_CLASSES,
-    "cifar100": numbered(100),
+STANDARD: dict[str, tuple[int, tuple[str, ...] | None]] = {
+    EMBEDDED: (10, embedded.FASHION_CLASSES),
+    "cifar10": (10, cifar.CIFAR10_CLASSES),
+    "cifar100": (100, None),
 }
-"""Data sets whose class names and number are known, for `name:path`."""
+"""Data sets whose number of classes is known, and mostly their names, for `name:path`."""
 
 _FILES = (parquet.find, arrays.find)
 # The image folder comes last: any folder with folders in it looks like one.
@@ -110,13 +113,22 @@ def _standard(text: str, name: str, path: str) -> Source:
 
 
 def _named(source: Source, name: str, part: str, size: int | None) -> Images:
-    """The images of a standard set, with its class names where its files have none."""
+    """The images of a standard set, with its class names where its files have numbers."""
     images = source.reader(part, size)
-    classes = STANDARD[name]
-    unnamed = images.classes == numbered(len(images.classes))
-    if len(images.classes) != len(classes) and not (unnamed and len(images.classes) < len(classes)):
+    count, known = STANDARD[name]
+    own = images.classes
+    if all(n.isdecimal() for n in own):  # indexes, or folders named by them
+        found = [int(n) if int(n) < count else -1 for n in own]
+    elif len(own) == count:  # as these files spell them
+        return images
+    else:
+        keys = [spelled(n) for n in known or ()]
+        found = [keys.index(spelled(n)) if spelled(n) in keys else -1 for n in own]
+    strange = [own[i] for i in torch.unique(images.labels).tolist() if found[i] < 0]
+    if strange:
         raise DataError(
-            f"data {source.name!r} has {len(images.classes)} classes; accepted: the "
-            f"{len(classes)} classes of {name}"
+            f"data {source.name!r} has {len(own)} classes, {strange[0]!r} among them; accepted: "
+            f"the {count} classes of {name}"
         )
-    return Images(images.pixels, images.labels, classes) if unnamed else images
+    classes = known or numbered(count)
+    return Images(images.pixels, torch.tensor(found)[images.labels], classes, known is not None)

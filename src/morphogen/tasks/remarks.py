@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from morphogen.tasks.images import Images, few
+from morphogen.tasks.images import Images
+from morphogen.tasks.names import few
 
 UNBALANCED = 2.0
 """The largest class has at least so many times the images of the smallest."""

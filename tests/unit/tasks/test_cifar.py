@@ -247,7 +247,7 @@ def test_corrupt_and_odd_pickles_end_in_one_sentence(tmp_path, code):
         ({"data": PIXELS[:2], "labels": [0]}, r"pixels \[2, 3072\] for 1 labels"),
         ({"data": PIXELS[:2, :99], "labels": [0, 1]}, r"pixels \[2, 99\] for 2 labels"),
         ({"data": PIXELS[:2], "labels": ["a", "b"]}, "no list of integers"),
-        ({"data": PIXELS[:2], "labels": [0, 77]}, "labels run from 0 to 77"),
+        ({"data": PIXELS[:2], "labels": [0, 77]}, "labels up to 77 and names of 10 classes"),
         ({"data": PIXELS[:2], "labels": [0, 10**30]}, "absurd"),
         ({"data": PIXELS[:2].astype(float), "labels": [0, 1]}, "its elements are f8"),
         ({"data": np.array([None, 1]), "labels": [0, 1]}, "its elements are O8"),

@@ -9,7 +9,7 @@ import torch
 from morphogen.core.errors import ConfigError, DataError
 from morphogen.tasks import Augment, Images, ImageTask
 from morphogen.tasks.classification import apportion, split, statistics
-from morphogen.tasks.images import numbered
+from morphogen.tasks.names import numbered
 
 
 def images(counts=(30, 20, 10), size: int = 4, channels: int = 1) -> Images:

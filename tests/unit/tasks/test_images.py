@@ -92,15 +92,6 @@ def test_malformed_images_are_refused(pixels, labels, says):
         Images(pixels, labels, ("a", "b"))
 
 
-def test_aligned_matches_classes_by_name_and_digits_by_position():
-    images = Images(noise(4, 1, 2, 2), torch.tensor([0, 1, 0, 1]), ("cat", "dog"))
-    assert images.aligned(("ant", "cat", "dog"), "t").labels.tolist() == [1, 2, 1, 2]
-    plain = Images(images.pixels, images.labels, ("0", "1"))
-    assert plain.aligned(("cat", "dog", "elk"), "t").labels.tolist() == [0, 1, 0, 1]
-    with pytest.raises(DataError, match="class 'cat', which the training data has not"):
-        images.aligned(("ant", "dog"), "the test part")
-
-
 def test_stacked_resizes_images_of_different_sizes():
     mixed = [noise(1, 3, s, s, s)[0] for s in (8, 8, 6, 8)]
     arrays = ((f"i{i}", x.permute(1, 2, 0).numpy()) for i, x in enumerate(mixed))

@@ -7,7 +7,7 @@ import torch
 
 from morphogen.core.errors import CheckpointError, ConfigError, DataError
 from morphogen.tasks import Augment, Images, Stream
-from morphogen.tasks.images import numbered
+from morphogen.tasks.names import numbered
 from morphogen.tasks.streams import sequential
 
 N = 50

@@ -13,7 +13,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import Images, Source, checked, few, labelled, numbered
+from morphogen.tasks.images import Images, Source, checked
+from morphogen.tasks.labels import labelled
+from morphogen.tasks.names import few
 
 Layout = Literal["nchw", "nhwc"]
 _CHANNELS = (1, 3)
@@ -32,8 +34,8 @@ def from_arrays(
     Args:
         x: `[n, h, w]` grey, `[n, h, w, c]` or `[n, c, h, w]`; integers from 0 to 255, or floats
             from 0 to 1, which are rounded to 256 levels.
-        y: `[n]` integer class indexes.
-        classes: their names; digits if not given.
+        y: labels as `tasks.labels.labelled` takes them: indexes, names, or one-hot rows.
+        classes: names of the classes, in the order of the indexes.
         size: resize to `size` x `size` pixels.
         layout: which of the two orders of axes `x` has, where its shape does not tell.
 
@@ -97,16 +99,14 @@ def _images(
     where: str,
 ) -> Images:
     pixels = _first_channels(_bytes(x, where), layout, where)
-    if y.ndim == 2 and y.shape[1] == 1:  # Keras keeps CIFAR's labels as a column
-        y = y[:, 0]
-    labels, count = labelled(y, where)
-    if len(labels) != len(pixels):
+    labels = labelled(y, where, classes)
+    if len(labels.indexes) != len(pixels):
         raise DataError(
-            f"{where}: {len(pixels)} images and {len(labels)} labels; accepted: as many labels "
-            "as images"
+            f"{where}: {len(pixels)} images and {len(labels.indexes)} labels; accepted: as many "
+            "labels as images"
         )
     tensor = torch.from_numpy(np.ascontiguousarray(pixels))
-    images = Images(tensor, labels, classes or numbered(count))
+    images = Images(tensor, *labels)
     return checked(images.resized(size), where)
 
 

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import Images, Source, labelled, numbered
+from morphogen.tasks.images import Images, Source
+from morphogen.tasks.labels import labelled
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -49,7 +50,8 @@ class _Layout:
     label_bytes: int  # of a binary record; the class is the last of them
     labels: str  # key of the labels in a pickle
     names: str  # key of the class names in the pickled meta file
-    classes: tuple[str, ...]  # where the meta file is missing
+    count: int
+    classes: tuple[str, ...] | None  # where the meta file is missing
 
 
 _LAYOUTS = (
@@ -62,6 +64,7 @@ _LAYOUTS = (
         1,
         "",
         "",
+        10,
         CIFAR10_CLASSES,
     ),
     _Layout(
@@ -73,6 +76,7 @@ _LAYOUTS = (
         0,
         "labels",
         "label_names",
+        10,
         CIFAR10_CLASSES,
     ),
     _Layout(
@@ -84,7 +88,8 @@ _LAYOUTS = (
         2,
         "",
         "",
-        numbered(100),
+        100,
+        None,
     ),
     _Layout(
         "cifar-100-python",
@@ -95,7 +100,8 @@ _LAYOUTS = (
         0,
         "fine_labels",
         "fine_label_names",
-        numbered(100),
+        100,
+        None,
     ),
 )
 
@@ -119,20 +125,21 @@ def _read(folder: Path, layout: _Layout, part: str, size: int | None) -> Images:
     read = _pickled if layout.pickled else _binary
     pieces = [read(folder / name, layout) for name in files]
     pixels = np.concatenate([x for x, _ in pieces]).reshape(-1, 3, 32, 32)
-    labels, _ = labelled(np.concatenate([y for _, y in pieces]), str(folder))
-    return Images(torch.from_numpy(pixels), labels, _classes(folder / layout.meta, layout))
+    names = _classes(folder / layout.meta, layout)
+    labels = labelled(np.concatenate([y for _, y in pieces]), str(folder), names)
+    return Images(torch.from_numpy(pixels), *labels)
 
 
-def _classes(meta: Path, layout: _Layout) -> tuple[str, ...]:
+def _classes(meta: Path, layout: _Layout) -> tuple[str, ...] | None:
     if not meta.is_file():
         return layout.classes
     if layout.pickled:
         names = _entry(meta, _unpickle(meta), layout.names)
     else:
         names = meta.read_text(encoding="utf-8", errors="replace").split()
-    if not isinstance(names, list) or len(names) != len(layout.classes):
+    if not isinstance(names, list) or len(names) != layout.count:
         raise DataError(
-            f"file {str(meta)!r} does not name {len(layout.classes)} classes; accepted: "
+            f"file {str(meta)!r} does not name {layout.count} classes; accepted: "
             "the official file, or none"
         )
     return tuple(_text(name) for name in names)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import Images, checked, labelled, numbered, stacked
+from morphogen.tasks.images import Images, checked, stacked
+from morphogen.tasks.labels import labelled
 from morphogen.tasks.readers.decode import pixels_of
 
 
@@ -31,8 +32,9 @@ def from_dataset(
 
     Args:
         dataset: items are (image, label): a Pillow image, an array `[h, w]` or `[h, w, c]`, or a
-            tensor `[h, w]` or `[c, h, w]`, uint8 or floats from 0 to 1; and an integer.
-        classes: their names; else `dataset.classes`, else digits.
+            tensor `[h, w]` or `[c, h, w]`, uint8 or floats from 0 to 1; and a class,
+            its index or its name.
+        classes: their names; else `dataset.classes`, if there are any.
         size: resize to `size` x `size` pixels.
 
     Raises:
@@ -43,7 +45,7 @@ def from_dataset(
             f"data is a {type(dataset).__name__}; accepted: a map-style data set, "
             "with len() and items (image, label)"
         )
-    labels: list[int] = []
+    labels: list[int | float | str] = []
 
     def decoded() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for index in range(len(dataset)):
@@ -56,20 +58,19 @@ def from_dataset(
 
     pixels = stacked(decoded(), size)
     where = f"the {type(dataset).__name__}"
-    tensor, count = labelled(labels, where)
-    named = classes or tuple(str(name) for name in getattr(dataset, "classes", ()))
-    if not named:
-        named = numbered(count)
-    return checked(Images(pixels, tensor, named), where)
+    named = classes or tuple(str(name) for name in getattr(dataset, "classes", ())) or None
+    return checked(Images(pixels, *labelled(labels, where, named)), where)
 
 
-def _label(value: Any, where: str) -> int:
+def _label(value: Any, where: str) -> int | float | str:
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.generic | np.ndarray) and value.size == 1:
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise DataError(f"{where} has label {value!r}; accepted: an integer class index")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise DataError(
+            f"{where} has label {value!r}; accepted: an integer class index, or a class name"
+        )
     return value
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import PARTS, Images, Source, few, stacked
+from morphogen.tasks.images import PARTS, Images, Source, stacked
+from morphogen.tasks.names import few
 from morphogen.tasks.readers.decode import SUFFIXES, decode
 
 PART_NAMES = (*PARTS, "training", "testing", "val", "valid", "validation")

@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import ConfigError, DataError
-from morphogen.tasks.images import PARTS, Images, Source, few, labelled, numbered, stacked
+from morphogen.tasks.images import PARTS, Images, Source, stacked
+from morphogen.tasks.labels import labelled
+from morphogen.tasks.names import few
 from morphogen.tasks.readers.decode import decode
 from morphogen.tasks.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
 
@@ -89,14 +90,8 @@ def _read(name: str, part: str, size: int | None) -> Images:
     label = _column(where, kinds, LABEL_COLUMNS, datasets.ClassLabel, "label")
     encoded = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     pixels = stacked(_decoded(encoded, image, where), size)
-    values: list[Any] = list(rows[label])
-    if values and all(isinstance(value, str) for value in values):
-        classes = tuple(sorted(set(values)))
-        place = {value: i for i, value in enumerate(classes)}
-        return Images(pixels, torch.tensor([place[value] for value in values]), classes)
-    labels, count = labelled(values, where)
     names = getattr(kinds[label], "names", None)
-    return Images(pixels, labels, tuple(names) if names else numbered(count))
+    return Images(pixels, *labelled(list(rows[label]), where, names or None))
 
 
 def _column(where: str, kinds: Any, usual: tuple[str, ...], kind: type[Any], what: str) -> str:

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import Images, Source, labelled, numbered
+from morphogen.tasks.images import Images, Source
+from morphogen.tasks.labels import labelled
 
 _STEM = {"train": "train", "test": "t10k"}
 _SUBFOLDERS = ("", "raw", "FashionMNIST/raw", "MNIST/raw")  # as torchvision unpacks them
@@ -42,8 +43,8 @@ def _file(folder: Path, part: str, what: str) -> Path | None:
 
 def _read(folder: Path, part: str, size: int | None) -> Images:
     pixels = _array(folder, part, "images-idx3-ubyte", 3)
-    labels, count = labelled(_array(folder, part, "labels-idx1-ubyte", 1), str(folder))
-    return Images(torch.from_numpy(pixels.copy())[:, None], labels, numbered(count))
+    labels = labelled(_array(folder, part, "labels-idx1-ubyte", 1), str(folder))
+    return Images(torch.from_numpy(pixels.copy())[:, None], *labels)
 
 
 def _array(folder: Path, part: str, what: str, dimensions: int) -> NDArray[np.uint8]:

@@ -18,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import PARTS, Images, Source, few, labelled, numbered, stacked
+from morphogen.tasks.images import PARTS, Images, Source, stacked
+from morphogen.tasks.labels import labelled
+from morphogen.tasks.names import few
 from morphogen.tasks.readers.cache import cached
 from morphogen.tasks.readers.decode import decode
 
@@ -70,13 +72,7 @@ def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Im
         )
     values: list[Any] = [value for _, column, _ in pieces for value in column]
     where = f"the {part} part of {str(files[part][0].parent)!r}"
-    if values and all(isinstance(value, str) for value in values):
-        classes = tuple(sorted(set(values)))
-        place = {name: i for i, name in enumerate(classes)}
-        labels = torch.tensor([place[value] for value in values])
-    else:
-        labels, count = labelled(values, where)
-        classes = names.pop() if names else numbered(count)
+    labels = labelled(values, where, names.pop() if names else None)
     shapes = sorted({tuple(pixels.shape[1:]) for pixels, _, _ in pieces})
     if len(shapes) > 1:
         raise DataError(
@@ -84,7 +80,7 @@ def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Im
             "or the option size=N to resize all to NxN"
         )
     rows = torch.cat([pixels.permute(0, 2, 3, 1) for pixels, _, _ in pieces])
-    return Images(rows.permute(0, 3, 1, 2), labels, classes)
+    return Images(rows.permute(0, 3, 1, 2), *labels)
 
 
 def _read_file(
