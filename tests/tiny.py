@@ -6,6 +6,7 @@ Nothing here is a test. All of it can be imported by other processes.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from morphogen.engine.settings import Settings
 from morphogen.engine.watch import Silent
 from morphogen.methods import find
 from morphogen.spaces import SearchSpace
+from morphogen.supernets.operations import Noise
 from morphogen.tasks import Images, ImageTask
 from morphogen.tasks.problem import Clock, Problem
 from own_network import OwnNetwork
@@ -101,6 +103,40 @@ def smooth() -> Smooth:
     with torch.random.fork_rng():
         torch.manual_seed(4)
         return Smooth()
+
+
+class Drawing(nn.Module):
+    """A `Smooth` whose layers draw: dropout in training, noise always.
+
+    Args:
+        activation: between the layers.
+    """
+
+    def __init__(self, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.activation = activation
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.block = OneOf(
+            {
+                "conv": nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Dropout(0.2)),
+                "noise": Noise(1),
+                "tanh": Scaled(),
+            },
+            name="block",
+        )
+        self.head = OneOf({"one": nn.Linear(4, CLASSES), "two": nn.Linear(4, CLASSES)}, name="head")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.dropout(self.activation(self.stem(x)), 0.2, self.training)
+        x = nn.functional.avg_pool2d(self.activation(self.block(x)), 4)
+        return self.head(x.mean((2, 3)))
+
+
+def drawing(activation: Callable[[Tensor], Tensor] = nn.functional.relu) -> Drawing:
+    """A `Drawing`, always with the same weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        return Drawing(activation)
 
 
 SMALL = {

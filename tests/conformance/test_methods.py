@@ -30,6 +30,7 @@ from morphogen.tasks import ImageTask
 NAMES = list(methods())
 STEPWISE = [name for name, info in methods().items() if not info.black_box]
 TRAINING = [name for name in STEPWISE if hasattr(find(name).config(), "weights")]
+GAPS = [name for name in STEPWISE if hasattr(find(name).build, "gates")]
 GRADIENT = [name for name in STEPWISE if hasattr(find(name).config(), "alpha")]
 
 
@@ -123,6 +124,38 @@ def test_a_search_leaves_the_global_generators_and_threads_alone(name, tmp_path)
     before = surroundings()
     run(name, tmp_path / "run", epochs=1, evaluations=1, threads=threads)
     assert surroundings() == before
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+def test_what_is_measured_moves_no_stream_of_a_search(name, tmp_path):
+    ends = []
+    for measured in (40, 0):  # images of the diagnostics
+        result = run(
+            name, tmp_path / f"{measured}", space=tiny.drawing(), diagnostic_images=measured
+        )
+        assert ("recalibrated_loss" in result.history[-1]) == (measured > 0 and name in GAPS)
+        content = tiny.state(result.run)
+        ends.append({part: content[part] for part in ("state", "problem", "torch_rng")})
+    for part, end in ends[0].items():
+        assert tiny.same(end, ends[1][part]), f"{part} differs with diagnostics"
+
+
+@pytest.mark.parametrize("name", [*STEPWISE, "random", "dc-nas"])
+def test_a_search_whose_layers_draw_ends_in_the_same_bits(name, tmp_path):
+    torch.manual_seed(99)
+    first = run(name, tmp_path / "first", space=tiny.drawing(), epochs=2)
+    torch.rand(7)
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            name,
+            tmp_path / "second",
+            space=tiny.drawing(),
+            epochs=2,
+            watcher=tiny.Stop(epochs=1),
+        )
+    again = resume(tmp_path / "second", space=tiny.drawing(), data=tiny.images())
+    assert again.text == first.text
+    tiny.assert_same_run(again.run, first.run)
 
 
 # -- interruption ----------------------------------------------------------------------------------

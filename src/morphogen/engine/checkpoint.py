@@ -22,6 +22,7 @@ from torch import Tensor
 from morphogen.core import CheckpointError, NumericalError
 from morphogen.core.files import previous as previous
 from morphogen.core.files import sync_directory, write_whole, writing
+from morphogen.supernets.draws import generators, put_back, states
 
 MAGIC = b"morphogen checkpoint 1\n"
 
@@ -58,6 +59,27 @@ def restore(state: Any, content: Mapping[str, Any]) -> None:
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).split("\n")[0]
             raise CheckpointError(f"the checkpoint's {name} does not fit: {reason}") from error
+
+
+def standing(device: torch.device) -> dict[str, Any]:
+    """Where the generators stand that modules draw from: the CPU's, and the device's if it has one.
+
+    For a checkpoint; `go_on` reads it.
+    """
+    cpu, *own = states(generators(device))
+    found: dict[str, Any] = {"torch_rng": cpu}
+    return {**found, "device_rng": {device.type: own[0]}} if own else found
+
+
+def go_on(content: Mapping[str, Any], device: torch.device) -> None:
+    """Have these generators go on from where a checkpoint left them.
+
+    A device of another kind than the run's before has no state there and keeps its seed.
+    """
+    every = generators(device)
+    put_back(every[:1], [content["torch_rng"]])
+    if device.type in content.get("device_rng", {}):
+        put_back(every[1:], [content["device_rng"][device.type]])
 
 
 def require_finite(content: Any, epoch: int, path: str = "") -> None:

@@ -17,6 +17,7 @@ from morphogen.core.rng import seed_for
 from morphogen.engine import checkpoint
 from morphogen.engine.loop import Desk
 from morphogen.engine.training import Training
+from morphogen.supernets.draws import aside
 from morphogen.tasks import Images, ImageTask, Stream
 from morphogen.tasks.problem import Clock, Devices
 
@@ -99,7 +100,7 @@ def run(fitting: Fitting, desk: Desk, content: Mapping[str, Any] | None) -> list
         history = json.loads(content["history"])
         fit = fitting.start(content["state"]["number"])
         checkpoint.restore(fit, content["state"])
-        torch.set_rng_state(content["torch_rng"])
+        checkpoint.go_on(content, fitting.devices.device)
     desk.start(history)
     for number in range(fit.number if fit else 0, t.seeds):
         if fit is None or fit.number != number:
@@ -114,7 +115,7 @@ def run(fitting: Fitting, desk: Desk, content: Mapping[str, Any] | None) -> list
                 {
                     "identity": fitting.identity,
                     "state": state,
-                    "torch_rng": torch.get_rng_state(),
+                    **checkpoint.standing(fitting.devices.device),
                     "history": json.dumps(history),
                 },
             )
@@ -199,7 +200,7 @@ def accuracy(fitting: Fitting, net: nn.Module, images: Images) -> float:
     """Percent of images whose largest score is their label's, in evaluation mode."""
     net.eval()
     right = torch.zeros((), dtype=torch.int64, device=fitting.devices.device)
-    with torch.no_grad():
+    with torch.no_grad(), aside(fitting.devices.device, seed=fitting.training.seed):
         for x, y in fitting.task.sequential(
             images, EVALUATION_BATCH, device=fitting.devices.device
         ):

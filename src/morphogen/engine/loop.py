@@ -24,6 +24,7 @@ from morphogen.engine.watch import Watcher
 from morphogen.evaluators import diagnostics
 from morphogen.methods import Phase, Phased, Relaxing, Stepwise
 from morphogen.spaces import SearchSpace
+from morphogen.supernets.draws import aside
 from morphogen.tasks.problem import Clock, Devices, Problem
 
 TIMES = ("seconds", "cpu_seconds")
@@ -101,7 +102,7 @@ def run_steps(
         if content is not None:
             checkpoint.restore(state, content["state"])
             problem.load_state_dict(content["problem"])
-            torch.set_rng_state(content["torch_rng"])
+            checkpoint.go_on(content, problem.devices.device)
             history = json.loads(content["history"])
     together(problem.devices, lambda: desk.start(history))
     for clock in plan[len(history) :]:
@@ -125,7 +126,7 @@ def run_steps(
             "identity": identity,
             "state": checkpoint.capture(state),
             "problem": problem.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            **checkpoint.standing(problem.devices.device),
             "images": {"classes": problem.task.classes, "in_channels": problem.task.in_channels},
             "history": json.dumps(history),
         }
@@ -156,17 +157,19 @@ def _standing(
 ) -> dict[str, Any]:
     """What the state stands for after an epoch: architecture, diagnostics, gates, alphas."""
     space = problem.space
-    arch = method.derive(state, space)
-    gates = method.gates(state, space) if isinstance(method, Relaxing) else None
     last = history[-1].get("architecture") if history else None
-    found = diagnostics.report(
-        problem,
-        getattr(state, "net", None),
-        gates,
-        arch,
-        None if last is None else space.parse(last),
-        diagnostic_images,
-    )
+    # Whatever is measured, and however: the search goes on as if nothing had been.
+    with aside(problem.devices.device):
+        arch = method.derive(state, space)
+        gates = method.gates(state, space) if isinstance(method, Relaxing) else None
+        found = diagnostics.report(
+            problem,
+            getattr(state, "net", None),
+            gates,
+            arch,
+            None if last is None else space.parse(last),
+            diagnostic_images,
+        )
     return {
         **({} if arch is None else {"architecture": space.format(arch)}),
         **_finite(found),

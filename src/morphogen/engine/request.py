@@ -21,6 +21,7 @@ from morphogen.core import RunError, SpaceError
 from morphogen.core.names import shell
 from morphogen.engine.rundir import RunDirectory
 from morphogen.spaces import SearchSpace
+from morphogen.supernets.draws import aside
 from morphogen.supernets.own import space_of
 from morphogen.tasks import Images, ImageTask
 from morphogen.tasks.classification import Data
@@ -157,7 +158,7 @@ def require_scores(
     x, _ = next(iter(task.sequential(some, batch_size=2)))
     accepted = f"scores [{len(x)}, {len(task.classes)}], one for each image and class"
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with aside(), torch.no_grad():
             scores = network(x)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -33,6 +33,7 @@ from morphogen.engine.trained import METHOD, TrainResult, evaluate, finished
 from morphogen.engine.training import Training, quick_training
 from morphogen.engine.trainjob import TrainJob, fitting_of, training_task
 from morphogen.engine.watch import Silent, Watcher
+from morphogen.supernets.draws import aside
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data
 from morphogen.tasks.problem import Devices
@@ -135,7 +136,7 @@ def is_training(run: str | Path) -> bool:
 
 def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:
     """One pass of the network over two images, or a sentence that says what is wrong."""
-    with torch.random.fork_rng(devices=[]):
+    with aside(devices.device):
         net = fitting_of(job, task, devices, "").start(0).net
 
     def scores(x: Tensor) -> Any:
@@ -165,7 +166,7 @@ def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher)
         desk.watcher.notice(sentence)
     name = identity(config)
     try:
-        with directory.locked(), torch.random.fork_rng(devices=[]):
+        with directory.locked(), aside(devices.device):
             content = None
             if job.resumed:
                 content, notice = latest(directory, name)

@@ -19,6 +19,7 @@ from morphogen.engine.watch import Watcher
 from morphogen.engine.weights import Signature, write_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import ModuleSpace, NetworkSpec, network, reinitialise
+from morphogen.supernets.draws import aside
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data, statistics
 from morphogen.tasks.problem import Devices
@@ -84,8 +85,7 @@ def fitting_of(job: TrainJob, task: ImageTask, devices: Devices, name: str) -> F
         names = set(network(job.space, job.arch, deployed).state_dict())
 
     def make(seed: int) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(seed, "weights"))
+        with aside(seed=seed_for(seed, "weights")):
             net = network(job.space, job.arch, spec)
             if isinstance(job.space, ModuleSpace) and job.training.fresh_weights:
                 reinitialise(net)

@@ -22,6 +22,7 @@ from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.select import selecting
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.methods import AskTell, Method, find
+from morphogen.supernets.draws import aside
 from morphogen.tasks import ImageTask
 from morphogen.tasks.problem import Devices, Problem
 from morphogen.tasks.remarks import remarks
@@ -101,7 +102,7 @@ def _watched(devices: Devices, job: Job, task: ImageTask | None, watcher: Watche
     method = find(job.method).build(job.config)
     lock = directory.locked() if main else nullcontext()
     try:
-        with lock, task.sealed("the search"), torch.random.fork_rng(devices=[]):
+        with lock, task.sealed("the search"), aside(devices.device):
             return _loop(method, problem, desk, job)
     finally:
         torch.set_num_threads(threads)

@@ -15,6 +15,7 @@ from torch import Tensor
 from morphogen.core import Architecture
 from morphogen.evaluators.recalibration import batch_statistics, evaluating
 from morphogen.supernets import Gates, Supernet, frozen_statistics
+from morphogen.supernets.draws import aside
 from morphogen.tasks.problem import Batch, Problem
 
 
@@ -68,8 +69,7 @@ def discretization_gap(
     with evaluating(net), torch.no_grad():
         out |= _scores("supernet", problem, net, gates, batches)
         out |= _scores("discrete", problem, net, path, batches)
-        own = torch.random.fork_rng(devices=[])
-        with batch_statistics(net), frozen_statistics(net), own:
+        with batch_statistics(net), frozen_statistics(net):
             out |= _scores("recalibrated", problem, net, path, batches)
     return out
 
@@ -97,9 +97,11 @@ def _scores(
 ) -> dict[str, float]:
     loss = torch.zeros((), dtype=torch.float64)
     right, total = 0, 0
-    for x, y in batches:
-        scores: Tensor = net(x, gates).float()
-        loss += problem.task.loss(scores, y).double().cpu() * len(y)
-        right += int((scores.argmax(dim=1) == y).sum())
-        total += len(y)
+    # Each of the three meets the same draws of modules that draw by themselves: noise, say.
+    with aside(problem.devices.device, seed=problem.seed):
+        for x, y in batches:
+            scores: Tensor = net(x, gates).float()
+            loss += problem.task.loss(scores, y).double().cpu() * len(y)
+            right += int((scores.argmax(dim=1) == y).sum())
+            total += len(y)
     return {f"{label}_accuracy": 100.0 * right / total, f"{label}_loss": float(loss) / total}

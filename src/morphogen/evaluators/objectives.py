@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from morphogen import cost
@@ -16,6 +15,7 @@ from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ConfigError, NumericalError, UnknownNameError
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
+from morphogen.supernets.draws import aside
 
 ACCURACY = "accuracy"
 """The evaluator's score, higher is better; a table's error or loss comes with a minus."""
@@ -137,9 +137,9 @@ class Costs:
         return float(self._counts(arch, "memory_access" if name == "memory" else name))
 
     def _latency(self, arch: Architecture) -> float:
-        with torch.random.fork_rng(devices=[]):
+        with aside():
             net = network(self.space, arch, self.spec)
-        (measured,) = cost.latency([net], self.image, rounds=20, threads=1)
+            (measured,) = cost.latency([net], self.image, rounds=20, threads=1)
         return measured.median
 
     def within(self, limits: Sequence[Limit]) -> Callable[[Architecture], bool]:

@@ -15,6 +15,7 @@ from morphogen.bilevel.state import SGD
 from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
 from morphogen.supernets import ModuleSpace, network
+from morphogen.supernets.draws import Own, aside
 from morphogen.tasks.problem import Clock, Problem
 
 
@@ -35,12 +36,13 @@ class ShortTraining:
     ) -> None:
         self.problem, self.epochs, self.sgd = problem, epochs, sgd
         self.text = problem.space.format(arch)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(problem.seed, "evaluation"))
+        device = problem.devices.device
+        self._draws = Own(device, seed=seed_for(problem.seed, "evaluation/torch"))
+        with aside(device, seed=seed_for(problem.seed, "evaluation")):
             net = network(problem.space, arch, problem.spec)
             if not isinstance(problem.space, ModuleSpace):  # whose layers are copies, equal already
                 _start_equal(net, problem.seed)
-        self.net = net.to(problem.devices.device).train()
+        self.net = net.to(device).train()
         self._stream = problem.stream("train", batch_size, "evaluation")
         self._weights = [w for w in self.net.parameters() if w.requires_grad]
         self._optimiser = torch.optim.SGD(
@@ -85,7 +87,7 @@ class ShortTraining:
     def _step(self) -> torch.Tensor:
         problem, weights = self.problem, self._weights
         x, y = self._stream.next()
-        with problem.devices.autocast():
+        with self._draws(), problem.devices.autocast():
             scores = self.net(x)
         loss = problem.task.loss(scores.float(), y, problem.smoothing)
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
@@ -107,7 +109,7 @@ class ShortTraining:
         own = [b.clone() for b in buffers]
         right = torch.zeros((), dtype=torch.float64, device=devices.device)
         self.net.eval()
-        with torch.no_grad():
+        with torch.no_grad(), aside(devices.device, seed=problem.seed):
             for buffer, mean in zip(buffers, problem.mean_over_ranks(buffers), strict=True):
                 buffer.copy_(mean)
             for x, y in problem.task.sequential(

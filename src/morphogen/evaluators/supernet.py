@@ -20,6 +20,7 @@ from morphogen.evaluators.recalibration import (
     recalibrate,
 )
 from morphogen.supernets import Gates, Supernet, frozen_statistics
+from morphogen.supernets.draws import aside
 from morphogen.tasks import Images
 from morphogen.tasks.classification import apportion
 from morphogen.tasks.problem import Problem
@@ -107,8 +108,8 @@ class SupernetEvaluator:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.problem.seed)  # for modules that draw on their own: noise, say
+        # Every architecture meets the same draws of modules that draw by themselves: noise, say.
+        with torch.no_grad(), aside(self.problem.devices.device, seed=self.problem.seed):
             yield
 
     def recalibrate(self, net: Supernet, arch: Architecture) -> None:

@@ -27,6 +27,7 @@ from morphogen.core import SpaceError
 from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.stage import Kind
 from morphogen.supernets import frozen_statistics
+from morphogen.supernets.draws import CPU, aside
 
 Layers = Mapping[str, Sequence[nn.Module]]
 """Name -> modules, in the order of depth; a layer without modules never changes."""
@@ -125,11 +126,12 @@ class Recorder:
         modules = {m for members in self.layers.values() for m in members}
         hooks = [m.register_forward_hook(keep) for m in modules]
         modes = [(m, m.training) for m in self.net.modules()]
+        place = self.probe.device if self.probe is not None else CPU
         self.net.eval()
         for m, _ in modes:  # batch statistics, the same way at every look; dropout stays off
             m.training = getattr(m, "track_running_stats", False) is True
         try:
-            with torch.no_grad(), frozen_statistics(self.net):
+            with torch.no_grad(), frozen_statistics(self.net), aside(place, seed=0):
                 self.net(self.probe)
         finally:
             for m, training in modes:

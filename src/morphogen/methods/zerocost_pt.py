@@ -33,7 +33,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -46,6 +45,7 @@ from morphogen.scoring import Discretised, Order, Perturbed, Projection, best, t
 from morphogen.scoring.measures import ProxyName, proxy_of, zero_cost
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Supernet, network
+from morphogen.supernets.draws import aside
 from morphogen.tasks.problem import Clock, Problem
 from morphogen.tasks.streams import Stream
 
@@ -156,8 +156,7 @@ class ZeroCostPT:
         batch = state.validation.next()
         scores = []
         for text in candidates:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_for(problem.seed, "validation"))
+            with aside(seed=seed_for(problem.seed, "validation")):
                 net = network(problem.space, problem.space.parse(text), problem.spec)
             scores.append(
                 proxy_of(problem, net.to(problem.devices.device), self.config.proxy, batch)

@@ -12,6 +12,7 @@ from morphogen.core.rng import seed_for
 from morphogen.proxies.registry import score_many
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
+from morphogen.supernets.draws import aside
 from morphogen.tasks import ImageTask
 from morphogen.tasks.streams import Batch
 
@@ -25,8 +26,7 @@ def fresh_network(
     they do not depend on what was scored before. The network of a user's own module has that
     module's weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(seed, f"proxies/weights/{space.format(arch)}"))
+    with aside(seed=seed_for(seed, f"proxies/weights/{space.format(arch)}")):
         return network(space, arch, spec)
 
 

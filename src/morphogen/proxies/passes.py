@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from morphogen.core import ConfigError
+from morphogen.supernets.draws import aside
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(class scores [images, classes], labels [images]) -> a scalar."""
@@ -34,11 +35,10 @@ def mode(net: nn.Module, *, training: bool, seed: int) -> Iterator[None]:
         seed: of what the network draws by itself (dropout, noise).
     """
     before = [(module, module.training) for module in net.modules()]
-    devices = sorted({p.device.index for p in net.parameters() if p.device.type == "cuda"})
+    devices = dict.fromkeys(p.device for p in net.parameters())
     try:
         net.train(training)
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
+        with aside(*devices, seed=seed):
             yield
     finally:
         for module, flag in before:

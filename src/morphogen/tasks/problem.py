@@ -22,6 +22,7 @@ from morphogen.supernets import (
     frozen_statistics,
     take_weights,
 )
+from morphogen.supernets.draws import Once, aside
 from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.streams import Stream
 
@@ -194,8 +195,7 @@ class Problem:
 
         If the run begins with another's supernet (`start`), the weights are that one's.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(self.seed, "weights"))
+        with aside(self.devices.device, seed=seed_for(self.seed, "weights")):
             net = build(self.space, self.spec)
         if self.start is not None:
             take_weights(net, self.start.weights, classes=self.start.other_classes)
@@ -213,13 +213,16 @@ class Problem:
 
         The weights are those of `trainable(net)`, in its order; frozen ones keep their values.
         Running statistics of batch norms stay as they are: these passes ask, they do not train.
+        What modules and the relaxation draw (dropout, noise, sampled gates) is drawn at the first
+        call and is the same in all that follow: it is one function.
         """
         names = list(trainable(net))
         x, y = batch
+        drawn = Once(self.devices.device, more=[self.search_rng])
 
         def loss(weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
             parameters = dict(zip(names, weights, strict=True))
-            with frozen_statistics(net), self.devices.autocast():
+            with drawn(), frozen_statistics(net), self.devices.autocast():
                 scores = functional_call(net, parameters, (x, relaxation(alphas)))
             return self.task.loss(scores.float(), y)
 
