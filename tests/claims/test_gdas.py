@@ -15,7 +15,7 @@ from morphogen.bilevel.gates import sampled_path
 from morphogen.core import Choice
 from morphogen.methods import gdas as module
 from morphogen.methods.gdas import GDAS
-from morphogen.spaces import SearchSpace
+from morphogen.spaces import SearchSpace, make
 from morphogen.supernets import space_of
 from morphogen.tasks.problem import Clock
 
@@ -158,3 +158,53 @@ def test_derived_is_the_strongest_option_and_gates_are_the_mean_path():
     gates = method.gates(state, problem.space)
     torch.testing.assert_close(gates.weights["pool"], torch.softmax(state.alphas[2], -1))
     assert gates.live["block1"] == ((0, 1, 2),)
+
+
+# -- choices that keep several options -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_inputs_of_nodes_are_weighed_and_their_operations_drawn(number):
+    """1Shot1 card 3.8: operations hard, inputs of nodes and of the output soft (all of them)."""
+    space, tau = make(f"nasbench1shot1-s{number}"), 2.0
+    problem = tiny.problem(space)
+    alphas = GDAS(QUICK).init(problem).alphas
+    noise = problem.search_rng.get_state()
+    gates = sampled_path(space, alphas, tau, problem.search_rng)
+    problem.search_rng.set_state(noise)
+    for (group, choices), alpha in zip(space.groups.items(), alphas, strict=True):
+        g = -torch.empty(alpha.shape).exponential_(generator=problem.search_rng).log()
+        h = torch.softmax((torch.log_softmax(alpha, -1) + g) / tau, dim=-1)
+        weights, live = gates.weights[group], gates.live[group]
+        if group == "operations":
+            assert live == tuple((int(i),) for i in h.argmax(-1))
+            assert weights.detach().sort().values.tolist() == [[0.0, 0.0, 1.0]] * len(choices)
+        else:
+            torch.testing.assert_close(weights, h)
+            assert live == (tuple(range(len(choices[0].options))),)
+    assert any(c.least == 1 for c in space.choices if c.group != "operations") == (number > 1)
+
+
+def test_a_pass_trains_every_input_of_a_node_and_one_operation():
+    problem = tiny.problem(make("nasbench1shot1-s2"))
+    method = GDAS(QUICK)
+    state = method.init(problem)
+    (first, *_), *_ = state.net.stacks
+    executed: Counter[str] = Counter()
+    nodes = [(f"node {i}", m) for i, node in enumerate(first.nodes) for m in node.values()]
+    inputs = [(f"input {i}", m) for i, m in enumerate(first.projections)]
+    for name, part in nodes + inputs:
+        part.register_forward_hook(lambda *a, k=name: executed.update([k]))
+    before = [alpha.detach().clone() for alpha in state.alphas]
+    method.step(state, problem, tiny.CLOCK)
+    names = [name for i in range(4) for name in (f"node {i}", f"input {i}")]
+    assert executed == Counter(dict.fromkeys(names, 2))  # in each of two passes
+    for old, new in zip(before, state.alphas, strict=True):
+        assert ((old - new).abs() > 0).all()
+
+
+def test_edges_that_may_keep_two_operations_or_none_draw_one():
+    space = make("darts-gdas")
+    problem = tiny.problem(space, depth=3)
+    gates = sampled_path(space, GDAS(QUICK).init(problem).alphas, 1.0, problem.search_rng)
+    assert all(len(live) == 1 for rows in gates.live.values() for live in rows)

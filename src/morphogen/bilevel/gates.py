@@ -9,9 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from morphogen.bilevel.relaxations import gumbel_hard, init_alpha, jitter, softmax
+from morphogen.bilevel.relaxations import (
+    gumbel_soft,
+    init_alpha,
+    jitter,
+    softmax,
+    straight_through,
+)
 from morphogen.spaces import SearchSpace
-from morphogen.supernets import Gates
+from morphogen.supernets import Gates, all_live
 
 
 def start_alphas(
@@ -33,11 +39,44 @@ def sampled_path(
 ) -> Gates:
     """One option per choice, drawn from softmax(alpha), with the gradient of a concrete sample.
 
-    Only the drawn options are live (GDAS, section 3.2).
+    Only the drawn options are live (GDAS, section 3.2). One option is no value of a choice that
+    keeps two or more: such a choice (`weighed`) has the concrete sample itself, all options live.
     """
-    hard = _each(space, alphas, lambda a, m: gumbel_hard(a, tau, generator, m))
-    drawn = {g: w.detach().argmax(dim=-1).tolist() for g, w in hard.items()}
-    return Gates(hard, {g: tuple((i,) for i in rows) for g, rows in drawn.items()})
+    soft = _each(space, alphas, lambda a, m: gumbel_soft(a, tau, generator, m))
+    every, several = all_live(space), weighed(space)
+    weights: dict[str, Tensor] = {}
+    live: dict[str, tuple[tuple[int, ...], ...]] = {}
+    for group, h in soft.items():
+        stays = [choice.name in several for choice in space.groups[group]]
+        mask = torch.from_numpy(space.masks[group]).to(h.device)
+        weights[group] = straight_through(h, mask)
+        drawn = h.detach().argmax(dim=-1).tolist()
+        live[group] = tuple((i,) for i in drawn)
+        if any(stays):
+            rows = torch.tensor(stays, device=h.device)[:, None]
+            weights[group] = torch.where(rows, h, weights[group])
+            live[group] = tuple(
+                all_of if stay else one
+                for all_of, one, stay in zip(every[group], live[group], stays, strict=True)
+            )
+    return Gates(weights, live)
+
+
+def weighed(space: SearchSpace) -> frozenset[str]:
+    """The choices of which a sampled path weighs the options instead of drawing one.
+
+    Those that keep two options or more; and in their lanes all that is decided after the first
+    stage, such as the inputs of nodes, where some nodes may have a single one.
+    """
+    several = {choice.name for choice in space.choices if choice.least > 1}
+    later = [
+        name
+        for lane in space.lanes()
+        if several.intersection(name for stage in lane for name in stage)
+        for stage in lane[1:]
+        for name in stage
+    ]
+    return frozenset([*several, *later])
 
 
 def moved(space: SearchSpace, gates: Gates, epsilon: float, generator: Generator) -> Gates:

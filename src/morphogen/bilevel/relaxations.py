@@ -64,7 +64,11 @@ def gumbel_hard(
 
     Args and errors as in `gumbel_soft`.
     """
-    h = gumbel_soft(alpha, tau, generator, mask)
+    return straight_through(gumbel_soft(alpha, tau, generator, mask), mask)
+
+
+def straight_through(h: Tensor, mask: Tensor | None = None) -> Tensor:
+    """One-hot rows, 1 at the largest entry of `h` and with the gradient of `h` in all of them."""
     one_hot = torch.zeros_like(h).scatter_(-1, h.detach().argmax(dim=-1, keepdim=True), 1.0)
     # In this order: h - h is exactly 0, while (one_hot + h) - h would be off by rounding.
     return _drop(one_hot + (h - h.detach()), mask)

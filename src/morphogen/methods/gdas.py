@@ -10,12 +10,17 @@ Paper: Dong, Yang. CVPR 2019. arXiv 1910.04465.
         tau falls linearly from 10 in the first epoch to 0.1 in the last
     return the strongest operation of every choice
 
-Only the drawn operations are executed, so a step costs what one network costs.
+Only the drawn operations are executed, so a step costs what one network costs. A choice that keeps
+several options (the inputs of a node) is not drawn but weighed by h, all its options executed, as
+in the runs of NAS-Bench-1Shot1, arXiv 2001.10422.
 
 Departures. The authors' NAS-Bench-201 cell adds the (zero-valued) weights of the operations not
 drawn to the node, which alters alpha's gradient by an arbitrary constant; here it is not done, as
 in their own DARTS-space cell. In the DARTS space their derivation may keep two operations on one
-edge: that is the rule of the space `darts-gdas`; in `darts` its own rule decides.
+edge: that is the rule of the space `darts-gdas`; in `darts` its own rule decides. There the pools
+of their supernet have no batch norm; here they have the space's. Weights that a pass does not reach
+have no gradient and stay as they are, also those behind a drawn `none`; in the authors' code these
+have a gradient of zeros, by which decay and momentum move them.
 """
 
 from __future__ import annotations
