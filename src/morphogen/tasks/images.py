@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core.errors import DataError
+from morphogen.core.memory import too_much
 from morphogen.tasks.names import places, require_names
 
 PARTS = ("train", "test")
 """The parts a data set may come in; search validation is cut from `train` by the task."""
 
-_CHUNK = 1024  # images resized at a time: bounds the float64 work space
+_CHUNK = 1024  # images resized at a time
+_WORK = 1 << 28  # bytes of float64 work space while resizing, of which one image may take more
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +31,15 @@ class Images:
         labels: int64 `[n]`, indexes into `classes`.
         classes: the name of every class; its number where the data set has no names.
         named: whether `classes` are names that the data set gives.
+        notes: what a user should know of how they were read, a sentence each without full stop:
+            what was done to pixels, which files were not read.
     """
 
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
     named: bool = True
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         x, y = self.pixels, self.labels
@@ -169,17 +174,18 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     Returns:
         uint8 `[n, c, size, size]`, channels-last.
     """
-    if size < 1:
-        raise DataError(f"size is {size}; accepted: a number of pixels, 1 or more")
+    _require_size(size)
     n, c, h, w = pixels.shape
     if (h, w) == (size, size):
         return pixels
+    _require_memory(n, (size, size, c), 8 * size * (h + w))
     rows, row_sum = _weights(h, size)
     columns, column_sum = _weights(w, size)
     total = row_sum * column_sum
     out = torch.empty(n, size, size, c, dtype=torch.uint8).permute(0, 3, 1, 2)
-    for start in range(0, n, _CHUNK):
-        chunk = pixels[start : start + _CHUNK].contiguous().double()  # [k, c, h, w]
+    step = max(1, min(_CHUNK, _WORK // (8 * c * max(h, size) * max(w, size))))
+    for start in range(0, n, step):
+        chunk = pixels[start : start + step].contiguous().double()  # [k, c, h, w]
         # Two plain matrix products; a batched one of such small matrices is many times slower.
         narrow = (chunk.view(-1, w) @ columns.T).view(-1, c, h, size)
         small = narrow.transpose(2, 3).reshape(-1, h) @ rows.T
@@ -187,36 +193,69 @@ def resize(pixels: Tensor, size: int) -> Tensor:
         # All are integers far below 2^53, hence exact, until the division; and a quotient that is
         # no integer lies 1 / (2 total) or more from one, much further than float64 rounds.
         levels = ((2 * sums + total) / (2 * total)).floor_()
-        out[start : start + _CHUNK] = levels.to(torch.uint8)
+        out[start : start + step] = levels.to(torch.uint8)
     return out
 
 
-def stacked(decoded: Iterable[tuple[str, NDArray[np.uint8]]], size: int | None) -> Tensor:
+def _require_size(size: int | None) -> None:
+    if size is not None and size < 1:
+        raise DataError(f"size is {size}; accepted: a number of pixels, 1 or more")
+
+
+def _require_memory(n: int, shape: tuple[int, ...], beside: int = 0) -> None:
+    """Refuse `n` images `[h, w, c]` that this machine cannot hold.
+
+    A task holds them twice, whole and in its parts.
+    """
+    h, w, c = shape
+    wrong = too_much(2 * n * h * w * c + beside)
+    if wrong:
+        raise DataError(
+            f"{n:,} images of {w}x{h} pixels and {c} channels take {wrong}; accepted: fewer "
+            "images, or a smaller size (the option size=N resizes all to NxN)"
+        )
+
+
+def stacked(
+    decoded: Iterable[tuple[str, NDArray[np.uint8]]], size: int | None, count: int
+) -> Tensor:
     """One tensor of many decoded images.
 
     Args:
         decoded: pairs (where it came from, uint8 array `[h, w, c]`).
         size: resize every image to this many pixels; with `None` all must agree.
+        count: how many there are.
 
     Returns:
-        uint8 `[n, c, h, w]`, channels-last.
+        uint8 `[count, c, h, w]`, channels-last.
 
     Raises:
         DataError: an image differs from the first in channels, or, without `size`, in height or
-            width.
+            width; or this machine's memory does not hold so many.
     """
-    done: list[Tensor] = []
+    _require_size(size)
     alike: list[NDArray[np.uint8]] = []  # a run of images of one shape, resized together
     first: tuple[str, tuple[int, ...]] | None = None
+    out = torch.empty(0)
+    filled = 0
 
     def flush() -> None:
+        nonlocal filled
+        if filled + len(alike) > count:
+            raise DataError(f"more than the {count} images that were announced; accepted: no more")
         if alike:
             batch = torch.from_numpy(np.stack(alike)).permute(0, 3, 1, 2)
-            done.append(batch if size is None else resize(batch, size))
+            batch = batch if size is None else resize(batch, size)
+            out[filled : filled + len(alike)] = batch.permute(0, 2, 3, 1)
+            filled += len(alike)
             alike.clear()
 
     for where, image in decoded:
-        first = first or (where, image.shape)
+        if first is None:
+            first = where, image.shape
+            h, w, c = image.shape if size is None else (size, size, image.shape[2])
+            _require_memory(count, (h, w, c))
+            out = torch.empty(count, h, w, c, dtype=torch.uint8)
         if image.shape[2] != first[1][2]:
             raise DataError(
                 f"{where} has {image.shape[2]} channels and {first[0]} has {first[1][2]}; "
@@ -228,13 +267,19 @@ def stacked(decoded: Iterable[tuple[str, NDArray[np.uint8]]], size: int | None) 
                 f"{first[1][1]}x{first[1][0]}; accepted: images of one size, "
                 "or the option size=N to resize all to NxN"
             )
-        if alike and (alike[-1].shape != image.shape or len(alike) == _CHUNK):
+        most = max(1, min(_CHUNK, _WORK // (8 * image.size)))
+        if alike and (alike[-1].shape != image.shape or len(alike) >= most):
             flush()
         alike.append(image)
     flush()
-    if not done:
+    if first is None:
         raise DataError("no images were found; accepted: at least two images of two classes")
-    return torch.cat([part.permute(0, 2, 3, 1) for part in done]).permute(0, 3, 1, 2)
+    if filled < count:
+        raise DataError(
+            f"{first[0]} is the first of {filled} images, where {count} were announced; "
+            "accepted: all of them"
+        )
+    return out.permute(0, 3, 1, 2)
 
 
 def _shape(tensor: Tensor) -> str:

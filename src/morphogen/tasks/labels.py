@@ -56,6 +56,9 @@ def labelled(
         array = np.char.decode(array, "utf-8", "replace")
     if array.dtype.kind == "O" and array.size and all(isinstance(v, str) for v in array.flat):
         array = array.astype(str)
+    if array.ndim == 1 and array.dtype.kind == "O" and None in array.tolist():
+        row = array.tolist().index(None)
+        raise DataError(f"{where} has no label in row {row}; accepted: a label in every row")
     if array.ndim == 1 and array.dtype.kind == "U" and len(array):
         return _by_name(array.tolist(), names, where)
     count = 0

@@ -131,4 +131,5 @@ def _named(source: Source, name: str, part: str, size: int | None) -> Images:
             f"the {count} classes of {name}"
         )
     classes = known or numbered(count)
-    return Images(images.pixels, torch.tensor(found)[images.labels], classes, known is not None)
+    labels = torch.tensor(found)[images.labels]
+    return replace(images, labels=labels, classes=classes, named=known is not None)

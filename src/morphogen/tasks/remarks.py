@@ -12,10 +12,10 @@ UNBALANCED = 2.0
 
 
 def remarks(images: Images) -> list[str]:
-    """A sentence for each thing that is unusual: classes without images, unbalanced classes."""
+    """A sentence for each thing that is unusual: how they were read, what classes they are of."""
     counts = torch.bincount(images.labels, minlength=len(images.classes)).tolist()
     named = dict(zip(images.classes, counts, strict=True))
-    said = []
+    said = list(images.notes)
     absent = [repr(name) for name, count in named.items() if count == 0]
     if absent:
         said.append(

@@ -96,7 +96,7 @@ def test_stacked_resizes_images_of_different_sizes():
     mixed = [noise(1, 3, s, s, s)[0] for s in (8, 8, 6, 8)]
     arrays = ((f"i{i}", x.permute(1, 2, 0).numpy()) for i, x in enumerate(mixed))
     expected = torch.cat([resize(x[None], 4) for x in mixed])
-    assert torch.equal(stacked(arrays, 4), expected)
+    assert torch.equal(stacked(arrays, 4, count=4), expected)
 
 
 # --- the embedded images -------------------------------------------------------------------------

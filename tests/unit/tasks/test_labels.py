@@ -78,7 +78,7 @@ def test_one_hot_columns_are_classes_also_without_images():
         (["a", 1], "has names and 1 among its labels"),
         (["a", None], "has names and None among its labels"),
         ([[0], [1, 2]], "accepted: one integer class index or one class name"),
-        ([None, 1], "labels of type object"),
+        ([None, 1], "has no label in row 0"),
         ([], "is empty"),
         (["a", ""], "the name of class 0 is '', which is empty"),
         (["a", " a"], "two classes are named ' a' and 'a', which read the same"),

@@ -137,7 +137,7 @@ def test_decoded_pixels_are_cached_by_file_and_size(tmp_path, monkeypatch):
     file = write_parquet(tmp_path / "a.parquet")
     first = load(file), load(file, size=4)
     folder = tmp_path / "cache" / "morphogen" / "images"
-    assert sorted(p.suffix for p in folder.iterdir()) == [".npy", ".npy"]
+    assert sorted(p.suffix for p in folder.iterdir()) == [".npz", ".npz"]
     with monkeypatch.context() as patch:
         patch.setattr("morphogen.tasks.readers.parquet.decode", None)  # must not be needed
         again = load(file), load(file, size=4)
@@ -172,7 +172,7 @@ def test_an_interrupted_cache_write_leaves_nothing(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.np, "save", full)
+    monkeypatch.setattr(cache.np, "savez", full)
     assert same(load(write_parquet(tmp_path / "a.parquet")))
     assert list((tmp_path / "cache" / "morphogen" / "images").iterdir()) == []
 
@@ -190,7 +190,7 @@ def test_bad_parquet_is_refused(tmp_path):
     refused(write_parquet(bad, labels=[-1] * 12), "has label -1 (-1 marks hidden labels)")
     refused(write_parquet(bad, labels=[0.5] * 12), "has label 0.5")
     refused(write_parquet(bad, labels=[0] * 11 + [10**9]), "has label 1000000000")
-    refused(write_parquet(bad, labels=[None] + [0] * 11), "labels of type object")
+    refused(write_parquet(bad, labels=[None] + [0] * 11), "no label in row 0")
     broken = [encoded(i) for i in COLOUR]
     broken[7] = broken[7][:60]
     refused(write_parquet(bad, broken), "row 7 of column 'img'", "corrupt")
@@ -202,8 +202,6 @@ def test_bad_parquet_is_refused(tmp_path):
     refused(write_parquet(bad, [*COLOUR[:11], GREY[11]]), "row 11", "1 channels", "has 3")
     refused(write_parquet(bad, COLOUR[:, :6]), "8x6 pixels; accepted: square images")
     assert load(bad, size=4).pixels.shape == (12, 3, 4, 4)
-    deep = [encoded(g.astype(np.uint16)) for g in GREY]
-    refused(write_parquet(bad, deep), "more than 8 bits")
     refused(write_parquet(bad, COLOUR[:0], []), "no rows")
     pq.write_table(pa.table({"img": [{"bytes": None, "path": "x"}] * 2, "label": [0, 1]}), bad)
     refused(bad, "row 0 of column 'img'", "holds no image bytes")

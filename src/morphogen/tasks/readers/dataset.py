@@ -13,7 +13,7 @@ from PIL import Image
 from morphogen.core.errors import DataError
 from morphogen.tasks.images import Images, checked, stacked
 from morphogen.tasks.labels import labelled
-from morphogen.tasks.readers.decode import pixels_of
+from morphogen.tasks.readers.pixels import Changes, pixels_of, said
 
 
 @runtime_checkable
@@ -46,6 +46,7 @@ def from_dataset(
             "with len() and items (image, label)"
         )
     labels: list[int | float | str] = []
+    changes = Changes()
 
     def decoded() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for index in range(len(dataset)):
@@ -54,12 +55,13 @@ def from_dataset(
             if not isinstance(item, tuple | list) or len(item) != 2:
                 raise DataError(f"{where} is a {type(item).__name__}; accepted: (image, label)")
             labels.append(_label(item[1], where))
-            yield where, _pixels(item[0], where)
+            yield where, _pixels(item[0], where, changes)
 
-    pixels = stacked(decoded(), size)
+    pixels = stacked(decoded(), size, len(dataset))
     where = f"the {type(dataset).__name__}"
     named = classes or tuple(str(name) for name in getattr(dataset, "classes", ())) or None
-    return checked(Images(pixels, *labelled(labels, where, named)), where)
+    notes = said(changes, len(labels), where)
+    return checked(Images(pixels, *labelled(labels, where, named), notes), where)
 
 
 def _label(value: Any, where: str) -> int | float | str:
@@ -74,10 +76,10 @@ def _label(value: Any, where: str) -> int | float | str:
     return value
 
 
-def _pixels(image: Any, where: str) -> NDArray[np.uint8]:
+def _pixels(image: Any, where: str, changes: Changes) -> NDArray[np.uint8]:
     """uint8 `[h, w, c]` of an item's image."""
     if isinstance(image, Image.Image):
-        return pixels_of(image, where)
+        return pixels_of(image, where, changes)
     if isinstance(image, torch.Tensor):
         array = image.detach().cpu().numpy()
         array = array.transpose(1, 2, 0) if array.ndim == 3 else array

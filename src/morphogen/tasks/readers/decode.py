@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,70 +13,78 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from morphogen.core.errors import DataError
+from morphogen.tasks.readers.files import trouble
+from morphogen.tasks.readers.pixels import Changes, pixels_of
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")
 """Rasters only: Pillow also opens formats that start other programs (EPS), which data must not."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-"""Files that the image folder takes for images, in lower case."""
+SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tif", ".tiff", ".webp"),
+)
+"""Files that the image folder takes for images, in lower case: all that `FORMATS` are called."""
 
-# Modes with one channel of 8 bits or less; every other 8-bit mode becomes RGB.
-_GREY = ("L", "LA", "La", "1")
-_DEEP = ("I", "F")  # 16 or 32 bits per channel, also as "I;16" and "I;16B"
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""How Pillow fails on a file that is damaged: in whatever way its arithmetic happens to end."""
 
 
-def pixels_of(image: Image.Image, where: str) -> NDArray[np.uint8]:
-    """Pixels of a Pillow image, uint8 `[h, w, 1]` for grey and `[h, w, 3]` for all else.
+def decode(data: bytes | Path, where: str, changes: Changes | None = None) -> NDArray[np.uint8]:
+    """Decode the bytes of a file, or the file at a path, to what a viewer shows.
 
-    Transparency is dropped; palettes, CMYK and YCbCr become RGB.
+    Args:
+        data: encoded.
+        where: what a message calls it.
+        changes: what is done to the image is counted here, see `pixels`.
+
+    Returns:
+        uint8 `[h, w, 1]` for grey and `[h, w, 3]` for all else.
 
     Raises:
-        DataError: more than 8 bits per channel, or the file breaks off.
+        DataError: it is no image of `FORMATS`, is corrupt, has more than 16 bits per channel, or
+            cannot be opened; names `where`.
     """
-    mode = image.mode.split(";")[0]
-    if mode in _DEEP:
+    if isinstance(data, bytes):
+        wrong, length = None, len(data)
+    else:
+        wrong = trouble(data)
+        length = 0 if wrong else data.stat().st_size
+    if wrong or not length:
         raise DataError(
-            f"{where} has {image.mode} pixels, more than 8 bits per channel; accepted: 8-bit images"
+            f"{where} cannot be read ({wrong or 'it is empty'}); accepted: whole images; "
+            "remove it or restore the file"
         )
+    source = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
-        if mode in _GREY:
-            grey = image if mode == "L" else image.convert("L")
-            return np.asarray(grey, dtype=np.uint8)[:, :, None]
-        if mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")  # a direct conversion to RGB warns
-        return np.asarray(image if mode == "RGB" else image.convert("RGB"), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise _corrupt(where, error) from error
-
-
-def decode(data: bytes | Path, where: str) -> NDArray[np.uint8]:
-    """Decode the bytes of a file, or the file at a path, as `pixels_of` does.
-
-    Raises:
-        DataError: it is no image of `FORMATS`, is corrupt, or cannot be opened; names `where`.
-    """
-    try:
-        with Image.open(
-            io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS
-        ) as image:
-            return pixels_of(image, where)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on oddities that do no harm
+            with Image.open(source, formats=FORMATS) as image:
+                return pixels_of(image, where, Changes() if changes is None else changes)
     except UnidentifiedImageError as error:
         raise DataError(
             f"{where} is not an image that can be read; accepted: {', '.join(FORMATS)}"
         ) from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        raise _corrupt(where, error) from error
-
-
-def _corrupt(where: str, error: Exception) -> DataError:
-    return DataError(
-        f"{where} is corrupt or cannot be read ({error}); accepted: whole {FORMATS[0]} "
-        f"or {FORMATS[1]} images; remove it or restore the file"
-    )
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"{where} has too many pixels ({error}); accepted: up to "
+            f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller"
+        ) from error
+    except BROKEN as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise DataError(
+            f"{where} is corrupt or cannot be read ({reason or type(error).__name__}); accepted: "
+            f"whole {FORMATS[0]} or {FORMATS[1]} images; remove it or restore the file"
+        ) from error

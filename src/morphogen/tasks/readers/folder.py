@@ -6,6 +6,7 @@ what editors, macOS and version control leave behind) are passed over.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from morphogen.core.errors import DataError
 from morphogen.tasks.images import PARTS, Images, Source, stacked
 from morphogen.tasks.names import few
 from morphogen.tasks.readers.decode import SUFFIXES, decode
+from morphogen.tasks.readers.listing import ending, images_in, unread
+from morphogen.tasks.readers.pixels import Changes, said
 
 PART_NAMES = (*PARTS, "training", "testing", "val", "valid", "validation")
 """Names of parts in use, in lower case: folders all called so are no classes."""
@@ -43,31 +46,33 @@ def _classes(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _images(folder: Path) -> list[Path]:
-    """The image files of a class, in a fixed order."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in found if not _hidden(p.relative_to(folder)))
-
-
-def _hidden(path: Path) -> bool:
-    return any(name.startswith(".") for name in path.parts)
-
-
 def _read(roots: dict[str, Path], part: str, size: int | None) -> Images:
     root = roots[part]
     files: list[Path] = []
     labels: list[int] = []
     classes = _classes(root)
+    passed: Counter[str] = Counter()
     for label, folder in enumerate(classes):
-        inside = _images(folder)
+        here: Counter[str] = Counter()
+        inside = images_in(folder, here)
         if not inside:
+            others = few(f"{count:,} {what}" for what, count in here.most_common())
             raise DataError(
-                f"class folder {str(folder)!r} holds no images; accepted: files ending in "
-                f"{', '.join(SUFFIXES)}; fill or remove the folder"
+                f"class folder {str(folder)!r} holds no images{others and f' but {others}'}; "
+                f"accepted: files ending in {', '.join(SUFFIXES)}; fill or remove the folder"
             )
+        passed += here
         files += inside
         labels += [label] * len(inside)
     if not files:
         raise DataError(f"folder {str(root)!r} has no class folders; accepted: one per class")
-    pixels = stacked(((f"file {str(f)!r}", decode(f, f"file {str(f)!r}")) for f in files), size)
-    return Images(pixels, torch.tensor(labels), tuple(folder.name for folder in classes))
+    for path in root.iterdir():
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+            passed[f"{ending(path)} beside the class folders"] += 1
+    changes = Changes()
+    named = ((f"file {str(file)!r}", file) for file in files)
+    pixels = stacked(((w, decode(file, w, changes)) for w, file in named), size, len(files))
+    where = f"the {part} part of {str(root)!r}"
+    notes = (*unread(passed, where), *said(changes, len(files), where))
+    names = tuple(folder.name for folder in classes)
+    return Images(pixels, torch.tensor(labels), names, notes=notes)

@@ -20,6 +20,7 @@ from morphogen.tasks.labels import labelled
 from morphogen.tasks.names import few
 from morphogen.tasks.readers.decode import decode
 from morphogen.tasks.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
+from morphogen.tasks.readers.pixels import Changes, said
 
 PREFIX = "hf:"
 
@@ -89,9 +90,11 @@ def _read(name: str, part: str, size: int | None) -> Images:
     image = _column(where, kinds, IMAGE_COLUMNS, datasets.Image, "image")
     label = _column(where, kinds, LABEL_COLUMNS, datasets.ClassLabel, "label")
     encoded = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-    pixels = stacked(_decoded(encoded, image, where), size)
+    changes = Changes()
+    pixels = stacked(_decoded(encoded, image, where, changes), size, len(encoded))
+    notes = said(changes, len(encoded), where)
     names = getattr(kinds[label], "names", None)
-    return Images(pixels, *labelled(list(rows[label]), where, names or None))
+    return Images(pixels, *labelled(list(rows[label]), where, names or None), notes)
 
 
 def _column(where: str, kinds: Any, usual: tuple[str, ...], kind: type[Any], what: str) -> str:
@@ -106,7 +109,9 @@ def _column(where: str, kinds: Any, usual: tuple[str, ...], kind: type[Any], wha
     )
 
 
-def _decoded(rows: Any, column: str, where: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _decoded(
+    rows: Any, column: str, where: str, changes: Changes
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     for index, row in enumerate(rows):
         value, at = row[column], f"row {index} of {where}"
         data = (value or {}).get("bytes")
@@ -117,4 +122,4 @@ def _decoded(rows: Any, column: str, where: str) -> Iterator[tuple[str, NDArray[
             )
         if data is None:
             raise DataError(f"{at} holds no image; accepted: an encoded image in every row")
-        yield at, decode(data, at)
+        yield at, decode(data, at, changes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,14 @@ from morphogen.tasks.labels import labelled
 from morphogen.tasks.names import few
 from morphogen.tasks.readers.cache import cached
 from morphogen.tasks.readers.decode import decode
+from morphogen.tasks.readers.files import required
+from morphogen.tasks.readers.pixels import Changes, said
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label")
+_BATCH = 1024
+_BATCH_BYTES = 1 << 28
+"""Encoded images that are in memory at a time: so many rows, and about so many bytes."""
 _SHARD = re.compile(r"-\d+-of-(\d+)$")
 
 
@@ -62,50 +68,64 @@ def _files(folder: Path, part: str) -> tuple[Path, ...]:
     return tuple(files)
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """What one file holds: pixels, labels as stored, class names if it has them."""
+
+    pixels: torch.Tensor
+    labels: list[Any]
+    classes: tuple[str, ...] | None
+    changes: Changes
+
+
 def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Images:
     pieces = [_read_file(file, size) for file in files[part]]
-    names = {classes for _, _, classes in pieces if classes}
+    names = {piece.classes for piece in pieces if piece.classes}
     if len(names) > 1:
         raise DataError(
             f"the {part} files in {str(files[part][0].parent)!r} name different classes; "
             "accepted: the same names in all"
         )
-    values: list[Any] = [value for _, column, _ in pieces for value in column]
+    values: list[Any] = [value for piece in pieces for value in piece.labels]
     where = f"the {part} part of {str(files[part][0].parent)!r}"
     labels = labelled(values, where, names.pop() if names else None)
-    shapes = sorted({tuple(pixels.shape[1:]) for pixels, _, _ in pieces})
+    notes = said(sum((piece.changes for piece in pieces), Changes()), len(values), where)
+    shapes = sorted({tuple(piece.pixels.shape[1:]) for piece in pieces})
     if len(shapes) > 1:
         raise DataError(
             f"{where} has files with images of different shapes {shapes}; accepted: one shape, "
             "or the option size=N to resize all to NxN"
         )
-    rows = torch.cat([pixels.permute(0, 2, 3, 1) for pixels, _, _ in pieces])
-    return Images(rows.permute(0, 3, 1, 2), *labels)
+    rows = torch.cat([piece.pixels.permute(0, 2, 3, 1) for piece in pieces])
+    return Images(rows.permute(0, 3, 1, 2), *labels, notes)
 
 
-def _read_file(
-    file: Path, size: int | None
-) -> tuple[torch.Tensor, list[Any], tuple[str, ...] | None]:
-    """Pixels, labels as stored and class names (if the file has them) of one file."""
+def _read_file(file: Path, size: int | None) -> _Piece:
     import pyarrow as pa  # here: a quarter of a second that other layouts need not wait for
     import pyarrow.parquet as pq
 
+    length = required(file, "a whole parquet file; restore it")
     try:
-        with pq.ParquetFile(file) as table:
+        with pq.ParquetFile(file, page_checksum_verification=True) as table:
             schema = table.schema_arrow
             image = _column(file, schema.names, IMAGE_COLUMNS, "image")
             label = _column(file, schema.names, LABEL_COLUMNS, "label")
-            labels = table.read(columns=[label]).column(0).to_pylist()
-            if not labels:
+            rows = table.metadata.num_rows
+            if rows == 0:
                 raise DataError(f"file {str(file)!r} has no rows; accepted: at least two images")
-            pixels = cached(
+            batch = max(1, min(_BATCH, _BATCH_BYTES * rows // max(length, 1)))
+            pixels, changes = cached(
                 file,
-                len(labels),
+                rows,
                 f"{image}|{size}",
-                lambda: stacked(_decoded(file, table, image), size),
+                lambda changes: stacked(
+                    _decoded(file, table, image, batch, changes), size, count=rows
+                ),
             )
-            return pixels, labels, _names(schema.metadata, label)
-    except (pa.ArrowException, OSError) as error:
+            labels = table.read(columns=[label]).column(0).to_pylist()
+            return _Piece(pixels, labels, _names(schema.metadata, label), changes)
+    # ValueError: text that is no UTF-8.
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
             f"file {str(file)!r} cannot be read as parquet ({reason}); "
@@ -115,6 +135,10 @@ def _read_file(
 
 def _column(file: Path, names: list[str], accepted: tuple[str, ...], what: str) -> str:
     for name in accepted:
+        if names.count(name) > 1:
+            raise DataError(
+                f"file {str(file)!r} has {names.count(name)} columns {name!r}; accepted: one"
+            )
         if name in names:
             return name
     raise DataError(
@@ -123,9 +147,12 @@ def _column(file: Path, names: list[str], accepted: tuple[str, ...], what: str) 
     )
 
 
-def _decoded(file: Path, table: Any, column: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _decoded(
+    file: Path, table: Any, column: str, rows: int, changes: Changes
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The images of a file, of which `rows` are in memory at a time in their encoded form."""
     row = 0
-    for batch in table.iter_batches(batch_size=1024, columns=[column]):
+    for batch in table.iter_batches(batch_size=rows, columns=[column]):
         for value in batch.column(0).to_pylist():
             where = f"row {row} of column {column!r} in {str(file)!r}"
             data = value.get("bytes") if isinstance(value, dict) else value
@@ -134,7 +161,7 @@ def _decoded(file: Path, table: Any, column: str) -> Iterator[tuple[str, NDArray
                     f"{where} holds no image bytes; accepted: {{bytes, path}} with the encoded "
                     "image in `bytes`, or the bytes themselves"
                 )
-            yield where, decode(data, where)
+            yield where, decode(data, where, changes)
             row += 1
 
 
@@ -143,7 +170,7 @@ def _names(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...] |
     try:
         info = json.loads((metadata or {})[b"huggingface"])
         names = info["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
         return tuple(names)

@@ -1,0 +1,107 @@
+"""Which files of a folder are images, and which are passed over: every file is one or the other.
+
+Nothing is left out in silence. What lies there and cannot be read is an error; what is no image by
+its ending is counted, to be said; only what no user put there on purpose (hidden files, thumbnail
+databases) goes without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from morphogen.core.errors import DataError
+from morphogen.tasks.names import few
+from morphogen.tasks.readers.decode import SUFFIXES
+from morphogen.tasks.readers.files import trouble
+
+_SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+"""What Windows and macOS leave in folders, in lower case; macOS' other files are hidden."""
+
+_LOOP = "links to a folder above them"
+_ENDING = re.compile(r"\.[a-z0-9_-]{1,12}", re.ASCII)
+
+
+def images_in(folder: Path, passed: Counter[str]) -> list[Path]:
+    """The image files of a folder and the folders within it, in a fixed order.
+
+    Links are followed. Hidden files and folders are passed over.
+
+    Args:
+        folder: of one class.
+        passed: files that are not read are counted here by their ending.
+
+    Raises:
+        DataError: a folder may not be entered, or a file that is called an image cannot be read.
+    """
+    found = []
+    for path in _files(folder, passed):
+        if path.suffix.lower() in SUFFIXES:
+            wrong = trouble(path)
+            if wrong:
+                raise DataError(
+                    f"file {str(path)!r} cannot be read ({wrong}); accepted: image files; "
+                    "restore or remove it"
+                )
+            found.append(path)
+        elif path.name.lower() not in _SYSTEM:
+            passed[ending(path)] += 1
+    return sorted(found)
+
+
+def ending(path: Path) -> str:
+    """The ending of a file's name if it is one that can be printed."""
+    suffix = path.suffix.lower()
+    if _ENDING.fullmatch(suffix):
+        return suffix
+    return "other" if suffix else "without an ending"
+
+
+def unread(passed: Counter[str], where: str) -> tuple[str, ...]:
+    """A sentence on the files that were passed over, without its full stop; none if none were."""
+    if not passed:
+        return ()
+    total = sum(passed.values())
+    kinds = few(f"{count:,} {ending}" for ending, count in passed.most_common())
+    files = "file was" if total == 1 else "files were"
+    return (f"{total:,} {files} not read in {where}, by their ending: {kinds}",)
+
+
+def _files(top: Path, passed: Counter[str]) -> Iterator[Path]:
+    """Files in `top` and deeper that are not hidden."""
+    parents = {*top.absolute().parents, *top.resolve().parents}
+    waiting = [(top, frozenset(_identity(parent) for parent in parents))]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            here = _identity(folder)
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            raise DataError(
+                f"folder {str(folder)!r} cannot be read ({error.strerror}); accepted: folders that "
+                "may be entered; give the right to read it, or remove it"
+            ) from error
+        if here in above:  # a link back: what is there is read already, or is of other classes
+            passed[_LOOP] += 1
+            continue
+        for entry in entries:
+            path = folder / entry.name
+            if entry.name.startswith("."):
+                continue
+            if os.path.isdir(path):
+                waiting.append((path, above | {here}))
+            elif not os.path.exists(path):
+                raise DataError(
+                    f"{str(path)!r} cannot be read ({trouble(path)}); accepted: files and folders; "
+                    "restore or remove it"
+                )
+            else:
+                yield path
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
