@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from pydantic import TypeAdapter
 
 import tiny
 from morphogen.core import CapabilityError, ConfigError, DataError, UnknownNameError
@@ -22,6 +23,7 @@ from morphogen.engine.loop import timetable
 from morphogen.engine.result import SearchResult
 from morphogen.engine.search import resume, search
 from morphogen.engine.settings import Settings
+from morphogen.engine.training import Training
 from morphogen.methods import find, methods
 from morphogen.spaces import make
 from morphogen.supernets import space_of
@@ -73,14 +75,19 @@ def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
     return value
 
 
-CONFIGS = {**{name: info.config for name, info in methods().items()}, "settings": Settings}
+CONFIGS = {
+    **{name: info.config for name, info in methods().items()},
+    "settings": Settings,
+    "training": Training,
+}
 FIELDS = [(name, path) for name, cls in CONFIGS.items() for path, _ in everywhere(cls)]
+ENDS = annotated_types.Ge | annotated_types.Gt | annotated_types.Le | annotated_types.Lt
 BOUNDED = [
     (name, path, bound)
     for name, cls in CONFIGS.items()
     for path, field in everywhere(cls)
     for bound in field.metadata
-    if isinstance(bound, annotated_types.Ge | annotated_types.Gt | annotated_types.Lt)
+    if isinstance(bound, ENDS)
 ]
 
 
@@ -325,11 +332,10 @@ def other(cls: type) -> dict[str, Any]:
         value, kind = field.default, field.annotation
         if isinstance(value, bool):
             return not value
-        if isinstance(value, int | float):
-            capped = any(
-                isinstance(m, annotated_types.Lt | annotated_types.Le) for m in field.metadata
-            )
-            return (value / 2 or 0.5) if capped else value + 1
+        if isinstance(value, int):
+            return value + 1
+        if isinstance(value, float):
+            return value / 2 or 0.5
         if isinstance(value, tuple):
             return [v / 2 for v in value]
         options = get_args(kind)
@@ -400,6 +406,8 @@ def test_an_unknown_field_is_refused_with_the_nearest(name, path):
 def test_a_number_out_of_range_is_refused(name, path, bound):
     if isinstance(bound, annotated_types.Ge):
         values = [bound.ge - 1]
+    elif isinstance(bound, annotated_types.Le):
+        values = [bound.le + 1 if isinstance(bound.le, int) else bound.le * 1.001]
     else:
         values = [bound.gt, bound.gt - 1] if isinstance(bound, annotated_types.Gt) else [bound.lt]
     for value in [*values, "many", float("nan"), None]:
@@ -411,19 +419,44 @@ def test_a_number_out_of_range_is_refused(name, path, bound):
         assert repr(value) in text
 
 
-def test_every_number_of_every_configuration_has_a_range():
-    """Else the tests above would pass over it."""
-    bounded = {(name, path) for name, path, _ in BOUNDED}
-    numbers = {
-        (name, path)
-        for name, cls in CONFIGS.items()
-        for path, field in everywhere(cls)
-        if isinstance(field.default, int | float) and not isinstance(field.default, bool)
-    }
-    assert numbers
-    assert numbers <= bounded
-    with pytest.raises(ConfigError, match=r"alpha\.betas\.0 is -1.0"):
-        from_mapping(CONFIGS["darts"], {"alpha": {"betas": [-1.0, 0.5]}})
+def numbers(schema: dict[str, Any], at: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Every place in a JSON schema, definitions included, that takes a number."""
+    found = [(at, schema)] if schema.get("type") in ("integer", "number") else []
+    for name, part in schema.items():
+        parts = part if isinstance(part, list) else [part]
+        for inner in parts:
+            if isinstance(inner, dict) and name != "default":
+                found += numbers(inner, f"{at}/{name}")
+    return found
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_number_of_every_configuration_has_two_ends(name):
+    """As pydantic's own JSON schema has them, those in tuples and nested ones included."""
+    found = numbers(TypeAdapter(CONFIGS[name]).json_schema())
+    assert found or name not in (*TRAINING, "settings", "training")
+    for at, schema in found:
+        assert schema.keys() & {"minimum", "exclusiveMinimum"}, at
+        assert schema.keys() & {"maximum", "exclusiveMaximum"}, at
+    if name in GRADIENT:
+        assert any("betas" in at for at, _ in found)  # it looks into tuples
+        with pytest.raises(ConfigError, match=r"alpha\.betas\.0 is -1.0"):
+            from_mapping(CONFIGS[name], {"alpha": {"betas": [-1.0, 0.5]}})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**30, 10**5000, -(10**30), "9" * 5000, float("inf"), 1e308],
+    ids=["30-digits", "5000-digits", "negative", "text", "inf", "1e308"],
+)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_number_beyond_all_reason_is_one_short_sentence(name, value):
+    for path, field in everywhere(CONFIGS[name]):
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            with pytest.raises(ConfigError) as caught:
+                from_mapping(CONFIGS[name], nested(path, value))
+            assert ".".join(path) in sentence(caught.value)
+            assert len(str(caught.value)) < 600
 
 
 # -- everywhere ------------------------------------------------------------------------------------

@@ -60,6 +60,34 @@ def flags(held: Any, prefix: str = "") -> list[str]:
     return out
 
 
+BEYOND = {
+    "cost": ["--channels", "--depth", "--classes", "--batch", "--rounds", "--threads"],
+    "score": ["--sample", "--batch-size", "--image-size", "--channels", "--seed", "--workers"],
+    "rank": ["--seed", "--bootstrap", "--sample", "--threads"],
+    "compare": ["--seeds", "--budget", "--round-size", "--workers"],
+    "predict": ["--top"],
+}
+"""Commands -> their numbers."""
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"), [(name, flag) for name, known in BEYOND.items() for flag in known]
+)
+def test_a_number_beyond_all_reason_is_refused_at_once(command, flag, capsys):
+    first = {
+        "cost": ["nasbench201", SKIPS, "--latency"],
+        "score": ["nasbench201", *([] if flag == "--sample" else ["--sample", "3"])],
+        "rank": ["--column", "cifar10_valid_12"],
+        "compare": ["random"],
+        "predict": ["model.onnx", "image.png"],
+    }[command]
+    for value in ("9" * 30, "9" * 5000, "-1", "1e3", "\u0663", " 3", "nan"):
+        text = refused(capsys, command, *first, flag, value)
+        assert f"{flag} is " in text
+        assert "accepted: a whole number from " in text
+        assert len(text) < 500
+
+
 # -- help and lists --------------------------------------------------------------------------------
 
 

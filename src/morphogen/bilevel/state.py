@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Self
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from morphogen.bilevel.gates import start_alphas
 from morphogen.bilevel.hypergradient import Hypergradient
 from morphogen.core import SpaceError
-from morphogen.core.config import config
+from morphogen.core.config import Amount, Rate, Share, config
 from morphogen.supernets import Gates, Supernet
 from morphogen.tasks.problem import Batch, Clock, Problem, trainable
 
@@ -23,17 +22,17 @@ from morphogen.tasks.problem import Batch, Clock, Problem, trainable
 class SGD:
     """Optimiser of the supernet's weights: SGD, cosine learning rate constant within an epoch."""
 
-    lr: Annotated[float, Field(gt=0)] = 0.025
+    lr: Rate = 0.025
     """learning rate of the first epoch (DARTS: 0.025)"""
-    lr_end: Annotated[float, Field(ge=0)] = 0.001
+    lr_end: Amount = 0.001
     """floor of the cosine (DARTS code: 0.001; paper: 0)"""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Share = 0.9
     """mu (DARTS: 0.9)"""
     nesterov: bool = True
     """Nesterov's momentum (NAS-Bench-201 protocol: yes; DARTS space: no)"""
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    weight_decay: Amount = 5e-4
     """lambda (NAS-Bench-201 protocol: 5e-4; DARTS space: 3e-4)"""
-    clip: Annotated[float, Field(ge=0)] = 5.0
+    clip: Amount = 5.0
     """largest norm of the gradient; 0 does not clip (5)"""
 
     def at(self, clock: Clock) -> float:
@@ -45,14 +44,14 @@ class SGD:
 class Adam:
     """Optimiser of the architecture parameters alpha."""
 
-    lr: Annotated[float, Field(gt=0)] = 3e-4
+    lr: Rate = 3e-4
     """learning rate (paper: 3e-4)"""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+    betas: tuple[Share, Share] = (
         0.5,
         0.999,
     )
     """decay of the two moments (paper: 0.5 0.999)"""
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
+    weight_decay: Amount = 1e-3
     """L2 added to the gradient (paper: 1e-3)"""
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from morphogen.cli.counting import counted
 from morphogen.cli.options import TABLE, Option, Section, whole
-from morphogen.core import ConfigError, RunError
+from morphogen.core import ConfigError, RunError, ranges
 from morphogen.core.names import shell, shown
 from morphogen.reports.text import columns, count, figure, fold
 
@@ -25,10 +25,10 @@ def run(given: dict[str, Any]) -> int:
     from morphogen.cli.commands import print_json
     from morphogen.engine import compare
 
-    seeds = whole("--seeds", given["seeds"], least=1)
-    budget = whole("--budget", given["budget"], least=1)
-    round_size = whole("--round-size", given["round-size"], least=1)
-    workers = whole("--workers", given["workers"])
+    seeds = whole("--seeds", given["seeds"], ranges.SEEDS)
+    budget = whole("--budget", given["budget"], ranges.COUNT)
+    round_size = whole("--round-size", given["round-size"], ranges.COUNT)
+    workers = whole("--workers", given["workers"], ranges.THREADS)
     if len(set(given["method"])) < len(given["method"]):
         raise ConfigError("a method is named twice with the same options; accepted: each once")
     entries = {text: configured(text) for text in given["method"]}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.options import Option, Section, whole
-from morphogen.core import ConfigError
+from morphogen.core import ConfigError, ranges
+from morphogen.core.names import brief
 from morphogen.reports.text import columns, fold
 
 if TYPE_CHECKING:
@@ -23,13 +25,17 @@ def run(given: dict[str, Any]) -> int:
     archs = [space.parse(text) for text in given["arch"]]
     image = shape(given["image"])
     sizes: dict[str, Any] = {
-        name: whole(f"--{name}", given[name], least=1)
-        for name in ("channels", "depth", "classes")
+        name: whole(f"--{name}", given[name], accepted)
+        for name, accepted in (
+            ("channels", ranges.WIDTH),
+            ("depth", ranges.DEPTH),
+            ("classes", ranges.CLASSES),
+        )
         if given[name]
     }
-    batch = whole("--batch", given["batch"], least=1)
-    rounds = whole("--rounds", given["rounds"], least=1)
-    threads = whole("--threads", given["threads"])
+    batch = whole("--batch", given["batch"], ranges.COUNT)
+    rounds = whole("--rounds", given["rounds"], ranges.ROUNDS)
+    threads = whole("--threads", given["threads"], ranges.THREADS)
     from morphogen import cost
     from morphogen.supernets import network
 
@@ -37,6 +43,8 @@ def run(given: dict[str, Any]) -> int:
     counts = [cost.of(space, arch, spec, image) for arch in archs]
     taken: list[Latency] = []
     if given["latency"]:
+        for arch in archs:
+            cost.require(space, spec, image, batch=batch, arch=arch, training=False)
         nets = [network(space, a, replace(spec, in_channels=image[0])) for a in archs]
         taken = cost.latency(
             nets,
@@ -74,12 +82,15 @@ def run(given: dict[str, Any]) -> int:
 
 def shape(text: str) -> tuple[int, int, int]:
     """`3x32x32` as channels, height, width."""
-    parts = text.lower().split("x")
-    if len(parts) != 3 or not all(p.isascii() and p.isdigit() and int(p) for p in parts):
+    most = (ranges.WIDTH.most, ranges.SIDE.most, ranges.SIDE.most)
+    found = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})x([0-9]{1,9})", text.lower())
+    sizes = [int(n) for n in found.groups()] if found else [0]
+    if not all(1 <= size <= top for size, top in zip(sizes, most, strict=False)):
         raise ConfigError(
-            f"--image is {text!r}; accepted: channels x height x width, like 3x32x32 or 1x28x28"
+            f"--image is {brief(text)}; accepted: channels x height x width, like 3x32x32 or "
+            f"1x28x28, at most {'x'.join(map(str, most))}"
         )
-    channels, height, wide = map(int, parts)
+    channels, height, wide = sizes
     return channels, height, wide
 
 

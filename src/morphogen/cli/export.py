@@ -6,7 +6,7 @@ from dataclasses import MISSING, asdict
 from typing import Any
 
 from morphogen.cli.options import Option, Section
-from morphogen.core import ConfigError
+from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shell, shown
 from morphogen.reports.text import fold
 
@@ -76,7 +76,7 @@ def predict(given: dict[str, Any]) -> int:
     from morphogen.cli.commands import print_json
     from morphogen.cli.options import whole
 
-    top = whole("--top", given["top"], least=1)
+    top = whole("--top", given["top"], ranges.CLASSES)
     from morphogen.exports import load
 
     model = load(given["export"])

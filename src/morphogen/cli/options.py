@@ -18,6 +18,8 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
 
 from morphogen.core import ConfigError
+from morphogen.core.names import brief
+from morphogen.core.ranges import NATURAL, Range
 from morphogen.reports.text import fold
 
 T = TypeVar("T")
@@ -52,6 +54,9 @@ class Option:
         """Whether it takes all the arguments that are left."""
         return self.value.endswith("...")
 
+
+DIGITS = 100
+"""Of a number on the command line; Python itself refuses to read thousands."""
 
 TABLE = Option(
     ("--table",),
@@ -144,10 +149,14 @@ def read(words: Sequence[str], known: Section, *, prog: str) -> dict[str, Any]:
     return values
 
 
-def whole(flag: str, text: str, least: int = 0) -> int:
-    """The whole number in `text`, or a `ConfigError` that names the flag."""
-    if not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise ConfigError(f"{flag} is {text!r}; accepted: a whole number from {least}")
+def whole(flag: str, text: str, accepted: Range = NATURAL) -> int:
+    """The whole number in `text`, or a `ConfigError` that names the flag and the range."""
+    plain = text.isascii() and text.isdigit() and len(text) <= DIGITS
+    if not plain or not accepted.least <= int(text) <= accepted.most:
+        raise ConfigError(
+            f"{flag} is {brief(text)}; accepted: a whole number from {accepted.least} to "
+            f"{accepted.most}"
+        )
     return int(text)
 
 

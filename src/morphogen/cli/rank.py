@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.counting import counted
 from morphogen.cli.options import TABLE, Option, Section, whole
-from morphogen.core import ConfigError, RunError, UnknownNameError
+from morphogen.core import ConfigError, RunError, UnknownNameError, ranges
 from morphogen.core.names import shown
+from morphogen.core.ranges import Range
 
 if TYPE_CHECKING:
     from morphogen.engine.ranking import Ranked, Scorer
@@ -48,8 +49,8 @@ def run(given: dict[str, Any]) -> int:
     from morphogen.reports import ranking
 
     subject = _subject(given)
-    seed = whole("--seed", given["seed"])
-    resamples = whole("--bootstrap", given["bootstrap"])
+    seed = whole("--seed", given["seed"], ranges.SEED)
+    resamples = whole("--bootstrap", given["bootstrap"], ranges.RESAMPLES)
     plot = Path(given["plot"]) if given["plot"] else None
     if plot is not None and plot.suffix.lower() not in PLOTS:
         raise ConfigError(f"--plot is {str(plot)!r}; accepted: a file that ends in .html or .svg")
@@ -111,7 +112,7 @@ def _scorer(subject: str, given: dict[str, Any], seed: int) -> tuple[Scorer, Tru
     if given["threads"]:
         import torch
 
-        torch.set_num_threads(whole("--threads", given["threads"], least=1))
+        torch.set_num_threads(whole("--threads", given["threads"], ranges.THREADS))
     if subject == "run":
         if given["norms"] not in ("recalibrate", "batch"):
             raise UnknownNameError("norms", given["norms"], ["recalibrate", "batch"])
@@ -119,9 +120,9 @@ def _scorer(subject: str, given: dict[str, Any], seed: int) -> tuple[Scorer, Tru
             given["run"],
             norms=given["norms"],
             recalibration_images=whole(
-                "--recalibration-images", given["recalibration-images"], least=1
+                "--recalibration-images", given["recalibration-images"], ranges.IMAGES
             ),
-            images=whole("--images", given["images"]),
+            images=whole("--images", given["images"], ranges.IMAGES.or_zero),
         )
         return scorer, _truth(space, given, scorer.data)
     space = spaces.make(given["space"])
@@ -130,7 +131,7 @@ def _scorer(subject: str, given: dict[str, Any], seed: int) -> tuple[Scorer, Tru
         return _proxy(space, given, seed), truth
     if subject == "predictor":
         truth = _truth(space, given, "")
-        fit = whole("--fit", given["fit"], least=1)
+        fit = whole("--fit", given["fit"], ranges.COUNT)
         return (
             scorers.predictor_scorer(
                 given["predictor"], truth, fit=fit, encoding=given["encoding"], seed=seed
@@ -146,8 +147,13 @@ def _proxy(space: Any, given: dict[str, Any], seed: int) -> Scorer:
     from morphogen.engine.settings import Settings
 
     sizes = {
-        name: whole(f"--{name}", given[name], least=name != "image-size")
-        for name in ("channels", "depth", "image-size", "batch-size")
+        name: whole(f"--{name}", given[name], accepted)
+        for name, accepted in (
+            ("channels", ranges.WIDTH),
+            ("depth", ranges.DEPTH),
+            ("image-size", ranges.SIDE),
+            ("batch-size", ranges.COUNT),
+        )
     }
     settings = Settings(
         seed=seed,
@@ -182,7 +188,7 @@ def _chosen(truth: Truth, given: dict[str, Any], subject: str, seed: int) -> Tru
             )
         truth = truth.within(share)
     if given["sample"]:
-        return truth.sample(whole("--sample", given["sample"], least=3), seed)
+        return truth.sample(whole("--sample", given["sample"], Range(3, ranges.COUNT.most)), seed)
     if given["all"] or given["truth"] or subject in ("predictor", "column"):
         return truth
     return truth.sample(min(SAMPLE, len(truth)), seed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from morphogen import proxies
 from morphogen.cli.counting import counted
 from morphogen.cli.options import Option, Section, whole
-from morphogen.core import ConfigError
+from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shown
 from morphogen.reports.text import columns, count, fold
 
@@ -34,8 +34,8 @@ def run(given: dict[str, Any]) -> int:
     space = spaces.make(given["space"])
     names = [name.strip() for name in given["proxy"].split(",")]
     known = proxies.named(names)
-    seed = whole("--seed", given["seed"])
-    resamples = whole("--bootstrap", given["bootstrap"])
+    seed = whole("--seed", given["seed"], ranges.SEED)
+    resamples = whole("--bootstrap", given["bootstrap"], ranges.RESAMPLES)
     table = benchmarks.of(space)
     metric = _metric(table, given["benchmark"], space)
     chosen = _chosen(space, given)
@@ -46,14 +46,14 @@ def run(given: dict[str, Any]) -> int:
         space,
         names,
         data=given["data"],
-        batch_size=whole("--batch-size", given["batch-size"], least=2),
-        image_size=whole("--image-size", given["image-size"]),
-        channels=whole("--channels", given["channels"]),
-        depth=whole("--depth", given["depth"]),
+        batch_size=whole("--batch-size", given["batch-size"], ranges.BATCH),
+        image_size=whole("--image-size", given["image-size"], ranges.SIDE),
+        channels=whole("--channels", given["channels"], ranges.WIDTH.or_zero),
+        depth=whole("--depth", given["depth"], ranges.DEPTH.or_zero),
         seed=seed,
     )
     record = Path(given["output"]) if given["output"] else None
-    workers = whole("--workers", given["workers"])
+    workers = whole("--workers", given["workers"], ranges.THREADS)
     if chosen is not None:
         scored = proxy_scores.score_all(archs, scoring, record=record, workers=1)
     else:
@@ -102,7 +102,7 @@ def _drawn(space: SearchSpace, given: Mapping[str, Any], seed: int) -> list[Arch
     from morphogen.engine.proxy_scores import ENUMERABLE, sample
 
     if given["sample"]:
-        return sample(space, whole("--sample", given["sample"], least=1), seed)
+        return sample(space, whole("--sample", given["sample"], ranges.COUNT), seed)
     if space.size() > ENUMERABLE:
         raise ConfigError(
             f"--all is {count(space.size())} architectures of {space.name}; accepted: spaces of up "

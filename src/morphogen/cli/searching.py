@@ -20,6 +20,7 @@ from morphogen.cli.commands import HELP, print_json, show_drawing, width
 from morphogen.cli.options import Section, parse, peek, sections, show
 from morphogen.core.config import config, from_mapping
 from morphogen.core.names import shell, shown
+from morphogen.core.ranges import SEED
 from morphogen.engine.presets import PAPER_SCALE, Preset, paper_preset, quick_preset
 from morphogen.engine.result import SearchResult
 from morphogen.engine.rundir import RunDirectory
@@ -237,7 +238,7 @@ def _next(result: SearchResult, has_table: bool) -> str:
 
 def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
     """The flags that repeat a run with the next seed: what differs from the quick preset."""
-    seed = values["settings"]["seed"] + 1
+    seed = (values["settings"]["seed"] + 1) % (SEED.most + 1)
     settings = from_mapping(Settings, {**values["settings"], "seed": seed})
     ran = Preset(settings, from_mapping(info.config, values["config"]))
     usual = option_sections(info, quick_preset(info))

@@ -1,7 +1,8 @@
 """Configurations: frozen, validated dataclasses that are at once Python API, flags and YAML.
 
-A field's type carries its range (`Annotated[int, Field(ge=1)]`), the docstring under it its
-meaning with the paper's symbol. Unknown or wrong fields end in one `ConfigError` sentence.
+A field's type carries its range, with both ends (`Count`, `Annotated[int, Field(ge=1, le=9)]`; a
+test refuses a number without), the docstring under it its meaning with the paper's symbol. Unknown
+or wrong fields end in one `ConfigError` sentence.
 """
 
 from __future__ import annotations
@@ -9,15 +10,52 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 import pydantic
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from morphogen.core import ranges
 from morphogen.core.errors import ConfigError, UnknownNameError
+from morphogen.core.names import brief
 
 T = TypeVar("T")
+
+
+def _within(allowed: ranges.Range) -> Any:
+    return Field(ge=allowed.least, le=allowed.most)
+
+
+Seed = Annotated[int, _within(ranges.SEED)]
+Count = Annotated[int, _within(ranges.COUNT)]
+Natural = Annotated[int, _within(ranges.NATURAL)]
+Images = Annotated[int, _within(ranges.IMAGES)]
+"""Of a data set."""
+SomeImages = Annotated[int, _within(ranges.IMAGES.or_zero)]
+"""Likewise; 0 stands for all, or for none."""
+Few = Annotated[int, _within(ranges.FEW)]
+"""Steps that are held at once."""
+Width = Annotated[int, _within(ranges.WIDTH)]
+"""Channels."""
+Depth = Annotated[int, _within(ranges.DEPTH)]
+"""Cells, or layers."""
+Side = Annotated[int, _within(ranges.SIDE)]
+"""Pixels."""
+Threads = Annotated[int, _within(ranges.THREADS)]
+"""Threads or processes; 0 leaves it to the library."""
+Devices = Annotated[int, Field(ge=1, le=ranges.THREADS.most)]
+Repeats = Annotated[int, _within(ranges.SEEDS)]
+"""With other seeds."""
+Rate = Annotated[float, Field(gt=0, le=1000)]
+"""A learning rate."""
+Amount = Annotated[float, Field(ge=0, le=1e6)]
+"""A penalty, a radius, a norm; 0: none."""
+Positive = Annotated[float, Field(ge=1e-9, le=1e9)]
+"""A scale by which something is divided."""
+Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, le=ranges.SECONDS)]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -74,4 +112,4 @@ def _sentence(cls: type, error: ValidationError) -> ConfigError:
         return UnknownNameError(f"field of {where}", last, known)
     rule = details["msg"].removeprefix("Value error, ")
     rule = rule.removeprefix("Input should be ").removeprefix("a valid ")
-    return ConfigError(f"{cls.__name__}: {field} is {details['input']!r}; accepted: {rule}")
+    return ConfigError(f"{cls.__name__}: {field} is {brief(details['input'])}; accepted: {rule}")

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from morphogen.core.names import shown
+from morphogen.core.names import LONGEST, brief, shown
+
+SENTENCE = 5000
+"""Signs of a message at most; lists of all that is known are the longest."""
 
 
 class MorphogenError(Exception):
@@ -17,8 +20,12 @@ class MorphogenError(Exception):
     exit_code = 2
 
     def __str__(self) -> str:
-        """The sentence on one line: it may hold names of files and classes, or others' words."""
-        return shown(super().__str__())
+        """The sentence on one line: it may hold names of files and classes, or others' words.
+
+        However much was passed by mistake, its beginning and what is accepted at its end are left.
+        """
+        text = shown(super().__str__())
+        return text if len(text) <= SENTENCE else f"{text[:LONGEST]} ... {text[-LONGEST:]}"
 
 
 class ConfigError(MorphogenError):
@@ -30,10 +37,10 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        near = get_close_matches(name[:LONGEST], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         self._made_of = (kind, name, known)
-        super().__init__(f"unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
+        super().__init__(f"unknown {kind} {brief(name)}; {hint}known: {', '.join(known)}")
 
     def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
         # Errors travel between processes; by default only the message would arrive.
@@ -66,6 +73,10 @@ class RunError(MorphogenError):
     """A run directory cannot be written or read."""
 
     exit_code = 4
+
+
+class OutOfMemoryError(RunError):
+    """A request needs more memory than there is."""
 
 
 class CheckpointError(RunError):

@@ -13,6 +13,10 @@ import os
 import re
 import shlex
 import sys
+from typing import Any
+
+LONGEST = 200
+"""Signs of a value that a message shows: what is longer tells nobody more."""
 
 
 def shown(text: object) -> str:
@@ -22,6 +26,22 @@ def shown(text: object) -> str:
     """
     line = str(text)
     return line if line.isprintable() else "".join(map(_visible, line))
+
+
+def brief(value: Any) -> str:
+    """A value as a message shows it: on one line, quoted where it is text, and never too long.
+
+    It may be anything that somebody passed by mistake, so its own `repr` is not trusted.
+    """
+    if isinstance(value, str):
+        value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
+    elif isinstance(value, int) and abs(value) >= 10**LONGEST:
+        return "a number of hundreds of digits"  # Python may refuse to write it
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001 - of a foreign object
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 2 * LONGEST else f"{text[:LONGEST]}..."
 
 
 def _visible(letter: str) -> str:

@@ -6,7 +6,8 @@ cost.params, cost.macs, cost.flops
 
 from morphogen.cost.additive import Counts
 from morphogen.cost.count import Cost, count, of
+from morphogen.cost.demand import SMALLER, require
 from morphogen.cost.latency import Latency, latency
 from morphogen.cost.sizes import published
 
-__all__ = ["Cost", "Counts", "Latency", "count", "latency", "of", "published"]
+__all__ = ["SMALLER", "Cost", "Counts", "Latency", "count", "latency", "of", "published", "require"]

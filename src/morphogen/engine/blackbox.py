@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen import benchmarks, cost
-from morphogen.core import Architecture, ConfigError, RunError
+from morphogen.core import Architecture, ConfigError, RunError, memory
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.job import Job, problem_of, task_of_job
 from morphogen.engine.loop import Desk, Outcome, together
@@ -136,6 +136,8 @@ def settled(
     if s.executor == "local":
         return s
     workers = s.workers or cores()
+    if s.executor == "processes":
+        memory.require_processes(min(workers, s.evaluations), "workers")
     return replace(s, workers=workers, round_size=s.round_size or workers)
 
 

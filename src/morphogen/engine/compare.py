@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
-from morphogen.core import Architecture, CapabilityError, ConfigError, RunError
+from morphogen.core import Architecture, CapabilityError, ConfigError, RunError, memory
 from morphogen.core.config import to_mapping
 from morphogen.core.files import append_lines
 from morphogen.core.rng import numpy_stream
@@ -171,6 +171,7 @@ def run_trials(
     known = _read(record) if record is not None else {}
     left = {key: trial for key, trial in zip(keys, trials, strict=True) if key not in known}
     workers = min(workers or cores(), max(len(left), 1))
+    memory.require_processes(workers, "workers")
     executor = (
         Local(run_trial, retries=0)
         if workers == 1

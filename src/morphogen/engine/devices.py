@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 from torch import Tensor
 
-from morphogen.core import ConfigError
+from morphogen.core import ConfigError, memory
 from morphogen.tasks.problem import Devices, Local
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Precision = Literal["32-true", "bf16-mixed"]
+
+Accelerator = Literal["cpu", "cuda", "mps", "auto"]
 
 
 class FabricDevices:
@@ -72,12 +74,27 @@ def place(accelerator: str, devices: int, precision: Precision) -> Devices | Fab
     return make_fabric(accelerator, devices, precision)
 
 
+def _count(accelerator: str) -> int:
+    """Devices of a kind that torch finds."""
+    if accelerator == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return int(accelerator == "mps" and torch.backends.mps.is_available())
+
+
 def make_fabric(accelerator: str, devices: int, precision: Precision) -> Fabric:
     """A Fabric that is not launched yet; processes are spawned, so it works from anywhere.
 
     Raises:
         ConfigError: the accelerator or the number of devices is not available.
     """
+    if accelerator == "cpu":
+        memory.require_processes(devices, "devices")
+    elif accelerator != "auto" and devices > (there := _count(accelerator)):
+        raise ConfigError(
+            f"accelerator {accelerator!r} with devices {devices}, and torch {torch.__version__} "
+            f"finds {there or 'none'} here; accepted: cpu, auto"
+            + (f", or at most {there} devices" if there else "")
+        )
     from lightning_fabric import Fabric
 
     try:
@@ -87,7 +104,7 @@ def make_fabric(accelerator: str, devices: int, precision: Precision) -> Fabric:
             precision=precision,
             strategy="auto" if devices == 1 else "ddp_spawn",
         )
-    except (ValueError, RuntimeError, TypeError) as error:
+    except Exception as error:  # Fabric has types of its own, and says what it misses by others
         reason = str(error).split("\n")[0].rstrip(".")
         raise ConfigError(
             f"accelerator {accelerator!r} with devices {devices}: {reason}; accepted: cpu, or an "

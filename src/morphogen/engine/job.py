@@ -75,19 +75,24 @@ def task_of_job(job: Job) -> ImageTask:
     return task_of(job.data, job.settings, origin=start.origin_of(job.path))
 
 
+def spec_of(s: Settings, task: ImageTask) -> NetworkSpec:
+    """Sizes of the networks."""
+    return NetworkSpec(
+        channels=s.channels,
+        depth=s.depth,
+        classes=len(task.classes),
+        in_channels=task.in_channels,
+        execution=s.execution,
+    )
+
+
 def problem_of(job: Job, task: ImageTask, devices: Devices | None = None) -> Problem:
     """What a method sees of the job."""
     s = job.settings
     return Problem(
         job.space,
         task,
-        NetworkSpec(
-            channels=s.channels,
-            depth=s.depth,
-            classes=len(task.classes),
-            in_channels=task.in_channels,
-            execution=s.execution,
-        ),
+        spec_of(s, task),
         batch_size=s.batch_size,
         seed=s.seed,
         devices=devices,

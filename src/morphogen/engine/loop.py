@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -105,7 +106,7 @@ def run_steps(
             checkpoint.go_on(content, problem.devices.device)
             history = json.loads(content["history"])
     together(problem.devices, lambda: desk.start(history))
-    for clock in plan[len(history) :]:
+    for clock in islice(plan, len(history), None):
         wall_start, cpu_start = time.perf_counter(), time.process_time()
         told: dict[str, list[float]] = {}
         for step in range(clock.steps):
@@ -140,12 +141,37 @@ def run_steps(
     return Outcome(found, history)
 
 
-def timetable(method: Stepwise, problem: Problem, epochs: int, steps: int) -> list[Clock]:
-    """One clock for each epoch of each phase, at the epoch's first step."""
-    phases = [Phase("search", epochs, steps)]
+@dataclass(frozen=True)
+class Timetable(Sequence[Clock]):
+    """One clock for each epoch of each phase, at the epoch's first step; made when it is due."""
+
+    phases: tuple[Phase, ...]
+    """Those that have epochs."""
+
+    def __len__(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
+
+    @overload
+    def __getitem__(self, place: int) -> Clock: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Clock]: ...
+    def __getitem__(self, place: int | slice) -> Clock | list[Clock]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        left = place if place >= 0 else place + len(self)
+        for phase in self.phases:
+            if 0 <= left < phase.epochs:
+                return Clock(left, phase.epochs, 0, phase.steps, phase.name)
+            left -= phase.epochs
+        raise IndexError(place)
+
+
+def timetable(method: Stepwise, problem: Problem, epochs: int, steps: int) -> Timetable:
+    """When which phase has its epochs."""
+    phases: Sequence[Phase] = [Phase("search", epochs, steps)]
     if isinstance(method, Phased):
-        phases = [p for p in method.phases(problem, epochs, steps) if p.epochs]
-    return [Clock(e, p.epochs, 0, p.steps, p.name) for p in phases for e in range(p.epochs)]
+        phases = method.phases(problem, epochs, steps)
+    return Timetable(tuple(phase for phase in phases if phase.epochs))
 
 
 def _standing(

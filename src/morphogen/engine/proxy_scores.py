@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from morphogen import cost
 from morphogen.benchmarks import Benchmark
-from morphogen.core import Architecture, ConfigError, RunError
+from morphogen.core import Architecture, ConfigError, RunError, memory
 from morphogen.core.files import writing
 from morphogen.core.ranking import Ranking, ranking
 from morphogen.core.rng import numpy_stream
@@ -93,6 +93,14 @@ class Scoring:
             depth=depth or usual.depth,
             classes=len(task.classes),
             in_channels=task.in_channels,
+        )
+        channels_in, height, width = task.train.pixels.shape[1:]
+        cost.require(
+            known,
+            spec,
+            (channels_in, height, width),
+            batch=batch_size,
+            arch=known.sample(np.random.default_rng(0)),
         )
         description = {
             "space": known.name if isinstance(space, str | SearchSpace) else OBJECT,
@@ -168,6 +176,7 @@ def score_all(
     if done is not None:
         done(len(rows), len(archs))
     workers = min(workers or cores(), max(len(left), 1))
+    memory.require_processes(workers, "workers")
     if left:
         executor = make_executor(
             "local" if workers == 1 else "processes", partial(_job, scoring), workers=workers

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from morphogen.core import Architecture, RunError
+from morphogen import cost
+from morphogen.core import Architecture, RunError, memory
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.engine import fitting
 from morphogen.engine.devices import one_device
@@ -31,7 +32,7 @@ from morphogen.engine.request import (
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.trained import METHOD, TrainResult, evaluate, finished
 from morphogen.engine.training import Training, quick_training
-from morphogen.engine.trainjob import TrainJob, fitting_of, training_task
+from morphogen.engine.trainjob import TrainJob, fitting_of, spec_of, training_task
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.supernets.draws import aside
 from morphogen.tasks import ImageTask
@@ -40,6 +41,7 @@ from morphogen.tasks.problem import Devices
 from morphogen.tasks.remarks import remarks
 
 
+@memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
 def train(
     architecture: Architecture | str,
     *,
@@ -69,6 +71,15 @@ def train(
     names_of(job.training.loggers)
     devices = one_device(job.training.accelerator, job.training.precision)
     task = training_task(job)
+    channels, height, width = task.pool.pixels.shape[1:]
+    if job.training.accelerator == "cpu":
+        cost.require(
+            known,
+            spec_of(job, task),
+            (channels, height, width),
+            batch=job.training.batch_size,
+            arch=arch,
+        )
     _try(job, task, devices)
     directory = RunDirectory.create(Path(run) if run else None, f"{METHOD}-{known.name}")
     job = replace(job, path=directory.path)
@@ -85,6 +96,7 @@ def train(
     return _run(job, task, devices)
 
 
+@memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
 def resume_training(
     run: str | Path,
     *,

@@ -113,6 +113,7 @@ def proxy_scorer(
     Raises:
         UnknownNameError: there is no such proxy.
     """
+    from morphogen import cost
     from morphogen.core import UnknownNameError
     from morphogen.engine.job import task_of
     from morphogen.engine.request import data_name
@@ -130,6 +131,9 @@ def proxy_scorer(
         classes=len(task.classes),
         in_channels=task.in_channels,
     )
+    channels, height, width = task.train.pixels.shape[1:]
+    arch = space.sample(np.random.default_rng(0))
+    cost.require(space, spec, (channels, height, width), batch=s.batch_size, arch=arch)
     batch = batch_of(task, s.batch_size, s.seed)
     sizes = (
         f"{s.channels} channels, depth {s.depth}, {s.batch_size} images of {task.image_size} pixels"

@@ -7,11 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from morphogen.core import ConfigError
+import numpy as np
+
+from morphogen import cost
+from morphogen.core import ConfigError, memory
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.engine import blackbox
 from morphogen.engine.devices import place
-from morphogen.engine.job import Job, method_of, task_of
+from morphogen.engine.job import Job, method_of, spec_of, task_of
 from morphogen.engine.loggers import names_of
 from morphogen.engine.request import (
     Space,
@@ -29,13 +32,15 @@ from morphogen.engine.start import check_split, read_run
 from morphogen.engine.start import write as write_start
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.engine.work import launch
-from morphogen.methods import find
+from morphogen.methods import MethodInfo, find
+from morphogen.spaces import SearchSpace
 from morphogen.supernets.own import ModuleSpace
 from morphogen.supernets.own import check as check_module
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data
 
 
+@memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
 def search(
     method: str | object = "idarts",
     *,
@@ -76,6 +81,7 @@ def search(
         check_split(origin, settings)
     _check_batch(settings, task)
     settings = blackbox.settled(info, known, settings, origin, known_data=known_data)
+    _check_memory(info, known, settings, task)
     names_of(settings.loggers)
     if isinstance(known, ModuleSpace):
         own = partial(check_module, known.copy_module())
@@ -100,6 +106,7 @@ def search(
     return launch(where, job, task)
 
 
+@memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
 def resume(
     run: str | Path,
     *,
@@ -137,6 +144,20 @@ def resume(
 
 def _place(settings: Settings) -> Any:
     return place(settings.accelerator, settings.devices, settings.precision)
+
+
+def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: ImageTask) -> None:
+    """Supernet or short training must fit; an accelerator has a memory of its own."""
+    if s.accelerator != "cpu" or (info.black_box and s.evaluator == "table"):
+        return
+    channels, height, width = task.train.pixels.shape[1:]
+    cost.require(
+        space,
+        spec_of(s, task),
+        (channels, height, width),
+        batch=s.batch_size,
+        arch=space.sample(np.random.default_rng(0)) if info.black_box else None,
+    )
 
 
 def _check_batch(settings: Settings, task: ImageTask) -> None:

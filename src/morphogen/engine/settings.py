@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from morphogen.core.config import config
-from morphogen.engine.devices import Precision
+from morphogen.core.config import (
+    Count,
+    Depth,
+    Devices,
+    Images,
+    Natural,
+    Seconds,
+    Seed,
+    Share,
+    Side,
+    SomeImages,
+    Threads,
+    Width,
+    config,
+)
+from morphogen.engine.devices import Accelerator, Precision
 from morphogen.scoring.decide import Order
 from morphogen.tasks import Augment
-
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
 
 
 @config
 class Settings:
     """How long, on how much data, how large and where a search runs; the defaults take minutes."""
 
-    seed: Natural = 0
+    seed: Seed = 0
     """every random stream comes from it: same seed, same machine, same result"""
     epochs: Count = 5
     """epochs of the search (paper, NAS-Bench-201: DARTS 50, iDARTS 30, GDAS 250)"""
@@ -27,34 +36,34 @@ class Settings:
     """steps (architecture updates) of an epoch; 0: one pass over the search-validation images"""
     batch_size: Count = 64
     """images of a joint batch, over all processes (paper: 64)"""
-    train_images: Count = 3000
+    train_images: Images = 3000
     """images that train weights, cut from the training data (paper, CIFAR-10: 25000)"""
-    valid_images: Count = 1600
+    valid_images: Images = 1600
     """images that train the architecture, cut from the training data (paper, CIFAR-10: 25000)"""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Share = 0.0
     """share of a label that goes to all classes alike, in the loss that trains weights (paper,
     CIFAR: 0; SPOS on ImageNet: 0.1)"""
     flip: bool = True
     """mirror training images at random; off for digits, letters and wherever sides matter"""
     crop: bool = True
     """shift training images at random, by an eighth of their size at most"""
-    image_size: Natural = 16
+    image_size: Side = 16
     """height and width in pixels to which images are reduced; 0: as they are (paper: 32)"""
-    channels: Count = 8
+    channels: Width = 8
     """C, channels of the supernet's first cells (paper: 16)"""
-    depth: Count = 1
+    depth: Depth = 1
     """NAS-Bench-201: cells per stage, N (paper: 5; 1Shot1: 3); DARTS space: all cells (paper: 8)"""
     execution: Literal["fused", "plain"] = "fused"
     """fused: shared activations, pools and norms; plain: one module per option, the reference"""
     precision: Precision = "32-true"
     """bf16-mixed: convolutions in bfloat16"""
-    accelerator: str = "cpu"
+    accelerator: Accelerator = "cpu"
     """cpu, cuda, mps or auto"""
-    devices: Count = 1
+    devices: Devices = 1
     """data-parallel processes; each takes its share of every batch"""
-    threads: Natural = 0
+    threads: Threads = 0
     """CPU threads per process; 0: torch's own choice, divided by the processes"""
-    diagnostic_images: Natural = 1000
+    diagnostic_images: SomeImages = 1000
     """search-validation images on which each epoch compares the supernet with its discretization;
     0: do not"""
     select: Literal[
@@ -83,13 +92,13 @@ class Settings:
     evaluation_patience: Natural = 0
     """end the short training when the search-validation accuracy has not risen for so many epochs,
     and score its best; 0: train all epochs and score the last"""
-    evaluation_images: Natural = 1000
+    evaluation_images: SomeImages = 1000
     """search-validation images on which evaluator supernet scores, and select by accuracy does; 0:
     all"""
     evaluation_norms: Literal["recalibrate", "batch"] = "recalibrate"
     """batch norms of evaluator supernet: statistics made anew for each architecture, or those of
     each batch"""
-    evaluation_recalibration: Count = 1000
+    evaluation_recalibration: Images = 1000
     """training images from which they are made anew"""
     evaluation_proxy: str = "nwot"
     """the proxy of evaluator proxy, and of select by a zero-cost proxy, on batches of batch_size
@@ -108,12 +117,12 @@ class Settings:
     """costs that no architecture may exceed, in quotes: 'params<=1.2M, flops<=200M'"""
     executor: Literal["local", "processes", "ray"] = "local"
     """where architectures are evaluated: in this process, in worker processes, on a Ray cluster"""
-    workers: Natural = 0
+    workers: Threads = 0
     """workers of the executor; 0: one for each core of this machine"""
     round_size: Natural = 0
     """architectures asked for at once, and told together; 0: as many as there are workers. The
     result depends on it, and not on the number of workers"""
-    timeout: Annotated[float, Field(ge=0)] = 0.0
+    timeout: Seconds = 0.0
     """seconds after which a worker's evaluation is given up; 0: never"""
     retries: Natural = 1
     """further attempts at an evaluation that failed, or whose worker died or hung; then the

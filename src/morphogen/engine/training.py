@@ -2,63 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from morphogen.core import ConfigError
-from morphogen.core.config import config
-from morphogen.engine.devices import Precision
-from morphogen.engine.settings import Count, Natural
+from morphogen.core.config import (
+    Amount,
+    Count,
+    Depth,
+    Natural,
+    Rate,
+    Repeats,
+    Seed,
+    Share,
+    Side,
+    Threads,
+    Width,
+    config,
+)
+from morphogen.engine.devices import Accelerator, Precision
 from morphogen.spaces import SearchSpace, of_space
 from morphogen.tasks import Augment
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 @config
 class Training:
     """How an architecture is trained from scratch; the defaults take minutes on two cores."""
 
-    seed: Natural = 0
+    seed: Seed = 0
     """of the first training; every random stream comes from it"""
-    seeds: Count = 1
+    seeds: Repeats = 1
     """trainings, with seeds seed, seed + 1, ...; from two on, the accuracy has an interval"""
     epochs: Count = 12
     """passes over the training images, of each training"""
     batch_size: Count = 96
     """images of a batch"""
-    image_size: Natural = 16
+    image_size: Side = 16
     """height and width in pixels to which images are resized; 0: as they are"""
-    channels: Count = 16
+    channels: Width = 16
     """C, channels of the first cells (a user's own module has its own)"""
-    depth: Count = 1
+    depth: Depth = 1
     """NAS-Bench-201: N, cells per stage; DARTS space: cells in all"""
-    lr: Annotated[float, Field(gt=0)] = 0.05
+    lr: Rate = 0.05
     """learning rate of SGD, from which a cosine falls to lr-end, epoch by epoch"""
-    lr_end: NotNegative = 0.0
+    lr_end: Amount = 0.0
     """learning rate that the cosine would reach after the last epoch"""
     momentum: Share = 0.9
     """momentum of SGD"""
     nesterov: bool = True
     """Nesterov's momentum"""
-    weight_decay: NotNegative = 5e-4
+    weight_decay: Amount = 5e-4
     """L2 penalty of SGD"""
     label_smoothing: Share = 0.0
     """share of a label that goes to all classes alike (CIFAR: 0; ImageNet: 0.1)"""
-    clip: NotNegative = 5.0
+    clip: Amount = 5.0
     """largest norm of the gradient; 0: no clipping"""
     flip: bool = True
     """mirror training images at random; off for digits, letters and wherever sides matter"""
     crop: bool = True
     """shift training images at random, by an eighth of their size at most"""
-    cutout: Natural = 0
+    cutout: Side = 0
     """side in pixels of the square that is cut out of training images; 0: none"""
     drop_path: Share = 0.0
     """probability that an operation's output is dropped, rising linearly from 0 to it; DARTS space
     only"""
-    auxiliary: NotNegative = 0.0
+    auxiliary: Amount = 0.0
     """weight of the auxiliary head's loss; 0: no such head; DARTS space only"""
     held_out: Share = 0.1
     """share of the training images that is not trained on: it chooses the best epoch and stops
@@ -69,9 +74,9 @@ class Training:
     """your own module: draw its weights anew for every seed; off: start from those it has"""
     precision: Precision = "32-true"
     """bf16-mixed: convolutions in bfloat16"""
-    accelerator: str = "cpu"
+    accelerator: Accelerator = "cpu"
     """cpu, cuda, mps or auto"""
-    threads: Natural = 0
+    threads: Threads = 0
     """CPU threads; 0: torch's own choice"""
     loggers: str = ""
     """where epochs are written besides the run directory: tensorboard, mlflow, wandb (offline

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from morphogen.core import ConfigError, MorphogenError, RunError
+from morphogen import cost
+from morphogen.core import ConfigError, MorphogenError, RunError, memory
 from morphogen.core.names import shell
 from morphogen.engine.blackbox import limited, run_rounds
 from morphogen.engine.devices import FabricDevices
@@ -68,7 +69,8 @@ def _process(fabric: Any, packed: bytes) -> str | MorphogenError:
     """
     job: Job = pickle.loads(packed)
     try:
-        return job.space.format(_work(FabricDevices(fabric), job, None).architecture)
+        with memory.reported(cost.SMALLER):
+            return job.space.format(_work(FabricDevices(fabric), job, None).architecture)
     except MorphogenError as error:
         return error
 

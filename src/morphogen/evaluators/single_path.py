@@ -6,21 +6,16 @@ Guo et al., ECCV 2020, arXiv 1904.00420, Eq. 7 and Algorithm 1.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import Field
 from torch import Tensor
 
 from morphogen.bilevel.state import SGD, SupernetState, new_supernet, optimiser_of, weight_step
-from morphogen.core.config import config
+from morphogen.core.config import Count, Images, Natural, Probability, config
 from morphogen.evaluators.supernet import Norms, SupernetEvaluator
 from morphogen.evolution import Generations
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
-
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-
 
 # 5,000 training images are held out to score paths on.
 _MOST = {"train_images": 45000, "valid_images": 5000}
@@ -52,13 +47,13 @@ class SinglePathConfig:
     """mutants in a generation, as far as they fit in it (paper: 25)"""
     crossovers: Natural = 25
     """crossovers in a generation, likewise (paper: 25); the rest is random"""
-    mutation: Annotated[float, Field(ge=0, le=1)] = 0.1
+    mutation: Probability = 0.1
     """probability of a mutation, for each choice (paper: 0.1)"""
     norms: Norms = "recalibrate"
     """batch norms of a candidate: recalibrated on training images (paper), or batch statistics"""
-    recalibration_images: Count = 1000
+    recalibration_images: Images = 1000
     """training images for that (paper: about 20,000)"""
-    fitness_images: Count = 1000
+    fitness_images: Images = 1000
     """search-validation images a candidate is scored on (paper: all; its code: 8,000)"""
 
 

@@ -20,13 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Count, config
 from morphogen.evolution import AgingQueue, Best, tournament
 from morphogen.methods._contract import Scores, method
 from morphogen.spaces import Discrete, SearchSpace
@@ -36,9 +34,9 @@ from morphogen.spaces import Discrete, SearchSpace
 class AgingEvolutionConfig:
     """Aging (regularised) evolution."""
 
-    population: Annotated[int, Field(ge=1)] = 100
+    population: Count = 100
     """P, members of the queue (paper: 100; on NAS-Bench-201 30 needs fewer evaluations)"""
-    sample: Annotated[int, Field(ge=1)] = 25
+    sample: Count = 25
     """S, contestants of a tournament (paper: 25; with a population of 30: 10)"""
     replacement: bool = True
     """a member may be drawn twice for one tournament (paper: yes)"""

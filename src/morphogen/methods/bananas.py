@@ -20,13 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Count, config
 from morphogen.evolution import Best
 from morphogen.methods._contract import Scores, method
 from morphogen.predictors import Ensemble, Kind, PredictorSizes, Standard, encode_all, finite
@@ -34,8 +32,6 @@ from morphogen.predictors.acquisition import thompson
 from morphogen.predictors.encodings import Encoding
 from morphogen.predictors.estimators import MLPSizes
 from morphogen.spaces import Discrete, Encodable, SearchSpace, fresh
-
-Count = Annotated[int, Field(ge=1)]
 
 
 @config

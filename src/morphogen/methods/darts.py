@@ -21,17 +21,16 @@ the clipping; `exact_unroll` gives it the former.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from morphogen.bilevel.gates import probabilities, softmax_gates
 from morphogen.bilevel.hypergradient import Hypergradient, first_order, unrolled
 from morphogen.bilevel.state import SGD, Adam, BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Amount, Few, config
 from morphogen.methods._contract import Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
@@ -47,9 +46,9 @@ class DARTSConfig:
     order: Literal["nasbench201", "alpha-first", "weights-first"] = "nasbench201"
     """which step comes first: alpha-first is the DARTS paper's; nasbench201 is weights-first in
     first order and alpha-first in second order"""
-    radius: Annotated[float, Field(ge=0)] = 0.01
+    radius: Amount = 0.01
     """r of the finite difference for the mixed second derivative; 0 takes it exactly (0.01)"""
-    inner_steps: Annotated[int, Field(ge=1)] = 1
+    inner_steps: Few = 1
     """weight steps per alpha step, each on a fresh training batch (paper: 1)"""
     exact_unroll: bool = False
     """unroll Nesterov's step if the optimiser takes one (authors' code: no)"""

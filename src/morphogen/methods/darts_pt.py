@@ -31,9 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from morphogen.bilevel.gates import moved, softmax_gates
 from morphogen.bilevel.hypergradient import first_order
@@ -46,7 +44,7 @@ from morphogen.bilevel.state import (
     weight_step,
 )
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Amount, Natural, Rate, SomeImages, config
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.methods._contract import Metrics, Phase, method
 from morphogen.scoring import (
@@ -70,18 +68,18 @@ class DARTSPTConfig:
     supernet: Literal["darts", "blank", "sdarts-rs"] = "darts"
     """how it is trained: darts, alternating steps; blank, alpha stays near zero; sdarts-rs, alpha
     moved at random under the weight steps (paper: all three)"""
-    epsilon: Annotated[float, Field(ge=0)] = 0.3
+    epsilon: Amount = 0.3
     """sdarts-rs: how far softmax(alpha) is moved at most in the last epoch, and during the
     selection; a tenth of it in the first epoch (paper: 0.3)"""
     criterion: Literal["accuracy", "loss"] = "accuracy"
     """what is measured without an operation (paper: accuracy)"""
     order: Order = "random"
     """which edge is decided next (paper: random)"""
-    interval: Annotated[int, Field(ge=0)] = 5
+    interval: Natural = 5
     """epochs of tuning between two decisions; 0: none at all (paper: 5)"""
-    tuning_lr: Annotated[float, Field(gt=0)] = 0.0025
+    tuning_lr: Rate = 0.0025
     """learning rate of the weights in the selection, constant (paper: 0.0025)"""
-    selection_images: Annotated[int, Field(ge=0)] = 0
+    selection_images: SomeImages = 0
     """search-validation images that an operation is measured on; 0: all (paper: all)"""
     weights: SGD = SGD(nesterov=False, weight_decay=3e-4)
     alpha: Adam = Adam()

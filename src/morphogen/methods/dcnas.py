@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from morphogen.core import Architecture, ConfigError
-from morphogen.core.config import config
+from morphogen.core.config import Count, Natural, config
 from morphogen.evaluators.clusters import Labels, divide, represent, silhouette_clusters, winners
 from morphogen.methods._contract import Scores, Stage, method
 from morphogen.spaces import Discrete, Encodable, SearchSpace
@@ -47,17 +47,17 @@ MOST = 10
 class DCNASConfig:
     """DC-NAS, reconstruction."""
 
-    pool: Annotated[int, Field(ge=1)] = 100
+    pool: Count = 100
     """n, architectures that are trained early, at most: the evaluations less those of the
     finalists, if these are fewer (paper: not known)"""
     early: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """length of the early training as a share of the full one (paper: not known)"""
-    clusters: Annotated[int, Field(ge=0)] = 5
+    clusters: Natural = 5
     """K, groups at most; 1: plain early stopping; 0: by the silhouette, 2 to 10 (paper: not
     known)"""
-    winners: Annotated[int, Field(ge=1)] = 1
+    winners: Count = 1
     """q, architectures of each group that are trained in full"""
-    smallest: Annotated[int, Field(ge=1)] = 3
+    smallest: Count = 3
     """members of a group, at least; a smaller one joins the nearest"""
     similarity: Literal["params", "features", "encoding", "random"] = "params"
     """what groups are made by: changes of the layers' parameters or features in early training;

@@ -26,16 +26,14 @@ have a gradient of zeros, by which decay and momentum move them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import Field
 from torch import Tensor
 
 from morphogen.bilevel.gates import probabilities, sampled_path, softmax_gates
 from morphogen.bilevel.hypergradient import first_order
 from morphogen.bilevel.state import SGD, Adam, BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Positive, config
 from morphogen.methods._contract import Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
@@ -46,9 +44,9 @@ from morphogen.tasks.problem import Clock, Problem
 class GDASConfig:
     """GDAS, as its authors run it on NAS-Bench-201."""
 
-    tau_start: Annotated[float, Field(gt=0)] = 10.0
+    tau_start: Positive = 10.0
     """temperature of the first epoch (paper: 10)"""
-    tau_end: Annotated[float, Field(gt=0)] = 0.1
+    tau_end: Positive = 0.1
     """temperature of the last epoch (paper: 0.1)"""
     weights: SGD = SGD()
     alpha: Adam = Adam()

@@ -29,7 +29,8 @@ from morphogen.bilevel.gates import probabilities, softmax_gates
 from morphogen.bilevel.hypergradient import neumann
 from morphogen.bilevel.state import SGD, Adam, BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Amount, Few, config
+from morphogen.core.ranges import FEW
 from morphogen.methods._contract import Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
@@ -43,14 +44,14 @@ SHIFT_RADIUS = 0.01
 class IDARTSConfig:
     """iDARTS, as its authors run it on NAS-Bench-201."""
 
-    inner_steps: Annotated[int, Field(ge=1)] = 4
+    inner_steps: Few = 4
     """T, weight steps per alpha step (paper: 4; NAS-Bench-1Shot1: 5)"""
-    neumann_terms: Annotated[int, Field(ge=0)] = 2
+    neumann_terms: Annotated[int, Field(ge=0, le=FEW.most)] = 2
     """K, Hessian-vector products per alpha step; 0 keeps the identity alone (paper: 2)"""
-    neumann_step: Annotated[float, Field(ge=0)] = 0.0
+    neumann_step: Amount = 0.0
     """gamma; the series converges below 2 / largest inner-Hessian eigenvalue; 0 takes the weights'
     current learning rate (paper: 0.01; authors' code: the learning rate)"""
-    radius: Annotated[float, Field(ge=0)] = 0.0
+    radius: Amount = 0.0
     """radius of a finite difference for the mixed product; 0 takes it exactly (code: 0.01)"""
     independent_batches: bool = False
     """a fresh training batch for each factor, which makes the estimate unbiased (paper: no)"""

@@ -21,13 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Count, config
 from morphogen.evolution import Best
 from morphogen.methods._contract import Scores, method
 from morphogen.spaces import Discrete, SearchSpace
@@ -37,7 +36,7 @@ from morphogen.spaces import Discrete, SearchSpace
 class LocalSearchConfig:
     """Local search."""
 
-    starts: Annotated[int, Field(ge=1)] = 1
+    starts: Count = 1
     """m, random architectures of which the best is the starting point (paper: 1)"""
     improvement: Literal["best", "first"] = "best"
     """best: evaluate all neighbours, then move; first: move as soon as one is better"""

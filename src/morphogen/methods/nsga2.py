@@ -26,7 +26,8 @@ import numpy as np
 from pydantic import Field
 
 from morphogen.core import Architecture, ConfigError
-from morphogen.core.config import config
+from morphogen.core.config import Probability, config
+from morphogen.core.ranges import COUNT
 from morphogen.evolution import binary_tournament, front, mutate_genes, survivors
 from morphogen.evolution.selection import crowded
 from morphogen.methods._contract import Scores, method
@@ -40,11 +41,11 @@ RETRIES = 100
 class NSGA2Config:
     """NSGA-II."""
 
-    population: Annotated[int, Field(ge=2)] = 20
+    population: Annotated[int, Field(ge=2, le=COUNT.most)] = 20
     """N, members of the population and children of a generation (paper: 100)"""
-    crossover: Annotated[float, Field(ge=0, le=1)] = 0.9
+    crossover: Probability = 0.9
     """p_c, probability that a child has two parents (paper: 0.9)"""
-    mutation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    mutation: Probability = 0.0
     """expected share of choices that mutate; 0: one over the number of choices (paper: that)"""
 
 

@@ -27,15 +27,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from morphogen.bilevel.state import SGD, descend, optimiser_of, weight_gradient, weight_step
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Natural, config
 from morphogen.evaluators.single_path import (
     PUBLISHED,
     SinglePathConfig,
@@ -54,7 +53,7 @@ class SupernetShiftingConfig(SinglePathConfig):
 
     shift: SGD = SGD(lr=1e-3, lr_end=1e-3, nesterov=False, weight_decay=4e-5)
     """(authors' code: lr 1e-4 constant, which is 1/5000 of stage 1's; momentum 0.9, decay 4e-5)"""
-    shift_steps: Annotated[int, Field(ge=0)] = 5
+    shift_steps: Natural = 5
     """K, training steps of a candidate (authors' code: 20, of 150 images)"""
     mode: Literal["per-candidate", "accumulate"] = "per-candidate"
     """when the supernet moves: at each candidate, or once a generation on the mean gradient"""

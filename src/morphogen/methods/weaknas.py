@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Count, Natural, Positive, config
 from morphogen.evolution import Best
 from morphogen.methods._contract import Scores, method
 from morphogen.predictors import Ensemble, Kind, PredictorSizes, Standard, finite
@@ -41,8 +41,6 @@ from morphogen.predictors.acquisition import expected_improvement, pool_size
 from morphogen.predictors.candidates import Candidates
 from morphogen.predictors.encodings import Encoding
 from morphogen.spaces import Discrete, Encodable, SearchSpace
-
-Count = Annotated[int, Field(ge=1)]
 
 MEMBERS = 5
 """Predictors of the ensemble behind the expected improvement."""
@@ -58,7 +56,7 @@ class WeakNASConfig:
     """M, architectures between two fits (paper: 10)"""
     pool: Count = 100
     """N, best predicted architectures from which the next are drawn (paper: 100)"""
-    pool_end: Annotated[int, Field(ge=0)] = 0
+    pool_end: Natural = 0
     """N at the end of its schedule; 0: it stays as it is (paper: that)"""
     pool_rounds: Count = 100
     """fits over which N goes from `pool` to `pool_end`, fast at first (paper: 100)"""
@@ -74,15 +72,15 @@ class WeakNASConfig:
     """what the predictor sees: onehot, adjacency or path, as the space offers them"""
     normalise: Literal["samples", "fixed"] = "samples"
     """standardise scores by those of S, or by `mean` and `deviation`"""
-    mean: Annotated[float, Field(ge=-1e6)] = 0.0
+    mean: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
     """for normalise=fixed: the score that becomes 0"""
-    deviation: Annotated[float, Field(gt=0)] = 1.0
+    deviation: Positive = 1.0
     """for normalise=fixed: the distance that becomes 1"""
     listed: Count = 100_000
     """size of a space up to which all of it is candidate"""
     candidates: Count = 10_000
     """random candidates in a larger space (paper, MobileNetV3 space: 10000)"""
-    mutations: Annotated[int, Field(ge=0)] = 100
+    mutations: Natural = 100
     """in a larger space: mutations of the best that become candidates in each round"""
 
 

@@ -30,15 +30,14 @@ the edges are scored once, which gives what the authors' repeated scoring gives.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 from torch import Tensor
 
 from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.core import Architecture
-from morphogen.core.config import config
+from morphogen.core.config import Count, config
 from morphogen.core.rng import seed_for
 from morphogen.methods._contract import Metrics, Phase, method
 from morphogen.scoring import Discretised, Order, Perturbed, Projection, best, turn
@@ -66,7 +65,7 @@ class ZeroCostPTConfig:
     zero_op: Literal["skip", "run"] = "skip"
     """an operation of weight 0 is not executed, or executed and not added (authors' code: skip in
     the DARTS space, run in NAS-Bench-1Shot1)"""
-    validation: Annotated[int, Field(ge=1)] = 100
+    validation: Count = 100
     """V, minibatches on which the architectures found are compared (paper: 100)"""
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from morphogen.core import UnknownNameError
-from morphogen.core.config import config
+from morphogen.core.config import Count, Depth, Positive, Width, config
 
 Inputs = NDArray[np.float32]
 """[rows, entries]"""
@@ -29,16 +29,14 @@ boosted trees; ridge: linear regression with an L2 penalty."""
 
 KINDS: tuple[str, ...] = get_args(Kind)
 
-Count = Annotated[int, Field(ge=1)]
-
 
 @config
 class MLPSizes:
     """Multi-layer perceptron: ReLU, Adam at 1e-3, squared loss, L2 penalty 1e-4, batch 200."""
 
-    layers: Count = 4
+    layers: Depth = 4
     """hidden layers (paper: 4)"""
-    width: Count = 1000
+    width: Width = 1000
     """units of a hidden layer (paper: 1000; 64 is 20 times faster on small tables)"""
     iterations: Count = 100
     """passes over the data at most (paper: 100); fewer if the loss stands still for 10"""
@@ -48,7 +46,7 @@ class MLPSizes:
 class TreeSizes:
     """One regression tree."""
 
-    depth: Count = 20
+    depth: Depth = 20
     """greatest depth"""
 
 
@@ -58,7 +56,7 @@ class ForestSizes:
 
     trees: Count = 1000
     """trees (paper: 1000)"""
-    depth: Count = 10
+    depth: Depth = 10
     """greatest depth of a tree (paper: 10)"""
 
 
@@ -68,7 +66,7 @@ class BoostingSizes:
 
     trees: Count = 1000
     """rounds, a tree each (paper: 1000)"""
-    depth: Count = 20
+    depth: Depth = 20
     """greatest depth of a tree (paper: 20)"""
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """shrinkage of each tree (paper: XGBoost's default, 0.3)"""
@@ -78,7 +76,7 @@ class BoostingSizes:
 class RidgeSizes:
     """Ridge regression."""
 
-    penalty: Annotated[float, Field(gt=0)] = 0.1
+    penalty: Positive = 0.1
     """L2 penalty on the coefficients"""
 
 

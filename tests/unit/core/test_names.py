@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from morphogen.core import RunError
-from morphogen.core.names import code, escape_unencodable, markdown, shell, shown
+from morphogen.core import ConfigError, RunError
+from morphogen.core.names import brief, code, escape_unencodable, markdown, shell, shown
 
 HOSTILE = (
     "\x1b]0;title\x07\x1b[31mred",
@@ -76,3 +77,28 @@ def test_a_terminal_that_lacks_a_letter(monkeypatch: pytest.MonkeyPatch) -> None
     escape_unencodable()
     print("ü 你 \udce9", flush=True)
     assert bytes_written.getvalue() == b"\xfc \\u4f60 \\udce9\n"
+
+
+class Mute:
+    """Its own `repr` fails."""
+
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+def test_a_value_is_shown_briefly_whatever_it_is():
+    assert brief("a'b") == repr("a'b")
+    assert brief(0.1) == "0.1"
+    assert brief("x" * 10**6) == "'" + "x" * 200 + "...'"
+    assert brief(10**5000) == brief(-(10**5000)) == "a number of hundreds of digits"
+    assert brief(Mute()) == "<Mute>"
+    assert brief(["a\nb", 1]) == "['a\\nb', 1]"
+    assert "\n" not in brief(np.zeros((40, 40)))
+    assert len(brief(list(range(10**5)))) < 300
+
+
+def test_a_sentence_has_an_end_however_long_what_it_quotes():
+    text = str(ConfigError(f"limit is {'9' * 10**6}; accepted: COST<=NUMBER"))
+    assert text.startswith("limit is 999")
+    assert text.endswith("; accepted: COST<=NUMBER")
+    assert len(text) < 500

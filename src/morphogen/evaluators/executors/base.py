@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from morphogen.core import MorphogenError, NumericalError
+from morphogen.core import MorphogenError, NumericalError, memory
 
 Job = Callable[[Any], Any]
 """Does one task and returns its value. It raises a `NumericalError`, or any exception that is no
@@ -73,6 +73,8 @@ def attempt(job: Job, task: Any) -> tuple[Any, str, float, float]:
 
 def one_line(error: BaseException) -> str:
     """An exception in one line, with its type where it is not one of ours."""
+    if memory.ran_out(error):
+        return memory.said(error)
     text = " ".join(str(error).split())
     return text if isinstance(error, MorphogenError) else f"{type(error).__name__}: {text}"
 
