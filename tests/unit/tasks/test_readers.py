@@ -369,10 +369,10 @@ def test_bad_npz_is_refused(tmp_path):
     file = tmp_path / "a.npz"
     file.write_bytes(b"not a zip")
     refused(file, file, "cannot be read as .npz")
-    np.savez(file, images=GREY, y=LABELS)
-    refused(file, "holds images, y; accepted: arrays x and y")
+    np.savez(file, faces=GREY, y=LABELS)
+    refused(file, "holds faces, y; accepted: arrays x and y")
     np.savez(file, x=np.array([object()] * 2), y=[0, 1])
-    refused(file, "cannot be read as .npz", "without objects")
+    refused(file, "cannot be read as .npz", "no objects")
     np.savez(file, x=GREY, y=LABELS)
     whole = file.read_bytes()
     file.write_bytes(whole[:200] + b"\xff" * 50 + whole[250:])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +13,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import Images, Source, checked
+from morphogen.tasks.images import PARTS, Images, Source, checked
 from morphogen.tasks.labels import labelled
 from morphogen.tasks.names import few
+from morphogen.tasks.readers import npz
 
 Layout = Literal["nchw", "nhwc"]
 _CHANNELS = (1, 3)
@@ -32,8 +33,8 @@ def from_arrays(
     """Images from arrays.
 
     Args:
-        x: `[n, h, w]` grey, `[n, h, w, c]` or `[n, c, h, w]`; integers from 0 to 255, or floats
-            from 0 to 1, which are rounded to 256 levels.
+        x: `[n, h, w]` grey, `[n, h, w, c]` or `[n, c, h, w]`; whole numbers from 0 to 255, floats
+            from 0 to 1, which are rounded to 256 levels, or booleans, of which true is white.
         y: labels as `tasks.labels.labelled` takes them: indexes, names, or one-hot rows.
         classes: names of the classes, in the order of the indexes.
         size: resize to `size` x `size` pixels.
@@ -42,52 +43,119 @@ def from_arrays(
     Raises:
         DataError: shapes, types, values or labels are none of these.
     """
-    return _images(np.asarray(x), np.asarray(y), classes, size, layout, "the arrays")
+    return _images(_given("x", x), _given("y", y), classes, size, layout, "the arrays")
+
+
+def _given(name: str, values: ArrayLike) -> NDArray[Any]:
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().numpy()
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{name} is no array ({reason}); accepted: a numpy array, or what makes one"
+        ) from error
 
 
 def find(path: Path) -> Source | None:
-    """An .npz file with `x` and `y`, or with `x_train`, `y_train`, `x_test`, `y_test`."""
-    if path.suffix != ".npz" or not path.is_file():
-        return None
-    names = _names(path)
-    keys = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
-    if {"x", "y"} <= names:
-        keys = {"train": ("x", "y")}
-    present = {part: pair for part, pair in keys.items() if set(pair) <= names}
-    if "train" not in present:
+    """An .npz file with images and labels, under the names of `_KINDS`, by parts or as a whole."""
+    suffix = path.suffix.lower()
+    if suffix == ".npy" and path.is_file():
         raise DataError(
-            f"file {str(path)!r} holds {few(sorted(names)) or 'no arrays'}; "
-            "accepted: arrays x and y, or x_train, y_train, x_test and y_test"
+            f"file {str(path)!r} holds a single array; accepted: an .npz file of images and labels "
+            "together, as numpy.savez(file, x=images, y=labels) writes it"
         )
-    return Source(str(path), tuple(present), partial(_read, path, present))
+    if suffix != ".npz" or not path.is_file():
+        return None
+    names = npz.names_in(path)
+    keys = _pairs(path, names)
+    if "train" not in keys:
+        raise DataError(
+            f"file {str(path)!r} holds {few(names) or 'no arrays'}; accepted: arrays x and y, or "
+            "x_train, y_train, x_test and y_test; images and labels, data and target do as well"
+        )
+    classes = [name for name in names if _letters(name) in _CLASSES]
+    if len(classes) > 1:
+        raise DataError(
+            f"file {str(path)!r} names classes in {few(classes)}; accepted: one array of names"
+        )
+    used = {*classes, *(name for pair in keys.values() for name in pair)}
+    rest = [name for name in names if name not in used]
+    notes = (f"arrays of {str(path)!r} that are not read: {few(rest)}",) if rest else ()
+    return Source(str(path), tuple(keys), partial(_read, path, keys, classes, notes))
 
 
-def _names(path: Path) -> set[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
+_KINDS = (
+    "x|images?|imgs?|pixels?|pictures?|data|inputs?|features",
+    "y|labels?|lbls?|targets?|classids?",
+)
+"""What arrays of images and of labels are called."""
+_PARTS = {
+    "train": "train(?:ing)?|trn?",
+    "valid": "val|valid|validation|dev",
+    "test": "test(?:ing)?|tst|te",
+}
+_CLASSES = ("classes", "classnames", "labelnames", "targetnames", "names")
 
 
-def _read(path: Path, keys: dict[str, tuple[str, str]], part: str, size: int | None) -> Images:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            x, y = (arrays[key] for key in keys[part])
-            if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
-                raise ValueError("it holds other files than arrays")
-            named = tuple(str(c) for c in arrays["classes"]) if "classes" in arrays else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unreadable(path, error) from error
-    return _images(x, y, named, size, None, f"the {part} part of {str(path)!r}")
+def _letters(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalpha())
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())
-    return DataError(
-        f"file {str(path)!r} cannot be read as .npz ({reason}); accepted: numpy arrays of numbers "
-        "as numpy.savez writes them, without objects"
-    )
+def _pairs(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
+    """The arrays of images and labels of each part that has both; a name without part is train."""
+    found: dict[tuple[str, int], str] = {}
+    for name in names:
+        letters = _letters(name)
+        for part, words in _PARTS.items():
+            for kind, called in enumerate(_KINDS):
+                both = f"(?:{called})(?:{words})|(?:{words})(?:{called})"
+                if not re.fullmatch(both + (f"|{called}" if part == "train" else ""), letters):
+                    continue
+                other = found.get((part, kind))
+                usual = letters.startswith("xy"[kind])  # `x` goes before whatever lies beside it
+                if other and _letters(other).startswith("xy"[kind]) != usual:
+                    found[part, kind] = name if usual else other
+                    continue
+                if other:
+                    what = "labels" if kind else "images"
+                    raise DataError(
+                        f"file {str(path)!r} has {other!r} and {name!r}, both named like the "
+                        f"{part} {what}; accepted: one array of each"
+                    )
+                found[part, kind] = name
+    return {
+        part: (found[part, 0], found[part, 1])
+        for part in PARTS
+        if (part, 0) in found and (part, 1) in found
+    }
+
+
+def _read(
+    path: Path,
+    keys: dict[str, tuple[str, str]],
+    classes: list[str],
+    notes: tuple[str, ...],
+    part: str,
+    size: int | None,
+) -> Images:
+    x, y = (npz.read(path, name) for name in keys[part])
+    where = f"the {part} part of {str(path)!r}"
+    named = _class_names(npz.read(path, classes[0]), path) if classes else None
+    images = _images(x, y, named, size, None, where)
+    return replace(images, notes=notes) if part == "train" else images
+
+
+def _class_names(array: NDArray[Any], path: Path) -> tuple[str, ...]:
+    if array.ndim != 1:
+        raise DataError(
+            f"file {str(path)!r} has class names of shape {list(array.shape)}; accepted: one name "
+            "per class"
+        )
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    return tuple(str(name) for name in array)
 
 
 def _images(
@@ -105,7 +173,7 @@ def _images(
             f"{where}: {len(pixels)} images and {len(labels.indexes)} labels; accepted: as many "
             "labels as images"
         )
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
+    tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
     images = Images(tensor, *labels)
     return checked(images.resized(size), where)
 
@@ -117,16 +185,25 @@ def _bytes(x: NDArray[Any], where: str) -> NDArray[np.uint8]:
             f"{where}: images of shape {list(x.shape)}; accepted: [n, h, w], [n, h, w, c] "
             "or [n, c, h, w]"
         )
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{where}: images of type {x.dtype}; accepted: integers or floats")
     if x.dtype == np.uint8:
         return x
+    if x.dtype.kind == "b":
+        return np.where(x, np.uint8(255), np.uint8(0))
     low, high = x.min(), x.max()
-    if x.dtype.kind in "iu" and low >= 0 and high <= 255:
-        return x.astype(np.uint8)
+    if low >= 0 and high <= 255 and (x.dtype.kind != "f" or high > 1):
+        whole = x.astype(np.uint8)
+        if x.dtype.kind != "f" or bool((whole == x).all()):
+            return whole
     if x.dtype.kind == "f" and low >= 0 and high <= 1:  # false for NaN too
-        return np.floor(x * 255 + 0.5).astype(np.uint8)
+        out = np.empty(x.shape, np.uint8)
+        for row, image in enumerate(x):  # one at a time: floats take 4 or 8 times the memory
+            out[row] = np.floor(image * 255 + 0.5)
+        return out
     raise DataError(
-        f"{where}: images of type {x.dtype} from {low} to {high}; accepted: integers from 0 to "
-        "255, or floats from 0 to 1"
+        f"{where}: images of type {x.dtype} from {low} to {high}; accepted: whole numbers from 0 "
+        "to 255, or floats from 0 to 1"
     )
 
 
