@@ -17,8 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
+from morphogen.core.names import brief
 
 T = TypeVar("T")
+
+LONGEST, LONGEST_OF_CHOICE = 10_000, 200
+"""Signs of an architecture's text at most, in all and for each choice."""
 
 Scores = Mapping[str, NDArray[np.floating]]
 """Group name -> array [choices of the group, widest number of options]: what `derive` reads."""
@@ -68,7 +72,7 @@ class SearchSpace(Discrete, Encodable, Restrictable):
     """Every combination of one value per choice; the base of all spaces, and a space by itself.
 
     Spaces whose choices constrain one another override `check`, `size`, `sample`, `moves` and
-    `derive`; spaces with a notation of their own override `parse` and `format`.
+    `derive`; spaces with a notation of their own override `read` and `format`.
 
     Args:
         name: how the command line and the run directory call the space.
@@ -221,7 +225,19 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         return ";".join(f"{name}={'+'.join(kept)}" for name, kept in arch.items())
 
     def parse(self, text: str) -> Architecture:
-        """Read the space's own notation, or an `ArchitectureError` that says what is wrong."""
+        """Read a text of whatever origin, or an `ArchitectureError` that says what is wrong."""
+        if not isinstance(text, str):
+            raise ArchitectureError(f"an architecture is {brief(text)}; accepted: its text")
+        longest = max(LONGEST, LONGEST_OF_CHOICE * len(self.choices))
+        if len(text) > longest:
+            raise ArchitectureError(
+                f"the text of an architecture begins {brief(text)} and has {len(text):,} signs; "
+                f"accepted: at most {longest:,}"
+            )
+        return self.read(text)
+
+    def read(self, text: str) -> Architecture:
+        """Read the space's own notation, of a text that is not too long."""
         kept: dict[str, tuple[str, ...]] = {}
         for part in text.strip().split(";"):
             name, equals, value = part.partition("=")

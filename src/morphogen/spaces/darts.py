@@ -17,6 +17,7 @@ The notation lists, per cell and node, the kept edges as `operation~source`, low
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
@@ -331,7 +332,7 @@ class DARTS(SearchSpace, Differentiable):
             for cell in CELLS
         )
 
-    def parse(self, text: str) -> Architecture:
+    def read(self, text: str) -> Architecture:
         """Read this space's notation, a published `Genotype(...)`, or the name of a published cell.
 
         Within a node the order of the edges is free.
@@ -363,7 +364,7 @@ class DARTS(SearchSpace, Differentiable):
                 nodes[cell, target] = []
                 for edge in part.split():
                     operation, _, source = edge.rpartition("~")
-                    if not operation or not source.isdecimal():
+                    if not operation or not re.fullmatch("[0-9]{1,3}", source):
                         raise ArchitectureError(f"cannot read {edge!r}; accepted: operation~source")
                     nodes[cell, target].append((operation, int(source)))
         return self._from_pairs(nodes)
@@ -399,7 +400,7 @@ class DARTS(SearchSpace, Differentiable):
             try:
                 pairs = [(str(operation), int(source)) for operation, source in listed]
                 outputs = sorted(int(node) for node in concat)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise ArchitectureError(
                     f"cannot read the {cell} cell of genotype {genotype!r}; accepted: a list of "
                     "('operation', source) and the concatenated nodes"

@@ -62,15 +62,22 @@ def read_genotype(text: str) -> Genotype:
             raise ValueError
         fields: dict[str, Any] = {str(k.arg): _literal(k.value) for k in call.keywords}
         return Genotype(**fields)
-    except (SyntaxError, ValueError, TypeError) as error:
+    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise ArchitectureError(
             f"cannot read genotype {text!r}; accepted: Genotype(normal=[('op', source), ...], "
             "normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))"
         ) from error
 
 
+NODES = 100
+"""Numbers of a `range` that are listed; no cell has so many nodes."""
+
+
 def _literal(node: ast.expr) -> list[Any]:
     """A literal, or `range(...)` of literals."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
-        return list(range(*(int(ast.literal_eval(a)) for a in node.args)))
+        numbers = range(*(int(ast.literal_eval(a)) for a in node.args))
+        if len(numbers) > NODES:
+            raise ValueError
+        return list(numbers)
     return list(ast.literal_eval(node))

@@ -94,7 +94,7 @@ class NASBench1Shot1(SearchSpace, Differentiable):
         parts = zip([*labels, "output"], topology(arch), strict=True)
         return "|" + "|".join(f"{label}~{','.join(map(str, i))}" for label, i in parts) + "|"
 
-    def parse(self, text: str) -> Architecture:
+    def read(self, text: str) -> Architecture:
         """Read the notation; an `ArchitectureError` names the part that is wrong."""
         shape = self._shape()
         parts = [part.split("~") for part in text.strip().strip("|").split("|")]

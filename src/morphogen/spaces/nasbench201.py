@@ -49,7 +49,7 @@ class NASBench201(SearchSpace, Differentiable):
         )
         return "+".join(nodes)
 
-    def parse(self, text: str) -> Architecture:
+    def read(self, text: str) -> Architecture:
         """Read the benchmark's notation; an `ArchitectureError` names the part that is wrong."""
         nodes = text.strip().split("+")
         shape = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"

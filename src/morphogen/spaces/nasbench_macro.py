@@ -39,7 +39,7 @@ class NASBenchMacro(SearchSpace, Differentiable):
         arch = self.check(arch)
         return "".join(str(OPERATIONS.index(arch.one(c.name))) for c in self.choices)
 
-    def parse(self, text: str) -> Architecture:
+    def read(self, text: str) -> Architecture:
         """Read eight digits of 0, 1 and 2; an `ArchitectureError` says what else was found."""
         digits = text.strip()
         if len(digits) != LAYERS or set(digits) - set("012"):

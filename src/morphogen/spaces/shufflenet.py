@@ -128,7 +128,7 @@ class ShuffleNet(SearchSpace, Differentiable):
         arch = self.check(arch)
         return "".join(str(OPERATIONS.index(arch.one(c.name))) for c in self.choices)
 
-    def parse(self, text: str) -> Architecture:
+    def read(self, text: str) -> Architecture:
         """Read a digit of 0 to 3 per layer; an `ArchitectureError` says what else was found."""
         digits = text.strip()
         if len(digits) != len(self.choices) or set(digits) - set("0123"):
