@@ -30,12 +30,12 @@ from morphogen.engine.watch import Silent
 from morphogen.evaluators.executors import Executor, Make, Report, make_executor
 from morphogen.evaluators.executors import Job as Work
 from morphogen.evaluators.executors.make import cores
+from morphogen.evaluators.limits import limits_of
 from morphogen.evaluators.objectives import (
     ACCURACY,
     Costs,
     Objectives,
     labels_of,
-    limits_of,
     names_of,
     told,
 )

@@ -15,7 +15,8 @@ from morphogen.engine.job import Job
 from morphogen.engine.loop import TIMES, Outcome
 from morphogen.engine.rundir import RunDirectory
 from morphogen.evaluators import store
-from morphogen.evaluators.objectives import COSTS, labels_of, told
+from morphogen.evaluators.limits import COSTS
+from morphogen.evaluators.objectives import labels_of, told
 from morphogen.evolution.pareto import front, hypervolume
 from morphogen.methods import find
 from morphogen.spaces import SearchSpace

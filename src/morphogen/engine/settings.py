@@ -114,7 +114,8 @@ class Settings:
     params, flops, memory (bytes read and written), latency (measured here, so no two runs are
     equal); several, e.g. accuracy,params, need a method of several objectives"""
     limit: str = ""
-    """costs that no architecture may exceed, in quotes: 'params<=1.2M, flops<=200M'"""
+    """costs that no architecture may exceed, in quotes: 'params<=1.2M, flops<=200M, memory<=4MiB,
+    latency<=5ms' (a number without a unit: parameters, FLOPs, bytes, milliseconds)"""
     executor: Literal["local", "processes", "ray"] = "local"
     """where architectures are evaluated: in this process, in worker processes, on a Ray cluster"""
     workers: Threads = 0

@@ -1,11 +1,9 @@
-"""What is optimised, and within which limits: an evaluator's accuracy, and costs of networks."""
+"""What is optimised: an evaluator's accuracy, and costs of networks."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from morphogen import cost
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ConfigError, NumericalError, UnknownNameError
+from morphogen.evaluators.limits import COSTS, Limit
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
 from morphogen.supernets.draws import aside
@@ -20,29 +19,9 @@ from morphogen.supernets.draws import aside
 ACCURACY = "accuracy"
 """The evaluator's score, higher is better; a table's error or loss comes with a minus."""
 
-COSTS: Mapping[str, str] = {
-    "params": "parameters",
-    "flops": "FLOPs of one image, two for each multiply-add",
-    "memory": "bytes that a pass over one image reads and writes",
-    "latency": "milliseconds of a pass over one image on one thread of this machine",
-}
-"""Cost -> unit, where it is counted or measured here; lower is better."""
-
-SUFFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
-
 Evaluate = Callable[[Sequence[Architecture]], list[float]]
 """An evaluator: a score for each architecture, higher is better. Tables and trainings are there;
 a supernet with inherited weights or a zero-cost proxy is one as soon as it can be called so."""
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A cost that no architecture of the search may exceed."""
-
-    name: str
-    most: float
-    text: str
-    """As the user wrote it."""
 
 
 def names_of(text: str) -> tuple[str, ...]:
@@ -70,30 +49,6 @@ def labels_of(text: str, evaluator: str, proxy: str) -> tuple[str, ...]:
     """
     score = f"proxy_{proxy}" if evaluator == "proxy" else ACCURACY
     return tuple(score if name == ACCURACY else name for name in names_of(text))
-
-
-def limits_of(text: str) -> tuple[Limit, ...]:
-    """The limits in `params<=1.2M, latency<=3`; none in an empty text.
-
-    Raises:
-        ConfigError: one cannot be read, or is on something that is no cost.
-    """
-    limits = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        found = re.fullmatch(r"(\w+)\s*<=\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([KMG]?)", part)
-        try:
-            most = float(found[2]) * SUFFIXES[found[3]] if found else math.nan
-        except ValueError:  # two points, say
-            most = math.nan
-        if found is None or not most < math.inf:
-            raise ConfigError(
-                f"limit is {part!r}; accepted: COST<=NUMBER with K, M or G for thousands, "
-                f"millions, billions, e.g. params<=1.2M; costs: {', '.join(COSTS)}"
-            )
-        if found[1] not in COSTS:
-            raise UnknownNameError("cost in limit", found[1], COSTS)
-        limits.append(Limit(found[1], most, part))
-    return tuple(limits)
 
 
 class Costs:

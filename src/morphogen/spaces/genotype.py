@@ -62,7 +62,14 @@ def read_genotype(text: str) -> Genotype:
             raise ValueError
         fields: dict[str, Any] = {str(k.arg): _literal(k.value) for k in call.keywords}
         return Genotype(**fields)
-    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+    except (
+        SyntaxError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         raise ArchitectureError(
             f"cannot read genotype {text!r}; accepted: Genotype(normal=[('op', source), ...], "
             "normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))"

@@ -7,7 +7,8 @@ import pytest
 
 from morphogen import benchmarks, cost
 from morphogen.core import ConfigError, NumericalError, UnknownNameError
-from morphogen.evaluators.objectives import Costs, Objectives, limits_of, names_of, told
+from morphogen.evaluators.limits import limits_of
+from morphogen.evaluators.objectives import Costs, Objectives, names_of, told
 from morphogen.spaces import make
 from morphogen.supernets import NetworkSpec
 
@@ -31,36 +32,6 @@ def test_objectives_are_read_in_their_order():
 def test_objectives_that_cannot_be_are_refused(text, kind, part):
     with pytest.raises(kind, match=part):
         names_of(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("", []),
-        ("params<=1.2M", [("params", 1.2e6)]),
-        ("flops <= 40 M, latency<=3.5", [("flops", 4e7), ("latency", 3.5)]),
-        ("memory<=2e6,params<=700K,flops<=1G", [("memory", 2e6), ("params", 7e5), ("flops", 1e9)]),
-    ],
-)
-def test_limits_are_read(text, found):
-    assert [(limit.name, limit.most) for limit in limits_of(text)] == found
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "part"),
-    [
-        ("params<1M", ConfigError, "limit is 'params<1M'; accepted: COST<=NUMBER"),
-        ("params<=", ConfigError, "limit is 'params<='"),
-        ("params<=1.2.3M", ConfigError, "limit is 'params<=1.2.3M'"),
-        ("params<=1T", ConfigError, "limit is 'params<=1T'"),
-        ("parms<=1M", UnknownNameError, "did you mean 'params'"),
-        ("accuracy<=90", UnknownNameError, "unknown cost in limit 'accuracy'"),
-    ],
-)
-def test_limits_that_cannot_be_read_are_refused(text, kind, part):
-    with pytest.raises(kind) as caught:
-        limits_of(text)
-    assert part in str(caught.value)
 
 
 def test_costs_are_counted_on_the_networks_of_the_given_size():
