@@ -3,65 +3,72 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+import warnings
+from collections.abc import Sequence
 
-from morphogen.core import MorphogenError
-from morphogen.core.names import escape_unencodable, shown
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
+from morphogen.cli import interrupts, streams
+from morphogen.cli.interrupts import INTERRUPTED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code; a mistake is one sentence on stderr.
+    """Run one command and return the exit code; whatever happens is at most one sentence on stderr.
 
     Args:
-        argv: the words after `morphogen`; by default those of this process.
+        argv: the words after `morphogen`; by default those of this process, which then is ours:
+            a signal that does not end the work ends the process.
     """
+    alone = argv is None
     words = list(sys.argv[1:] if argv is None else argv)
-    escape_unencodable()
-    try:
-        with _terminated_like_interrupted():
-            from morphogen.cli.commands import run
+    if alone:
+        streams.opened()
+        _quiet()
+    with interrupts.caught(alone=alone) as signals, streams.kept():
+        try:
+            signals.arm()
+            code = _run(words)
+            signals.over(code)
+        except BaseException as error:
+            if not (isinstance(error, KeyboardInterrupt) or interrupts.came()):
+                raise
+            signals.over(INTERRUPTED)
+            # What a command has to add (how to go on) comes as the interrupt's argument.
+            said = isinstance(error, KeyboardInterrupt) and error.args
+            _say(interrupts.sentence(str(error.args[0]) if said else ""))
+            code = INTERRUPTED
+        unwritten = streams.unwritten()
+        if unwritten is not None:
+            _say(f"cannot write to standard output: {unwritten.strerror or unwritten}")
+            code = code or streams.UNWRITTEN
+        sys.stderr.flush()
+        return code
 
-            code = run(words)
-            sys.stdout.flush()
-            return code
-    except MorphogenError as error:
-        _say(str(error))
-        return error.exit_code
-    except KeyboardInterrupt as error:
-        # What a command has to add (how to go on) comes as the interrupt's argument.
-        _say(f"interrupted; {error.args[0]}" if error.args else "interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (head, less) has left: nothing to say, and nothing may be flushed at exit.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+def _run(words: Sequence[str]) -> int:
+    """The exit code of a command; a mistake is one sentence on stderr."""
+    try:
+        from morphogen.cli.commands import run
+
+        return run(words)
+    except Exception as error:
+        if interrupts.came():
+            raise
+        from morphogen.cli import faults
+
+        found = faults.told(error)
+        _say(str(found))
+        return found.exit_code
 
 
 def _say(sentence: str) -> None:
+    from morphogen.core.names import shown
+
     print(f"morphogen: {shown(sentence)}", file=sys.stderr)
 
 
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Within the context SIGTERM ends a search as Ctrl-C does."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # called from a thread that is not the main one: signals are not ours
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _quiet() -> None:
+    """Warnings of libraries name their files, not what a user can do: they are for developers."""
+    if not (sys.warnoptions or os.environ.get("MORPHOGEN_DEBUG")):
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of the processes that we start
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

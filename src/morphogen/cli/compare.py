@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from morphogen.cli.counting import counted
+from morphogen.cli.interrupts import advised
 from morphogen.cli.options import TABLE, Option, Section, whole
 from morphogen.core import ConfigError, RunError, ranges
 from morphogen.core.names import shell, shown
@@ -48,20 +49,15 @@ def run(given: dict[str, Any]) -> int:
         compare.asking(trial.method).require(table.space)
     out = Path(given["out"]) if given["out"] else None
     began = time.perf_counter()
-    try:
-        with counted("searches", len(trials)) as done:
-            traces = compare.run_trials(
-                trials,
-                record=out / "trials.jsonl" if out else None,
-                workers=workers,
-                done=done,
-            )
-    except KeyboardInterrupt:
-        if out is None:
-            raise KeyboardInterrupt("nothing is kept without --out DIR") from None
-        raise KeyboardInterrupt(
-            f"no finished trial is lost; the same command goes on from {out}"
-        ) from None
+    kept = f"no finished trial is lost; the same command goes on from {out}"
+    advice = kept if out else "nothing is kept without --out DIR"
+    with advised(lambda: advice), counted("searches", len(trials)) as done:
+        traces = compare.run_trials(
+            trials,
+            record=out / "trials.jsonl" if out else None,
+            workers=workers,
+            done=done,
+        )
     from morphogen.engine.standings import Entry, standings
 
     parts = [traces[i : i + seeds] for i in range(0, len(traces), seeds)]

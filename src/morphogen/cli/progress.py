@@ -14,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from morphogen.core.names import escape_unencodable, shown
+from morphogen.cli import streams
+from morphogen.core.names import shown
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Watcher
 from morphogen.reports.text import duration
@@ -63,7 +64,7 @@ def watcher(to_stderr: bool) -> Watcher:
     Args:
         to_stderr: leave stdout to the result, as JSON.
     """
-    escape_unencodable()  # here, too: it may be a process that `main` did not start
+    streams.keep()  # here, too: it may be a process that `main` did not start
     console = Console(stderr=to_stderr, highlight=False)
     return (
         Display(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.counting import counted
+from morphogen.cli.interrupts import advised
 from morphogen.cli.options import TABLE, Option, Section, whole
 from morphogen.core import ConfigError, RunError, UnknownNameError, ranges
 from morphogen.core.names import shown
@@ -59,23 +60,18 @@ def run(given: dict[str, Any]) -> int:
     record = Path(given["output"]) if given["output"] else None
     if record is None and subject == "run":
         record = RunDirectory(Path(given["run"])).scores_file
-    try:
-        with counted("scores", len(truth)) as done:
-            found = rank(
-                scorer,
-                truth,
-                by=given["by"],
-                record=record,
-                resamples=resamples,
-                seed=seed,
-                done=done,
-            )
-    except KeyboardInterrupt:
-        if record is None:
-            raise KeyboardInterrupt("nothing is kept without --output FILE.csv") from None
-        raise KeyboardInterrupt(
-            f"no finished score is lost; the same command goes on from {record}"
-        ) from None
+    kept = f"no finished score is lost; the same command goes on from {record}"
+    advice = kept if record else "nothing is kept without --output FILE.csv"
+    with advised(lambda: advice), counted("scores", len(truth)) as done:
+        found = rank(
+            scorer,
+            truth,
+            by=given["by"],
+            record=record,
+            resamples=resamples,
+            seed=seed,
+            done=done,
+        )
     content = found.to_mapping()
     files = [*([record] if record else []), *_write(found, content, plot, subject, given)]
     if given["json"]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from morphogen import proxies
 from morphogen.cli.counting import counted
+from morphogen.cli.interrupts import advised
 from morphogen.cli.options import Option, Section, whole
 from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shown
@@ -129,15 +130,10 @@ def _counted(
 ) -> list[Scored]:
     from morphogen.engine.proxy_scores import score_all
 
-    try:
-        with counted("architectures", len(archs)) as done:
-            return score_all(archs, scoring, record=record, workers=workers, done=done)
-    except KeyboardInterrupt:
-        if record is None:
-            raise KeyboardInterrupt("nothing is kept without --output FILE.jsonl") from None
-        raise KeyboardInterrupt(
-            f"no finished score is lost; the same command goes on from {record}"
-        ) from None
+    kept = f"no finished score is lost; the same command goes on from {record}"
+    advice = kept if record else "nothing is kept without --output FILE.jsonl"
+    with advised(lambda: advice), counted("architectures", len(archs)) as done:
+        return score_all(archs, scoring, record=record, workers=workers, done=done)
 
 
 # -- what is shown ---------------------------------------------------------------------------------

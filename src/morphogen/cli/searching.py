@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from morphogen import benchmarks, spaces
-from morphogen.cli import progress
+from morphogen.cli import faults, interrupts, progress
 from morphogen.cli.catalogue import MethodEntry
 from morphogen.cli.commands import HELP, print_json, show_drawing, width
 from morphogen.cli.options import Section, parse, peek, sections, show
@@ -119,15 +119,22 @@ def resume(run: str, *, as_json: bool) -> int:
 @contextmanager
 def interruptible(path: Path) -> Iterator[None]:
     """Says how to go on when the search is interrupted, and ends what it started."""
+
+    def advice() -> str:
+        if not RunDirectory(path).config_file.exists():
+            return ""
+        command = shell("morphogen", "resume", path)
+        return f"nothing finished is lost; continue with: {command}"
+
     try:
-        yield
+        with interrupts.advised(advice):
+            yield
     except KeyboardInterrupt:
         for process in multiprocessing.active_children():
             process.terminate()
-        if RunDirectory(path).config_file.exists():
-            command = shell("morphogen", "resume", path)
-            raise KeyboardInterrupt(f"nothing finished is lost; continue with: {command}") from None
         raise
+    except Exception as error:
+        raise faults.told(error, path) from error
     finally:
         progress.end()
         with suppress(OSError):
