@@ -20,6 +20,7 @@ from morphogen import spaces
 from morphogen.core import RunError, SpaceError
 from morphogen.core.names import shell
 from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.settings import Settings
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.draws import aside
 from morphogen.supernets.own import space_of
@@ -36,6 +37,17 @@ def known_space(space: Space) -> SearchSpace:
     if isinstance(space, str):
         return spaces.make(space)
     return space if isinstance(space, SearchSpace) else space_of(space)
+
+
+def searched_space(space: Space, settings: Settings) -> SearchSpace:
+    """The space as it is searched: without the options that the settings leave out.
+
+    Raises:
+        UnknownNameError: `without` names no option.
+        SpaceError: it leaves a choice nothing.
+    """
+    left_out = [name.strip() for name in settings.without.split(",") if name.strip()]
+    return known_space(space).without(left_out)
 
 
 def data_name(data: Data) -> str:

@@ -51,7 +51,7 @@ def supernet_scorer(
     from morphogen.core.config import from_mapping
     from morphogen.engine.devices import one_device
     from morphogen.engine.job import Job, problem_of, task_of_job
-    from morphogen.engine.request import data_name, read_back
+    from morphogen.engine.request import data_name, read_back, searched_space
     from morphogen.engine.rundir import RunDirectory
     from morphogen.engine.settings import Settings
     from morphogen.engine.start import read_run
@@ -63,6 +63,7 @@ def supernet_scorer(
     if values["method"] == "train":
         raise ConfigError(f"{run} is a training of one architecture; accepted: a search's run")
     settings = from_mapping(Settings, values["settings"])
+    known = searched_space(known, settings)
     weights, _ = read_run(run, known, settings, what="run")
     job = Job("", None, known, images_of, settings, directory.path, resume=False, watcher=Silent)
     task = task_of_job(job)

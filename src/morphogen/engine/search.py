@@ -20,9 +20,9 @@ from morphogen.engine.request import (
     Space,
     data_name,
     describe,
-    known_space,
     read_back,
     require_scores,
+    searched_space,
 )
 from morphogen.engine.result import SearchResult, finished
 from morphogen.engine.rundir import RunDirectory
@@ -68,7 +68,7 @@ def search(
     """
     info, config = method_of(method)
     settings = settings or Settings(epochs=info.quick_epochs)
-    known = known_space(space)
+    known = searched_space(space, settings)
     info.require(known)
     require_select(info, settings)
     # What is wrong with the request is said before anything is written.
@@ -129,12 +129,13 @@ def resume(
     directory = RunDirectory.open(Path(run))
     values, known, images = read_back(directory, space, data, call="resume")
     info = find(values["method"])
+    settings = from_mapping(Settings, values["settings"])
     job = Job(
         info.name,
         from_mapping(info.config, values["config"]),
-        known,
+        searched_space(known, settings),
         images,
-        from_mapping(Settings, values["settings"]),
+        settings,
         directory.path,
         resume=True,
         watcher=watcher,

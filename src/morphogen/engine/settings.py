@@ -53,6 +53,9 @@ class Settings:
     """C, channels of the supernet's first cells (paper: 16)"""
     depth: Depth = 1
     """NAS-Bench-201: cells per stage, N (paper: 5; 1Shot1: 3); DARTS space: all cells (paper: 8)"""
+    without: str = ""
+    """options that no choice has, e.g. none; several with commas (paper: DARTS-PT and Zero-Cost-PT
+    search the DARTS space without none)"""
     execution: Literal["fused", "plain"] = "fused"
     """fused: shared activations, pools and norms; plain: one module per option, the reference"""
     precision: Precision = "32-true"

@@ -27,8 +27,8 @@ from morphogen.spaces import SearchSpace
 from morphogen.tasks import ImageTask
 from morphogen.tasks.problem import Start
 
-SIZES = ("channels", "depth")
-"""Settings that a supernet's shape depends on."""
+SIZES = {"channels": None, "depth": None, "without": ""}
+"""Settings that a supernet's shape depends on, and their values in runs before them."""
 
 KEY = "morphogen-start"
 
@@ -76,15 +76,16 @@ def read_run(
         raise RunError(
             f"{what} is {run}, whose checkpoint holds no supernet; accepted: one with it"
         )
-    ran = {"space": values.get("space"), **{n: values["settings"].get(n) for n in SIZES}}
+    sizes = {name: values["settings"].get(name, before) for name, before in SIZES.items()}
+    ran = {"space": values.get("space"), **sizes}
     # A user's own module has no name in the record: its shapes are compared when they are taken.
     wanted = {"space": space.name, **{n: getattr(settings, n) for n in SIZES}}
     if not str(ran["space"]).startswith("("):
         for name, value in wanted.items():
             if ran[name] != value:
                 raise RunError(
-                    f"{name} is {value}, and the supernet of {run} has {ran[name]}; accepted: "
-                    f"{name} {ran[name]}"
+                    f"{name} is {_said(value)}, and the supernet of {run} has {_said(ran[name])}; "
+                    f"accepted: {name} {_said(ran[name])}"
                 )
     before, ran = origin_of(directory.path), values["settings"]
     data = str(values.get("data"))
@@ -97,6 +98,10 @@ def read_run(
         int(ran["train_images"]),
     )
     return net, origin
+
+
+def _said(value: Any) -> str:
+    return str(value) or "''"
 
 
 def check_split(origin: Origin, settings: Settings) -> None:

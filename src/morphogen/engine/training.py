@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from morphogen.core import ConfigError
 from morphogen.core.config import (
     Amount,
@@ -100,6 +102,21 @@ class Training:
         return self.image_size or None
 
 
+_DARTS = Training(
+    epochs=600,
+    batch_size=96,
+    image_size=0,
+    channels=36,
+    depth=20,
+    lr=0.025,
+    nesterov=False,
+    weight_decay=3e-4,
+    clip=5.0,
+    cutout=16,
+    drop_path=0.2,
+    auxiliary=0.4,
+    held_out=0.0,
+)
 _PAPER = {
     "nasbench201": Training(
         epochs=200,
@@ -112,23 +129,12 @@ _PAPER = {
         clip=0.0,
         held_out=0.0,
     ),
-    "darts": Training(
-        epochs=600,
-        batch_size=96,
-        image_size=0,
-        channels=36,
-        depth=20,
-        lr=0.025,
-        nesterov=False,
-        weight_decay=3e-4,
-        clip=5.0,
-        cutout=16,
-        drop_path=0.2,
-        auxiliary=0.4,
-        held_out=0.0,
-    ),
+    "darts": _DARTS,
+    "darts-s2": replace(_DARTS, channels=16),
+    "darts-s4": replace(_DARTS, channels=16),
 }
-"""By family of spaces, for CIFAR: how the benchmark's authors trained, how DARTS retrained."""
+"""By space or family of spaces, for CIFAR-10: how the benchmark's authors trained, how DARTS and
+RobustDARTS retrained. (DARTS-PT retrained the cells of S2 and S4 at 36 channels, too.)"""
 
 
 _QUICK = {"darts": Training(depth=4, channels=12, lr=0.025)}

@@ -12,10 +12,10 @@ The relaxation is a softmax over the options of each choice (Eq. 2).
 
 Departures. On NAS-Bench-201 the order of 1 and 2 depends on the order of the gradient (`order`), as
 in that benchmark's own baselines (Dong and Yang, arXiv 2001.00326), which are what published
-figures of "DARTS on NAS-Bench-201" mean. Running statistics of batch norms are not moved by alpha
-steps; the authors' code moves them, with shifted weights. Weight gradients are clipped without the
-alphas in the norm. As in the authors' code, the unrolled step knows neither Nesterov's momentum nor
-the clipping; `exact_unroll` gives it the former.
+figures of "DARTS on NAS-Bench-201" mean; the paper's preset has alpha first elsewhere. Running
+statistics of batch norms are not moved by alpha steps; the authors' code moves them, with shifted
+weights. Weight gradients are clipped without the alphas in the norm. As in the authors' code, the
+unrolled step knows neither Nesterov's momentum nor clipping; `exact_unroll` gives it the former.
 """
 
 from __future__ import annotations
@@ -56,12 +56,27 @@ class DARTSConfig:
     alpha: Adam = Adam()
 
 
+PLAIN_SGD = {"weights.nesterov": False, "weights.weight_decay": 3e-4}
+"""Optimiser of the weights in the authors' code and in that of NAS-Bench-1Shot1."""
+
+
+ROBUST_SPACES = ("darts-s1", "darts-s2", "darts-s3", "darts-s4")
+"""Spaces of RobustDARTS, arXiv 1909.09656, whose searches are second-order."""
+
+
 @method(
     "darts",
     config=DARTSConfig,
     needs=[Differentiable],
     epochs=50,
-    published={"darts": {"weights.nesterov": False, "weights.weight_decay": 3e-4}},
+    published={
+        "darts": {"order": "alpha-first", **PLAIN_SGD},
+        **{
+            space: {"order": "alpha-first", "second_order": True, **PLAIN_SGD}
+            for space in ROBUST_SPACES
+        },
+        "nasbench1shot1": {"order": "alpha-first", "batch_size": 96, **PLAIN_SGD},
+    },
 )
 class DARTS:
     """Alternating descent: alphas on validation batches, weights on training batches."""

@@ -105,12 +105,19 @@ def schedule(turns: int, interval: int, nodes: bool) -> tuple[int, list[int]]:
     return epochs, [min(interval * k, epochs - 1) for k in range(turns)]
 
 
+ROBUST_SPACES = ("darts-s1", "darts-s2", "darts-s3", "darts-s4")
+"""Spaces of RobustDARTS, arXiv 1909.09656, which are searched as they are, S3 with `none`."""
+
+
 @method(
     "darts-pt",
     config=DARTSPTConfig,
     needs=[Differentiable],
     epochs=100,
-    published={"darts": {"epochs": 50}},
+    published={
+        **{space: {"epochs": 50} for space in ROBUST_SPACES},
+        "darts": {"epochs": 50, "without": "none"},
+    },
 )
 class DARTSPT:
     """A supernet's training, then decisions with tuning between them."""

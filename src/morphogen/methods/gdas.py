@@ -57,7 +57,16 @@ class GDASConfig:
     config=GDASConfig,
     needs=[Differentiable],
     epochs=250,
-    published={"darts": {"batch_size": 256}},  # the authors' code
+    published={
+        "darts": {"depth": 6, "batch_size": 256},  # the authors' code
+        "nasbench1shot1": {
+            "epochs": 100,
+            "batch_size": 96,
+            "tau_end": 1.0,
+            "weights.nesterov": False,
+            "weights.weight_decay": 3e-4,
+        },
+    },
 )
 class GDAS:
     """One sampled path per step, with the gradient of a concrete sample."""

@@ -96,7 +96,8 @@ class ZeroCostPTState:
         "nasbench201": {"batch_size": 256},
         "nasbench-macro": {"batch_size": 256},
         "nasbench1shot1": {"batch_size": 128, "zero_op": "run"},
-        "darts": {"batch_size": 64},
+        **{f"darts-s{number}": {"batch_size": 64} for number in (1, 2, 3, 4)},
+        "darts": {"batch_size": 64, "without": "none"},
     },
 )
 class ZeroCostPT:

@@ -77,17 +77,22 @@ class Run:
     def space(self) -> SearchSpace | None:
         """The built-in space, or the choices of a user's own module as config.yaml lists them."""
         name = str(self.config["space"])
-        if name in spaces.BUILT_IN:
-            return spaces.make(name)
         listed = self.config.get("choices")
-        if not isinstance(listed, list):
-            return None
         try:
+            if name in spaces.BUILT_IN:
+                return self._searched(spaces.make(name))
+            if not isinstance(listed, list):
+                return None
             return SearchSpace(
                 "own", [Choice(**{**c, "options": tuple(c["options"])}) for c in listed]
             )
         except (TypeError, KeyError, MorphogenError):
             return None
+
+    def _searched(self, space: SearchSpace) -> SearchSpace:
+        """Without the options that the run leaves out."""
+        left_out = str(self.settings.get("without", "")).split(",")
+        return space.without([name.strip() for name in left_out if name.strip()])
 
     @cached_property
     def table(self) -> Benchmark | None:

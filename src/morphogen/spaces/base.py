@@ -324,6 +324,26 @@ class SearchSpace(Discrete, Encodable, Restrictable):
             choices.append(c)
         return self._with(choices)
 
+    def without(self, options: Collection[str]) -> Self:
+        """The sub-space in which no choice has any of these options.
+
+        Raises:
+            UnknownNameError: no choice has an option of such a name.
+            SpaceError: a choice would be left with nothing.
+        """
+        known = dict.fromkeys(o for c in self.choices for o in c.options)
+        for option in options:
+            if option not in known:
+                raise UnknownNameError(f"option of space {self.name!r}", option, known)
+        left = {c.name: [o for o in c.options if o not in options] for c in self.choices}
+        for name, stay in left.items():
+            if not stay:
+                raise SpaceError(
+                    f"choice {name!r} of space {self.name!r} has no option but "
+                    f"{', '.join(self.choice(name).options)}; accepted: leave it one"
+                )
+        return self.restrict(left) if options else self
+
     def _with(self, choices: Sequence[Choice]) -> Self:
         """A space of the same kind with other choices; caches start empty."""
         new = copy.copy(self)
