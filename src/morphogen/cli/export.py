@@ -53,6 +53,7 @@ def export(given: dict[str, Any]) -> int:
         raise ConfigError("--to is empty; accepted: onnx, torch-export or safetensors")
     from morphogen.cli.commands import print_json, width
     from morphogen.exports import writing
+    from morphogen.exports.loading import SUFFIXES
 
     done = writing.export(given["run"], to, given["out"] or None, data=given["data"] or None)
     if given["json"]:
@@ -67,7 +68,11 @@ def export(given: dict[str, Any]) -> int:
         print(fold(text, width()))
     folder = done[0].path.parent
     print(f"{shown(folder / 'README.md')}: model card.\n\nTo use it:")
-    print(f"  {shell('morphogen', 'predict', done[0].path)} IMAGE...")
+    loaded = [one.path for suffix in SUFFIXES for one in done if one.path.suffix == suffix]
+    if loaded:
+        print(f"  {shell('morphogen', 'predict', loaded[0])} IMAGE...")
+    else:
+        print(f"  torch.export.load({str(done[0].path)!r}).module() in Python, without morphogen")
     return 0
 
 

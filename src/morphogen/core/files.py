@@ -39,6 +39,34 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
         raise
 
 
+@contextmanager
+def fresh(path: Path, content: bytes) -> Iterator[Path]:
+    """`content` in a file beside `path`, which gets that name if the context ends well.
+
+    Until then, and if it does not, what was at `path` before stays.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    beside = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        with writing(path):
+            write_whole(beside, [content])
+        yield beside
+        with writing(path):
+            beside.replace(path)
+            sync_directory(path.parent)
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def write_anew(path: Path, content: bytes) -> None:
+    """Replace a file, or leave what was there: a `RunError` if it cannot be written."""
+    with fresh(path, content):
+        pass
+
+
 def append_lines(path: Path, text: str) -> None:
     """Add whole lines to a text file and have them on the disk; a `RunError` if that fails.
 

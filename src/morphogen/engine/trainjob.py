@@ -16,7 +16,7 @@ from morphogen.engine.fitting import Fitting
 from morphogen.engine.request import data_name, versions
 from morphogen.engine.training import Training
 from morphogen.engine.watch import Watcher
-from morphogen.engine.weights import Signature, write_weights
+from morphogen.engine.weights import Signature, Size, write_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import ModuleSpace, NetworkSpec, network, reinitialise
 from morphogen.supernets.draws import aside
@@ -115,11 +115,16 @@ def weights_file(run: Path, seed: int, kind: str) -> Path:
 def _signature(
     job: TrainJob, task: ImageTask, spec: NetworkSpec, *, seed: int, kind: str, epoch: int
 ) -> Signature:
-    values = {k: getattr(spec, k) for k in ("channels", "depth", "classes", "in_channels", "stem")}
     return Signature(
         space=job.space.name,
         architecture=job.space.format(job.arch),
-        spec=values,
+        spec=Size(
+            channels=spec.channels,
+            depth=spec.depth,
+            classes=spec.classes,
+            in_channels=spec.in_channels,
+            stem=spec.stem,
+        ),
         classes=task.classes,
         channels=task.in_channels,
         size=task.image_size,

@@ -1,27 +1,52 @@
 """Weights as safetensors: tensors, and beside them what one must know to use the network.
 
-The format holds numbers and text only: nothing in it can run when it is read.
+The format holds numbers and text only: nothing in it can run when it is read. The text is checked
+before anything is built from it: its sizes decide how much memory and time that takes.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue, StringConstraints
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from morphogen.core import DataError, MorphogenError
+from morphogen.core import ConfigError, DataError, MorphogenError, ranges
 from morphogen.core.config import config, from_mapping, to_mapping
-from morphogen.core.files import sync_directory, write_whole, writing
+from morphogen.core.files import write_anew
 from morphogen.supernets import NetworkSpec
 
 KEY = "morphogen"
 """Name of our entry in the metadata of a file."""
+
+LONGEST = 64 * 2**20
+"""Letters of a description; a million classes with names of ordinary length fit."""
+
+Width = Annotated[int, Field(ge=1, le=ranges.WIDTH.most, strict=True)]
+Depth = Annotated[int, Field(ge=1, le=ranges.DEPTH.most, strict=True)]
+Side = Annotated[int, Field(ge=1, le=ranges.SIDE.most, strict=True)]
+Classes = Annotated[int, Field(ge=1, le=ranges.CLASSES.most, strict=True)]
+Text = Annotated[str, StringConstraints(max_length=2**20, strict=True)]
+Name = Annotated[str, StringConstraints(max_length=10_000, strict=True)]
+Number = Annotated[float, Field(strict=True)]
+Scale = Annotated[float, Field(gt=0, strict=True)]
+
+
+@config
+class Size:
+    """Of a network, as `NetworkSpec` has it."""
+
+    channels: Width
+    depth: Depth
+    classes: Classes
+    in_channels: Width
+    stem: Literal["cifar", "imagenet"] = "cifar"
 
 
 @config
@@ -30,29 +55,41 @@ class Signature:
 
     format: Literal[1] = 1
     """of this description"""
-    space: str
+    space: Name
     """name of the search space"""
-    architecture: str
+    architecture: Text
     """in the space's notation"""
-    spec: dict[str, JsonValue]
-    """size of the network, as `NetworkSpec` has it"""
-    classes: tuple[str, ...]
+    spec: Size
+    """size of the network"""
+    classes: Annotated[tuple[Name, ...], Field(min_length=1)]
     """names, in the order of the scores"""
-    channels: Literal[1, 3] | int
+    channels: Width
     """of an image: 1 grey, 3 red, green and blue"""
-    size: int
+    size: Side
     """height and width of an image in pixels"""
-    mean: tuple[float, ...]
+    mean: tuple[Number, ...]
     """per channel, on the scale of 0 to 1; the network takes (pixel / 255 - mean) / std"""
-    std: tuple[float, ...]
+    std: tuple[Scale, ...]
     """likewise"""
     origin: dict[str, JsonValue]
     """data, split, settings, seed, command, versions of the training"""
 
+    def __post_init__(self) -> None:
+        for name, found, wanted in (
+            ("spec.classes", self.spec.classes, len(self.classes)),
+            ("spec.in_channels", self.spec.in_channels, self.channels),
+            ("number of means", len(self.mean), self.channels),
+            ("number of stds", len(self.std), self.channels),
+        ):
+            if found != wanted:
+                raise ConfigError(f"Signature: {name} is {found}; accepted: {wanted}")
+        if len(set(self.classes)) < len(self.classes):
+            raise ConfigError("Signature: classes has a name twice; accepted: different names")
+
     @property
     def network_spec(self) -> NetworkSpec:
-        """The size as an object."""
-        return NetworkSpec(**self.spec)  # type: ignore[arg-type]
+        """The size as supernets take it."""
+        return NetworkSpec(**asdict(self.spec))
 
     def to_json(self) -> str:
         """As text, for the metadata of a file."""
@@ -62,44 +99,46 @@ class Signature:
     def from_json(cls, text: str, where: str) -> Signature:
         """Read it back, or a `DataError` that names `where`."""
         try:
+            if len(text) > LONGEST:
+                raise ValueError(f"it has {len(text):,} letters")
             values = json.loads(text)
             if not isinstance(values, dict):
                 raise ValueError("it is no JSON object")
             return from_mapping(cls, values)
-        except (ValueError, MorphogenError) as error:
+        except (ValueError, RecursionError, MorphogenError) as error:
             raise DataError(
                 f"{where} has no readable description of its network ({error}); accepted: a file "
                 "that morphogen wrote"
             ) from error
 
 
-def write_weights(path: Path, net: nn.Module, signature: Signature, names: set[str]) -> None:
-    """Write those entries of the state of `net` that are in `names`, whole or not at all."""
+def packed(net: nn.Module, signature: Signature, names: set[str]) -> bytes:
+    """The content of a file with those entries of the state of `net` that are in `names`."""
     state: Mapping[str, Tensor] = net.state_dict()
     # Copies, since a file holds no two names for one tensor.
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in state.items() if k in names}
-    body = save(tensors, {KEY: signature.to_json()})
-    with writing(path):
-        fresh = path.with_name(path.name + ".new")
-        write_whole(fresh, [body])
-        fresh.replace(path)
-        sync_directory(path.parent)
+    return save(tensors, {KEY: signature.to_json()})
+
+
+def write_weights(path: Path, net: nn.Module, signature: Signature, names: set[str]) -> None:
+    """Write those entries of the state of `net` that are in `names`, whole or not at all."""
+    write_anew(path, packed(net, signature, names))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], Signature]:
     """Tensors and signature of a file that `write_weights` wrote, or a `DataError`."""
     try:
         with safe_open(path, framework="pt") as file:
-            held: dict[str, Any] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            held: dict[str, str] = file.metadata() or {}
+            if KEY not in held:
+                raise DataError(
+                    f"{path} holds weights but no description of their network; accepted: a file "
+                    "that morphogen wrote"
+                )
+            signature = Signature.from_json(held[KEY], str(path))
+            return {name: file.get_tensor(name) for name in file.keys()}, signature  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); accepted: a whole .safetensors "
-            "file"
+            f"{path} cannot be read ({reason}); accepted: a whole .safetensors file"
         ) from error
-    if KEY not in held:
-        raise DataError(
-            f"{path} holds weights but no description of their network; accepted: a file that "
-            "morphogen wrote"
-        )
-    return tensors, Signature.from_json(held[KEY], str(path))

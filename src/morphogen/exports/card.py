@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from morphogen.core.names import code, markdown
 from morphogen.engine.weights import Signature
+from morphogen.exports.loading import SUFFIXES
+from morphogen.spaces import BUILT_IN
 from morphogen.tasks import ImageTask
 
 LICENCES = {
@@ -38,7 +40,7 @@ def card(
     """
     parts = [
         f"# Image classifier, {len(signature.classes)} classes",
-        _use(signature, next(iter(files))),
+        _use(signature, list(files)),
         "## What it is\n\n" + _table(_facts(signature, result)),
         "## How good it is\n\n" + _accuracy(result),
         "## How it was trained\n\n" + _training(signature, result, config, task),
@@ -53,14 +55,28 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def _use(signature: Signature, file: str) -> str:
+def _use(signature: Signature, files: Sequence[str]) -> str:
     named = [f"{n[:NAME]}..." if len(n) > NAME else n for n in signature.classes[:NAMED]]
     more = ", ..." if len(signature.classes) > NAMED else ""
+    return f"Classes: {', '.join(map(markdown, named))}{more}.\n\n" + _commands(signature, files)
+
+
+def _commands(signature: Signature, files: Sequence[str]) -> str:
+    """How to run it: by morphogen where it loads one of the files, else by torch."""
+    loaded = [file for suffix in SUFFIXES for file in files if file.endswith(suffix)]
+    if not loaded:
+        return (
+            f"```python\nimport torch\n\nnet = torch.export.load({files[0]!r}).module()\n"
+            "scores = net(images)  # prepared as Input says\n```\n\n"
+            "To read such a file is to run a program: do so only if you trust who gave it to you."
+        )
+    file = loaded[0]
+    own = file.endswith(".safetensors") and signature.space not in BUILT_IN
     return (
-        f"Classes: {', '.join(map(markdown, named))}{more}.\n\n"
-        f"```console\n$ morphogen predict {file} IMAGE...\n```\n\n"
-        f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r})\n"
-        "print(model.predict(['image.png'])[0].label)\n```"
+        ("" if own else f"```console\n$ morphogen predict {file} IMAGE...\n```\n\n")
+        + f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r}"
+        + (", module=YOUR_MODULE" if own else "")
+        + ")\nprint(model.predict(['image.png'])[0].label)\n```"
     )
 
 
@@ -69,7 +85,7 @@ def _facts(signature: Signature, result: Mapping[str, Any]) -> list[tuple[str, s
     return [
         ("Search space", markdown(signature.space)),
         ("Architecture", code(signature.architecture)),
-        ("Channels, depth", f"{spec['channels']}, {spec['depth']}"),
+        ("Channels, depth", f"{spec.channels}, {spec.depth}"),
         ("Parameters", f"{cost['params']:,}"),
         ("Multiply-adds for an image", f"{cost['macs'] / 1e6:,.2f} M"),
     ]

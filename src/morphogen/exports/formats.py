@@ -1,31 +1,40 @@
-"""The three formats: how each is written from a network, and run from its file."""
+"""The three formats: how each is written from a network, and run from its file.
+
+A file may come from anywhere. What is run from a file is built here, from an architecture and
+tensors (safetensors), or is a graph that can only compute (ONNX). A torch.export archive is a
+program, which torch reads with `eval`, `exec` and `pickle` and whose operators reach any file; it
+is written for other runtimes, and run here only from the bytes that were just made, to verify them.
+"""
 
 from __future__ import annotations
 
-import json
+import io
 import logging
-import re
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from morphogen import spaces
 from morphogen.core import ConfigError, DataError
-from morphogen.engine.weights import KEY, Signature, read_weights, write_weights
+from morphogen.core.names import shell
+from morphogen.engine.weights import KEY, Signature, packed, read_weights
+from morphogen.exports.onnxfile import INPUT, MOST, OUTPUT, need, opened
 from morphogen.spaces import BUILT_IN, SearchSpace
-from morphogen.supernets import network, space_of
-
-INPUT, OUTPUT = "images", "scores"
-"""Names in an ONNX graph: float32 `[batch, channels, size, size]`, and `[batch, classes]`."""
+from morphogen.supernets import ModuleSpace, network, space_of
 
 ENTRY = f"{KEY}.json"
 """Name of the signature in a torch.export archive."""
+
+REASON = 200
+"""Letters of a library's own account of what it cannot do."""
+
+SHALLOW = 50
+"""Cells that a network may have whatever its tensors are: a cell of skips has none."""
 
 Run = Callable[[Tensor], Tensor]
 
@@ -33,10 +42,11 @@ Run = Callable[[Tensor], Tensor]
 # -- ONNX ------------------------------------------------------------------------------------------
 
 
-def write_onnx(path: Path, net: nn.Module, signature: Signature, x: Tensor) -> None:
+def write_onnx(file: BinaryIO, net: nn.Module, signature: Signature, x: Tensor) -> None:
     """Write a graph that takes batches of any size."""
-    _need("onnxscript")
-    with _quiet():
+    need("onnx")
+    need("onnxscript")
+    with _exporting("onnx"):
         program = torch.onnx.export(
             net,
             (x,),
@@ -46,118 +56,82 @@ def write_onnx(path: Path, net: nn.Module, signature: Signature, x: Tensor) -> N
             output_names=[OUTPUT],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
         )
-    if program is None:  # what torch's older exporter would return
-        raise ConfigError("torch wrote no ONNX graph; accepted: torch 2.6 or newer")
-    program.model.metadata_props[KEY] = signature.to_json()
-    program.save(path)
+        if program is None:  # what torch's older exporter would return
+            raise ConfigError("torch wrote no ONNX graph; accepted: torch 2.6 or newer")
+        program.model.metadata_props[KEY] = signature.to_json()
+        model = program.model_proto
+    if model.ByteSize() > MOST:
+        raise ConfigError(
+            f"the network has {model.ByteSize():,} bytes; accepted: at most {MOST:,} in an .onnx "
+            "file, or safetensors"
+        )
+    file.write(model.SerializeToString())
 
 
 def read_onnx(path: Path) -> tuple[Run, Signature]:
     """Run an ONNX file by onnxruntime on the CPU."""
-    runtime = _need("onnxruntime")
+    content, signature = opened(path)
+    runtime = need("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # its warnings print names of the file as they are
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        session = runtime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise _damaged(path, error, ".onnx") from error
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
-    if text is None:
-        raise _foreign(path)
+        raise DataError(
+            f"{path} cannot be run ({reason(error)}); accepted: a whole .onnx file"
+        ) from error
 
     def run(x: Tensor) -> Tensor:
-        (scores,) = session.run([OUTPUT], {INPUT: x.numpy(force=True)})
+        try:
+            (scores,) = session.run([OUTPUT], {INPUT: x.numpy(force=True)})
+        except Exception as error:
+            raise DataError(
+                f"{path} fails ({reason(error)}); accepted: a whole .onnx file"
+            ) from error
         return torch.from_numpy(scores)
 
-    return run, Signature.from_json(text, str(path))
+    return run, signature
 
 
 # -- torch.export ----------------------------------------------------------------------------------
 
 
-def write_torch_export(path: Path, net: nn.Module, signature: Signature, x: Tensor) -> None:
+def write_torch_export(
+    file: Path | BinaryIO, net: nn.Module, signature: Signature, x: Tensor
+) -> None:
     """Write an archive that `torch.export.load` reads, for batches of any size."""
-    with _quiet():
+    with _exporting("torch-export"):
         program = torch.export.export(
             net, (x,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
         )
         program.example_inputs = None  # they would be the one entry of the archive that is a pickle
-        torch.export.save(program, path, extra_files={ENTRY: signature.to_json()})
+    with _quiet():
+        torch.export.save(program, file, extra_files={ENTRY: signature.to_json()})
 
 
-def read_torch_export(path: Path) -> tuple[Run, Signature]:
-    """Run a torch.export archive, if nothing in it is pickled or compiled."""
-    text = _inspected(path)
-    signature = Signature.from_json(text, str(path))
-    try:
-        with _quiet():
-            run = torch.export.load(path).module()
-    except Exception as error:
-        raise _damaged(path, error, ".pt2") from error
-    return run, signature
+def run_torch_export(content: bytes) -> Run:
+    """Run an archive that this process has just made; one from elsewhere would run its author."""
+    with _quiet():
+        return torch.export.load(io.BytesIO(content)).module()
 
 
-_PLAIN = re.compile(
-    r"data/weights/(weight_\d+|\w+_weights_config\.json)|data/constants/\w+_constants_config\.json"
-    r"|models/\w+\.json|data/sample_inputs/\w+\.pt|archive_(format|version)|byteorder"
-    rf"|\.data/(version|serialization_id|\w+)|extra/{re.escape(ENTRY)}"
-)
-"""Entries of an archive that hold numbers and text."""
-
-
-def _inspected(path: Path) -> str:
-    """The signature of an archive of which no part could run code when torch reads it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {}
-            for info in archive.infolist():
-                name = info.filename.partition("/")[2]
-                pickled = name.startswith("data/sample_inputs/") and info.file_size > 0
-                if name in entries or pickled or not _PLAIN.fullmatch(name):
-                    raise _unsafe(path, name)
-                entries[name] = archive.read(info) if name.endswith(".json") else b""
-        for name, body in entries.items():
-            if name.endswith("_config.json"):
-                for held in json.loads(body)["config"].values():
-                    if held.get("use_pickle") is not False:
-                        raise _unsafe(path, name)
-            elif name.startswith("models/") and not all(map(_harmless, _code(json.loads(body)))):
-                raise _unsafe(path, name)
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, AttributeError) as error:
-        raise _damaged(path, error, ".pt2") from error
-    if f"extra/{ENTRY}" not in entries:
-        raise _foreign(path)
-    return entries[f"extra/{ENTRY}"].decode(errors="replace")
-
-
-def _code(value: Any) -> Iterator[Any]:
-    """The texts in a graph that torch evaluates as Python: formulas of sizes, and guards."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "expr_str":
-                yield inner
-            elif key == "guards_code":
-                yield from inner
-            else:
-                yield from _code(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _code(inner)
-
-
-_SYMBOL = re.compile(r"Symbol\('[a-z]\d+'(, [a-z]+=(True|False))*\)")
-
-
-def _harmless(text: Any) -> bool:
-    """Whether it is arithmetic of sizes: no attribute, no text, no name with an underscore."""
-    rest = _SYMBOL.sub("s", text) if isinstance(text, str) else "?"
-    return re.fullmatch(r"[A-Za-z0-9+\-*/(), ]*", rest) is not None
+def refusal(path: Path) -> DataError:
+    """Why a torch.export archive is not loaded, and what is."""
+    again = shell("morphogen", "export", "RUN", "--to", "onnx,safetensors")
+    return DataError(
+        f"{path} is a torch-export file: a program, which could do anything here when it is read, "
+        "so morphogen does not; accepted: an .onnx or .safetensors file of the same network "
+        f"(`{again}`), or, if you trust its author, torch.export.load in a program of your own"
+    )
 
 
 # -- safetensors -----------------------------------------------------------------------------------
 
 
-def write_safetensors(path: Path, net: nn.Module, signature: Signature, x: Tensor) -> None:
+def write_safetensors(file: BinaryIO, net: nn.Module, signature: Signature, x: Tensor) -> None:
     """Write the weights alone; the network is built anew from its space and architecture."""
-    write_weights(path, net, signature, set(net.state_dict()))
+    file.write(packed(net, signature, set(net.state_dict())))
 
 
 def read_safetensors(path: Path, module: nn.Module | None = None) -> tuple[Run, Signature]:
@@ -176,8 +150,8 @@ def read_safetensors(path: Path, module: nn.Module | None = None) -> tuple[Run, 
     else:
         raise ConfigError(
             f"{path} holds the weights of a network of your own module; accepted: "
-            f"morphogen.load({str(path)!r}, module=YOUR_MODULE), or an .onnx or .pt2 file, which "
-            "hold the network itself"
+            f"morphogen.load({str(path)!r}, module=YOUR_MODULE), or an .onnx file, which holds the "
+            "network itself"
         )
     return built(space, signature, tensors, str(path)), signature
 
@@ -186,58 +160,77 @@ def built(
     space: SearchSpace, signature: Signature, tensors: dict[str, Tensor], where: str
 ) -> nn.Module:
     """The network of a signature with its weights, in evaluation mode, or a `DataError`."""
-    net = network(space, space.parse(signature.architecture), signature.network_spec)
-    try:
-        net.load_state_dict(tensors)
-    except RuntimeError as error:
+    arch, spec = space.parse(signature.architecture), signature.network_spec
+    if isinstance(space, ModuleSpace):  # whose sizes are the user's own
+        net = network(space, arch, spec)
+        wrong = _misfit(net, tensors)
+    elif spec.depth > max(SHALLOW, len(tensors)):  # each cell would take time, if no memory
+        net, wrong = nn.Identity(), f"{len(tensors)} tensors are no network of depth {spec.depth}"
+    else:
+        with torch.device("meta"):  # takes no memory, whatever sizes the file claims
+            wrong = _misfit(network(space, arch, spec), tensors)
+        net = nn.Identity() if wrong else network(space, arch, spec)
+    if wrong:
         raise DataError(
             f"the weights of {where} do not fit {signature.architecture!r} of {space.name} "
-            f"({str(error).splitlines()[-1].strip()}); accepted: the file as it was written"
-        ) from error
+            f"({wrong}); accepted: the file as it was written"
+        )
+    net.load_state_dict(tensors)
     return net.eval()
+
+
+def _misfit(net: nn.Module, tensors: dict[str, Tensor]) -> str:
+    """How tensors are not those of a network; empty if they are."""
+    wanted = net.state_dict()
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        return f"{name!r} is {'missing' if name in wanted else 'none of its own'}"
+    for name, held in tensors.items():
+        if (held.shape, held.dtype) != (wanted[name].shape, wanted[name].dtype):
+            return (
+                f"{name!r} is {held.dtype} {list(held.shape)}, of the network "
+                f"{wanted[name].dtype} {list(wanted[name].shape)}"
+            )
+        if held.is_floating_point() and not bool(held.isfinite().all()):
+            return f"{name!r} holds numbers that are not finite"
+    return ""
 
 
 # -- shared ----------------------------------------------------------------------------------------
 
 
-def _need(name: str) -> Any:
+@contextmanager
+def _exporting(name: str) -> Iterator[None]:
+    """Whatever torch's exporters raise becomes a sentence that says what to do instead."""
     try:
-        return __import__(name)
-    except ImportError as error:
+        with _quiet():
+            yield
+    except (ConfigError, MemoryError):
+        raise
+    except Exception as error:
         raise ConfigError(
-            f"ONNX needs the package {name}, which is not installed; accepted: pip install "
-            "'morphogen[onnx]', or another format"
+            f"torch cannot write this network as {name} ({reason(error)}); accepted: a module "
+            "whose forward does not branch on the values of its input and is not wrapped "
+            "(DataParallel: pass its .module), or the format safetensors, which holds the weights "
+            "alone"
         ) from error
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what lies at the bottom of an error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:REASON]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what torch's exporters say of their own insides and of torchvision's absence."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Leave out what torch's exporters print of their own insides and of torchvision's absence."""
+    before, nowhere = logging.root.manager.disable, io.StringIO()
+    logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
-
-
-def _damaged(path: Path, error: Exception, suffix: str) -> DataError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return DataError(f"{path} cannot be read ({reason}); accepted: a whole {suffix} file")
-
-
-def _unsafe(path: Path, name: str) -> DataError:
-    return DataError(
-        f"{path} holds {name!r}, which could run code when it is read, and was not opened; "
-        "accepted: a file that morphogen wrote"
-    )
-
-
-def _foreign(path: Path) -> DataError:
-    return DataError(
-        f"{path} has no description of classes and preprocessing; accepted: a file that "
-        "`morphogen export` wrote"
-    )
+        logging.disable(before)

@@ -12,19 +12,24 @@ from morphogen.core.names import shell
 from morphogen.exports import formats
 from morphogen.exports.model import Model
 
-SUFFIXES = (".onnx", ".pt2", ".safetensors")
-"""Of the formats, in the order in which a folder's are preferred."""
+SUFFIXES = (".onnx", ".safetensors")
+"""Of the files that can be loaded, in the order in which a folder's are preferred."""
+
+PROGRAM = ".pt2"
+"""Of the files that are written for other runtimes only."""
 
 
 def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model:
     """A trained network that takes images and names classes.
 
     Args:
-        path: an exported file, or the folder of an export.
+        path: an exported file, or the folder of an export. It may come from anywhere: what is in
+            it is checked before anything is built from it, and no file can run code here.
         module: your own module, for a .safetensors file of one of its architectures.
 
     Raises:
-        DataError: it is missing, damaged, could run code, or was not written by morphogen.
+        DataError: it is missing, damaged, a torch-export archive (which is a program), reaches for
+            other files, or was not written by morphogen.
         ConfigError: what is needed to run it is not installed, or `module` is missing.
     """
     file = Path(path)
@@ -36,21 +41,23 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model
                 f"{file} is a run; accepted: an exported network, first "
                 f"`{shell('morphogen', 'export', file)}`"
             )
+        if not there and (file / f"model{PROGRAM}").is_file():
+            raise formats.refusal(file / f"model{PROGRAM}")
         if not there:
             raise DataError(
                 f"{file} holds no exported network; accepted: a folder with "
-                f"{', '.join(f.name for f in inside)}, or such a file"
+                f"{' or '.join(f.name for f in inside)}, or such a file"
             )
         file = there[0]
     if not file.is_file():
         raise DataError(f"{file}: no such file; accepted: an exported network")
     if file.suffix == ".onnx":
         return Model(*formats.read_onnx(file), file)
-    if file.suffix == ".pt2":
-        return Model(*formats.read_torch_export(file), file)
     if file.suffix == ".safetensors":
         return Model(*formats.read_safetensors(file, module), file)
+    if file.suffix == PROGRAM:
+        raise formats.refusal(file)
     raise DataError(
         f"{file} is not an exported network by its name; accepted: files ending in "
-        f"{', '.join(SUFFIXES)}"
+        f"{' or '.join(SUFFIXES)}"
     )

@@ -88,6 +88,11 @@ class Model:
         found = []
         for start in range(0, len(images), BATCH):
             scores = self(self.preprocess(images[start : start + BATCH]))
+            if not bool(scores.isfinite().all()):
+                raise DataError(
+                    f"{self.path} gives scores that are not finite; accepted: a network whose "
+                    "weights are numbers"
+                )
             for row in scores.double().softmax(1).tolist():
                 best = max(range(len(row)), key=row.__getitem__)
                 found.append(

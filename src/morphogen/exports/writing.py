@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from morphogen.core import ConfigError, DataError, RunError, UnknownNameError
-from morphogen.core.files import write_whole, writing
+from morphogen.core import ConfigError, DataError, MorphogenError, RunError, UnknownNameError
+from morphogen.core.config import config
+from morphogen.core.files import fresh, write_anew, writing
 from morphogen.core.names import shell
 from morphogen.engine.request import OBJECT, Space, known_space
 from morphogen.engine.rundir import RunDirectory
@@ -44,6 +46,18 @@ TOLERANCE = 1e-4
 """Largest difference of a score that is accepted, in units of the largest score (at least 1)."""
 
 RECORD = "export.json"
+
+
+@config
+class Facts:
+    """What is on record of a file."""
+
+    format: str
+    sha256: str
+    bytes: int
+    verified_on_images: int
+    largest_difference: float
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -83,9 +97,11 @@ def export(
     Raises:
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
+    if isinstance(to, str) or not to:
+        raise ConfigError(f"to is {to!r}; accepted: a list of formats, of {', '.join(FORMATS)}")
     for name in to:
         if name not in FORMATS:
-            raise UnknownNameError("format", name, FORMATS)
+            raise UnknownNameError("format", str(name), FORMATS)
     directory = RunDirectory.open(Path(run))
     values, result = directory.config(), directory.result()
     if values.get("method") != METHOD:
@@ -111,11 +127,15 @@ def export(
     folder = Path(out) if out is not None else directory.path / "export"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    done = [_write(folder, name, net, signature, x, known) for name in to]
-    record = _record(folder, done)
-    text = card(signature, result, values, task, record)
-    with writing(folder):
-        write_whole(folder / "README.md", [text.encode()])
+    done: list[Exported] = []
+    try:
+        for name in dict.fromkeys(to):
+            done.append(_write(folder, name, net, signature, x, known))
+    finally:  # what was written is on record, also if another format cannot be
+        if done:
+            record = _record(folder, done)
+            text = card(signature, result, values, task, record)
+            write_anew(folder / "README.md", text.encode())
     return done
 
 
@@ -147,23 +167,30 @@ def _images(task: ImageTask, signature: Signature) -> Tensor:
 def _write(
     folder: Path, name: str, net: nn.Module, signature: Signature, x: Tensor, space: SearchSpace
 ) -> Exported:
-    """One file: it gets its name once it gives the network's own scores."""
+    """One file: made in memory, written beside, and given its name once it has proved itself."""
     path = folder / f"model{FORMATS[name]}"
-    fresh = folder / f"new{FORMATS[name]}"
-    try:
-        with writing(path):
-            _WRITERS[name](fresh, net, signature, x[:2])
-        readers: dict[str, Callable[[Path], tuple[Run, Signature]]] = {
-            "onnx": formats.read_onnx,
-            "torch-export": formats.read_torch_export,
-            "safetensors": partial(_rebuilt, space),
+    made = io.BytesIO()
+    # Two images at least: torch takes a size of one for a constant.
+    _WRITERS[name](made, net, signature, torch.cat([x, x])[:2])
+    content = made.getvalue()
+    with fresh(path, content) as beside:
+        readers: dict[str, Callable[[], Run]] = {
+            "onnx": lambda: formats.read_onnx(beside)[0],
+            "torch-export": lambda: formats.run_torch_export(content),
+            "safetensors": lambda: _rebuilt(space, beside),
         }
-        run, _ = readers[name](fresh)
-        with torch.no_grad():
-            # Other sizes of batch than the file was made with.
-            batches = [part for part in (x[:1], x[1:]) if len(part)]
-            expected = torch.cat([net(part) for part in batches])
-            found = torch.cat([run(part) for part in batches])
+        run = readers[name]()
+        # Other sizes of batch than the file was made with.
+        batches = [part for part in (x[:1], x[1:]) if len(part)]
+        try:
+            with torch.no_grad():
+                expected = torch.cat([net(part) for part in batches])
+                found = torch.cat([run(part) for part in batches])
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            raise ConfigError(
+                f"the {name} file fails on batches of other sizes ({formats.reason(error)}), and "
+                "was not kept; accepted: a network that takes any number of images"
+            ) from error
         allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
         difference = float((expected - found).abs().max())
         if not difference <= allowed:
@@ -171,26 +198,18 @@ def _write(
                 f"the {name} file gives scores that differ by {difference:.2g} from the network's, "
                 f"and was not kept; accepted: a difference of at most {allowed:.2g}"
             )
-        with writing(path):
-            fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
     return Exported(path, name, len(x), difference, allowed)
 
 
-def _rebuilt(space: SearchSpace, path: Path) -> tuple[nn.Module, Signature]:
+def _rebuilt(space: SearchSpace, path: Path) -> nn.Module:
     tensors, signature = read_weights(path)
-    return built(space, signature, tensors, str(path)), signature
+    return built(space, signature, tensors, str(path))
 
 
 def _record(folder: Path, done: Sequence[Exported]) -> dict[str, Any]:
     """What is known of each file of the folder, those of earlier exports that are still there."""
     path = folder / RECORD
-    try:
-        before = json.loads(path.read_text())
-    except (OSError, ValueError):
-        before = {}
-    held = {name: facts for name, facts in before.items() if (folder / name).exists()}
+    held = {name: facts for name, facts in _known(path).items() if (folder / name).exists()}
     for one in done:
         held[one.path.name] = {
             "format": one.format,
@@ -200,6 +219,15 @@ def _record(folder: Path, done: Sequence[Exported]) -> dict[str, Any]:
             "largest_difference": one.difference,
             "tolerance": one.tolerance,
         }
-    with writing(path):
-        write_whole(path, [(json.dumps(held, indent=2) + "\n").encode()])
+    write_anew(path, (json.dumps(held, indent=2) + "\n").encode())
     return held
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """What earlier exports put down; nothing if that is damaged or somebody else's."""
+    names = [f"model{suffix}" for suffix in FORMATS.values()]
+    try:
+        held = TypeAdapter(dict[str, Facts]).validate_json(path.read_bytes())
+    except (OSError, ValueError, MorphogenError):
+        return {}
+    return {name: asdict(facts) for name, facts in held.items() if name in names}
