@@ -11,7 +11,7 @@ from morphogen.core import ConfigError
 from morphogen.engine import start
 from morphogen.engine.presets import quick_config
 from morphogen.engine.request import data_name
-from morphogen.engine.settings import Settings
+from morphogen.engine.settings import Settings, usual
 from morphogen.engine.watch import Watcher
 from morphogen.methods import MethodInfo, find, methods
 from morphogen.spaces import SearchSpace
@@ -63,6 +63,7 @@ def task_of(data: Data, s: Settings, *, origin: start.Origin | None = None) -> I
         data,
         train_images=s.train_images,
         valid_images=s.valid_images,
+        at_most=usual(s, "train_images", "valid_images"),
         size=s.image_size or None,
         channels=origin.in_channels if origin else None,
         seed=origin.seed if origin and again else s.seed,

@@ -37,9 +37,11 @@ class Settings:
     batch_size: Count = 64
     """images of a joint batch, over all processes (paper: 64)"""
     train_images: Images = 3000
-    """images that train weights, cut from the training data (paper, CIFAR-10: 25000)"""
+    """images that train weights, cut from the training data (paper, CIFAR-10: 25000); this default
+    and the next shrink to what the data have"""
     valid_images: Images = 1600
-    """images that train the architecture, cut from the training data (paper, CIFAR-10: 25000)"""
+    """images that train the architecture, cut from the training data (paper, CIFAR-10: 25000), or
+    of a validation part of the data's own"""
     label_smoothing: Share = 0.0
     """share of a label that goes to all classes alike, in the loss that trains weights (paper,
     CIFAR: 0; SPOS on ImageNet: 0.1)"""
@@ -141,3 +143,8 @@ class Settings:
     def augment(self) -> Augment:
         """What training images undergo."""
         return Augment(padding=None if self.crop else 0, flip=self.flip)
+
+
+def usual(s: Settings, *names: str) -> tuple[str, ...]:
+    """Those of the names whose settings are the defaults: sizes that may shrink to fit the data."""
+    return tuple(name for name in names if getattr(s, name) == getattr(Settings, name))

@@ -69,7 +69,8 @@ class Training:
     """weight of the auxiliary head's loss; 0: no such head; DARTS space only"""
     held_out: Share = 0.1
     """share of the training images that is not trained on: it chooses the best epoch and stops
-    early; 0: train on all and keep the last epoch"""
+    early; a validation part of the data's own is held out instead; 0: train on all, that part too,
+    and keep the last epoch"""
     patience: Natural = 0
     """stop after so many epochs without a better held-out accuracy; 0: never"""
     fresh_weights: bool = True

@@ -44,6 +44,7 @@ def training_task(job: TrainJob) -> ImageTask:
     task = ImageTask.of(
         job.data,
         valid_images=t.held_out or None,
+        whole=True,
         size=t.size,
         seed=t.seed,
         augment=t.augment,
@@ -145,7 +146,12 @@ def _signature(
 def split_sentence(job: TrainJob, task: ImageTask) -> str:
     """Which images did what, in a sentence."""
     everything = f"all {len(task.pool)} training images, those that a search used among them"
-    if not job.training.held_out:
+    if job.training.held_out and task.own_valid:
+        text = (
+            f"trained on all {len(task.train)} images of the train part; the {len(task.valid)} of "
+            "the data's own validation part were held out, to choose the best epoch"
+        )
+    elif not job.training.held_out:
         text = f"trained on {everything}; the last epoch is kept"
     else:
         text = (

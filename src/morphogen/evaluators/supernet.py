@@ -22,8 +22,8 @@ from morphogen.evaluators.recalibration import (
 from morphogen.supernets import Gates, Supernet, frozen_statistics
 from morphogen.supernets.draws import aside
 from morphogen.tasks import Images
-from morphogen.tasks.classification import apportion
 from morphogen.tasks.problem import Problem
+from morphogen.tasks.split import apportion
 
 Norms = Literal["recalibrate", "batch"]
 """What batch norms use: running statistics of the path, made anew, or those of each batch."""

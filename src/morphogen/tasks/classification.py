@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from morphogen.tasks.augment import PLAIN, Augment
 from morphogen.tasks.images import Images, Source, checked
 from morphogen.tasks.load import locate
 from morphogen.tasks.readers.dataset import MapDataset, from_dataset
+from morphogen.tasks.split import joined, own_rows, require_shape, sizes, split
 from morphogen.tasks.streams import Batch, Stream, sequential
 
 Data = str | os.PathLike[str] | Images | MapDataset
@@ -33,13 +34,15 @@ class ImageTask:
 
     Attributes:
         name: of the data, for reports.
-        pool: all training images, of which `train` and `valid` are cut.
+        pool: all images of a search, of which `train` and `valid` are cut.
         train_rows: int64, the rows of `pool` in `train`, ascending.
         valid_rows: int64, the rows of `pool` in `valid`, ascending.
         mean: per channel of the train part, on the scale of 0 to 1.
         std: likewise.
         augment: what training batches undergo.
         seed: of the split.
+        own_valid: whether the data came with a search-validation part; `valid` is of it then, and
+            `pool` is both.
     """
 
     def __init__(
@@ -56,7 +59,9 @@ class ImageTask:
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
         seed: int,
+        own_valid: bool = False,
     ) -> None:
+        self.own_valid = own_valid
         self.name, self.pool, self.augment, self.seed = name, pool, augment, seed
         self.train_rows, self.valid_rows = train_rows, valid_rows
         self._test, self._size, self._channels, self._sealed_by = test, size, channels, ""
@@ -75,6 +80,8 @@ class ImageTask:
         test: Data | None = None,
         train_images: int | float | None = None,
         valid_images: int | float | None = None,
+        at_most: Collection[str] = (),
+        whole: bool = False,
         size: int | None = None,
         channels: int | None = None,
         seed: int = 0,
@@ -84,12 +91,19 @@ class ImageTask:
     ) -> ImageTask:
         """Read the training images and cut the search parts from them.
 
+        Data that come with a search-validation part of their own are not cut: that is `valid`, and
+        `train` is of their train part; the two sizes limit them.
+
         Args:
             data: a name or path (see `load.locate`), `Images`, or a map-style data set.
             test: test images where `data` has none; a name or path is only read when opened.
             train_images: size of the train part, a count or a fraction (a float below 1). One
                 of the two sizes alone leaves the rest to the other; neither means half and half.
             valid_images: size of the search-validation part, likewise.
+            at_most: which of the two sizes shrink to what the data have; the others are refused if
+                the data have less.
+            whole: take both parts whole where the data have a validation part of their own; the
+                sizes are then for data without.
             size: resize all images to `size` x `size` pixels.
             channels: 3 gives grey images three equal channels, for a network that takes colours.
             seed: of the split: the same seed and data give the same parts on any machine.
@@ -108,8 +122,14 @@ class ImageTask:
             held: Images | Source | None = source
         else:
             held = None if test is None else _source(test, size)[1]
-        train, valid = _sizes(len(pool), train_images, valid_images)
-        train_rows, valid_rows = split(pool, train, valid, seed)
+        own = isinstance(source, Source) and "valid" in source.parts
+        if isinstance(source, Source) and own:
+            pool, first = joined(pool, source.read("valid", size).with_channels(channels), name)
+            limits = (None, None) if whole else (train_images, valid_images)
+            train_rows, valid_rows = own_rows(pool, first, *limits, at_most=at_most, seed=seed)
+        else:
+            train, valid = sizes(pool, train_images, valid_images, at_most)
+            train_rows, valid_rows = split(pool, train, valid, seed)
         return cls(
             name,
             pool,
@@ -122,6 +142,7 @@ class ImageTask:
             mean=mean,
             std=std,
             seed=seed,
+            own_valid=own,
         )
 
     # -- data --------------------------------------------------------------------------------
@@ -188,12 +209,7 @@ class ImageTask:
             part = "test" if "test" in held.parts else "train"  # a lone file of test images
             held = held.read(part, self._size)
         held = held.with_channels(self._channels)
-        shape, expected = tuple(held.pixels.shape[1:]), tuple(self.pool.pixels.shape[1:])
-        if shape != expected:
-            raise DataError(
-                f"{where} has images {list(shape)}, the training data {list(expected)}; "
-                "accepted: one shape [channels, height, width], or the option size=N"
-            )
+        require_shape(held, self.pool, where)
         return held.aligned(self.pool, where)
 
     @contextmanager
@@ -204,6 +220,16 @@ class ImageTask:
             yield
         finally:
             self._sealed_by = before
+
+    def describe(self) -> dict[str, str]:
+        """What the search parts are, in words, for the record of a run."""
+        if self.own_valid:
+            return {
+                "train": f"{len(self.train)} images of the data's train part",
+                "valid": f"{len(self.valid)} images of the data's own validation part",
+            }
+        cut = f"of {len(self.pool)} training images, by class and seed {self.seed}"
+        return {"train": f"{len(self.train)} {cut}", "valid": f"{len(self.valid)} others {cut}"}
 
     # -- batches -----------------------------------------------------------------------------
 
@@ -276,96 +302,6 @@ class ImageTask:
     def accuracy(logits: Tensor, y: Tensor) -> Tensor:
         """Fraction of images whose largest logit is their label's: a scalar from 0 to 1."""
         return (logits.argmax(1) == y).float().mean()
-
-
-# --- the split -----------------------------------------------------------------------------------
-
-
-def split(images: Images, train: int, valid: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Two disjoint sets of rows, each with the classes in the proportions of `images`.
-
-    Rows are ordered by raw 64-bit draws of PCG64, whose stream numpy promises never to change: the
-    split is the same on every machine and with every version.
-
-    Args:
-        images: what is split.
-        train: rows of the first set.
-        valid: rows of the second set; together at most all.
-        seed: 0 or more.
-
-    Returns:
-        Row numbers, int64 `[train]` and `[valid]`, ascending.
-
-    Raises:
-        DataError: a class would be missing from one of the sets.
-        ConfigError: the seed is negative.
-    """
-    if seed < 0:
-        raise ConfigError(f"seed is {seed}; accepted: 0 or more")
-    labels = images.labels.numpy()
-    order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
-    present = np.unique(labels)
-    rows = [order[labels[order] == label] for label in present]
-    counts = np.array([len(r) for r in rows])
-    first = apportion(train, counts)
-    second = apportion(valid, counts - first)
-    for label, count, a, b in zip(present, counts, first, second, strict=True):
-        if a == 0 or b == 0:
-            raise DataError(
-                f"class {images.classes[label]!r} has {count} images, of which {a} would come to "
-                f"the train part and {b} to the valid part; accepted: at least one in each (give "
-                f"more images than {train} and {valid}, or leave the class out)"
-            )
-    chosen = zip(rows, first, second, strict=True)
-    pairs = [(r[:a], r[a : a + b]) for r, a, b in chosen]
-    one, two = (np.sort(np.concatenate(part)) for part in zip(*pairs, strict=True))
-    return torch.from_numpy(one), torch.from_numpy(two)
-
-
-def apportion(total: int, weights: np.ndarray) -> np.ndarray:
-    """`total` shared in whole numbers in proportion to `weights`, by largest remainders.
-
-    No share exceeds its weight while `total` is at most their sum; ties go to the first.
-    """
-    shares = total * weights.astype(np.int64)
-    whole, rest = np.divmod(shares, weights.sum())
-    short = total - int(whole.sum())
-    whole[np.argsort(-rest, kind="stable")[:short]] += 1
-    return whole
-
-
-def _sizes(n: int, train: int | float | None, valid: int | float | None) -> tuple[int, int]:
-    """Rows of the two search parts of `n` images."""
-    if train is None and valid is None:
-        return n - n // 2, n // 2
-    counts = [None if v is None else _count(n, f, v) for f, v in _named(train, valid)]
-    a, b = counts
-    a = n - (b or 0) if a is None else a
-    b = n - a if b is None else b
-    if a < 1 or b < 1 or a + b > n:
-        raise DataError(
-            f"train_images is {a} and valid_images {b} of {n} training images; accepted: at least "
-            f"1 each and {n} together, for instance {n - n // 3} and {n // 3}"
-        )
-    return a, b
-
-
-def _named(
-    train: int | float | None, valid: int | float | None
-) -> tuple[tuple[str, int | float | None], ...]:
-    return ("train_images", train), ("valid_images", valid)
-
-
-def _count(n: int, field: str, value: int | float) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{field} is {value!r}; accepted: a count, or a fraction below 1")
-    if isinstance(value, float) and not value.is_integer():
-        if not 0 < value < 1:
-            raise ConfigError(f"{field} is {value}; accepted: a count, or a fraction below 1")
-        return int(n * value + 0.5)
-    if value < 1:
-        raise ConfigError(f"{field} is {value}; accepted: 1 or more, or a fraction below 1")
-    return int(value)
 
 
 # --- statistics ----------------------------------------------------------------------------------

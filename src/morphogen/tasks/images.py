@@ -14,9 +14,7 @@ from torch import Tensor
 from morphogen.core.errors import DataError
 from morphogen.core.memory import too_much
 from morphogen.tasks.names import places, require_names
-
-PARTS = ("train", "test")
-"""The parts a data set may come in; search validation is cut from `train` by the task."""
+from morphogen.tasks.parts import PARTS
 
 _CHUNK = 1024  # images resized at a time
 _WORK = 1 << 28  # bytes of float64 work space while resizing, of which one image may take more
@@ -295,11 +293,13 @@ class Source:
         parts: those it has, of `PARTS`.
         reader: `reader(part, size)` reads one part. A module-level function or a `partial` of one,
             so that a task can be sent to another process.
+        notes: what a user should know of what was found, a sentence each without full stop.
     """
 
     name: str
     parts: tuple[str, ...]
     reader: Callable[[str, int | None], Images]
+    notes: tuple[str, ...] = ()
 
     def read(self, part: str, size: int | None = None) -> Images:
         """Read one part, resized to `size` x `size` if given.
@@ -308,10 +308,13 @@ class Source:
             DataError: there is no such part, or its files cannot be read.
         """
         if part not in PARTS:
-            raise DataError(f"part is {part!r}; accepted: {' or '.join(PARTS)}")
+            raise DataError(f"part is {part!r}; accepted: {', '.join(PARTS)}")
         if part not in self.parts:
             raise DataError(
                 f"data {self.name!r} has no {part} part, only {' and '.join(self.parts)}; "
                 f"accepted: a folder that holds {part} data beside it"
             )
-        return checked(self.reader(part, size).resized(size), f"the {part} part of {self.name!r}")
+        images = self.reader(part, size).resized(size)
+        if part == "train":
+            images = replace(images, notes=(*self.notes, *images.notes))
+        return checked(images, f"the {part} part of {self.name!r}")

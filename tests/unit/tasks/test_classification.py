@@ -1,6 +1,7 @@
 """The split is fixed, disjoint and stratified, and the test part stays closed."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 
 from morphogen.core.errors import ConfigError, DataError
 from morphogen.tasks import Augment, Images, ImageTask
-from morphogen.tasks.classification import apportion, split, statistics
+from morphogen.tasks.classification import statistics
 from morphogen.tasks.names import numbered
+from morphogen.tasks.split import apportion, split
 
 
 def images(counts=(30, 20, 10), size: int = 4, channels: int = 1) -> Images:
@@ -94,6 +96,34 @@ def test_sizes_by_count_and_fraction(train, valid, expected):
 def test_impossible_splits_are_refused(train, valid, error, says):
     with pytest.raises(error, match=says):
         ImageTask.of(images(), train_images=train, valid_images=valid)
+
+
+@pytest.mark.parametrize(
+    ("asked", "at_most", "expected"),
+    [
+        ((3000, 1600), ("train_images", "valid_images"), (39, 21)),  # 60 as 3000 : 1600
+        ((50, 1600), ("valid_images",), (50, 10)),
+        ((3000, 20), ("train_images",), (40, 20)),
+        ((30, 20), ("train_images", "valid_images"), (30, 20)),
+    ],
+)
+def test_sizes_that_may_shrink_are_what_the_data_have(asked, at_most, expected):
+    task = ImageTask.of(images(), train_images=asked[0], valid_images=asked[1], at_most=at_most)
+    assert (len(task.train), len(task.valid)) == expected
+
+
+@pytest.mark.parametrize("sizes", [(3000, 1600), (50, 40), (59, 1), (1, 1)])
+def test_one_refusal_is_enough_to_get_sizes_that_work(sizes):
+    with pytest.raises(DataError) as caught:
+        ImageTask.of(images((30, 20, 2)), train_images=sizes[0], valid_images=sizes[1])
+    train, valid = (int(n) for n in re.findall(r"\d+", str(caught.value).split("accepted")[1])[-2:])
+    task = ImageTask.of(images((30, 20, 2)), train_images=train, valid_images=valid)
+    assert len(task.valid.labels.unique()) == 3
+
+
+def test_a_class_of_one_image_is_named():
+    with pytest.raises(DataError, match=r"class '2' has 1 image, .*add images to it, or leave"):
+        ImageTask.of(images((30, 20, 1)), train_images=30, valid_images=20)
 
 
 def test_statistics_equal_numpy_and_are_of_the_train_part_alone():

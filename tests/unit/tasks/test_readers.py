@@ -212,7 +212,7 @@ def test_missing_shards_are_named(tmp_path):
     refused(tmp_path, "holds 1 of the 2 shards of its train part")
     (tmp_path / "odd").mkdir()
     write_parquet(tmp_path / "odd" / "all.parquet")
-    refused(tmp_path / "odd", "parquet files of no known part (all.parquet)")
+    refused(tmp_path / "odd", "parquet files of no train part (all.parquet)")
 
 
 @pytest.mark.parametrize(
@@ -504,7 +504,7 @@ def test_unknown_names_and_missing_paths(tmp_path):
     refused(tmp_path / "a.txt", "is a file of no known layout")
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     refused(tmp_path / "link", "no such file or folder")
-    refused("fashion-mnist", "part is 'valid'; accepted: train or test", part="valid")
+    refused("fashion-mnist", "part is 'pool'; accepted: train, valid, test", part="pool")
     refused("fashion-mnist", "size is 0", size=0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +12,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import PARTS, Images, Source, checked
+from morphogen.tasks.images import Images, Source, checked
 from morphogen.tasks.labels import labelled
 from morphogen.tasks.names import few
+from morphogen.tasks.parts import PARTS
 from morphogen.tasks.readers import npz
 
 Layout = Literal["nchw", "nhwc"]
@@ -83,7 +83,9 @@ def find(path: Path) -> Source | None:
     used = {*classes, *(name for pair in keys.values() for name in pair)}
     rest = [name for name in names if name not in used]
     notes = (f"arrays of {str(path)!r} that are not read: {few(rest)}",) if rest else ()
-    return Source(str(path), tuple(keys), partial(_read, path, keys, classes, notes))
+    if "valid" in keys:
+        notes = (f"read as the search-validation part: {few(keys['valid'])}", *notes)
+    return Source(str(path), tuple(keys), partial(_read, path, keys, classes), notes)
 
 
 _KINDS = (
@@ -136,15 +138,13 @@ def _read(
     path: Path,
     keys: dict[str, tuple[str, str]],
     classes: list[str],
-    notes: tuple[str, ...],
     part: str,
     size: int | None,
 ) -> Images:
     x, y = (npz.read(path, name) for name in keys[part])
     where = f"the {part} part of {str(path)!r}"
     named = _class_names(npz.read(path, classes[0]), path) if classes else None
-    images = _images(x, y, named, size, None, where)
-    return replace(images, notes=notes) if part == "train" else images
+    return _images(x, y, named, size, None, where)
 
 
 def _class_names(array: NDArray[Any], path: Path) -> tuple[str, ...]:

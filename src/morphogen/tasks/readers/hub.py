@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core.errors import ConfigError, DataError
-from morphogen.tasks.images import PARTS, Images, Source, stacked
+from morphogen.tasks.images import Images, Source, stacked
 from morphogen.tasks.labels import labelled
 from morphogen.tasks.names import few
+from morphogen.tasks.parts import PARTS, part_of
 from morphogen.tasks.readers.decode import decode
 from morphogen.tasks.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
 from morphogen.tasks.readers.pixels import Changes, said
@@ -40,8 +41,9 @@ def find(text: str) -> Source | None:
             "data 'hf:' names nothing; accepted: hf:NAME or hf:NAME:CONFIGURATION of the Hub, or "
             "hf:PATH of a folder written by save_to_disk"
         )
-    parts = _parts(_opened(name), text)
-    return Source(text, tuple(parts), partial(_read, name))
+    opened = _opened(name)
+    parts = _parts(opened, text)
+    return Source(text, tuple(parts), partial(_read, name), _notes(opened, parts))
 
 
 def _opened(name: str) -> Any:
@@ -72,12 +74,34 @@ def _parts(opened: Any, text: str) -> dict[str, Any]:
     """Its parts by name; a data set without parts is the train part."""
     if not isinstance(opened, dict):
         return {"train": opened}
-    parts = {part: opened[part] for part in PARTS if part in opened}
-    if "train" not in parts:
+    named: dict[str, list[str]] = {}
+    for split in opened:
+        named.setdefault(part_of(split) or "", []).append(split)
+    for part in PARTS:
+        if len(named.get(part, ())) > 1:
+            raise DataError(
+                f"data {text!r} has the parts {few(named[part])}, all named like a {part} part; "
+                "accepted: one of each"
+            )
+    if "train" not in named:
         raise DataError(
-            f"data {text!r} has the parts {few(opened)}; accepted: train, and test if there is one"
+            f"data {text!r} has the parts {few(opened)}; accepted: train, and validation and test "
+            "if there are any"
         )
-    return parts
+    return {part: opened[named[part][0]] for part in PARTS if part in named}
+
+
+def _notes(opened: Any, parts: dict[str, Any]) -> tuple[str, ...]:
+    if not isinstance(opened, dict):
+        return ()
+    notes = []
+    rest = [split for split in opened if not part_of(split)]
+    if "valid" in parts:
+        used = next(split for split in opened if part_of(split) == "valid")
+        notes.append(f"read as the search-validation part: {used!r}")
+    if rest:
+        notes.append(f"parts that are not read: {few(rest)}")
+    return tuple(notes)
 
 
 def _read(name: str, part: str, size: int | None) -> Images:

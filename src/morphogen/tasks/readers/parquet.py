@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import PARTS, Images, Source, stacked
+from morphogen.tasks.images import Images, Source, stacked
 from morphogen.tasks.labels import labelled
 from morphogen.tasks.names import few
+from morphogen.tasks.parts import PARTS, part_of
 from morphogen.tasks.readers.cache import cached
 from morphogen.tasks.readers.decode import decode
 from morphogen.tasks.readers.files import required
@@ -42,30 +43,57 @@ def find(path: Path) -> Source | None:
             return None
         return Source(str(path), ("train",), partial(_read, {"train": (path,)}))
     # Hugging Face repositories keep them in a sub-folder named data or after the configuration.
-    for folder in (path, *sorted(p for p in path.iterdir() if p.is_dir())):
-        files = {p: f for p in PARTS if (f := _files(folder, p))}
-        if files:
-            return Source(str(path), tuple(files), partial(_read, files))
+    held = [path, *sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))]
+    for folder in held:
+        parts, rest = _parts(folder)
+        if "train" in parts:
+            rest += [f for other in held for f in other.glob("*.parquet") if other != folder]
+            notes = _notes(path, parts, rest)
+            return Source(str(path), tuple(parts), partial(_read, parts), notes)
     loose = sorted(path.glob("*.parquet"))
     if loose:
         raise DataError(
-            f"data {str(path)!r} has parquet files of no known part "
+            f"data {str(path)!r} has parquet files of no train part "
             f"({few(f.name for f in loose)}); accepted: train.parquet or train-*.parquet, "
-            "and test.parquet or test-*.parquet"
+            "and the same of validation and test, if there are any"
         )
     return None
 
 
-def _files(folder: Path, part: str) -> tuple[Path, ...]:
-    """The files of a part, in order of their shards."""
-    files = sorted([*folder.glob(f"{part}.parquet"), *folder.glob(f"{part}-*.parquet")])
-    announced = {int(m[1]) for f in files if (m := _SHARD.search(f.stem))}
-    if announced and announced != {len(files)}:
-        raise DataError(
-            f"folder {str(folder)!r} holds {len(files)} of the {max(announced)} shards of its "
-            f"{part} part; accepted: all of them, and no others"
-        )
-    return tuple(files)
+def _parts(folder: Path) -> tuple[dict[str, tuple[Path, ...]], list[Path]]:
+    """The files of each part in order of their shards, and those of no part."""
+    found: dict[str, list[Path]] = {}
+    rest = []
+    for file in sorted(folder.glob("*.parquet")):
+        # Shards are train-00000-of-00002, and sometimes a hash comes after.
+        part = part_of(file.stem) or part_of(file.stem.partition("-")[0])
+        if part:
+            found.setdefault(part, []).append(file)
+        else:
+            rest.append(file)
+    for part, files in found.items():
+        words = {_SHARD.sub("", f.stem).partition("-")[0] for f in files}
+        if len(words) > 1:
+            raise DataError(
+                f"folder {str(folder)!r} holds {few(sorted(words))}, all named like a {part} part; "
+                "accepted: files of one name, with the numbers of their shards"
+            )
+        announced = {int(m[1]) for f in files if (m := _SHARD.search(f.stem))}
+        if announced and announced != {len(files)}:
+            raise DataError(
+                f"folder {str(folder)!r} holds {len(files)} of the {max(announced)} shards of its "
+                f"{part} part; accepted: all of them, and no others"
+            )
+    return {p: tuple(found[p]) for p in PARTS if p in found}, rest
+
+
+def _notes(path: Path, parts: dict[str, tuple[Path, ...]], rest: list[Path]) -> tuple[str, ...]:
+    notes = []
+    if "valid" in parts:
+        notes.append(f"read as the search-validation part: {few(f.name for f in parts['valid'])}")
+    if rest:
+        notes.append(f"not read beside the parts: {few(str(f.relative_to(path)) for f in rest)}")
+    return tuple(notes)
 
 
 @dataclass(frozen=True)
