@@ -75,6 +75,7 @@ def search(
     origin = begun[1] if begun else None
     task = task_of(data, settings, origin=origin)
     known_data = origin is not None and origin.knows(data_name(data), task.classes)
+    task.check_test(open=False)
     settings, shrunk = _fitted(settings, task)
     if origin is not None and known_data and not task.own_valid:
         check_split(origin, settings)

@@ -49,6 +49,7 @@ def training_task(job: TrainJob) -> ImageTask:
         seed=t.seed,
         augment=t.augment,
     )
+    task.check_test(open=True)
     if not t.held_out:  # of all images that are trained on, not of the half a search would train on
         task.mean, task.std = statistics(task.pool)
     if not t.held_out and not task.has_test:
