@@ -47,8 +47,6 @@ class TrainResult:
     """One row per epoch, as in metrics.jsonl."""
     run: Path
     """The run directory."""
-    remarks: tuple[str, ...] = ()
-    """What the user should be told of the architecture and of its weights, a sentence each."""
 
 
 def evaluate(
@@ -85,10 +83,7 @@ def evaluate(
             "architecture": job.space.format(job.arch),
             "method": METHOD,
             "space": job.space.name,
-            "remarks": [
-                *job.space.remarks(job.arch),
-                *RunDirectory(job.path).config().get("remarks", ()),
-            ],
+            "remarks": list(job.space.remarks(job.arch)),
             "seed": t.seed,
             "seeds": t.seeds,
             "epochs": len(history),
@@ -147,7 +142,6 @@ def finished(job: TrainJob) -> TrainResult | None:
         cost=written["cost"],
         history=history,
         run=job.path,
-        remarks=tuple(written.get("remarks", ())),
     )
 
 

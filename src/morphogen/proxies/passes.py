@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from morphogen.core import ConfigError
-from morphogen.supernets import train_mode
 from morphogen.supernets.draws import aside
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -38,7 +37,7 @@ def mode(net: nn.Module, *, training: bool, seed: int) -> Iterator[None]:
     before = [(module, module.training) for module in net.modules()]
     devices = dict.fromkeys(p.device for p in net.parameters())
     try:
-        train_mode(net) if training else net.eval()
+        net.train(training)
         with aside(*devices, seed=seed):
             yield
     finally:

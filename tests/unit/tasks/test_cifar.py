@@ -273,7 +273,23 @@ def test_an_array_shorter_than_its_shape_is_refused(tmp_path):
 def test_a_missing_batch_is_named(tmp_path):
     folder = write_python(tmp_path)
     (folder / "data_batch_4").unlink()
-    with pytest.raises(DataError, match=r"data_batch_4' cannot be read .No such file"):
+    with pytest.raises(DataError, match=r"data_batch_4' cannot be read .no such file"):
+        load(folder)
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    folder = write_python(tmp_path)
+    (folder / "data_batch_4").unlink()
+    os.mkfifo(folder / "data_batch_4")
+    with pytest.raises(DataError, match=r"data_batch_4' cannot be read .a named pipe, not a file"):
+        load(folder)
+
+
+def test_class_names_that_are_no_text_are_refused(tmp_path):
+    folder = write_python(tmp_path)
+    names = [["a"] * 3] * 10
+    (folder / "batches.meta").write_bytes(official({"label_names": names}))
+    with pytest.raises(DataError, match=r"batches.meta' does not name 10 classes"):
         load(folder)
 
 

@@ -488,6 +488,52 @@ def test_bad_idx_files_are_refused(tmp_path):
     refused(tmp_path, "has no train-labels-idx1-ubyte")
 
 
+def idx(shape, data: bytes) -> bytes:
+    return struct.pack(f">{1 + len(shape)}I", 0x800 + len(shape), *shape) + data
+
+
+def test_idx_headers_are_not_believed(tmp_path):
+    write_idx(tmp_path, False)
+    plain, zipped = tmp_path / "train-images-idx3-ubyte", tmp_path / "train-images-idx3-ubyte.gz"
+    pixels = GREY.tobytes()
+    plain.write_bytes(idx((4_000_000_000, 4_000_000_000, 9), pixels))
+    refused(tmp_path, plain, "4000000000, 9], and 768 bytes follow")
+    plain.write_bytes(idx((12, 8, 7), pixels))
+    refused(tmp_path, plain, "[12, 8, 7], and 768 bytes follow")
+    plain.write_bytes(idx((11, 8, 8), pixels[: 11 * 64]))
+    refused(tmp_path, "images of shape [11, 8, 8] and 12 labels")
+    plain.write_bytes(idx((12, 0, 8), b""))
+    refused(tmp_path, "images of shape [12, 0, 8] and 12 labels")
+    plain.unlink()
+    zipped.write_bytes(gzip.compress(idx((4_000_000_000, 4_000_000_000, 9), pixels)))
+    refused(tmp_path, zipped, "4000000000, 9], which take")
+    zipped.write_bytes(gzip.compress(idx((12, 8, 8), pixels + b"x")))
+    refused(tmp_path, zipped, "and as many bytes do not follow")
+
+
+def test_a_small_gzip_file_is_not_unpacked_beyond_its_header(tmp_path, monkeypatch):
+    write_idx(tmp_path, True)
+    taken = []
+    whole = gzip.GzipFile.read
+
+    def read(self, size=-1):
+        taken.append(size)
+        return whole(self, size)
+
+    monkeypatch.setattr(gzip.GzipFile, "read", read)
+    bomb = gzip.compress(idx((12, 8, 8), GREY.tobytes() + bytes(10_000_000)))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(bomb)
+    refused(tmp_path, "and as many bytes do not follow")
+    assert taken == [16, 768, 1]
+
+
+def test_idx_files_with_a_dot(tmp_path):
+    write_idx(tmp_path, False)
+    for file in list(tmp_path.iterdir()):
+        file.rename(tmp_path / file.name.replace("-idx", ".idx"))
+    assert same(load(tmp_path), GREY)
+
+
 # --- names and paths -----------------------------------------------------------------------------
 
 

@@ -1,28 +1,28 @@
 """CIFAR-10 and CIFAR-100 as their authors distribute them: the binary and the Python version.
 
-The files of the Python version are pickles, and a pickle can run any program. They are read by an
-unpickler that knows dictionaries, lists, strings, bytes and numbers, and for the one numpy array in
-each file a record of what numpy *would* be called with, from which the uint8 array is built
-here. Every other name in a file is refused before it is imported, and no code of
-numpy runs on a file's behalf either.
+The files of the Python version are pickles, and a pickle can run any program. They are read by
+`plain_pickle`, which knows dictionaries, lists, text and numbers, and for the one numpy array in
+each file notes what numpy *would* be called with, from which the uint8 array is built here. Every
+other name in a file is refused, nothing is imported, and no code of numpy runs on a file's behalf.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
+from morphogen.core.memory import too_much
 from morphogen.tasks.images import Images, Source
 from morphogen.tasks.labels import labelled
+from morphogen.tasks.readers.files import required
+from morphogen.tasks.readers.plain_pickle import Call, Name, unpickle
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -136,8 +136,9 @@ def _classes(meta: Path, layout: _Layout) -> tuple[str, ...] | None:
     if layout.pickled:
         names = _entry(meta, _unpickle(meta), layout.names)
     else:
-        names = meta.read_text(encoding="utf-8", errors="replace").split()
-    if not isinstance(names, list) or len(names) != layout.count:
+        names = _bytes(meta).decode("utf-8", "replace").split()
+    texts = isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)
+    if not texts or len(names) != layout.count:
         raise DataError(
             f"file {str(meta)!r} does not name {layout.count} classes; accepted: "
             "the official file, or none"
@@ -176,83 +177,39 @@ def _pickled(file: Path, layout: _Layout) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _bytes(file: Path) -> bytes:
+    accepted = "the whole folder as its authors distribute it"
+    wrong = too_much(2 * required(file, accepted))
+    if wrong:
+        raise DataError(f"file {str(file)!r} takes {wrong}; accepted: {accepted}")
     try:
         return file.read_bytes()
     except OSError as error:
         raise DataError(
-            f"file {str(file)!r} cannot be read ({error.strerror}); "
-            "accepted: the whole folder as its authors distribute it"
+            f"file {str(file)!r} cannot be read ({error.strerror}); accepted: {accepted}"
         ) from error
 
 
-# --- a pickle without its power ------------------------------------------------------------------
+# --- the Python version --------------------------------------------------------------------------
 
-_ADMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): "reconstruct",  # as in the official files
-    ("numpy._core.multiarray", "_reconstruct"): "reconstruct",
-    ("numpy", "ndarray"): "ndarray",
-    ("numpy", "dtype"): "dtype",
-    ("_codecs", "encode"): "encode",  # how Python 3 writes bytes into a pickle of protocol 2
-}
-
-
-class _Record:
-    """What a pickle asked for: a call of an admitted name. Calls nothing."""
-
-    __slots__ = ("arguments", "name", "state")
-
-    def __init__(self, name: str, arguments: tuple[Any, ...]) -> None:
-        self.name = name
-        self.arguments = arguments
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Name:
-    """An admitted name; called by the unpickler, it writes the call down."""
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, *arguments: Any) -> _Record:
-        return _Record(self._name, arguments)
-
-    def __setstate__(self, state: Any) -> NoReturn:
-        raise pickle.UnpicklingError("it changes an admitted name")
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which data has no need of")
-        return _Name(_ADMITTED[module, name])
+_ARRAY = (
+    Name("numpy.core.multiarray", "_reconstruct"),  # as in the official files
+    Name("numpy._core.multiarray", "_reconstruct"),
+)
+_TYPE = Name("numpy", "dtype")
+_BYTES = Name("_codecs", "encode")  # how Python 3 writes bytes into a pickle of protocol 2
+_ADMITTED = frozenset({*_ARRAY, _TYPE, _BYTES, Name("numpy", "ndarray")})
 
 
 def _unpickle(file: Path) -> dict[Any, Any]:
-    """The dictionary in a pickle file, made of plain values and `_Record`s.
+    """The dictionary in a pickle file, made of plain values and calls that were not made.
 
     Raises:
         DataError: the file is corrupt, or asks for anything but plain values and arrays.
     """
+    data = _bytes(file)
     try:
-        content = _Unpickler(io.BytesIO(_bytes(file)), encoding="bytes").load()
-    # A corrupt pickle may fail in any of these ways, as the documentation of pickle warns.
-    except (
-        pickle.UnpicklingError,
-        ArithmeticError,
-        AttributeError,
-        EOFError,
-        ImportError,
-        LookupError,
-        MemoryError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
+        content = unpickle(data, _ADMITTED)
+    except ValueError as error:
         raise DataError(
             f"file {str(file)!r} is refused as CIFAR data ({error}); accepted: a pickle of plain "
             "values and one uint8 array, as in the official archive, or the binary version"
@@ -273,29 +230,34 @@ def _entry(file: Path, content: dict[Any, Any], key: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        raise ValueError(f"a {type(value).__name__} where text belongs")
+    return value
 
 
 def _array(file: Path, value: Any) -> NDArray[np.uint8]:
-    """The uint8 array that a record describes: (version, shape, dtype, Fortran order, bytes)."""
+    """The uint8 array that a call describes: (version, shape, dtype, Fortran order, bytes)."""
     try:
-        if not isinstance(value, _Record) or value.name != "reconstruct":
+        if not isinstance(value, Call) or value.name not in _ARRAY:
             raise ValueError("the entry is no array")
         _, shape, dtype, fortran, data = value.state
-        if not isinstance(dtype, _Record) or dtype.name != "dtype":
+        if not isinstance(dtype, Call) or dtype.name != _TYPE:
             raise ValueError("the array has no element type")
         if _text(dtype.arguments[0]) not in ("u1", "|u1", "uint8"):
-            raise ValueError(f"its elements are {_text(dtype.arguments[0])}")
-        if isinstance(data, _Record) and data.name == "encode":
+            raise ValueError(f"its elements are {_text(dtype.arguments[0])[:20]}")
+        if isinstance(data, Call) and data.name == _BYTES:
             text, codec = data.arguments
             if _text(codec) not in ("latin1", "latin-1"):
-                raise ValueError(f"its bytes are encoded as {_text(codec)}")
+                raise ValueError(f"its bytes are encoded as {_text(codec)[:20]}")
             data = text.encode("latin-1") if isinstance(text, str) else text
         if not isinstance(data, bytes):
             raise ValueError("it holds no bytes")
-        lengths = tuple(int(length) for length in shape)
-        return np.frombuffer(data, np.uint8).reshape(lengths, order="F" if fortran else "C")
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        if not all(type(length) is int for length in shape):
+            raise ValueError("its shape is no list of integers")
+        return np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
         raise DataError(
             f"the array in file {str(file)!r} cannot be rebuilt ({error}); accepted: uint8 pixels "
             "as in the official archive"

@@ -19,18 +19,18 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import Glance, Images, Source, stacked
-from morphogen.tasks.labels import Labels, labelled
+from morphogen.tasks.images import Images, Source, stacked
+from morphogen.tasks.labels import labelled
 from morphogen.tasks.names import few
 from morphogen.tasks.parts import PARTS, part_of
 from morphogen.tasks.readers.cache import cached
-from morphogen.tasks.readers.decode import decode, header
+from morphogen.tasks.readers.decode import decode
 from morphogen.tasks.readers.files import required
 from morphogen.tasks.readers.pixels import Changes, said
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label")
-_BATCH = 1024
+_BATCH = 256
 _BATCH_BYTES = 1 << 28
 """Encoded images that are in memory at a time: so many rows, and about so many bytes."""
 _SHARD = re.compile(r"-\d+-of-(\d+)$")
@@ -41,14 +41,15 @@ def find(path: Path) -> Source | None:
     if path.is_file():
         if path.suffix != ".parquet":
             return None
-        return _source(path, {"train": (path,)}, ())
+        return Source(str(path), ("train",), partial(_read, {"train": (path,)}))
     # Hugging Face repositories keep them in a sub-folder named data or after the configuration.
     held = [path, *sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))]
     for folder in held:
         parts, rest = _parts(folder)
         if "train" in parts:
             rest += [f for other in held for f in other.glob("*.parquet") if other != folder]
-            return _source(path, parts, _notes(path, parts, rest))
+            notes = _notes(path, parts, rest)
+            return Source(str(path), tuple(parts), partial(_read, parts), notes)
     loose = sorted(path.glob("*.parquet"))
     if loose:
         raise DataError(
@@ -57,10 +58,6 @@ def find(path: Path) -> Source | None:
             "and the same of validation and test, if there are any"
         )
     return None
-
-
-def _source(path: Path, parts: dict[str, tuple[Path, ...]], notes: tuple[str, ...]) -> Source:
-    return Source(str(path), tuple(parts), partial(_read, parts), notes, partial(_glance, parts))
 
 
 def _parts(folder: Path) -> tuple[dict[str, tuple[Path, ...]], list[Path]]:
@@ -107,16 +104,21 @@ class _Piece:
     labels: list[Any]
     classes: tuple[str, ...] | None
     changes: Changes
-    first: tuple[int, int, int] | None
-    """Channels, height and width of the first image, where only headers are read."""
 
 
 def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Images:
     pieces = [_read_file(file, size) for file in files[part]]
-    where = f"the {part} part of {str(files[part][0].parent)!r}"
-    labels = _labels(pieces, where)
-    changes = sum((piece.changes for piece in pieces), Changes())
-    notes = said(changes, len(labels.indexes), where)
+    names = {piece.classes for piece in pieces if piece.classes}
+    if len(names) > 1:
+        raise DataError(
+            f"the {part} files in {str(files[part][0].parent)!r} name different classes; "
+            "accepted: the same names in all"
+        )
+    values: list[Any] = [value for piece in pieces for value in piece.labels]
+    alone = len(files[part]) == 1
+    where = f"the {part} part of {str(files[part][0] if alone else files[part][0].parent)!r}"
+    labels = labelled(values, where, names.pop() if names else None)
+    notes = said(sum((piece.changes for piece in pieces), Changes()), len(values), where)
     shapes = sorted({tuple(piece.pixels.shape[1:]) for piece in pieces})
     if len(shapes) > 1:
         raise DataError(
@@ -127,32 +129,11 @@ def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Im
     return Images(rows.permute(0, 3, 1, 2), *labels, notes)
 
 
-def _glance(files: dict[str, tuple[Path, ...]], part: str, open: bool) -> Glance | None:
-    """Labels, and the header of the first image of each file."""
-    if not open:
-        return None
-    pieces = [_read_file(file, None, headers=True) for file in files[part]]
-    shapes = [(f"row 0 of {str(f)!r}", p.first) for f, p in zip(files[part], pieces, strict=True)]
-    known = tuple((where, shape) for where, shape in shapes if shape)
-    return Glance(_labels(pieces, f"the {part} part of {str(files[part][0].parent)!r}"), known)
-
-
-def _labels(pieces: list[_Piece], where: str) -> Labels:
-    names = {piece.classes for piece in pieces if piece.classes}
-    if len(names) > 1:
-        raise DataError(
-            f"the files of {where} name different classes; accepted: the same names in all"
-        )
-    values: list[Any] = [value for piece in pieces for value in piece.labels]
-    return labelled(values, where, names.pop() if names else None)
-
-
-def _read_file(file: Path, size: int | None, *, headers: bool = False) -> _Piece:
-    """What a file holds; with `headers` no image is decoded."""
+def _read_file(file: Path, size: int | None) -> _Piece:
     import pyarrow as pa  # here: a quarter of a second that other layouts need not wait for
     import pyarrow.parquet as pq
 
-    length = required(file, "a whole parquet file; restore it")
+    required(file, "a whole parquet file; restore it")
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as table:
             schema = table.schema_arrow
@@ -161,22 +142,14 @@ def _read_file(file: Path, size: int | None, *, headers: bool = False) -> _Piece
             rows = table.metadata.num_rows
             if rows == 0:
                 raise DataError(f"file {str(file)!r} has no rows; accepted: at least two images")
-            batch = max(1, min(_BATCH, _BATCH_BYTES * rows // max(length, 1)))
-            if headers:
-                found = next(table.iter_batches(batch_size=1, columns=[image])).column(0)
-                first, pixels, changes = header(_bytes(found[0].as_py()) or b""), _NONE, Changes()
-            else:
-                first = None
-                pixels, changes = cached(
-                    file,
-                    rows,
-                    f"{image}|{size}",
-                    lambda changes: stacked(
-                        _decoded(file, table, image, batch, changes), size, count=rows
-                    ),
-                )
-            labels = table.read(columns=[label]).column(0).to_pylist()
-            return _Piece(pixels, labels, _names(schema.metadata, label), changes, first)
+            pixels, changes = cached(
+                file,
+                rows,
+                f"{image}|{size}",
+                lambda changes: stacked(_decoded(file, table, image, changes), size, count=rows),
+            )
+            labels = table.read(columns=[label]).column(0).to_pylist()  # after the memory is known
+            return _Piece(pixels, labels, _names(schema.metadata, label), changes)
     # ValueError: text that is no UTF-8.
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split())
@@ -184,15 +157,6 @@ def _read_file(file: Path, size: int | None, *, headers: bool = False) -> _Piece
             f"file {str(file)!r} cannot be read as parquet ({reason}); "
             "accepted: a whole parquet file; restore it"
         ) from error
-
-
-_NONE = torch.empty(0, dtype=torch.uint8)
-
-
-def _bytes(value: Any) -> bytes | None:
-    """The encoded image in a cell, `{bytes, path}` or bytes; None if there is none."""
-    data = value.get("bytes") if isinstance(value, dict) else value
-    return data if isinstance(data, bytes) else None
 
 
 def _column(file: Path, names: list[str], accepted: tuple[str, ...], what: str) -> str:
@@ -210,21 +174,34 @@ def _column(file: Path, names: list[str], accepted: tuple[str, ...], what: str) 
 
 
 def _decoded(
-    file: Path, table: Any, column: str, rows: int, changes: Changes
+    file: Path, table: Any, column: str, changes: Changes
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """The images of a file, of which `rows` are in memory at a time in their encoded form."""
     row = 0
-    for batch in table.iter_batches(batch_size=rows, columns=[column]):
+    for batch in table.iter_batches(batch_size=_batch(table.metadata, column), columns=[column]):
         for value in batch.column(0).to_pylist():
             where = f"row {row} of column {column!r} in {str(file)!r}"
-            data = _bytes(value)
-            if data is None:
+            data = value.get("bytes") if isinstance(value, dict) else value
+            if not isinstance(data, bytes):
                 raise DataError(
                     f"{where} holds no image bytes; accepted: {{bytes, path}} with the encoded "
                     "image in `bytes`, or the bytes themselves"
                 )
             yield where, decode(data, where, changes)
             row += 1
+
+
+def _batch(metadata: Any, column: str) -> int:
+    """How many rows to read at a time, so that they take about `_BATCH_BYTES` at most.
+
+    In a dictionary one large value may stand for any number of rows: a value is as large as all
+    that its group of rows stores.
+    """
+    largest = 1
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema.partition(".")[0] == column:
+                largest = max(largest, chunk.total_uncompressed_size)
+    return max(1, min(_BATCH, _BATCH_BYTES // largest))
 
 
 def _names(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...] | None:
