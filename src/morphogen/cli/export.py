@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import MISSING, asdict
 from typing import Any
 
 from morphogen.cli.options import Option, Section
-from morphogen.core import ConfigError, ranges
+from morphogen.core import ConfigError, DataError, ranges
 from morphogen.core.names import shell, shown
 from morphogen.reports.text import fold
 
@@ -39,11 +40,22 @@ PREDICT = Section(
     "Options",
     (
         Option((), "EXPORT", "an exported file, or the folder of an export", MISSING),
-        Option((), "IMAGE...", "PNG, JPEG or other image files of any size", MISSING),
+        Option(
+            (),
+            "IMAGE...",
+            "image files of any size, folders of them, or .npy and .npz files with images "
+            "[n, h, w] or [n, h, w, c]; one that cannot be read is named, and the others are "
+            "classified",
+            MISSING,
+        ),
         Option(("--top",), "N", "classes to name for each image", "1"),
         _JSON,
     ),
 )
+
+
+WIDEST = 30
+"""Letters of a class up to which columns are aligned."""
 
 
 def export(given: dict[str, Any]) -> int:
@@ -77,29 +89,61 @@ def export(given: dict[str, Any]) -> int:
 
 
 def predict(given: dict[str, Any]) -> int:
-    """`morphogen predict EXPORT IMAGE...`, from its options."""
-    from morphogen.cli.commands import print_json
+    """`morphogen predict EXPORT IMAGE...`, from its options.
+
+    An image that cannot be read does not hide the others: it is named, and the exit code says so.
+    """
     from morphogen.cli.options import whole
 
     top = whole("--top", given["top"], ranges.CLASSES)
     from morphogen.exports import load
+    from morphogen.exports.pictures import Named, expanded
 
     model = load(given["export"])
-    found = model.predict(given["image"])
-    if given["json"]:
-        print_json(
-            {
-                "model": str(model.path),
-                "predictions": [
-                    {"image": image, **asdict(p)}
-                    for image, p in zip(given["image"], found, strict=True)
-                ],
-            }
+    pictures: list[Named] = []
+    failed: list[tuple[str, DataError]] = []
+    passed: list[str] = []
+    for word in given["image"]:
+        try:
+            pictures += expanded(word, passed)
+        except DataError as error:
+            failed.append((word, error))
+    for sentence in passed:
+        print(f"note: {shown(sentence)}", file=sys.stderr)
+    said = []
+    left = max((len(shown(one.name)) for one in pictures), default=0)
+    for one, answer in zip(pictures, model.answers(p.picture for p in pictures), strict=True):
+        if isinstance(answer, DataError):
+            failed.append((one.name, answer))
+        elif given["json"]:
+            said.append({"image": one.name, **asdict(answer)})
+        else:
+            print(f"{shown(one.name):<{left}}  {_ranked(answer.probabilities, top)}")
+    if given["json"] and (said or len(failed) > 1):
+        _print_predictions(str(model.path), said, failed)
+    if len(failed) == 1:
+        raise failed[0][1]
+    if failed:
+        for _, reason in failed:
+            print(f"note: {reason}", file=sys.stderr)
+        raise DataError(
+            f"{len(failed)} images were not classified, each is named above; accepted: image "
+            "files, folders of them, .npy and .npz files"
         )
-        return 0
-    left = max(len(shown(image)) for image in given["image"])
-    for image, prediction in zip(given["image"], found, strict=True):
-        ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:top]
-        names = "  ".join(f"{shown(name)} {100 * p:.1f} %" for name, p in ranked)
-        print(f"{shown(image):<{left}}  {names}")
     return 0
+
+
+def _print_predictions(
+    model: str, said: list[dict[str, Any]], failed: list[tuple[str, DataError]]
+) -> None:
+    from morphogen.cli.commands import print_json
+
+    lost = [{"image": name, "reason": str(error)} for name, error in failed]
+    print_json({"model": model, "predictions": said} | ({"failed": lost} if lost else {}))
+
+
+def _ranked(probabilities: dict[str, float], top: int) -> str:
+    """The likeliest classes, as wide as the longest name so that columns stand."""
+    wide = min(max(len(shown(name)) for name in probabilities), WIDEST)
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
+    return "  ".join(f"{shown(name):<{wide}} {100 * p:5.1f} %" for name, p in ranked)

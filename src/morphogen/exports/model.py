@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from morphogen.core import DataError
 from morphogen.engine.weights import Signature
+from morphogen.exports.pictures import Picture, pixels
 from morphogen.tasks.augment import normalisation, normalise
 from morphogen.tasks.images import resize
-from morphogen.tasks.readers.decode import decode
 
-Picture = str | os.PathLike[str] | NDArray[np.uint8]
-"""The path of an image file, or its pixels: uint8 `[h, w]`, or `[h, w, channels]`."""
-
-BATCH = 64
-"""Images that go through the network at once."""
+BATCH, VALUES = 64, 2**26
+"""Images that go through the network at once, at most, and numbers in them."""
 
 
 @dataclass(frozen=True)
@@ -71,35 +66,70 @@ class Model:
             DataError: a file is no image, or an array is not of uint8.
         """
         s = self.signature
-        scale, shift = normalisation(s.mean, s.std)
-        ready = [resize(torch.from_numpy(_pixels(i, s.channels))[None], s.size) for i in images]
+        ready = [resize(torch.from_numpy(pixels(i, s.channels))[None], s.size) for i in images]
         if not ready:
             return torch.empty(0, s.channels, s.size, s.size)
+        scale, shift = normalisation(s.mean, s.std)
         return normalise(torch.cat(ready), scale, shift).contiguous()
 
     def predict(self, images: Sequence[Picture]) -> list[Prediction]:
         """Class and probabilities of each image: file names, or arrays of uint8 pixels.
 
+        Args:
+            images: a list of them, or an array `[n, h, w, channels]` of n images.
+
         Raises:
             DataError: see `preprocess`.
         """
-        if isinstance(images, str | os.PathLike | np.ndarray):
-            raise DataError("images is one image; accepted: a list of images, such as [image]")
         found = []
-        for start in range(0, len(images), BATCH):
-            scores = self(self.preprocess(images[start : start + BATCH]))
-            if not bool(scores.isfinite().all()):
-                raise DataError(
-                    f"{self.path} gives scores that are not finite; accepted: a network whose "
-                    "weights are numbers"
-                )
-            for row in scores.double().softmax(1).tolist():
-                best = max(range(len(row)), key=row.__getitem__)
-                found.append(
-                    Prediction(
-                        self.classes[best], row[best], dict(zip(self.classes, row, strict=True))
-                    )
-                )
+        for answer in self.answers(images):
+            if isinstance(answer, DataError):
+                raise answer
+            found.append(answer)
+        return found
+
+    def answers(self, images: Iterable[Picture]) -> Iterator[Prediction | DataError]:
+        """For each image, in their order, what `predict` says of it, or why nothing can be said.
+
+        Only a batch of images is held at a time.
+
+        Raises:
+            DataError: `images` is not several images, or the network itself is damaged.
+        """
+        if isinstance(images, np.ndarray) and images.ndim != 4:
+            raise DataError(
+                f"images is an array {list(images.shape)}; accepted: a list of images, such as "
+                "[image], or one array [n, height, width, channels]"
+            )
+        if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
+            raise DataError(f"images is {images!r}; accepted: a list of images, such as [image]")
+        rest = iter(images)
+        size = self.signature.channels * self.signature.size**2
+        while batch := list(islice(rest, max(1, min(BATCH, VALUES // size)))):
+            ready = [self._ready(image) for image in batch]
+            images_read = [x for x in ready if isinstance(x, Tensor)]
+            said = iter(self._said(torch.cat(images_read)) if images_read else ())
+            for x in ready:
+                yield x if isinstance(x, DataError) else next(said)
+
+    def _ready(self, image: Picture) -> Tensor | DataError:
+        try:
+            return self.preprocess([image])
+        except DataError as error:
+            return error
+
+    def _said(self, x: Tensor) -> list[Prediction]:
+        scores = self(x)
+        if not bool(scores.isfinite().all()):
+            raise DataError(
+                f"{self.path} gives scores that are not finite; accepted: a network whose weights "
+                "are numbers"
+            )
+        found = []
+        for row in scores.double().softmax(1).tolist():
+            best = max(range(len(row)), key=row.__getitem__)
+            each = dict(zip(self.classes, row, strict=True))
+            found.append(Prediction(self.classes[best], row[best], each))
         return found
 
     def __repr__(self) -> str:
@@ -108,38 +138,3 @@ class Model:
             f"<Model {self.path}: {s.architecture} of {s.space}, {s.size}x{s.size} pixels, "
             f"{s.channels} channel{'s'[: s.channels != 1]}, {len(s.classes)} classes>"
         )
-
-
-def _pixels(image: Picture, channels: int) -> NDArray[np.uint8]:
-    """uint8 `[channels, h, w]` of a file or an array."""
-    if isinstance(image, str | os.PathLike):
-        where = f"file {os.fspath(image)!r}"
-        if not Path(image).is_file():
-            raise DataError(f"{where}: no such file; accepted: the path of an image")
-        array = decode(Path(image), where)
-    else:
-        where, array = "an image", _checked(image)
-    if array.shape[2] == 3 and channels == 1:
-        array = np.asarray(Image.fromarray(array).convert("L"))[:, :, None]
-    elif array.shape[2] == 1 and channels == 3:
-        array = array.repeat(3, axis=2)
-    if array.shape[2] != channels:
-        raise DataError(
-            f"{where} has {array.shape[2]} channels; accepted by this network: {channels}"
-        )
-    return np.array(array.transpose(2, 0, 1), order="C")  # a copy: Pillow's memory is read-only
-
-
-def _checked(image: Any) -> NDArray[np.uint8]:
-    array = image[:, :, None] if isinstance(image, np.ndarray) and image.ndim == 2 else image
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 3:
-        found = (
-            f"{array.dtype} {list(array.shape)}"
-            if isinstance(array, np.ndarray)
-            else type(image).__name__
-        )
-        raise DataError(
-            f"an image is {found}; accepted: the path of a file, or a uint8 array [height, width] "
-            "or [height, width, channels]"
-        )
-    return array

@@ -20,6 +20,7 @@ from morphogen.tasks.readers import npz
 
 Layout = Literal["nchw", "nhwc"]
 _CHANNELS = (1, 3)
+_WITH_ALPHA = (*_CHANNELS, 4)
 
 
 def from_arrays(
@@ -86,6 +87,40 @@ def find(path: Path) -> Source | None:
     if "valid" in keys:
         notes = (f"read as the search-validation part: {few(keys['valid'])}", *notes)
     return Source(str(path), tuple(keys), partial(_read, path, keys, classes), notes)
+
+
+def unlabelled(path: Path) -> NDArray[np.uint8]:
+    """The images of an .npy file, or of the one array in an .npz file that is called images.
+
+    Returns:
+        uint8 `[n, c, h, w]`.
+
+    Raises:
+        DataError: the file is damaged, has several such arrays or none, or holds no images.
+    """
+    where = f"file {str(path)!r}"
+    if path.suffix.lower() == ".npy":
+        x = npz.read_single(path)
+    else:
+        names = npz.names_in(path)
+        called = [name for name in names if re.fullmatch(_KINDS[0], _letters(name))]
+        usual = [name for name in called if _letters(name) == "x"]
+        chosen = names if len(names) == 1 else usual or called
+        if len(chosen) != 1:
+            raise DataError(
+                f"{where} holds {few(names) or 'no arrays'}; accepted: one array of images, called "
+                "x if there are others"
+            )
+        x = npz.read(path, chosen[0])
+    if x.ndim == 3 and x.shape[2] in _WITH_ALPHA and x.shape[0] not in _WITH_ALPHA:
+        raise DataError(
+            f"{where} holds an array {list(x.shape)}, by its shape one image in colour; accepted: "
+            "[n, h, w], [n, h, w, c] or [n, c, h, w], with n = 1 for one image"
+        )
+    layout: Layout | None = None
+    if x.ndim == 4 and (x.shape[1] in _WITH_ALPHA) != (x.shape[3] in _WITH_ALPHA):
+        layout = "nchw" if x.shape[1] in _WITH_ALPHA else "nhwc"
+    return _first_channels(_bytes(x, where), layout, where)
 
 
 _KINDS = (

@@ -33,7 +33,7 @@ except ImportError:  # a Python built without it cannot read such an archive eit
 _HEADER = 10_000
 """Bytes of the longest header that is read; numpy's own limit. Headers of numbers take 118."""
 _CHUNK = 1 << 24
-_WHOLE = "a whole .npz file as numpy.savez writes it, with arrays of numbers or text and no objects"
+_WHOLE = "a whole file as numpy writes it, with arrays of numbers or text and no objects"
 
 _DAMAGED = (
     *(OSError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError),
@@ -72,6 +72,20 @@ def read(path: Path, name: str) -> NDArray[Any]:
             return _array(stream, info.file_size)
 
 
+def read_single(path: Path) -> NDArray[Any]:
+    """The array of an .npy file.
+
+    Raises:
+        DataError: likewise.
+    """
+    length = required(path, "an .npy file")
+    try:
+        with path.open("rb") as stream:
+            return _array(stream, length)
+    except _DAMAGED as error:
+        raise _unreadable(path, error) from error
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     required(path, _WHOLE)
@@ -79,10 +93,14 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except _DAMAGED as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(
-            f"file {str(path)!r} cannot be read as .npz ({reason}); accepted: {_WHOLE}"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return DataError(
+        f"file {str(path)!r} cannot be read as {path.suffix} ({reason}); accepted: {_WHOLE}"
+    )
 
 
 def _array(stream: IO[bytes], length: int) -> NDArray[Any]:

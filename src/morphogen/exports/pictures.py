@@ -1,0 +1,114 @@
+"""What a prediction can be made of: image files, folders of them, arrays of pixels in files."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from morphogen.core import DataError
+from morphogen.tasks.readers import arrays
+from morphogen.tasks.readers.decode import SUFFIXES, decode
+from morphogen.tasks.readers.listing import images_in, unread
+from morphogen.tasks.readers.pixels import Changes, pixels_of
+
+Picture = str | os.PathLike[str] | NDArray[np.uint8]
+"""The path of an image file, or its pixels: uint8 `[h, w]`, or `[h, w, channels]`."""
+
+ARRAYS = (".npy", ".npz")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A picture as the user will know it: by its path, or its file and row."""
+
+    name: str
+    picture: Picture
+
+
+def expanded(word: str, passed: list[str]) -> Iterator[Named]:
+    """The pictures that a word stands for.
+
+    Args:
+        word: an image file; a folder, whose image files are taken as the readers of data sets list
+            them; or an .npy or .npz file of images.
+        passed: a sentence is added on what is not read, if anything.
+
+    Raises:
+        DataError: there are none in it, or it cannot be read.
+    """
+    path = Path(word)
+    if path.is_dir():
+        others: Counter[str] = Counter()
+        files = images_in(path, others)
+        if not files:
+            raise DataError(
+                f"folder {word!r} holds no images; accepted: files ending in {', '.join(SUFFIXES)}"
+            )
+        passed += unread(others, repr(word))
+        for file in files:
+            yield Named(str(file), file)
+    elif path.suffix.lower() in ARRAYS and path.is_file():
+        for row, image in enumerate(arrays.unlabelled(path)):
+            yield Named(f"{word}[{row}]", image.transpose(1, 2, 0))
+    else:
+        yield Named(word, path)
+
+
+def pixels(picture: Picture, channels: int) -> NDArray[np.uint8]:
+    """The pixels of one picture, as the readers of data sets give them.
+
+    Args:
+        picture: a file or an array.
+        channels: of a network. Colour becomes grey, grey becomes colour, and what is transparent
+            in an array of four channels is laid on white.
+
+    Returns:
+        uint8 `[channels, h, w]`.
+
+    Raises:
+        DataError: it is no image, or one of other channels.
+    """
+    if isinstance(picture, str | os.PathLike):
+        where = f"file {os.fspath(picture)!r}"
+        array = decode(Path(picture), where)
+    else:
+        where, array = "an image", _checked(picture)
+    if array.shape[2] == 4 and channels in (1, 3):
+        array = pixels_of(Image.fromarray(np.ascontiguousarray(array)), where, Changes())
+    if array.shape[2] == 3 and channels == 1:
+        grey = Image.fromarray(np.ascontiguousarray(array)).convert("L")
+        array = np.asarray(grey)[:, :, None]
+    elif array.shape[2] == 1 and channels == 3:
+        array = array.repeat(3, axis=2)
+    if array.shape[2] != channels:
+        raise DataError(
+            f"{where} has {array.shape[2]} channels; accepted by this network: {channels}"
+        )
+    return np.array(array.transpose(2, 0, 1), order="C")  # a copy: Pillow's memory is read-only
+
+
+def _checked(image: object) -> NDArray[np.uint8]:
+    array = image[:, :, None] if isinstance(image, np.ndarray) and image.ndim == 2 else image
+    if (
+        not isinstance(array, np.ndarray)
+        or array.dtype != np.uint8
+        or array.ndim != 3
+        or not array.size
+    ):
+        found = (
+            f"{array.dtype} {list(array.shape)}"
+            if isinstance(array, np.ndarray)
+            else type(image).__name__
+        )
+        raise DataError(
+            f"an image is {found}; accepted: the path of a file, or a uint8 array [height, width] "
+            "or [height, width, channels], of one pixel at least"
+        )
+    return array
