@@ -222,6 +222,17 @@ def test_query_list_and_help_import_no_torch():
         ("query nasbench-macro 12121212 --jsn", ["did you mean --json?"]),
         ("query nasbench-macro 12121212 --metric", ["--metric has no value"]),
         ("query nasbench-macro 12121212 --json=1", ["--json takes no value"]),
+        ("query nasbench-macro 12121212 --metric=", ["--metric is empty; accepted: a value, or"]),
+        ("query nasbench-macro 12121212 --metric --json", ["--metric has no value"]),
+        ("search idarts --limit=", ["--limit is empty"]),
+        ("search idarts --epochs=", ["--epochs is empty"]),
+        ("search idarts --run --json", ["--run has no value"]),
+        ("search idarts @options", ["unexpected argument @options"]),
+        ("search idarts --accelerator tpu", ["--accelerator is 'tpu'", "cpu, cuda, mps, auto"]),
+        ("search idarts --precision 16-true", ["--precision is '16-true'", "bf16-mixed"]),
+        ("search idarts --weights.lr 1e300", ["lr is 1e+300; accepted: less than or equal to"]),
+        ("search idarts --weights.lr nan", ["lr is nan; accepted: "]),
+        ("search random --timeout inf", ["timeout is inf; accepted: "]),
         ("list method", ["unknown list 'method'", "did you mean 'methods'?"]),
     ],
 )
@@ -231,6 +242,27 @@ def test_a_mistake_is_one_sentence(words, parts, capsys, tmp_path, monkeypatch):
     for part in parts:
         assert part in sentence
     assert not list(tmp_path.glob("runs/*"))  # nothing is left behind
+
+
+def test_empty_words_are_refused(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "RUN... is empty" in refused(capsys, "report", "")
+    assert "ARCH is empty" in refused(capsys, "query", "nasbench201", "")
+    assert "--limit is empty" in refused(capsys, "search", "random", "--limit", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_an_option_given_twice_the_last_counts_and_it_is_said(capsys):
+    words = ["query", "nasbench-macro", "12121212", "--metric", "params", "--metric=test_acc"]
+    assert main([*words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert list(json.loads(out)["metrics"]) == ["test_acc"]
+    assert err == "note: --metric is given twice; the last counts\n"
+
+
+def test_underscores_are_dashes_in_every_command(capsys):
+    words = ["compare", "random", "--seeds", "1", "--budget", "2", "--round_size", "2"]
+    assert json.loads(said(capsys, *words, "--workers", "1", "--json"))["round_size"] == 2
 
 
 def test_resume_of_nothing_is_refused(capsys, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from morphogen.cli import main
 from morphogen.cli.compare import configured
+from morphogen.core import ConfigError
 from morphogen.methods.random import RandomSearchConfig
 
 SMALL = ["--seeds", "3", "--budget", "25", "--workers", "1"]
@@ -83,5 +84,38 @@ def test_an_unwritable_place_is_one_sentence(tmp_path, capsys):
 def test_options_of_methods_are_read_with_their_types():
     assert configured("random") == ("random", RandomSearchConfig())
     assert configured("random:repeats=true") == ("random", RandomSearchConfig(repeats=True))
+    name, config = configured("weaknas:pool=7, sizes.mlp.width=64,encoding=path")
+    assert (config.pool, config.sizes.mlp.width, config.encoding) == (7, 64, "path")
     name, config = configured("aging-evolution:population=20,sample=5")
     assert (name, config.population, config.sample) == ("aging-evolution", 20, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("weaknas:pool=3,pool.size=4", "pool.size' is there twice, or with a part of it"),
+        ("weaknas:pool.size=4,pool=3", "pool' is there twice, or with a part of it"),
+        ("weaknas:pool=3,pool.a.b=4", "pool.a.b' is there twice"),
+        ("weaknas:pool=3,pool=4", "pool' is there twice"),
+        ("weaknas:sizes=3", "sizes is '3'; accepted: "),
+        ("weaknas:sizes.mlp.width=10000000000", "sizes.mlp.width is '10000000000'; accepted: "),
+        ("weaknas:pool.size=4", "pool is {'size': '4'}; accepted: "),
+        ("weaknas:pool=", "cannot read 'pool='"),
+        ("weaknas:=3", "cannot read '=3'"),
+        ("weaknas:", "cannot read ''"),
+        ("weaknas:pool=3,", "cannot read ''"),
+        ("weaknas:.=3", "unknown field of WeakNASConfig ''"),
+        ("weaknas:pool=" + "[" * 50_000, "pool is '[[["),
+        ("weaknas:pool=&a [*a]", "pool is '&a [*a]'; accepted: "),
+        ("weaknas:pool=!!python/name:os.system", "pool is '!!python/name:os.system'"),
+        ("weaknas:" + "a." * 20_000 + "b=1", "unknown field of WeakNASConfig 'a'"),
+        ("weaknas:pool=" + "9" * 5000, "pool is '9999"),
+        ("x" * 10_000, "unknown method 'xxx"),
+    ],
+    ids=lambda v: v[:30],
+)
+def test_options_of_methods_that_cannot_be_read_are_one_short_sentence(text, part):
+    with pytest.raises(ConfigError) as caught:
+        configured(text)
+    assert part in str(caught.value)
+    assert len(str(caught.value)) < 1500

@@ -169,7 +169,8 @@ def test_a_table_whose_figure_is_small_for_good_ones_is_turned(monkeypatch) -> N
         (["darts", "--all"], "--all is"),
         (["nasbench201", "--all", "--proxy", "nwt"], "did you mean 'nwot'"),
         (["nasbench201", "--all", "--proxy", "nwot,nwot"], "each once"),
-        (["nasbench201", "--all", "--proxy", ""], "unknown proxy ''"),
+        (["nasbench201", "--all", "--proxy", ""], "--proxy is empty"),
+        (["nasbench201", "--all", "--proxy", ","], "unknown proxy ''"),
         (["nasbench201", SKIP, "--batch-size", "1"], "--batch-size is '1'"),
         (["nasbench201", SKIP, "--batch-size", "9999999"], "9999999"),
         (["nasbench201", SKIP, "--data", "nowhere"], "unknown data set"),
@@ -192,7 +193,8 @@ def test_networks_that_fail_on_the_images_are_one_sentence(
 ) -> None:
     words = ["score", "nasbench201", SKIP, *TINY, "--image-size", "2"]
     assert main(words) == 4
-    err = capsys.readouterr().err
+    said_twice, err = capsys.readouterr().err.splitlines(keepends=True)
+    assert said_twice == "note: --image-size is given twice; the last counts\n"
     assert "none of 1 architectures could be scored; the first one: RuntimeError" in err
     assert err.count("\n") == 1
 

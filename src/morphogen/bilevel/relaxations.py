@@ -80,12 +80,14 @@ def jitter(
     """Rows of weights, each entry moved by at most `epsilon`, again between 0 and 1 with sum 1.
 
     The random smoothing of SDARTS (Chen, Hsieh, ICML 2020, arXiv 2002.05283): uniform noise, then
-    clamped and divided by the sum; a row that is all zero then keeps its largest entry alone.
+    clamped and divided by the sum; of a row that is all zero then, the entry that was the largest
+    with the noise is 1.
     """
     noise = torch.rand(weights.shape, generator=generator, device=generator.device)
-    moved = weights + epsilon * (2 * noise.to(weights.device) - 1)
-    moved = _drop(moved.clamp(0.0, 1.0), mask)
-    largest = torch.zeros_like(moved).scatter_(-1, weights.argmax(dim=-1, keepdim=True), 1.0)
+    noisy = weights + epsilon * (2 * noise.to(weights.device) - 1)
+    moved = _drop(noisy.clamp(0.0, 1.0), mask)
+    place = _exclude(noisy, mask).argmax(dim=-1, keepdim=True)
+    largest = _drop(torch.zeros_like(moved).scatter_(-1, place, 1.0), mask)
     total = moved.sum(dim=-1, keepdim=True)
     return torch.where(total > 0, moved / total.clamp_min(torch.finfo(moved.dtype).tiny), largest)
 

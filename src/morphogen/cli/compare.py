@@ -11,13 +11,11 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from morphogen.cli.counting import counted
 from morphogen.cli.interrupts import advised
 from morphogen.cli.options import TABLE, Option, Section, whole
 from morphogen.core import ConfigError, RunError, ranges
-from morphogen.core.names import shell, shown
+from morphogen.core.names import brief, shell, shown
 from morphogen.reports.text import columns, count, figure, fold
 
 
@@ -84,7 +82,11 @@ def run(given: dict[str, Any]) -> int:
 
 
 def configured(text: str) -> tuple[str, Any]:
-    """Method and configuration of `weaknas:predictor=forest,pool.size=50`."""
+    """Method and configuration of `weaknas:predictor=forest,sizes.mlp.width=64`.
+
+    Raises:
+        ConfigError: an option is unknown, unreadable, out of range, or there twice.
+    """
     from morphogen.core.config import from_mapping
     from morphogen.engine.compare import asking
 
@@ -94,24 +96,30 @@ def configured(text: str) -> tuple[str, Any]:
         return name, info.config()
     values: dict[str, Any] = {}
     for part in re.split(r",(?![^\[]*\])", rest):
-        path, equals, value = part.partition("=")
-        if not equals or not path.strip():
+        path, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not path or not value:
             raise ConfigError(
-                f"cannot read {part!r} in {text!r}; accepted: METHOD:option=value,option=value"
+                f"cannot read {brief(part)} in {brief(text)}; accepted: "
+                "METHOD:option=value,option=value"
             )
-        at = values
-        *outer, last = path.strip().replace("-", "_").split(".")
+        at: Any = values
+        *outer, last = path.replace("-", "_").split(".")
         for key in outer:
-            at = at.setdefault(key, {})
+            at = at.setdefault(key, {}) if isinstance(at, dict) else at
+        if not isinstance(at, dict) or last in at:
+            raise ConfigError(
+                f"{brief(path)} is there twice, or with a part of it, in {brief(text)}; accepted: "
+                "each option once"
+            )
         at[last] = _value(value)
     return name, from_mapping(info.config, values)
 
 
-def _value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text  # the configuration says what it accepts
+def _value(text: str) -> str | list[str]:
+    """A value as text, or a list of such: the configuration says what it accepts, and reads it."""
+    if text.startswith("[") and text.endswith("]"):
+        return [part.strip() for part in text[1:-1].split(",")]
+    return text
 
 
 def _reported(table: Any, searched: str, asked: str, *, oracle: bool) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
 
 from morphogen.core import ConfigError
-from morphogen.core.names import brief
+from morphogen.core.names import LONGEST, brief
 from morphogen.core.ranges import NATURAL, Range
 from morphogen.reports.text import fold
 
@@ -120,7 +121,7 @@ def read(words: Sequence[str], known: Section, *, prog: str) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown option, a missing or an unexpected argument.
     """
-    check_flags(words, [known], prog=prog)
+    words = check_flags(words, [known], prog=prog)
     flags = {o.flags[0]: o for o in known.options if o.flags}
     places = [o for o in known.options if not o.flags]
     values = {o.name: o.default for o in known.options}
@@ -132,10 +133,9 @@ def read(words: Sequence[str], known: Section, *, prog: str) -> dict[str, Any]:
                 raise ConfigError(f"{flag} takes no value, and {value!r} was given")
             values[flags[flag].name] = True
         elif flag in flags:
-            given = value if equals else next(rest, None)
-            if given is None:
-                raise ConfigError(f"{flag} has no value; see `{prog} --help`")
-            values[flags[flag].name] = given
+            values[flags[flag].name] = value if equals else next(rest)
+        elif places and not word:
+            raise ConfigError(f"{places[0].value} is empty; see `{prog} --help`")
         elif places and places[0].several:
             left = places[0].name
             values[left] = [*(values[left] if isinstance(values[left], list) else ()), word]
@@ -160,15 +160,44 @@ def whole(flag: str, text: str, accepted: Range = NATURAL) -> int:
     return int(text)
 
 
-def check_flags(words: Sequence[str], known: Sequence[Section], *, prog: str) -> None:
-    """A `ConfigError` with the nearest match if a word is no option of `known`."""
-    flags = [flag for section in known for option in section.options for flag in option.flags]
+def check_flags(words: Sequence[str], known: Sequence[Section], *, prog: str) -> list[str]:
+    """The words with their flags as `known` writes them, with dashes.
+
+    An option may come again (after an alias that has it); the last counts, which is said on stderr.
+
+    Raises:
+        ConfigError: a word is no option of `known`, with the nearest match; or a value is empty
+            or missing.
+    """
+    options = {flag: o for section in known for o in section.options for flag in o.flags}
+    out, seen, last = [], set(), ""
     for word in words:
-        flag = word.split("=")[0].replace("_", "-")
-        if flag.startswith("--") and flag not in flags:
-            near = get_close_matches(flag, flags, n=1, cutoff=0.5)
+        head, equals, value = word.partition("=")
+        flag = head.replace("_", "-")
+        if not flag.startswith("--"):
+            if last and not word:
+                raise ConfigError(f"{last} is empty; accepted: a value, or leave {last} out")
+            out.append(word)
+            last = ""
+            continue
+        if flag not in options:
+            near = get_close_matches(flag[:LONGEST], options, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}? " if near else ""
-            raise ConfigError(f"unknown option {flag}; {hint}`{prog} --help` lists them")
+            raise ConfigError(f"unknown option {flag[:LONGEST]}; {hint}`{prog} --help` lists them")
+        option = options[flag]
+        if last:
+            raise ConfigError(f"{last} has no value; see `{prog} --help`")
+        if option.flags in seen:
+            names = " or ".join(option.flags)
+            print(f"note: {names} is given twice; the last counts", file=sys.stderr)
+        if equals and option.value and not value:
+            raise ConfigError(f"{flag} is empty; accepted: a value, or leave {flag} out")
+        seen.add(option.flags)
+        out.append(flag + equals + value)
+        last = "" if equals or not option.value else flag
+    if last:
+        raise ConfigError(f"{last} has no value; see `{prog} --help`")
+    return out
 
 
 def parse(
@@ -186,7 +215,7 @@ def parse(
     Raises:
         ConfigError: an unknown option, a missing or unreadable value, or one out of range.
     """
-    check_flags(words, known, prog=prog)
+    words = check_flags(words, known, prog=prog)
     import tyro  # late: the small commands do without
 
     given = {} if default is None else {"default": default}

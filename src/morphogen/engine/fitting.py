@@ -6,17 +6,19 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from morphogen.core import ConfigError, NumericalError
+from morphogen.core import ConfigError, NumericalError, SpaceError
 from morphogen.core.rng import seed_for
 from morphogen.engine import checkpoint
 from morphogen.engine.loop import Desk
 from morphogen.engine.training import Training
+from morphogen.supernets import enough_values, explained, train_mode
 from morphogen.supernets.draws import aside
 from morphogen.tasks import Images, ImageTask, Stream
 from morphogen.tasks.problem import Clock, Devices
@@ -57,13 +59,19 @@ class Fitting:
     identity: str
     text: str
     """The architecture."""
+    own: bool = False
+    """Whether the network is of a user's module: what it raises is then explained."""
+
+    def running(self, net: nn.Module, x: Tensor) -> AbstractContextManager[None]:
+        """The context in which the network runs on images `x`."""
+        return explained(net, x, "your module") if self.own else enough_values(x)
 
     def start(self, number: int) -> Fit:
         """The training with the given number, before its first step."""
         t = self.training
         seed = t.seed + number
         torch.manual_seed(seed_for(seed, "torch"))  # drop-path and users' dropout
-        net = self.make(seed).to(self.devices.device).train()
+        net = train_mode(self.make(seed).to(self.devices.device))
         if t.drop_path and not hasattr(net, "drop_path"):
             raise ConfigError(
                 f"drop_path is {t.drop_path:g}, and the network has none; accepted: 0, or a "
@@ -74,8 +82,14 @@ class Fitting:
                 f"auxiliary is {t.auxiliary:g}, and the network has no such head; accepted: 0, or "
                 "a network of the DARTS space"
             )
+        weights = [w for w in net.parameters() if w.requires_grad]
+        if not weights:
+            raise SpaceError(
+                f"the network of {self.text} has no weight to train; accepted: at least one with "
+                "requires_grad"
+            )
         optimiser = torch.optim.SGD(
-            [w for w in net.parameters() if w.requires_grad],
+            weights,
             lr=t.lr,
             momentum=t.momentum,
             nesterov=t.nesterov and t.momentum > 0,
@@ -140,7 +154,7 @@ def _epoch(fitting: Fitting, fit: Fit, desk: Desk) -> dict[str, Any]:
     steps, done = stream.steps_per_epoch, fit.number * t.epochs + fit.epoch
     loss_sum = torch.zeros((), device=fitting.devices.device)
     right = torch.zeros((), device=fitting.devices.device)
-    fit.net.train()
+    train_mode(fit.net)
     for step in range(steps):
         loss, correct = _step(fitting, fit, t)
         loss_sum += loss
@@ -178,7 +192,7 @@ def _epoch(fitting: Fitting, fit: Fit, desk: Desk) -> dict[str, Any]:
 def _step(fitting: Fitting, fit: Fit, t: Training) -> tuple[Tensor, Tensor]:
     """One step of SGD: the loss of the main head, and how many images were right."""
     x, y = fit.stream.next()
-    with fitting.devices.autocast():
+    with fitting.running(fit.net, x), fitting.devices.autocast():
         scores = fit.net(x)
     extra: Tensor | None = None
     if isinstance(scores, tuple):
@@ -204,7 +218,7 @@ def accuracy(fitting: Fitting, net: nn.Module, images: Images) -> float:
         for x, y in fitting.task.sequential(
             images, EVALUATION_BATCH, device=fitting.devices.device
         ):
-            with fitting.devices.autocast():
+            with fitting.running(net, x), fitting.devices.autocast():
                 scores = net(x)
             right += (scores.argmax(1) == y).sum()
     return 100 * int(right) / len(images)

@@ -7,24 +7,21 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from morphogen import spaces
-from morphogen.core import RunError, SpaceError
+from morphogen.core import RunError
 from morphogen.core.names import shell
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.settings import Settings
 from morphogen.spaces import SearchSpace
-from morphogen.supernets.draws import aside
 from morphogen.supernets.own import space_of
-from morphogen.tasks import Images, ImageTask
 from morphogen.tasks.classification import Data
 
 Space = str | SearchSpace | torch.nn.Module
@@ -63,6 +60,7 @@ def describe(
     *,
     settings: Mapping[str, Any],
     config: Mapping[str, Any],
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of config.yaml.
 
@@ -73,6 +71,7 @@ def describe(
         data: the data as they were given.
         settings: how it is run.
         config: what is run, in full.
+        remarks: what the user should be told of the space, before the run and with its result.
     """
     decisive = {
         "method": method,
@@ -91,6 +90,7 @@ def describe(
         "versions": versions(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         **({} if isinstance(space, str) else {"choices": _choices(known)}),
+        **({"remarks": list(remarks)} if remarks else {}),
     }
 
 
@@ -153,31 +153,3 @@ def read_back(
         known_space(space if space is not None else values["space"]),
         data if data is not None else values["data"],
     )
-
-
-def require_scores(
-    network: Callable[[Tensor], Any], task: ImageTask, images: Images, *, whose: str
-) -> None:
-    """One pass of a network over two images, or a `SpaceError` that says what is wrong.
-
-    Args:
-        network: from images to scores.
-        task: how images are prepared.
-        images: where the two come from.
-        whose: what the message calls the network.
-    """
-    some = images.take(torch.arange(min(2, len(images))))
-    x, _ = next(iter(task.sequential(some, batch_size=2)))
-    accepted = f"scores [{len(x)}, {len(task.classes)}], one for each image and class"
-    try:
-        with aside(), torch.no_grad():
-            scores = network(x)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SpaceError(
-            f"{whose} fails on images {list(x.shape)}: {reason}; accepted: one that takes them and "
-            f"gives {accepted}"
-        ) from error
-    shape: Any = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-    if len(shape) != 2 or shape[0] != len(x) or shape[1] < len(task.classes):
-        raise SpaceError(f"{whose} gives {shape} for images {list(x.shape)}; accepted: {accepted}")

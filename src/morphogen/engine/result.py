@@ -154,6 +154,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         space=job.space,
         remarks=(
             *job.space.remarks(outcome.architecture),
+            *directory.config().get("remarks", ()),
             *undecided(outcome.history),
             *memorised(outcome.history),
         ),

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from morphogen import cost
 from morphogen.core import Architecture, RunError, memory
@@ -21,18 +19,18 @@ from morphogen.engine import fitting
 from morphogen.engine.devices import one_device
 from morphogen.engine.loggers import logged, names_of
 from morphogen.engine.loop import Desk, latest
+from morphogen.engine.ownmodule import settled, some_images, try_network, try_space
 from morphogen.engine.request import (
     Space,
     describe,
     identity,
     known_space,
     read_back,
-    require_scores,
 )
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.trained import METHOD, TrainResult, evaluate, finished
 from morphogen.engine.training import Training, quick_training
-from morphogen.engine.trainjob import TrainJob, fitting_of, spec_of, training_task
+from morphogen.engine.trainjob import TrainJob, fitting_of, kept_weights, spec_of, training_task
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.supernets.draws import aside
 from morphogen.tasks import ImageTask
@@ -71,6 +69,9 @@ def train(
     names_of(job.training.loggers)
     devices = one_device(job.training.accelerator, job.training.precision)
     task = training_task(job)
+    t = job.training
+    known, odd = try_space(known, task, task.pool, batch_size=t.batch_size, seed=t.seed)
+    job = replace(job, space=known)
     channels, height, width = task.pool.pixels.shape[1:]
     if job.training.accelerator == "cpu":
         cost.require(
@@ -91,6 +92,7 @@ def train(
             data,
             settings=to_mapping(job.training),
             config={"architecture": known.format(arch)},
+            remarks=(*odd, *kept_weights(job, task)),
         )
     )
     return _run(job, task, devices)
@@ -123,17 +125,19 @@ def resume_training(
             "that `train` made"
         )
     values, known, images = read_back(directory, space, data, call="resume_training")
+    training = from_mapping(Training, values["settings"])
     job = TrainJob(
         known,
         known.parse(values["config"]["architecture"]),
         images,
-        from_mapping(Training, values["settings"]),
+        training,
         directory.path,
         watcher,
         resumed=True,
     )
+    job = replace(job, space=settled(known, lambda: training_task(job), training.seed))
     return finished(job) or _run(
-        job, training_task(job), one_device(job.training.accelerator, job.training.precision)
+        job, training_task(job), one_device(training.accelerator, training.precision)
     )
 
 
@@ -147,15 +151,11 @@ def is_training(run: str | Path) -> bool:
 
 
 def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:
-    """One pass of the network over two images, or a sentence that says what is wrong."""
+    """A few images through the network, or a sentence that says what is wrong."""
     with aside(devices.device):
         net = fitting_of(job, task, devices, "").start(0).net
-
-    def scores(x: Tensor) -> Any:
-        out = net(x.to(devices.device))
-        return out[0] if isinstance(out, tuple) else out  # the auxiliary head comes second
-
-    require_scores(scores, task, task.pool, whose="the network")
+    x = some_images(task, task.pool, min(2, job.training.batch_size)).to(devices.device)
+    try_network(net, x, task, auxiliary=job.training.auxiliary > 0)
 
 
 def _run(job: TrainJob, task: ImageTask, devices: Devices) -> TrainResult:
@@ -174,7 +174,7 @@ def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher)
             f"the run goes on with torch {torch.__version__}, not the one it began with: its "
             "numbers may differ in their last bits from those of an uninterrupted run"
         )
-    for sentence in remarks(task.pool):
+    for sentence in (*config.get("remarks", ()), *remarks(task.pool)):
         desk.watcher.notice(sentence)
     name = identity(config)
     try:

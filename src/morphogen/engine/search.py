@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,24 @@ from morphogen.engine import blackbox
 from morphogen.engine.devices import place
 from morphogen.engine.job import Job, method_of, spec_of, task_of
 from morphogen.engine.loggers import names_of
+from morphogen.engine.ownmodule import settled, try_space
 from morphogen.engine.request import (
     Space,
     data_name,
     describe,
     read_back,
-    require_scores,
     searched_space,
 )
 from morphogen.engine.result import SearchResult, finished
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.select import require_select
 from morphogen.engine.settings import Settings, usual
-from morphogen.engine.start import check_split, read_run
+from morphogen.engine.start import check_split, origin_of, read_run
 from morphogen.engine.start import write as write_start
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.engine.work import launch
 from morphogen.methods import MethodInfo, find
 from morphogen.spaces import SearchSpace
-from morphogen.supernets.own import ModuleSpace
-from morphogen.supernets.own import check as check_module
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data
 
@@ -78,17 +75,22 @@ def search(
     origin = begun[1] if begun else None
     task = task_of(data, settings, origin=origin)
     known_data = origin is not None and origin.knows(data_name(data), task.classes)
+    task.check_test(open=False)
     settings, shrunk = _fitted(settings, task)
     if origin is not None and known_data and not task.own_valid:
         check_split(origin, settings)
     _check_batch(settings, task)
     task.pool = replace(task.pool, notes=(*task.pool.notes, *shrunk))
+    known, remarks = try_space(
+        known,
+        task,
+        task.train,
+        batch_size=settings.batch_size // settings.devices,
+        seed=settings.seed,
+    )
     settings = blackbox.settled(info, known, settings, origin, known_data=known_data)
     _check_memory(info, known, settings, task)
     names_of(settings.loggers)
-    if isinstance(known, ModuleSpace):
-        own = partial(check_module, known.copy_module())
-        require_scores(own, task, task.train, whose="your module")
     directory = RunDirectory.create(Path(run) if run else None, f"{info.name}-{known.name}")
     if begun:
         write_start(directory.path, *begun)
@@ -103,6 +105,7 @@ def search(
             data,
             settings=to_mapping(settings),
             config=to_mapping(config),
+            remarks=remarks,
         )
         | {"parts": task.describe()}
         | ({} if start is None else {"start": str(start)})
@@ -134,10 +137,12 @@ def resume(
     values, known, images = read_back(directory, space, data, call="resume")
     info = find(values["method"])
     settings = from_mapping(Settings, values["settings"])
+    origin = origin_of(directory.path)
+    known = searched_space(known, settings)
     job = Job(
         info.name,
         from_mapping(info.config, values["config"]),
-        searched_space(known, settings),
+        settled(known, lambda: task_of(images, settings, origin=origin), settings.seed),
         images,
         settings,
         directory.path,

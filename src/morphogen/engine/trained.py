@@ -47,6 +47,8 @@ class TrainResult:
     """One row per epoch, as in metrics.jsonl."""
     run: Path
     """The run directory."""
+    remarks: tuple[str, ...] = ()
+    """What the user should be told of the architecture and of its weights, a sentence each."""
 
 
 def evaluate(
@@ -83,7 +85,10 @@ def evaluate(
             "architecture": job.space.format(job.arch),
             "method": METHOD,
             "space": job.space.name,
-            "remarks": list(job.space.remarks(job.arch)),
+            "remarks": [
+                *job.space.remarks(job.arch),
+                *RunDirectory(job.path).config().get("remarks", ()),
+            ],
             "seed": t.seed,
             "seeds": t.seeds,
             "epochs": len(history),
@@ -142,6 +147,7 @@ def finished(job: TrainJob) -> TrainResult | None:
         cost=written["cost"],
         history=history,
         run=job.path,
+        remarks=tuple(written.get("remarks", ())),
     )
 
 

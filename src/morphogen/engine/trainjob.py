@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,6 +49,7 @@ def training_task(job: TrainJob) -> ImageTask:
         seed=t.seed,
         augment=t.augment,
     )
+    task.check_test(open=True)
     if not t.held_out:  # of all images that are trained on, not of the half a search would train on
         task.mean, task.std = statistics(task.pool)
     if not t.held_out and not task.has_test:
@@ -105,7 +106,36 @@ def fitting_of(job: TrainJob, task: ImageTask, devices: Devices, name: str) -> F
         devices=devices,
         identity=name,
         text=job.space.format(job.arch),
+        own=isinstance(job.space, ModuleSpace),
     )
+
+
+def kept_weights(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
+    """A sentence for each kind of weights of a user's module that a training does not draw anew."""
+    if not isinstance(job.space, ModuleSpace) or not job.training.fresh_weights:
+        return ()
+    with aside():
+        net = network(job.space, job.arch, spec_of(job, task))
+        undrawn = reinitialise(net)
+    frozen = [name for name, weight in net.named_parameters() if not weight.requires_grad]
+    said = []
+    if undrawn:
+        said.append(
+            "not from scratch: no reset_parameters draws these weights or tables of your module "
+            f"anew, and at every seed they begin as they are: {_listed(undrawn)}"
+        )
+    if frozen:
+        said.append(
+            "not from scratch: these weights of your module are frozen (requires_grad is False) "
+            "and stay as they are, as the statistics of frozen batch norms do: "
+            f"{_listed(frozen)}"
+        )
+    return tuple(said)
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def weights_file(run: Path, seed: int, kind: str) -> Path:

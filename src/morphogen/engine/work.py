@@ -98,7 +98,7 @@ def _watched(devices: Devices, job: Job, task: ImageTask | None, watcher: Watche
         )
     task = task or task_of_job(job)
     if main:
-        for sentence in remarks(task.pool):
+        for sentence in (*desk.config.get("remarks", ()), *remarks(task.pool)):
             desk.watcher.notice(sentence)
     problem = problem_of(job, task, devices)
     method = find(job.method).build(job.config)

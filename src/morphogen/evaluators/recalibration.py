@@ -13,14 +13,18 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from morphogen.supernets import frozen_norms
+
 
 def tracking_norms(net: nn.Module) -> list[nn.Module]:
-    """The modules of `net` that keep running statistics, fused or not."""
+    """The modules of `net` that move running statistics, fused or not; none of a frozen part."""
+    frozen = set(frozen_norms(net))
     return [
         m
         for m in net.modules()
         if getattr(m, "track_running_stats", False) is True
         and getattr(m, "num_batches_tracked", None) is not None
+        and m not in frozen
     ]
 
 
@@ -40,13 +44,16 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 def batch_statistics(net: nn.Module) -> Iterator[None]:
     """The net in eval mode but for its norms, which use their batch's statistics; undone after.
 
-    What holds a norm is in train mode too, since fused execution asks it; dropout stays off.
+    What holds a norm is in train mode too, since fused execution asks it; dropout stays off. Norms
+    of frozen parts use their own.
     """
     with evaluating(net):
         for module in net.modules():
             module.training = any(
                 getattr(m, "track_running_stats", False) is True for m in module.modules()
             )
+        for norm in frozen_norms(net):
+            norm.eval()
         yield
 
 

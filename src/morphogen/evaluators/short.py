@@ -14,7 +14,7 @@ from torch import nn
 from morphogen.bilevel.state import SGD
 from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
-from morphogen.supernets import ModuleSpace, network
+from morphogen.supernets import ModuleSpace, network, train_mode
 from morphogen.supernets.draws import Own, aside
 from morphogen.tasks.problem import Clock, Problem
 
@@ -42,7 +42,7 @@ class ShortTraining:
             net = network(problem.space, arch, problem.spec)
             if not isinstance(problem.space, ModuleSpace):  # whose layers are copies, equal already
                 _start_equal(net, problem.seed)
-        self.net = net.to(device).train()
+        self.net = train_mode(net.to(device))
         self._stream = problem.stream("train", batch_size, "evaluation")
         self._weights = [w for w in self.net.parameters() if w.requires_grad]
         self._optimiser = torch.optim.SGD(
@@ -120,7 +120,7 @@ class ShortTraining:
                 right += (scores.argmax(dim=1) == y).sum()
             for buffer, value in zip(buffers, own, strict=True):
                 buffer.copy_(value)
-        self.net.train()
+        train_mode(self.net)
         (mean,) = problem.mean_over_ranks([right])
         return 100.0 * float(mean) * devices.world / len(problem.task.valid)
 

@@ -22,7 +22,7 @@ from morphogen.evaluators.recalibration import (
 from morphogen.supernets import Gates, Supernet, frozen_statistics
 from morphogen.supernets.draws import aside
 from morphogen.tasks import Images
-from morphogen.tasks.problem import Problem
+from morphogen.tasks.problem import Problem, running
 from morphogen.tasks.split import apportion
 
 Norms = Literal["recalibrate", "batch"]
@@ -118,7 +118,7 @@ class SupernetEvaluator:
         gates = Gates.of(problem.space, arch, problem.devices.device)
 
         def forward(x: Tensor) -> Tensor:
-            with problem.devices.autocast():
+            with running(net, x), problem.devices.autocast():
                 return net(x, gates)  # type: ignore[no-any-return]
 
         recalibrate(net, forward, (x for x, _ in self._train))
@@ -133,7 +133,7 @@ class SupernetEvaluator:
         loss = torch.zeros((), dtype=torch.float64, device=device)
         right, seen = torch.zeros_like(loss), torch.zeros_like(loss)
         for x, y in self._valid:
-            with problem.devices.autocast():
+            with running(net, x), problem.devices.autocast():
                 scores = net(x, gates)
             scores = scores.float()
             loss += problem.task.loss(scores, y).double() * len(y)

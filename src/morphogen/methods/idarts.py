@@ -11,11 +11,13 @@ Paper: Zhang, Su, Pan, Chang, Abbasnejad, Haffari. ICML 2021. arXiv 2106.10784.
     return the strongest operation of every choice
 
 Departures. The Hessian and mixed products are exact; the authors' code takes the mixed one by
-finite differences (`radius`). Weight decay and momentum are no part of L_train in 2, as there.
-Their code leaves the weights shifted after 2 (they are restored with v in place of the sum of the
-series), and in one variant that shift is all that trains them; here the weights stay bit for bit,
-and `official_noise` adds that shift and nothing else. Running statistics of batch norms move in 1
-only. An epoch is a pass over the validation part, so the weights see T times as many batches.
+finite differences and displaces the weights by 0.01 ||p|| / ||v||, p the sum of the series, about
+0.03 for K = 2; here `radius` is the displacement itself. Weight decay and momentum are no part of
+L_train in 2, as there. Their code leaves the weights shifted after 2 (they are restored with v in
+place of the sum of the series), and in one variant that shift is all that trains them; here the
+weights stay bit for bit, and `official_noise` adds that shift and nothing else. Running statistics
+of batch norms move in 1 only. An epoch is a pass over the validation part, so the weights see T
+times as many batches.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class IDARTSConfig:
     """gamma; the series converges below 2 / largest inner-Hessian eigenvalue; 0 takes the weights'
     current learning rate (paper: 0.01; authors' code: the learning rate)"""
     radius: Amount = 0.0
-    """radius of a finite difference for the mixed product; 0 takes it exactly (code: 0.01)"""
+    """displacement of the weights in a finite difference for the mixed product; 0 takes it exactly
+    (code: 0.01 / ||v|| times the sum of the series, about 0.03)"""
     independent_batches: bool = False
     """a fresh training batch for each factor, which makes the estimate unbiased (paper: no)"""
     official_noise: bool = False

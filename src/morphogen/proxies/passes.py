@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from morphogen.core import ConfigError
+from morphogen.supernets import train_mode
 from morphogen.supernets.draws import aside
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -37,7 +38,7 @@ def mode(net: nn.Module, *, training: bool, seed: int) -> Iterator[None]:
     before = [(module, module.training) for module in net.modules()]
     devices = dict.fromkeys(p.device for p in net.parameters())
     try:
-        net.train(training)
+        train_mode(net) if training else net.eval()
         with aside(*devices, seed=seed):
             yield
     finally:

@@ -9,17 +9,13 @@ from morphogen.supernets.base import (
     network,
     register,
 )
+from morphogen.supernets.failures import enough_values, explained
+from morphogen.supernets.fresh import frozen_norms, frozen_parts, reinitialise, train_mode
 from morphogen.supernets.gated import Gated
 from morphogen.supernets.gates import Gates, all_live
 from morphogen.supernets.inheriting import take_weights
-from morphogen.supernets.own import (
-    ModuleSpace,
-    ModuleSupernet,
-    OneOf,
-    inherit,
-    reinitialise,
-    space_of,
-)
+from morphogen.supernets.oneof import OneOf
+from morphogen.supernets.own import ModuleSpace, ModuleSupernet, inherit, space_of
 from morphogen.supernets.relaxed import Relaxed, masked_softmax
 
 __all__ = [
@@ -34,6 +30,10 @@ __all__ = [
     "Supernet",
     "all_live",
     "build",
+    "enough_values",
+    "explained",
+    "frozen_norms",
+    "frozen_parts",
     "frozen_statistics",
     "inherit",
     "masked_softmax",
@@ -42,4 +42,5 @@ __all__ = [
     "reinitialise",
     "space_of",
     "take_weights",
+    "train_mode",
 ]

@@ -22,143 +22,18 @@ own, draw them anew with `reinitialise`; to keep what the supernet learnt, use `
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from morphogen.core import Architecture, Choice, SpaceError
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.gates import Gates
-
-_PREFIX = "option_"
-_RESERVED = "=;+."
-"""`=`, `;` and `+` belong to the notation of architectures, `.` to the names of parameters."""
-
-
-class _Bound:
-    """The gates of one forward call, by name of choice."""
-
-    __slots__ = ("gates", "rows")
-
-    def __init__(self, gates: Gates, rows: Mapping[str, tuple[str, int]]) -> None:
-        self.gates = gates
-        self.rows = rows
-
-
-# A context variable and not an attribute: each thread and each task sees the gates of its own
-# forward call, calls may nest, and nothing is left behind in the module afterwards.
-_BOUND: ContextVar[_Bound | None] = ContextVar("morphogen_gates", default=None)
-
-
-class OneOf(nn.Module):
-    """A choice in the user's own module: one of several modules, to be found by a search.
-
-    Inside a supernet it returns the sum of its live options' outputs, each times its gate; an
-    option that is not live is not executed. All arguments are handed on to the options. Outside a
-    supernet nobody has chosen, so calling it is an error. Activation checkpointing runs a block
-    again during the backward pass, outside the supernet: checkpoint inside options, not around a
-    `OneOf`.
-
-    Args:
-        options: name -> module, at least two. All take the same arguments; where gates are soft,
-            all return one tensor of the same shape.
-        name: the choice's name, unique in the module. Names are not empty, have none of `=;+.`
-            in them and no space around them.
-        shared: two `OneOf` of the same name and option names, both with `shared=True`, are one
-            decision (their weights stay separate).
-
-    Raises:
-        SpaceError: fewer than two options, a name that cannot be used, or an option that is no
-            module.
-    """
-
-    def __init__(
-        self, options: Mapping[str, nn.Module] | nn.ModuleDict, *, name: str, shared: bool = False
-    ) -> None:
-        super().__init__()
-        members = dict(options.items())
-        _check_name("name of OneOf", name)
-        if len(members) < 2:
-            raise SpaceError(f"choice {name!r} has {len(members)} option(s); accepted: two or more")
-        for option, module in members.items():
-            _check_name(f"option of choice {name!r}", option)
-            if not isinstance(module, nn.Module):
-                raise SpaceError(
-                    f"option {option!r} of choice {name!r} is a {type(module).__name__}; "
-                    "accepted: an instance of torch.nn.Module"
-                )
-            # With a prefix, an option may be called "half" or "train" like a method of nn.Module;
-            # by name and not by number, a restricted copy keeps the names of its parameters.
-            self.add_module(_PREFIX + option, module)
-        self.name = name
-        self.options = tuple(members)
-        self.shared = shared
-
-    def option(self, name: str) -> nn.Module:
-        """The module of the option called `name`, or an `UnknownNameError`."""
-        Choice(self.name, self.options).index(name)
-        return self.get_submodule(_PREFIX + name)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Weighted sum of the live options' outputs; see the class for when it can be called."""
-        bound = _BOUND.get()
-        if bound is None:
-            raise SpaceError(
-                f"OneOf {self.name!r} was called outside a supernet, where nothing says which "
-                "option to run; call morphogen.supernets.build(space_of(module), NetworkSpec()) "
-                "with gates, or the network that morphogen.supernets.network gives for an "
-                "architecture"
-            )
-        if self.name not in bound.rows:
-            raise SpaceError(
-                f"OneOf {self.name!r} was called but is no choice of the space "
-                f"({', '.join(bound.rows)}); make it a registered submodule of the searched module "
-                "(in nn.ModuleList, not in a list)"
-            )
-        live, weights = bound.gates.row(*bound.rows[self.name])
-        if not live:
-            raise SpaceError(
-                f"choice {self.name!r} has no live option; its gates need at least one"
-            )
-        if bound.gates.unit and len(live) == 1:
-            # Any output will do, not only a tensor: nothing is computed with it.
-            return self._run(live[0], args, kwargs)
-        total: Tensor | None = None
-        for position in live:
-            output = self._run(position, args, kwargs)
-            if not isinstance(output, Tensor):
-                raise SpaceError(
-                    f"option {self.options[position]!r} of choice {self.name!r} returns a "
-                    f"{type(output).__name__}; accepted under soft gates: one tensor"
-                )
-            if total is not None and output.shape != total.shape:
-                raise SpaceError(
-                    f"options of choice {self.name!r} return different shapes: "
-                    f"{self.options[live[0]]!r} {list(total.shape)}, "
-                    f"{self.options[position]!r} {list(output.shape)}; accepted: equal shapes"
-                )
-            part = output if bound.gates.unit else output * weights[position]
-            total = part if total is None else total + part
-        return total
-
-    def _run(self, position: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return self._modules[_PREFIX + self.options[position]](*args, **kwargs)  # type: ignore[misc]
-
-    def _keep(self, options: Sequence[str]) -> None:
-        """Drop all options but `options`, in their order: the `OneOf` of a restricted space."""
-        kept = {_PREFIX + name: self.option(name) for name in options}
-        for name in self.options:
-            del self._modules[_PREFIX + name]
-        self._modules.update(kept)
-        self.options = tuple(options)
-
-    def extra_repr(self) -> str:
-        """Name and sharing, for `print(module)`."""
-        return f"name={self.name!r}" + (", shared=True" if self.shared else "")
+from morphogen.supernets.oneof import PREFIX, OneOf, bound
 
 
 class ModuleSpace(SearchSpace, Differentiable):
@@ -191,7 +66,22 @@ class ModuleSpace(SearchSpace, Differentiable):
                 f"space {self.name!r} has no module to build networks from; "
                 "find it with morphogen.supernets.space_of(module)"
             )
-        module = copy.deepcopy(self.module)
+        memo: dict[int, Any] = {}
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            if is_lazy(tensor):  # it has no size yet, and no copy of its own making
+                kind: Any = type(tensor)
+                memo[id(tensor)] = kind(
+                    requires_grad=tensor.requires_grad, device=tensor.device, dtype=tensor.dtype
+                )
+        try:
+            module = copy.deepcopy(self.module, memo)
+        except Exception as error:  # whatever a user's class raises when it is copied
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise SpaceError(
+                f"module {type(self.module).__name__} cannot be copied ({reason}); accepted: one "
+                "that copy.deepcopy takes, without open files or locks, and with the weight norm "
+                "of torch.nn.utils.parametrizations instead of the one of torch.nn.utils"
+            ) from error
         for _, mark, _ in list(_marks(module)):
             mark._keep(self.choice(mark.name).options)
         return module
@@ -249,11 +139,8 @@ class ModuleSupernet(Supernet):
                     f"gates hold {found} for choice {choice.name!r}; "
                     f"accepted: weights of {len(choice.options)} options"
                 )
-        token = _BOUND.set(_Bound(gates, self._rows))
-        try:
+        with bound(gates, self._rows):
             output: Tensor = self.module(x)
-        finally:
-            _BOUND.reset(token)
         return output
 
 
@@ -267,9 +154,10 @@ def space_of(module: nn.Module, name: str = "own") -> ModuleSpace:
         name: name of the space.
 
     Raises:
-        SpaceError: no `OneOf`; two of one name that are not both shared; shared ones whose options
-            differ.
+        SpaceError: it is no module, or a compiled one; no `OneOf`; two of one name that are not
+            both shared; shared ones whose options differ.
     """
+    _check_module(module)
     found: dict[str, tuple[str, OneOf]] = {}
     for path, mark, _ in _marks(module):
         where, first = found.setdefault(mark.name, (path, mark))
@@ -294,29 +182,26 @@ def space_of(module: nn.Module, name: str = "own") -> ModuleSpace:
     return ModuleSpace(name, [Choice(n, m.options) for n, (_, m) in found.items()], module)
 
 
-def check(module: nn.Module, example_input: Tensor) -> Tensor:
-    """Try every option once, before any search: a copy of the module runs with all gates soft.
-
-    Args:
-        module: a network with `OneOf` in it; neither its weights nor its statistics change.
-        example_input: what its `forward` takes, for example images [1, channels, height, width].
-
-    Returns:
-        The output, computed in evaluation mode without gradients.
-
-    Raises:
-        SpaceError: what `space_of` raises; options whose outputs cannot be summed, with the choice,
-            the options and their shapes.
-    """
-    space = space_of(module)
-    weights = {
-        group: torch.full(mask.shape, 1 / mask.shape[-1], device=example_input.device)
-        for group, mask in space.masks.items()
-    }
-    supernet = ModuleSupernet(space).eval()
-    with torch.no_grad():
-        output: Tensor = supernet(example_input, Gates.dense(space, weights))
-    return output
+def _check_module(module: object) -> None:
+    if isinstance(module, nn.Module):
+        if isinstance(getattr(module, "_orig_mod", None), nn.Module):
+            raise SpaceError(
+                "the module was compiled by torch.compile, which would keep the choices of its "
+                "first call; accepted: the module itself, to be compiled when it is found"
+            )
+        for path, part in module.named_modules():
+            trained = any(weight.requires_grad for weight in part.parameters())
+            if path and trained and isinstance(part, torch.jit.ScriptModule):
+                raise SpaceError(
+                    f"{path} of the module is a torch.jit script, whose copies cannot be trained; "
+                    "accepted: the module that was scripted, or a frozen one"
+                )
+        return
+    accepted = "accepted: an instance of torch.nn.Module with morphogen.OneOf in it"
+    if isinstance(module, type):
+        call = f", such as {module.__name__}(...)" if issubclass(module, nn.Module) else ""
+        raise SpaceError(f"module is the class {module.__name__}; {accepted}{call}")
+    raise SpaceError(f"module is of type {type(module).__name__}; {accepted}")
 
 
 def inherit(supernet: ModuleSupernet, arch: Architecture) -> nn.Module:
@@ -330,42 +215,6 @@ def inherit(supernet: ModuleSupernet, arch: Architecture) -> nn.Module:
         A plain PyTorch module in which each `OneOf` is replaced by the option that `arch` keeps.
     """
     return _resolved(copy.deepcopy(supernet.module), supernet.space.check(arch), set())
-
-
-def reinitialise(net: nn.Module) -> tuple[str, ...]:
-    """Draw the weights of `net` anew, in place, from torch's generator: training from scratch.
-
-    Calls `reset_parameters` (or `_reset_parameters`, as torch's attention has it) of every
-    submodule that has one, children before parents, so that a module which sets its children's
-    weights has the last word.
-
-    Returns:
-        Names of the parameters that nobody drew: neither their module nor one around it has such
-        a method. They keep their values; a caller who needs other ones must set them.
-    """
-    drawn: list[str] = []
-
-    def visit(module: nn.Module, path: str) -> None:
-        for name, child in module.named_children():
-            visit(child, f"{path}{name}.")
-        for method in ("reset_parameters", "_reset_parameters"):
-            reset = getattr(module, method, None)
-            if callable(reset):
-                reset()
-                drawn.append(path)
-                return
-
-    visit(net, "")
-    return tuple(n for n, _ in net.named_parameters() if not n.startswith(tuple(drawn)))
-
-
-def _check_name(field: str, name: object) -> None:
-    usable = isinstance(name, str) and name and name == name.strip()
-    if not usable or any(c in _RESERVED for c in str(name)):
-        raise SpaceError(
-            f"{field} {name!r} cannot be used; accepted: a text without '=', ';', '+', '.' and "
-            "without space around it"
-        )
 
 
 def _marks(
@@ -382,7 +231,7 @@ def _marks(
             continue
         around = inside
         if isinstance(module, OneOf):
-            around = (*inside, (module.name, key.removeprefix(_PREFIX)))
+            around = (*inside, (module.name, key.removeprefix(PREFIX)))
         yield from _marks(child, f"{path}.{key}" if path else key, around)
 
 

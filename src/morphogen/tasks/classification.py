@@ -16,6 +16,7 @@ from morphogen.core.errors import ConfigError, DataError
 from morphogen.tasks.augment import PLAIN, Augment
 from morphogen.tasks.images import Images, Source, checked
 from morphogen.tasks.load import locate
+from morphogen.tasks.names import places
 from morphogen.tasks.readers.dataset import MapDataset, from_dataset
 from morphogen.tasks.split import joined, own_rows, require_shape, sizes, split
 from morphogen.tasks.streams import Batch, Stream, sequential
@@ -208,6 +209,53 @@ class ImageTask:
         if isinstance(held, Source):
             part = "test" if "test" in held.parts else "train"  # a lone file of test images
             held = held.read(part, self._size)
+        return self._fitting(held, where)
+
+    def check_test(self, *, open: bool) -> None:
+        """Compare what is known of the test part without its images with the training data.
+
+        So that a test part that does not fit is refused before hours of training, not after.
+
+        Args:
+            open: read labels and a few headers too; in a search only names of folders are seen.
+
+        Raises:
+            DataError: it has a class that the training data has not, or images of another shape.
+        """
+        held, where = self._test, f"the test part of {self.name!r}"
+        if isinstance(held, Images):
+            self._fitting(held, where)
+        if not isinstance(held, Source) or held.glance is None:
+            return
+        glance = held.glance("test" if "test" in held.parts else "train", open)
+        if glance is None:
+            return
+        indexes, names, named = glance.labels
+        present = torch.unique(indexes).tolist()
+        places(
+            names,
+            self.classes,
+            named=named,
+            by_name=self.pool.named,
+            present=present,
+            where=where,
+        )
+        expected = (self.in_channels, self.image_size, self.image_size)
+        for which, (channels, height, width) in glance.shapes:
+            found = (
+                expected[0] if channels == 1 and self._channels else channels,
+                *((height, width) if self._size is None else expected[1:]),
+            )
+            if found != expected:
+                raise DataError(
+                    f"{which} has {channels} channels and {width}x{height} pixels, the training "
+                    f"data {expected[0]} and {expected[2]}x{expected[1]}; accepted: test images "
+                    "like those of the training"
+                    + ("" if found[0] != expected[0] else ", or the option size=N")
+                )
+
+    def _fitting(self, held: Images, where: str) -> Images:
+        """Test images as the network takes them, their labels counted in the training's classes."""
         held = held.with_channels(self._channels)
         require_shape(held, self.pool, where)
         return held.aligned(self.pool, where)

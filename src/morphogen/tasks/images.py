@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.core.memory import too_much
+from morphogen.tasks.labels import Labels
 from morphogen.tasks.names import places, require_names
 from morphogen.tasks.parts import PARTS
 
@@ -115,11 +117,11 @@ class Images:
         return replace(self, labels=labels, classes=to.classes, named=to.named)
 
 
-def checked(images: Images, where: str) -> Images:
+def checked(images: Images, where: str, *, several: bool = True) -> Images:
     """`images`, if a classification task can be made of them.
 
     Raises:
-        DataError: the images are not square, or all of one class.
+        DataError: the images are not square, or all of one class where `several` are needed.
     """
     h, w = images.pixels.shape[2:]
     if h != w:
@@ -128,7 +130,7 @@ def checked(images: Images, where: str) -> Images:
             "or the option size=N to resize all to NxN"
         )
     present = torch.unique(images.labels)
-    if len(present) < 2:
+    if several and len(present) < 2:
         raise DataError(
             f"{where} has images of one class only, {images.classes[int(present[0])]!r}; "
             "accepted: two classes or more"
@@ -284,6 +286,15 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(str(length) for length in tensor.shape) or "a scalar"
 
 
+class Glance(NamedTuple):
+    """What is known of a part without its images."""
+
+    labels: Labels
+    """Its labels; of a folder one for each class."""
+    shapes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+    """Of a few images by their headers: which, and channels, height, width as they lie there."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set that was found but not read: its parts are known, no pixel is.
@@ -294,12 +305,16 @@ class Source:
         reader: `reader(part, size)` reads one part. A module-level function or a `partial` of one,
             so that a task can be sent to another process.
         notes: what a user should know of what was found, a sentence each without full stop.
+        glance: `glance(part, open)` says what is known of a part without decoding an image: from
+            names of folders alone, or, with `open`, also from labels and headers of files. None
+            where nothing is.
     """
 
     name: str
     parts: tuple[str, ...]
     reader: Callable[[str, int | None], Images]
     notes: tuple[str, ...] = ()
+    glance: Callable[[str, bool], Glance | None] | None = None
 
     def read(self, part: str, size: int | None = None) -> Images:
         """Read one part, resized to `size` x `size` if given.
@@ -317,4 +332,4 @@ class Source:
         images = self.reader(part, size).resized(size)
         if part == "train":
             images = replace(images, notes=(*self.notes, *images.notes))
-        return checked(images, f"the {part} part of {self.name!r}")
+        return checked(images, f"the {part} part of {self.name!r}", several=part == "train")

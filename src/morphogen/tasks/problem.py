@@ -16,11 +16,15 @@ from morphogen.core.rng import numpy_state, numpy_stream, seed_for, set_numpy_st
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import (
     Gates,
+    ModuleSupernet,
     NetworkSpec,
     Supernet,
     build,
+    enough_values,
+    explained,
     frozen_statistics,
     take_weights,
+    train_mode,
 )
 from morphogen.supernets.draws import Once, aside
 from morphogen.tasks.classification import ImageTask
@@ -39,6 +43,12 @@ Relaxation = Callable[[Sequence[Tensor]], Gates]
 def trainable(net: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters of `net` that a weight step moves, by name, in a fixed order."""
     return {name: p for name, p in net.named_parameters() if p.requires_grad}
+
+
+def running(net: nn.Module, x: Tensor) -> AbstractContextManager[None]:
+    """The context in which a supernet runs on images `x`: what a user's raises is explained."""
+    own = isinstance(net, ModuleSupernet)
+    return explained(net, x, "your module") if own else enough_values(x)
 
 
 class Devices(Protocol):
@@ -199,12 +209,12 @@ class Problem:
             net = build(self.space, self.spec)
         if self.start is not None:
             take_weights(net, self.start.weights, classes=self.start.other_classes)
-        return net.to(self.devices.device).train()
+        return train_mode(net.to(self.devices.device))
 
     def loss(self, net: Supernet, gates: Gates, batch: Batch) -> Tensor:
         """The task's mean loss of `net` under `gates`: a weight step's loss."""
         x, y = batch
-        with self.devices.autocast():
+        with running(net, x), self.devices.autocast():
             scores = net(x, gates)
         return self.task.loss(scores.float(), y, self.smoothing)
 
@@ -222,7 +232,7 @@ class Problem:
 
         def loss(weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
             parameters = dict(zip(names, weights, strict=True))
-            with drawn(), frozen_statistics(net), self.devices.autocast():
+            with running(net, x), drawn(), frozen_statistics(net), self.devices.autocast():
                 scores = functional_call(net, parameters, (x, relaxation(alphas)))
             return self.task.loss(scores.float(), y)
 

@@ -168,3 +168,24 @@ def test_initial_alpha_is_small_and_a_mask_leaves_the_others_as_they_were():
         rx.init_alpha((3, 4), generator(), 1e-3, MASK),
     )
     assert torch.equal(masked, torch.where(MASK, small, 0.0))
+
+
+def test_jitter_is_the_published_rule_row_by_row():
+    """SmoothDARTS, a row at a time: noise, position of the largest, clamp, 1 there if all are 0."""
+    weights = torch.softmax(torch.randn(400, 3, generator=generator(1)), -1)
+    mask = torch.ones(400, 3, dtype=torch.bool)
+    mask[::2, 2] = False
+    weights = weights.masked_fill(~mask, 0)
+    found = rx.jitter(weights, 0.9, generator(2), mask)
+    noise = 2 * torch.rand(400, 3, generator=generator(2)) - 1
+    rows, kept_another = [], 0
+    for row, shift, live in zip(weights, noise, mask, strict=True):
+        moved = (row + 0.9 * shift)[live]
+        largest = int(moved.argmax())
+        moved = moved.clamp(0, 1)
+        if moved.sum() == 0:
+            kept_another += largest != int(row[live].argmax())
+            moved[largest] = 1.0
+        rows.append(torch.zeros(3).masked_scatter(live, moved / moved.sum()))
+    torch.testing.assert_close(found, torch.stack(rows))
+    assert kept_another > 5  # where it is another than the largest before the noise

@@ -30,7 +30,7 @@ from morphogen.supernets import (
     reinitialise,
     space_of,
 )
-from morphogen.supernets.own import check
+from morphogen.supernets.trying import check
 from own_network import OwnNetwork
 
 SPEC = NetworkSpec()
@@ -469,7 +469,7 @@ def test_fewer_than_two_options() -> None:
 
 def test_an_option_that_is_no_module() -> None:
     assert message(lambda: OneOf({"x": nn.Identity(), "y": nn.ReLU}, name="a")) == (  # type: ignore[dict-item]
-        "option 'y' of choice 'a' is a type; accepted: an instance of torch.nn.Module"
+        "option 'y' of choice 'a' is the class ReLU; accepted: an instance of torch.nn.Module"
     )
 
 

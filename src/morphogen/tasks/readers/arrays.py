@@ -12,8 +12,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import Images, Source, checked
-from morphogen.tasks.labels import labelled
+from morphogen.tasks.images import Glance, Images, Source, checked
+from morphogen.tasks.labels import Labels, labelled
 from morphogen.tasks.names import few
 from morphogen.tasks.parts import PARTS
 from morphogen.tasks.readers import npz
@@ -86,7 +86,8 @@ def find(path: Path) -> Source | None:
     notes = (f"arrays of {str(path)!r} that are not read: {few(rest)}",) if rest else ()
     if "valid" in keys:
         notes = (f"read as the search-validation part: {few(keys['valid'])}", *notes)
-    return Source(str(path), tuple(keys), partial(_read, path, keys, classes), notes)
+    read, glance = partial(_read, path, keys, classes), partial(_glance, path, keys, classes)
+    return Source(str(path), tuple(keys), read, notes, glance)
 
 
 def unlabelled(path: Path) -> NDArray[np.uint8]:
@@ -177,12 +178,36 @@ def _read(
     size: int | None,
 ) -> Images:
     x, y = (npz.read(path, name) for name in keys[part])
-    where = f"the {part} part of {str(path)!r}"
-    named = _class_names(npz.read(path, classes[0]), path) if classes else None
-    return _images(x, y, named, size, None, where)
+    named = _class_names(path, classes)
+    several = part == "train"
+    return _images(x, y, named, size, None, _where(path, part), several=several)
 
 
-def _class_names(array: NDArray[Any], path: Path) -> tuple[str, ...]:
+def _glance(
+    path: Path, keys: dict[str, tuple[str, str]], classes: list[str], part: str, open: bool
+) -> Glance | None:
+    """Labels, and the shape of the images as the header says."""
+    if not open:
+        return None
+    where, (x, y) = _where(path, part), keys[part]
+    labels = labelled(npz.read(path, y), where, _class_names(path, classes))
+    shape = npz.shape_of(path, x)
+    if len(shape) not in (3, 4) or 0 in shape:
+        return Glance(labels)  # which is said when they are read
+    _require_as_many(shape[0], labels, where)
+    like = _first_channels(np.broadcast_to(np.uint8(0), shape), None, where).shape
+    return Glance(labels, ((where, like[1:]),))
+
+
+def _where(path: Path, part: str) -> str:
+    return f"the {part} part of {str(path)!r}"
+
+
+def _class_names(path: Path, names: list[str]) -> tuple[str, ...] | None:
+    """What the array of class names holds, if the file has one."""
+    if not names:
+        return None
+    array = npz.read(path, names[0])
     if array.ndim != 1:
         raise DataError(
             f"file {str(path)!r} has class names of shape {list(array.shape)}; accepted: one name "
@@ -200,17 +225,23 @@ def _images(
     size: int | None,
     layout: Layout | None,
     where: str,
+    *,
+    several: bool = True,
 ) -> Images:
     pixels = _first_channels(_bytes(x, where), layout, where)
     labels = labelled(y, where, classes)
-    if len(labels.indexes) != len(pixels):
-        raise DataError(
-            f"{where}: {len(pixels)} images and {len(labels.indexes)} labels; accepted: as many "
-            "labels as images"
-        )
+    _require_as_many(len(pixels), labels, where)
     tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
     images = Images(tensor, *labels)
-    return checked(images.resized(size), where)
+    return checked(images.resized(size), where, several=several)
+
+
+def _require_as_many(images: int, labels: Labels, where: str) -> None:
+    if len(labels.indexes) != images:
+        raise DataError(
+            f"{where}: {images} images and {len(labels.indexes)} labels; accepted: as many labels "
+            "as images"
+        )
 
 
 def _bytes(x: NDArray[Any], where: str) -> NDArray[np.uint8]:

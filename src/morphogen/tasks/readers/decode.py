@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.readers.files import trouble
-from morphogen.tasks.readers.pixels import Changes, pixels_of
+from morphogen.tasks.readers.pixels import Changes, channels_of, pixels_of
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")
 """Rasters only: Pillow also opens formats that start other programs (EPS), which data must not."""
@@ -40,6 +40,20 @@ BROKEN = (
     zlib.error,
 )
 """How Pillow fails on a file that is damaged: in whatever way its arithmetic happens to end."""
+
+
+def header(data: bytes | Path) -> tuple[int, int, int] | None:
+    """Channels, height and width as an image's first bytes state them; None if they do not."""
+    source = io.BytesIO(data) if isinstance(data, bytes) else data
+    try:
+        if isinstance(source, Path) and trouble(source):
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(source, formats=FORMATS) as image:
+                return channels_of(image), image.height, image.width
+    except (Image.DecompressionBombError, *BROKEN):
+        return None  # which is said when it is read
 
 
 def decode(data: bytes | Path, where: str, changes: Changes | None = None) -> NDArray[np.uint8]:

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import Images, Source, stacked
+from morphogen.tasks.images import Glance, Images, Source, stacked
+from morphogen.tasks.labels import labelled
 from morphogen.tasks.names import few
-from morphogen.tasks.readers.decode import SUFFIXES, decode
+from morphogen.tasks.readers.decode import SUFFIXES, decode, header
 from morphogen.tasks.readers.layout import class_folders, layout, require_no_part
 from morphogen.tasks.readers.listing import ending, images_in, unread
 from morphogen.tasks.readers.pixels import Changes, said
@@ -28,7 +29,43 @@ def find(path: Path) -> Source | None:
     found = layout(path)
     if found is None:
         return None
-    return Source(str(path), tuple(found.roots), partial(_read, found.roots), found.notes)
+    return Source(
+        str(path),
+        tuple(found.roots),
+        partial(_read, found.roots),
+        found.notes,
+        partial(_glance, found.roots),
+    )
+
+
+_FEW = 16
+"""Class folders of which the first image's header is read."""
+
+
+def _glance(roots: dict[str, Path], part: str, open: bool) -> Glance:
+    """Names of class folders, and headers of their first images."""
+    root = roots[part]
+    folders = class_folders(root)
+    names = [folder.name for folder in folders]
+    shapes = []
+    for place, folder in enumerate(folders):
+        files = _images(folder, Counter()) if open else []
+        if files and place < _FEW and (shape := header(files[0])):
+            shapes.append((f"file {str(files[0])!r}", shape))
+    return Glance(labelled(names, f"the {part} part of {str(root)!r}"), tuple(shapes))
+
+
+def _images(folder: Path, passed: Counter[str]) -> list[Path]:
+    """The image files of a class; what else lies there is counted in `passed`."""
+    inside = images_in(folder, passed)
+    if not inside:
+        others = few(f"{count:,} {what}" for what, count in passed.most_common())
+        raise DataError(
+            f"class folder {str(folder)!r} holds no images{others and f' but {others}'}; "
+            f"accepted: files ending in {', '.join(SUFFIXES)}; fill or remove the folder"
+        )
+    require_no_part(folder, inside)
+    return inside
 
 
 def _read(roots: dict[str, Path], part: str, size: int | None) -> Images:
@@ -39,14 +76,7 @@ def _read(roots: dict[str, Path], part: str, size: int | None) -> Images:
     passed: Counter[str] = Counter()
     for label, folder in enumerate(classes):
         here: Counter[str] = Counter()
-        inside = images_in(folder, here)
-        if not inside:
-            others = few(f"{count:,} {what}" for what, count in here.most_common())
-            raise DataError(
-                f"class folder {str(folder)!r} holds no images{others and f' but {others}'}; "
-                f"accepted: files ending in {', '.join(SUFFIXES)}; fill or remove the folder"
-            )
-        require_no_part(folder, inside)
+        inside = _images(folder, here)
         passed += here
         files += inside
         labels += [label] * len(inside)

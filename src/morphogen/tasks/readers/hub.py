@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core.errors import ConfigError, DataError
-from morphogen.tasks.images import Images, Source, stacked
-from morphogen.tasks.labels import labelled
+from morphogen.tasks.images import Glance, Images, Source, stacked
+from morphogen.tasks.labels import Labels, labelled
 from morphogen.tasks.names import few
 from morphogen.tasks.parts import PARTS, part_of
-from morphogen.tasks.readers.decode import decode
+from morphogen.tasks.readers.decode import decode, header
 from morphogen.tasks.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
 from morphogen.tasks.readers.pixels import Changes, said
 
@@ -43,7 +44,8 @@ def find(text: str) -> Source | None:
         )
     opened = _opened(name)
     parts = _parts(opened, text)
-    return Source(text, tuple(parts), partial(_read, name), _notes(opened, parts))
+    read, glance = partial(_read, name), partial(_glance, name)
+    return Source(text, tuple(parts), read, _notes(opened, parts), glance)
 
 
 def _opened(name: str) -> Any:
@@ -104,7 +106,17 @@ def _notes(opened: Any, parts: dict[str, Any]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _read(name: str, part: str, size: int | None) -> Images:
+@dataclass(frozen=True)
+class _Rows:
+    """One part: its images as they are stored, its labels."""
+
+    encoded: Any
+    image: str
+    labels: Labels
+    where: str
+
+
+def _rows(name: str, part: str) -> _Rows:
     import datasets
 
     text = PREFIX + name
@@ -114,11 +126,24 @@ def _read(name: str, part: str, size: int | None) -> Images:
     image = _column(where, kinds, IMAGE_COLUMNS, datasets.Image, "image")
     label = _column(where, kinds, LABEL_COLUMNS, datasets.ClassLabel, "label")
     encoded = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-    changes = Changes()
-    pixels = stacked(_decoded(encoded, image, where, changes), size, len(encoded))
-    notes = said(changes, len(encoded), where)
     names = getattr(kinds[label], "names", None)
-    return Images(pixels, *labelled(list(rows[label]), where, names or None), notes)
+    return _Rows(encoded, image, labelled(list(rows[label]), where, names or None), where)
+
+
+def _read(name: str, part: str, size: int | None) -> Images:
+    rows = _rows(name, part)
+    count, changes = len(rows.encoded), Changes()
+    pixels = stacked(_decoded(rows.encoded, rows.image, rows.where, changes), size, count)
+    return Images(pixels, *rows.labels, said(changes, count, rows.where))
+
+
+def _glance(name: str, part: str, open: bool) -> Glance | None:
+    """Labels, and the header of the first image."""
+    if not open:
+        return None
+    rows = _rows(name, part)
+    shape = header((rows.encoded[0][rows.image] or {}).get("bytes") or b"")
+    return Glance(rows.labels, ((f"row 0 of {rows.where}", shape),) if shape else ())
 
 
 def _column(where: str, kinds: Any, usual: tuple[str, ...], kind: type[Any], what: str) -> str:

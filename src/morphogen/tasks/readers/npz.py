@@ -86,6 +86,16 @@ def read_single(path: Path) -> NDArray[Any]:
         raise _unreadable(path, error) from error
 
 
+def shape_of(path: Path, name: str) -> tuple[int, ...]:
+    """The shape of the array of that name, as its header says.
+
+    Raises:
+        DataError: see `read`.
+    """
+    with _opened(path) as archive, archive.open(f"{name}.npy") as stream:
+        return _header(stream)[0]
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     required(path, _WHOLE)

@@ -19,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.images import Images, Source, stacked
-from morphogen.tasks.labels import labelled
+from morphogen.tasks.images import Glance, Images, Source, stacked
+from morphogen.tasks.labels import Labels, labelled
 from morphogen.tasks.names import few
 from morphogen.tasks.parts import PARTS, part_of
 from morphogen.tasks.readers.cache import cached
-from morphogen.tasks.readers.decode import decode
+from morphogen.tasks.readers.decode import decode, header
 from morphogen.tasks.readers.files import required
 from morphogen.tasks.readers.pixels import Changes, said
 
@@ -41,15 +41,14 @@ def find(path: Path) -> Source | None:
     if path.is_file():
         if path.suffix != ".parquet":
             return None
-        return Source(str(path), ("train",), partial(_read, {"train": (path,)}))
+        return _source(path, {"train": (path,)}, ())
     # Hugging Face repositories keep them in a sub-folder named data or after the configuration.
     held = [path, *sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))]
     for folder in held:
         parts, rest = _parts(folder)
         if "train" in parts:
             rest += [f for other in held for f in other.glob("*.parquet") if other != folder]
-            notes = _notes(path, parts, rest)
-            return Source(str(path), tuple(parts), partial(_read, parts), notes)
+            return _source(path, parts, _notes(path, parts, rest))
     loose = sorted(path.glob("*.parquet"))
     if loose:
         raise DataError(
@@ -58,6 +57,10 @@ def find(path: Path) -> Source | None:
             "and the same of validation and test, if there are any"
         )
     return None
+
+
+def _source(path: Path, parts: dict[str, tuple[Path, ...]], notes: tuple[str, ...]) -> Source:
+    return Source(str(path), tuple(parts), partial(_read, parts), notes, partial(_glance, parts))
 
 
 def _parts(folder: Path) -> tuple[dict[str, tuple[Path, ...]], list[Path]]:
@@ -104,21 +107,16 @@ class _Piece:
     labels: list[Any]
     classes: tuple[str, ...] | None
     changes: Changes
+    first: tuple[int, int, int] | None
+    """Channels, height and width of the first image, where only headers are read."""
 
 
 def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Images:
     pieces = [_read_file(file, size) for file in files[part]]
-    names = {piece.classes for piece in pieces if piece.classes}
-    if len(names) > 1:
-        raise DataError(
-            f"the {part} files in {str(files[part][0].parent)!r} name different classes; "
-            "accepted: the same names in all"
-        )
-    values: list[Any] = [value for piece in pieces for value in piece.labels]
-    alone = len(files[part]) == 1
-    where = f"the {part} part of {str(files[part][0] if alone else files[part][0].parent)!r}"
-    labels = labelled(values, where, names.pop() if names else None)
-    notes = said(sum((piece.changes for piece in pieces), Changes()), len(values), where)
+    where = _where(files, part)
+    labels = _labels(pieces, where)
+    changes = sum((piece.changes for piece in pieces), Changes())
+    notes = said(changes, len(labels.indexes), where)
     shapes = sorted({tuple(piece.pixels.shape[1:]) for piece in pieces})
     if len(shapes) > 1:
         raise DataError(
@@ -129,7 +127,33 @@ def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Im
     return Images(rows.permute(0, 3, 1, 2), *labels, notes)
 
 
-def _read_file(file: Path, size: int | None) -> _Piece:
+def _glance(files: dict[str, tuple[Path, ...]], part: str, open: bool) -> Glance | None:
+    """Labels, and the header of the first image of each file."""
+    if not open:
+        return None
+    pieces = [_read_file(file, None, headers=True) for file in files[part]]
+    shapes = [(f"row 0 of {str(f)!r}", p.first) for f, p in zip(files[part], pieces, strict=True)]
+    known = tuple((where, shape) for where, shape in shapes if shape)
+    return Glance(_labels(pieces, _where(files, part)), known)
+
+
+def _where(files: dict[str, tuple[Path, ...]], part: str) -> str:
+    first = files[part][0]
+    return f"the {part} part of {str(first if len(files[part]) == 1 else first.parent)!r}"
+
+
+def _labels(pieces: list[_Piece], where: str) -> Labels:
+    names = {piece.classes for piece in pieces if piece.classes}
+    if len(names) > 1:
+        raise DataError(
+            f"the files of {where} name different classes; accepted: the same names in all"
+        )
+    values: list[Any] = [value for piece in pieces for value in piece.labels]
+    return labelled(values, where, names.pop() if names else None)
+
+
+def _read_file(file: Path, size: int | None, *, headers: bool = False) -> _Piece:
+    """What a file holds; with `headers` no image is decoded."""
     import pyarrow as pa  # here: a quarter of a second that other layouts need not wait for
     import pyarrow.parquet as pq
 
@@ -142,14 +166,21 @@ def _read_file(file: Path, size: int | None) -> _Piece:
             rows = table.metadata.num_rows
             if rows == 0:
                 raise DataError(f"file {str(file)!r} has no rows; accepted: at least two images")
-            pixels, changes = cached(
-                file,
-                rows,
-                f"{image}|{size}",
-                lambda changes: stacked(_decoded(file, table, image, changes), size, count=rows),
-            )
+            if headers:
+                found = next(table.iter_batches(batch_size=1, columns=[image])).column(0)
+                first, pixels, changes = header(_bytes(found[0].as_py()) or b""), _NONE, Changes()
+            else:
+                first = None
+                pixels, changes = cached(
+                    file,
+                    rows,
+                    f"{image}|{size}",
+                    lambda changes: stacked(
+                        _decoded(file, table, image, changes), size, count=rows
+                    ),
+                )
             labels = table.read(columns=[label]).column(0).to_pylist()  # after the memory is known
-            return _Piece(pixels, labels, _names(schema.metadata, label), changes)
+            return _Piece(pixels, labels, _names(schema.metadata, label), changes, first)
     # ValueError: text that is no UTF-8.
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split())
@@ -157,6 +188,15 @@ def _read_file(file: Path, size: int | None) -> _Piece:
             f"file {str(file)!r} cannot be read as parquet ({reason}); "
             "accepted: a whole parquet file; restore it"
         ) from error
+
+
+_NONE = torch.empty(0, dtype=torch.uint8)
+
+
+def _bytes(value: Any) -> bytes | None:
+    """The encoded image in a cell, `{bytes, path}` or bytes; None if there is none."""
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return data if isinstance(data, bytes) else None
 
 
 def _column(file: Path, names: list[str], accepted: tuple[str, ...], what: str) -> str:
@@ -180,8 +220,8 @@ def _decoded(
     for batch in table.iter_batches(batch_size=_batch(table.metadata, column), columns=[column]):
         for value in batch.column(0).to_pylist():
             where = f"row {row} of column {column!r} in {str(file)!r}"
-            data = value.get("bytes") if isinstance(value, dict) else value
-            if not isinstance(data, bytes):
+            data = _bytes(value)
+            if data is None:
                 raise DataError(
                     f"{where} holds no image bytes; accepted: {{bytes, path}} with the encoded "
                     "image in `bytes`, or the bytes themselves"

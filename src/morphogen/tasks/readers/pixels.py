@@ -95,6 +95,12 @@ def pixels_of(image: Image.Image, where: str, changes: Changes) -> NDArray[np.ui
     return array if alpha is None else _on_white(array, alpha, changes)
 
 
+def channels_of(image: Image.Image) -> int:
+    """1 or 3: how many channels `pixels_of` gives, by what is known before loading."""
+    grey = image.mode in _GREY or image.mode.startswith("I") or _raw(image) == "LA;16B"
+    return 1 if grey else 3
+
+
 def _raw(image: Image.Image) -> str:
     """How the samples lie in the file, in Pillow's words, such as `RGB;16B`; before loading."""
     tiles = getattr(image, "tile", None)

@@ -1,0 +1,112 @@
+"""A user's own module, and any network, tried on a few images before a run begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from morphogen.core import SpaceError
+from morphogen.core.rng import seed_for
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import ModuleSpace, explained, train_mode
+from morphogen.supernets.draws import aside
+from morphogen.supernets.trying import WHOSE, is_lazy, materialised, try_module
+from morphogen.tasks import Images, ImageTask
+
+
+def some_images(task: ImageTask, images: Images, count: int = 2) -> Tensor:
+    """The first `count` of `images`, as a network gets them: float [count, channels, h, w]."""
+    some = images.take(torch.arange(min(count, len(images))))
+    x, _ = next(iter(task.sequential(some, batch_size=count)))
+    return x
+
+
+def require_scores(scores: Any, x: Tensor, task: ImageTask, *, whose: str) -> None:
+    """A `SpaceError` unless `scores` are those of images `x`: a row for each, a column per class.
+
+    Args:
+        scores: what a network gave.
+        x: what it was given.
+        task: which classes there are.
+        whose: what the message calls the network.
+    """
+    shape: Any = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+    if len(shape) != 2 or shape[0] != len(x) or shape[1] < len(task.classes):
+        raise SpaceError(
+            f"{whose} gives {shape} for images {list(x.shape)}; accepted: {_accepted(x, task)}"
+        )
+
+
+def try_network(net: nn.Module, x: Tensor, task: ImageTask, *, auxiliary: bool) -> None:
+    """Run a network that is to be trained, in train and in evaluation mode, without gradients.
+
+    Args:
+        net: the network; its statistics move.
+        x: a batch.
+        task: which classes there are.
+        auxiliary: whether it gives a second output, in train mode.
+
+    Raises:
+        SpaceError: it raises something, or gives no scores.
+    """
+    whose = "the network"
+    with aside(x.device), torch.no_grad():
+        for run in (train_mode, nn.Module.eval):
+            with explained(net, x, whose, f"one that takes them and gives {_accepted(x, task)}"):
+                scores = run(net)(x)
+            if net.training and auxiliary:
+                scores, _ = scores
+            require_scores(scores, x, task, whose=whose)
+
+
+def try_space(
+    space: SearchSpace, task: ImageTask, images: Images, *, batch_size: int, seed: int
+) -> tuple[SearchSpace, tuple[str, ...]]:
+    """What a search should know of a user's module before it begins.
+
+    Args:
+        space: any space; others than a user's module are left alone.
+        task: the data.
+        images: of which a few are shown to the module.
+        batch_size: images of a batch in one process.
+        seed: of the weights of lazy layers.
+
+    Returns:
+        The space, its module without lazy layers; and sentences on what is odd.
+
+    Raises:
+        SpaceError: the module does not fit the data, or fails.
+    """
+    if not isinstance(space, ModuleSpace):
+        return space, ()
+    x = some_images(task, images, min(2, batch_size))
+    known = materialised(space, x, seed_for(seed, "weights"))
+    columns: set[int] = set()
+
+    def require(scores: Any, some: Tensor) -> None:
+        require_scores(scores, some, task, whose=WHOSE)
+        columns.add(scores.shape[1])
+
+    said = try_module(known, x, require)
+    more = max(columns) - len(task.classes)
+    if more:
+        said += (
+            f"your module gives {max(columns)} scores for {len(task.classes)} classes: {more} of "
+            "them are for no class of the data, and wrong wherever they are largest",
+        )
+    return known, said
+
+
+def settled(space: SearchSpace, task: Callable[[], ImageTask], seed: int) -> SearchSpace:
+    """The space of a run that goes on, its lazy layers as they were when it began."""
+    if not isinstance(space, ModuleSpace) or not is_lazy(space):
+        return space
+    made = task()
+    return materialised(space, some_images(made, made.train), seed_for(seed, "weights"))
+
+
+def _accepted(x: Tensor, task: ImageTask) -> str:
+    return f"scores [{len(x)}, {len(task.classes)}], one for each image and class"

@@ -1,0 +1,213 @@
+"""A user's module is tried before a search: what does not fit is said before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy as is_lazy_tensor
+
+from morphogen.core import Architecture, SpaceError
+from morphogen.supernets.base import NetworkSpec, network
+from morphogen.supernets.draws import aside
+from morphogen.supernets.failures import explained
+from morphogen.supernets.fresh import train_mode
+from morphogen.supernets.gates import Gates
+from morphogen.supernets.oneof import Watch, watching
+from morphogen.supernets.own import ModuleSpace, ModuleSupernet, space_of
+
+WHOSE = "your module"
+
+
+def check(module: nn.Module, example_input: Tensor) -> Tensor:
+    """Try every option once, before any search: a copy of the module runs with all gates soft.
+
+    Args:
+        module: a network with `OneOf` in it; neither its weights nor its statistics change.
+        example_input: what its `forward` takes, for example images [1, channels, height, width].
+
+    Returns:
+        The output, computed in evaluation mode without gradients.
+
+    Raises:
+        SpaceError: what `space_of` raises; what the module raises, with the place; options whose
+            outputs cannot be summed, with the choice, the options and their shapes.
+    """
+    space = space_of(module)
+    supernet = ModuleSupernet(space).eval()
+    with torch.no_grad():
+        return _soft(supernet, example_input)
+
+
+def try_module(
+    space: ModuleSpace, x: Tensor, require_scores: Callable[[Any, Tensor], None]
+) -> tuple[str, ...]:
+    """Run a copy of the module in every way in which a search would, and say what is odd.
+
+    All options mixed in train and in evaluation mode, with a backward pass; then, in so many paths
+    as there are options of a choice, each option by itself.
+
+    Args:
+        space: of the module, which does not change.
+        x: what its `forward` takes, a batch of the size that is trained on, or a smaller one.
+        require_scores: raises a `SpaceError` if its first argument is no output for its second.
+
+    Returns:
+        Sentences: choices that the module does not reach, in one mode or in both.
+
+    Raises:
+        SpaceError: the module raises something; options cannot be mixed; nothing can be learnt;
+            an operation in place makes a path of the supernet another network than it is alone.
+    """
+    supernet = ModuleSupernet(space)
+    _check_weights(supernet, x)
+    supernet.to(x.device)
+    with aside(x.device, seed=0):
+        with torch.enable_grad(), watching() as trained:
+            output = _soft(train_mode(supernet), x)
+            require_scores(output, x)
+            with explained(supernet, x, f"the backward pass of {WHOSE}"):
+                _check_gradient(supernet, output)
+        with torch.no_grad(), watching() as asked:
+            for some in (x, x[:1]):
+                require_scores(_soft(supernet.eval(), some), some)
+    for arch in _paths(space):
+        _check_path(space, supernet, arch, x)
+    return _unreached(space, trained, asked)
+
+
+def is_lazy(space: ModuleSpace) -> bool:
+    """Whether the module of `space` has layers that take their sizes from their first input."""
+    return space.module is not None and bool(_lazy(space.module))
+
+
+def materialised(space: ModuleSpace, x: Tensor, seed: int) -> ModuleSpace:
+    """`space`, the lazy layers of whose module (`nn.LazyConv2d`) have their sizes and weights.
+
+    Args:
+        space: of the module, which does not change.
+        x: what its `forward` takes.
+        seed: of the weights of lazy layers.
+
+    Raises:
+        SpaceError: a lazy layer is not reached by a forward pass.
+    """
+    if not is_lazy(space):
+        return space
+    supernet = ModuleSupernet(space)
+    modes = [(module, module.training) for module in supernet.modules()]
+    with aside(x.device, seed=seed), torch.no_grad():
+        _soft(supernet.eval().to(x.device), x)
+    for module, training in modes:
+        module.training = training
+    left = _lazy(supernet.module)
+    if left:
+        raise SpaceError(
+            f"{WHOSE} has lazy layers that its forward does not reach ({', '.join(left)}), so that "
+            "their sizes stay unknown; accepted: layers of known sizes"
+        )
+    known = copy(space)
+    known.module = supernet.module
+    return known
+
+
+def _lazy(module: nn.Module) -> list[str]:
+    """Names of the weights whose sizes are not known yet."""
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return [name for name, tensor in named if is_lazy_tensor(tensor)]
+
+
+def _soft(supernet: ModuleSupernet, x: Tensor) -> Tensor:
+    """The output with all options of equal weight."""
+    space = supernet.space
+    weights = {
+        group: torch.full(mask.shape, 1 / mask.shape[-1], device=x.device, dtype=x.dtype)
+        for group, mask in space.masks.items()
+    }
+    with explained(supernet.module, x, WHOSE):
+        output: Tensor = supernet(x, Gates.dense(space, weights))
+    return output
+
+
+def _check_weights(supernet: ModuleSupernet, x: Tensor) -> None:
+    for name, weight in supernet.module.named_parameters():
+        if weight.is_meta:
+            raise SpaceError(
+                f"{WHOSE} has weights without values, on the device meta ({name}); accepted: "
+                "module.to_empty(device='cpu') and weights for it"
+            )
+        if weight.is_floating_point() and weight.dtype != x.dtype:
+            raise SpaceError(
+                f"{WHOSE} has weights of {weight.dtype} ({name}) for images of {x.dtype}; "
+                "accepted: module.float(); precision bf16-mixed computes in bfloat16"
+            )
+
+
+def _check_gradient(supernet: ModuleSupernet, output: Tensor) -> None:
+    """That the scores depend on a weight, where there are weights to train."""
+    weights = [w for w in supernet.parameters() if w.requires_grad]
+    if not weights:
+        return  # methods that train some say so
+    found: tuple[Tensor | None, ...] = ()
+    if output.requires_grad:
+        found = torch.autograd.grad(output.float().sum(), weights, allow_unused=True)
+    if all(gradient is None for gradient in found):
+        raise SpaceError(
+            f"the scores of {WHOSE} have no gradient by any of its {len(weights)} weights, so that "
+            "nothing can be learnt; accepted: a forward without torch.no_grad or detach around it"
+        )
+
+
+def _paths(space: ModuleSpace) -> Iterator[Architecture]:
+    """As few architectures as have every option in one of them."""
+    for turn in range(max(len(c.options) for c in space.choices)):
+        kept = {c.name: c.options[turn % len(c.options)] for c in space.choices}
+        yield space.check(Architecture(kept))
+
+
+def _check_path(
+    space: ModuleSpace, supernet: ModuleSupernet, arch: Architecture, x: Tensor
+) -> None:
+    """That a path of the supernet is the network that it stands for.
+
+    The two can differ only where something is changed in place, so that they are compared only
+    then: a module may draw at random, and need not give one output twice.
+    """
+    gates = Gates.of(space, arch, x.device)
+    with torch.no_grad(), explained(supernet.module, x, WHOSE):
+        with aside(x.device, seed=0), watching() as watch:
+            train_mode(supernet)(x, gates)
+        if not watch.in_place:
+            return
+        with aside(x.device, seed=0):
+            path = train_mode(ModuleSupernet(space).to(x.device))(x, gates)
+        with aside(x.device, seed=0):
+            alone = train_mode(network(space, arch, NetworkSpec()).to(x.device))(x)
+    if not torch.allclose(path, alone, rtol=1e-4, atol=1e-5, equal_nan=True):
+        raise SpaceError(
+            f"{WHOSE} is not what it seems to be with {space.format(arch)}: an operation in place "
+            "(ReLU(inplace=True), x += y) changes what another part of the module reads too; "
+            "accepted: operations that leave their input alone at the beginning of an option and "
+            "after a choice (ReLU(), x = x + y)"
+        )
+
+
+def _unreached(space: ModuleSpace, trained: Watch, asked: Watch) -> tuple[str, ...]:
+    said = []
+    for choice in space.choices:
+        modes = [choice.name in watch.reached for watch in (trained, asked)]
+        if not any(modes):
+            said.append(
+                f"choice {choice.name!r} decides nothing: the forward pass of {WHOSE} did not "
+                "reach it, in train mode nor in evaluation mode"
+            )
+        elif not all(modes):
+            mode, other = ("train", "evaluation") if modes[0] else ("evaluation", "train")
+            said.append(
+                f"choice {choice.name!r} is reached in {mode} mode only: in {other} mode it "
+                "decides nothing"
+            )
+    return tuple(said)
