@@ -11,7 +11,8 @@ from morphogen.core import ConfigError
 from morphogen.engine import start
 from morphogen.engine.presets import quick_config
 from morphogen.engine.request import data_name
-from morphogen.engine.settings import Settings, usual
+from morphogen.engine.settings import Settings
+from morphogen.engine.sizes import usual
 from morphogen.engine.watch import Watcher
 from morphogen.methods import MethodInfo, find, methods
 from morphogen.spaces import SearchSpace

@@ -28,9 +28,17 @@ from morphogen.engine.request import (
     read_back,
 )
 from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.sizes import fitted_training
 from morphogen.engine.trained import METHOD, TrainResult, evaluate, finished
 from morphogen.engine.training import Training, quick_training
-from morphogen.engine.trainjob import TrainJob, fitting_of, kept_weights, spec_of, training_task
+from morphogen.engine.trainjob import (
+    TrainJob,
+    fitting_of,
+    kept_weights,
+    part_of,
+    spec_of,
+    training_task,
+)
 from morphogen.engine.watch import Silent, Watcher
 from morphogen.supernets.draws import aside
 from morphogen.tasks import ImageTask
@@ -69,7 +77,9 @@ def train(
     names_of(job.training.loggers)
     devices = one_device(job.training.accelerator, job.training.precision)
     task = training_task(job)
-    t = job.training
+    t, shrunk = fitted_training(job.training, task, part_of(job.training))
+    job = replace(job, training=t)
+    task.pool = replace(task.pool, notes=(*task.pool.notes, *shrunk))
     known, odd = try_space(known, task, task.pool, batch_size=t.batch_size, seed=t.seed)
     job = replace(job, space=known)
     channels, height, width = task.pool.pixels.shape[1:]

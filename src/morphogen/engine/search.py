@@ -12,7 +12,7 @@ import numpy as np
 from morphogen import cost
 from morphogen.core import ConfigError, memory
 from morphogen.core.config import from_mapping, to_mapping
-from morphogen.engine import blackbox
+from morphogen.engine import blackbox, sizes
 from morphogen.engine.devices import place
 from morphogen.engine.job import Job, method_of, spec_of, task_of
 from morphogen.engine.loggers import names_of
@@ -27,7 +27,7 @@ from morphogen.engine.request import (
 from morphogen.engine.result import SearchResult, finished
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.select import require_select
-from morphogen.engine.settings import Settings, usual
+from morphogen.engine.settings import Settings
 from morphogen.engine.start import check_split, origin_of, read_run
 from morphogen.engine.start import write as write_start
 from morphogen.engine.watch import Silent, Watcher
@@ -76,7 +76,7 @@ def search(
     task = task_of(data, settings, origin=origin)
     known_data = origin is not None and origin.knows(data_name(data), task.classes)
     task.check_test(open=False)
-    settings, shrunk = _fitted(settings, task)
+    settings, shrunk = sizes.fitted(settings, task)
     if origin is not None and known_data and not task.own_valid:
         check_split(origin, settings)
     _check_batch(settings, task)
@@ -168,28 +168,6 @@ def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: Image
         batch=s.batch_size,
         arch=space.sample(np.random.default_rng(0)) if info.black_box else None,
     )
-
-
-def _fitted(settings: Settings, task: ImageTask) -> tuple[Settings, tuple[str, ...]]:
-    """The settings with sizes as the data have them, and a sentence on those that shrank.
-
-    What the user asked for is not changed: only what has its default, and does not fit.
-    """
-    sizes = {"train_images": len(task.train), "valid_images": len(task.valid)}
-    smallest = min(sizes.values())
-    if usual(settings, "batch_size") and settings.batch_size > smallest:
-        # A power of two as usual, as far as the processes can share it.
-        power = 1 << (smallest.bit_length() - 1)
-        each = max(1, power // settings.devices)
-        sizes["batch_size"] = min(settings.batch_size, each * settings.devices)
-    less: dict[str, Any] = {
-        name: value for name, value in sizes.items() if value < getattr(settings, name)
-    }
-    if not less:
-        return settings, ()
-    listed = ", ".join(f"{name} {value:,}" for name, value in less.items())
-    sentence = f"the data have {len(task.pool):,} training images, so that less is taken: {listed}"
-    return replace(settings, **less), (sentence,)
 
 
 def _check_batch(settings: Settings, task: ImageTask) -> None:

@@ -143,8 +143,3 @@ class Settings:
     def augment(self) -> Augment:
         """What training images undergo."""
         return Augment(padding=None if self.crop else 0, flip=self.flip)
-
-
-def usual(s: Settings, *names: str) -> tuple[str, ...]:
-    """Those of the names whose settings are the defaults: sizes that may shrink to fit the data."""
-    return tuple(name for name in names if getattr(s, name) == getattr(Settings, name))

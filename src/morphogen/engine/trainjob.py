@@ -43,8 +43,7 @@ def training_task(job: TrainJob) -> ImageTask:
     t = job.training
     task = ImageTask.of(
         job.data,
-        valid_images=t.held_out or None,
-        whole=True,
+        held_out=t.held_out or None,
         size=t.size,
         seed=t.seed,
         augment=t.augment,
@@ -58,6 +57,11 @@ def training_task(job: TrainJob) -> ImageTask:
             "measured; accepted: data with a test part, or a held_out share above 0"
         )
     return task
+
+
+def part_of(t: Training) -> str:
+    """The part that is trained on."""
+    return "train" if t.held_out else "pool"
 
 
 def spec_of(job: TrainJob, task: ImageTask) -> NetworkSpec:
@@ -100,7 +104,7 @@ def fitting_of(job: TrainJob, task: ImageTask, devices: Devices, name: str) -> F
     return Fitting(
         training=job.training,
         task=task,
-        part="train" if job.training.held_out else "pool",
+        part=part_of(job.training),
         make=make,
         save=save,
         devices=devices,
@@ -175,19 +179,25 @@ def _signature(
 
 def split_sentence(job: TrainJob, task: ImageTask) -> str:
     """Which images did what, in a sentence."""
-    everything = f"all {len(task.pool)} training images, those that a search used among them"
-    if job.training.held_out and task.own_valid:
+    held_out, count = job.training.held_out, len(task.pool)
+    everything = f"all {count} training images, those that a search used among them"
+    if held_out and task.own_valid:
         text = (
             f"trained on all {len(task.train)} images of the train part; the {len(task.valid)} of "
             "the data's own validation part were held out, to choose the best epoch"
         )
-    elif not job.training.held_out:
-        text = f"trained on {everything}; the last epoch is kept"
-    else:
+    elif held_out:
         text = (
             f"of {everything}, {len(task.train)} were trained on and {len(task.valid)} held out, "
             "to choose the best epoch"
         )
+    elif task.own_valid:
+        text = (
+            f"trained on all {count} images of the train part and of the data's own validation "
+            "part; the last epoch is kept"
+        )
+    else:
+        text = f"trained on {everything}; the last epoch is kept"
     if task.has_test:
         return f"{text}; the test part was opened once, after the last training"
     return (

@@ -18,7 +18,7 @@ from morphogen.tasks.images import Images, Source, checked
 from morphogen.tasks.load import locate
 from morphogen.tasks.names import places
 from morphogen.tasks.readers.dataset import MapDataset, from_dataset
-from morphogen.tasks.split import joined, own_rows, require_shape, sizes, split
+from morphogen.tasks.split import hold_out, joined, own_rows, require_shape, sizes, split
 from morphogen.tasks.streams import Batch, Stream, sequential
 
 Data = str | os.PathLike[str] | Images | MapDataset
@@ -82,7 +82,7 @@ class ImageTask:
         train_images: int | float | None = None,
         valid_images: int | float | None = None,
         at_most: Collection[str] = (),
-        whole: bool = False,
+        held_out: float | None = None,
         size: int | None = None,
         channels: int | None = None,
         seed: int = 0,
@@ -103,8 +103,8 @@ class ImageTask:
             valid_images: size of the search-validation part, likewise.
             at_most: which of the two sizes shrink to what the data have; the others are refused if
                 the data have less.
-            whole: take both parts whole where the data have a validation part of their own; the
-                sizes are then for data without.
+            held_out: a share of all images for the search-validation part, instead of the two
+                sizes; of data with a part of their own, that part, whole.
             size: resize all images to `size` x `size` pixels.
             channels: 3 gives grey images three equal channels, for a network that takes colours.
             seed: of the split: the same seed and data give the same parts on any machine.
@@ -126,8 +126,11 @@ class ImageTask:
         own = isinstance(source, Source) and "valid" in source.parts
         if isinstance(source, Source) and own:
             pool, first = joined(pool, source.read("valid", size).with_channels(channels), name)
-            limits = (None, None) if whole else (train_images, valid_images)
-            train_rows, valid_rows = own_rows(pool, first, *limits, at_most=at_most, seed=seed)
+            train_rows, valid_rows = own_rows(
+                pool, first, train_images, valid_images, at_most=at_most, seed=seed
+            )
+        elif held_out is not None:
+            train_rows, valid_rows = hold_out(pool, held_out, seed)
         else:
             train, valid = sizes(pool, train_images, valid_images, at_most)
             train_rows, valid_rows = split(pool, train, valid, seed)

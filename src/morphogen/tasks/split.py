@@ -13,7 +13,9 @@ from morphogen.core.errors import ConfigError, DataError
 from morphogen.tasks.images import Images
 
 
-def split(images: Images, train: int, valid: int, seed: int) -> tuple[Tensor, Tensor]:
+def split(
+    images: Images, train: int, valid: int, seed: int, *, share: bool = False
+) -> tuple[Tensor, Tensor]:
     """Two disjoint sets of rows, each with the classes in the proportions of `images`.
 
     Rows are ordered by raw 64-bit draws of PCG64, whose stream numpy promises never to change: the
@@ -24,6 +26,7 @@ def split(images: Images, train: int, valid: int, seed: int) -> tuple[Tensor, Te
         train: rows of the first set.
         valid: rows of the second set; together at most all.
         seed: 0 or more.
+        share: whether a message speaks of the second as a share, `held_out`.
 
     Returns:
         Row numbers, int64 `[train]` and `[valid]`, ascending.
@@ -41,7 +44,7 @@ def split(images: Images, train: int, valid: int, seed: int) -> tuple[Tensor, Te
     counts = np.array([len(r) for r in rows])
     first, second = _shares(train, valid, counts)
     if min(first.min(), second.min()) == 0:
-        raise _missing(images, present, counts, first, second)
+        raise _missing(images, present, counts, first, second, share=share)
     chosen = zip(rows, first, second, strict=True)
     pairs = [(r[:a], r[a : a + b]) for r, a, b in chosen]
     one, two = (np.sort(np.concatenate(part)) for part in zip(*pairs, strict=True))
@@ -58,6 +61,13 @@ def apportion(total: int, weights: np.ndarray) -> np.ndarray:
     short = total - int(whole.sum())
     whole[np.argsort(-rest, kind="stable")[:short]] += 1
     return whole
+
+
+def hold_out(images: Images, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows of the two parts, of which the second is a share of the images, from 0 to 1."""
+    n = len(images)
+    count = min(max(_count(n, "held_out", share), 1), n - 1)
+    return split(images, n - count, count, seed, share=True)
 
 
 def own_rows(
@@ -164,18 +174,25 @@ def _shares(train: int, valid: int, counts: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _missing(
-    images: Images, present: np.ndarray, counts: np.ndarray, first: np.ndarray, second: np.ndarray
+    images: Images,
+    present: np.ndarray,
+    counts: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    share: bool,
 ) -> DataError:
     """A class would be missing from one of the parts: which, and sizes with which none is."""
     fit = suggested(images)
     fewest = int(counts.argmin())
     # The class that makes it impossible, where one does.
     at = fewest if fit is None else int(np.flatnonzero((first == 0) | (second == 0))[0])
-    remedy = (
-        f"train_images {fit[0]} and valid_images {fit[1]}, for instance"
-        if fit
-        else "add images to it, or leave it out"
-    )
+    if fit is None:
+        remedy = "add images to it, or leave it out"
+    elif share:
+        remedy = f"held_out {np.ceil(100 * fit[1] / len(images)) / 100:g}, for instance"
+    else:
+        remedy = f"train_images {fit[0]} and valid_images {fit[1]}, for instance"
     return DataError(
         f"class {images.classes[present[at]]!r} has {counts[at]} "
         f"image{'s' * bool(counts[at] != 1)}, of which {first[at]} would come to "

@@ -150,7 +150,7 @@ def test_sizes_limit_each_part_by_class_and_seed(tmp_path):
     task = ImageTask.of(tmp_path, train_images=2, valid_images=0.5)
     assert (task.train.labels.tolist(), task.valid.labels.tolist()) == ([0, 1], [0, 1])
     assert (greys(task.train), greys(task.valid)) == ([10], [100])
-    whole = ImageTask.of(tmp_path, valid_images=0.1, whole=True)
+    whole = ImageTask.of(tmp_path, held_out=0.1)
     assert (len(whole.train), len(whole.valid)) == (4, 4)
     with pytest.raises(DataError, match="valid_images is 5, of a part of 4 images; accepted: 1 to"):
         ImageTask.of(tmp_path, valid_images=5)
