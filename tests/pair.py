@@ -63,7 +63,8 @@ def _job(key: Key, root: Path, devices: int) -> Job:
     # Networks with kinks drift apart after some steps, since rounding decides a kink now and then.
     epochs = SETTINGS.epochs if isinstance(space, nn.Module) else 1
     settings = replace(SETTINGS, devices=devices, epochs=epochs)
-    directory = RunDirectory.create(root / "-".join([*key, str(devices)]).replace(" ", "-"), "")
+    directory = RunDirectory(root / "-".join([*key, str(devices)]).replace(" ", "-"))
+    directory.path.mkdir()
     job = Job(
         info.name,
         config,

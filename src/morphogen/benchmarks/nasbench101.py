@@ -25,7 +25,7 @@ from morphogen.benchmarks.shipped import ONESHOT
 from morphogen.benchmarks.table import Benchmark, Metric
 from morphogen.benchmarks.tfrecord import records
 from morphogen.core import Architecture, ConfigError, DataError
-from morphogen.core.files import write_whole, writing
+from morphogen.core.files import write_anew
 from morphogen.spaces import make
 from morphogen.spaces.nasbench1shot1 import PARENTS, NASBench1Shot1, cell_of
 from morphogen.spaces.nasbench101 import Cell, graph_hash
@@ -114,8 +114,7 @@ def convert(source: Path, target: Path) -> Imported:
         raise DataError(f"{source} has no cell of NAS-Bench-1Shot1 in its {number:,} records")
     epochs_of = tuple(sorted({e for row in kept.values() for e in row.runs}))
     _check_complete(kept, epochs_of, source)
-    with writing(target):
-        write_whole(target, [_parquet(kept, epochs_of)])
+    write_anew(target, _parquet(kept, epochs_of))
     counts = {name: sum(name in row.texts for row in kept.values()) for name in PARENTS}
     return Imported(number, len(rows), counts, epochs_of)
 

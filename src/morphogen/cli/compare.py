@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from morphogen.cli.counting import counted
 from morphogen.cli.interrupts import advised
 from morphogen.cli.options import TABLE, Option, Section, whole
-from morphogen.core import ConfigError, RunError, ranges
+from morphogen.core import ConfigError, ranges
+from morphogen.core.files import alone, made, write_anew
 from morphogen.core.names import brief, shell, shown
 from morphogen.reports.text import columns, count, figure, fold
 
@@ -46,34 +48,38 @@ def run(given: dict[str, Any]) -> int:
     for trial in trials[::seeds]:
         compare.asking(trial.method).require(table.space)
     out = Path(given["out"]) if given["out"] else None
-    began = time.perf_counter()
-    kept = f"no finished trial is lost; the same command goes on from {out}"
-    advice = kept if out else "nothing is kept without --out DIR"
-    with advised(lambda: advice), counted("searches", len(trials)) as done:
-        traces = compare.run_trials(
-            trials,
-            record=out / "trials.jsonl" if out else None,
-            workers=workers,
-            done=done,
-        )
     from morphogen.engine.standings import Entry, standings
 
-    parts = [traces[i : i + seeds] for i in range(0, len(traces), seeds)]
-    named = [Entry(name, part) for name, part in zip(entries, parts, strict=True)]
-    content = {
-        "space": space,
-        "search_metric": searched,
-        "report_metric": reported,
-        "oracle": oracle,
-        "seeds": seeds,
-        "budget": budget,
-        "round_size": round_size,
-        "command": shell("morphogen", *sys.argv[1:]),
-        "table": table.citation,
-        "seconds": round(time.perf_counter() - began, 1),
-        **standings(table, searched, reported, named, budget),
-    }
-    files = _write(out, content, table) if out else []
+    with ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(made(out))
+            stack.enter_context(alone(out))
+        began = time.perf_counter()
+        kept = f"no finished trial is lost; the same command goes on from {out}"
+        advice = kept if out else "nothing is kept without --out DIR"
+        with advised(lambda: advice), counted("searches", len(trials)) as done:
+            traces = compare.run_trials(
+                trials,
+                record=out / "trials.jsonl" if out else None,
+                workers=workers,
+                done=done,
+            )
+        parts = [traces[i : i + seeds] for i in range(0, len(traces), seeds)]
+        named = [Entry(name, part) for name, part in zip(entries, parts, strict=True)]
+        content = {
+            "space": space,
+            "search_metric": searched,
+            "report_metric": reported,
+            "oracle": oracle,
+            "seeds": seeds,
+            "budget": budget,
+            "round_size": round_size,
+            "command": shell("morphogen", *sys.argv[1:]),
+            "table": table.citation,
+            "seconds": round(time.perf_counter() - began, 1),
+            **standings(table, searched, reported, named, budget),
+        }
+        files = _write(out, content, table) if out else []
     if given["json"]:
         print_json(content)
     else:
@@ -147,12 +153,8 @@ def _write(out: Path, content: dict[str, Any], table: Any) -> list[Path]:
         title = f"{content['space']}, {content[metric]}: mean of {content['seeds']} seeds"
         drawn = svg(title, "architectures looked up", f"regret ({unit}), 95 % band", bands)
         files[out / f"{key.replace('_', '-')}.svg"] = drawn
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for path, text in files.items():
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot write {error.filename}: {error.strerror or error}") from error
+    for path, text in files.items():
+        write_anew(path, text)
     return list(files)
 
 

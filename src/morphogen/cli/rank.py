@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from morphogen.cli.counting import counted
 from morphogen.cli.interrupts import advised
 from morphogen.cli.options import TABLE, Option, Section, whole
-from morphogen.core import ConfigError, RunError, UnknownNameError, ranges
+from morphogen.core import ConfigError, UnknownNameError, ranges
+from morphogen.core.files import made, write_anew
 from morphogen.core.names import shown
 from morphogen.core.ranges import Range
 
@@ -208,12 +209,9 @@ def _write(
         points = [[_number(v) for v in pair] for pair in found.points]
         directory.write_ranking(content | {"points": points})
         kept.append(directory.rank_file)
-    try:
-        for path, text in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot write {error.filename}: {error.strerror or error}") from error
+    for path, text in files.items():
+        with made(path.parent):
+            write_anew(path, text)
     return [*files, *kept]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from morphogen.cli.options import Option, Section
 from morphogen.core import ConfigError, RunError
+from morphogen.core.files import made, write_anew
 from morphogen.core.names import shown
 
 OPTIONS = Section(
@@ -39,11 +40,8 @@ def run(given: dict[str, Any]) -> int:
     if out.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--out is {str(out)!r}; accepted: a file that ends in .html")
     page = report(runs, __version__)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
+    with made(out.parent):
+        write_anew(out, page)
     for known in runs:
         for fault in known.faults:
             print(shown(f"note: {known.path}: {fault}"))

@@ -6,7 +6,7 @@ import dataclasses
 import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -92,17 +92,17 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
     given = parse(arguments, words, known, prog=f"morphogen search {info.name}", default=default)
     target: Target = given.target
     info.require(spaces.make(target.space))
-    # Made here and not by the engine, since an interrupt must name it.
-    path = RunDirectory.create(
-        Path(target.run) if target.run else None, f"{info.name}-{target.space}"
-    ).path
-    with interruptible(path):
+    # Claimed here and not by the engine, since an interrupt must name it.
+    with (
+        RunDirectory.claimed(target.run, f"{info.name}-{target.space}") as directory,
+        interruptible(directory.path),
+    ):
         result = run_search(
             given.options,
             space=target.space,
             data=target.data,
             settings=given.settings,
-            run=path,
+            run=directory,
             start=target.start or None,
             watcher=partial(progress.watcher, target.json),
         )
@@ -137,8 +137,6 @@ def interruptible(path: Path) -> Iterator[None]:
         raise faults.told(error, path) from error
     finally:
         progress.end()
-        with suppress(OSError):
-            path.rmdir()  # which succeeds only if nothing was written in it
 
 
 def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:

@@ -86,17 +86,17 @@ def train(words: Sequence[str]) -> int:
     target: Target = given.target
     space = spaces.make(found.space)
     arch = space.parse(found.text)
-    # Made here and not by the engine, since an interrupt must name it.
-    path = RunDirectory.create(
-        Path(target.run) if target.run else None, f"{METHOD}-{found.space}"
-    ).path
-    with interruptible(path):
+    # Claimed here and not by the engine, since an interrupt must name it.
+    with (
+        RunDirectory.claimed(target.run, f"{METHOD}-{found.space}") as directory,
+        interruptible(directory.path),
+    ):
         result = run_training(
             arch,
             space=found.space,
             data=found.data,
             training=given.training,
-            run=path,
+            run=directory,
             watcher=partial(progress.watcher, target.json),
         )
     return report(result, as_json=target.json)

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from morphogen.core import CheckpointError, NumericalError
+from morphogen.core.files import fresh, link_anew
 from morphogen.core.files import previous as previous
-from morphogen.core.files import sync_directory, write_whole, writing
 from morphogen.supernets.draws import generators, put_back, states
 
 MAGIC = b"morphogen checkpoint 1\n"
@@ -138,13 +138,9 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     torch.save(dict(content), buffer)
     body = buffer.getvalue()
     digest = hashlib.sha256(body).hexdigest().encode()
-    fresh = path.with_suffix(".new")
-    with writing(path):
-        write_whole(fresh, [MAGIC, digest, b"\n", body])
+    with fresh(path, [MAGIC, digest, b"\n", body]):
         if path.exists():
-            path.replace(previous(path))
-        fresh.replace(path)
-        sync_directory(path.parent)
+            link_anew(previous(path), path)
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

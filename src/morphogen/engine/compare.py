@@ -20,7 +20,7 @@ from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, CapabilityError, ConfigError, RunError, memory
 from morphogen.core.config import to_mapping
-from morphogen.core.files import append_lines
+from morphogen.core.files import append_lines, recording
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.rounds import converse
 from morphogen.evaluators.executors import Job, Local, make_executor
@@ -168,34 +168,36 @@ def run_trials(
         RunError: the record cannot be read or written, or a trial could not be done.
     """
     keys = [trial.key for trial in trials]
-    known = _read(record) if record is not None else {}
-    left = {key: trial for key, trial in zip(keys, trials, strict=True) if key not in known}
-    workers = min(workers or cores(), max(len(left), 1))
-    memory.require_processes(workers, "workers")
-    executor = (
-        Local(run_trial, retries=0)
-        if workers == 1
-        else make_executor("processes", _runner, workers=workers)
-    )
-    order, tasks = list(left), list(left.values())
-    finished = sum(key in known for key in keys)
-    if done is not None:
-        done(finished, len(keys))
-    try:
-        for report in executor.map(tasks):
-            trial = tasks[report.index]
-            if report.failed:
-                raise RunError(
-                    f"{trial.method} with seed {trial.seed} in {trial.space} failed: {report.error}"
-                )
-            known[order[report.index]] = report.value
-            if record is not None:
-                _append(record, trial, report.value)
-            finished += keys.count(order[report.index])
-            if done is not None:
-                done(finished, len(keys))
-    finally:
-        executor.close()
+    with recording(record):
+        known = _read(record) if record is not None else {}
+        left = {key: trial for key, trial in zip(keys, trials, strict=True) if key not in known}
+        workers = min(workers or cores(), max(len(left), 1))
+        memory.require_processes(workers, "workers")
+        executor = (
+            Local(run_trial, retries=0)
+            if workers == 1
+            else make_executor("processes", _runner, workers=workers)
+        )
+        order, tasks = list(left), list(left.values())
+        finished = sum(key in known for key in keys)
+        if done is not None:
+            done(finished, len(keys))
+        try:
+            for report in executor.map(tasks):
+                trial = tasks[report.index]
+                if report.failed:
+                    raise RunError(
+                        f"{trial.method} with seed {trial.seed} in {trial.space} failed: "
+                        f"{report.error}"
+                    )
+                known[order[report.index]] = report.value
+                if record is not None:
+                    _append(record, trial, report.value)
+                finished += keys.count(order[report.index])
+                if done is not None:
+                    done(finished, len(keys))
+        finally:
+            executor.close()
     return [known[key] for key in keys]
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from morphogen import cost
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ConfigError, RunError, memory
-from morphogen.core.files import writing
+from morphogen.core.files import append_lines, recording, writing
 from morphogen.core.ranking import Ranking, ranking
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.request import OBJECT, Space, data_name, known_space
@@ -171,24 +171,25 @@ def score_all(
         ConfigError: a proxy cannot read these networks.
     """
     texts = [scoring.space.format(arch) for arch in archs]
-    rows = _read(record, scoring, texts) if record is not None else []
-    left = list(range(len(rows), len(archs)))
-    if done is not None:
-        done(len(rows), len(archs))
-    workers = min(workers or cores(), max(len(left), 1))
-    memory.require_processes(workers, "workers")
-    if left:
-        executor = make_executor(
-            "local" if workers == 1 else "processes", partial(_job, scoring), workers=workers
-        )
-        try:
-            reports = executor.map([archs[i] for i in left])
-            for row in _in_order(reports, [texts[i] for i in left], record):
-                rows.append(row)
-                if done is not None:
-                    done(len(rows), len(archs))
-        finally:
-            executor.close()
+    with recording(record):
+        rows = _read(record, scoring, texts) if record is not None else []
+        left = list(range(len(rows), len(archs)))
+        if done is not None:
+            done(len(rows), len(archs))
+        workers = min(workers or cores(), max(len(left), 1))
+        memory.require_processes(workers, "workers")
+        if left:
+            executor = make_executor(
+                "local" if workers == 1 else "processes", partial(_job, scoring), workers=workers
+            )
+            try:
+                reports = executor.map([archs[i] for i in left])
+                for row in _in_order(reports, [texts[i] for i in left], record):
+                    rows.append(row)
+                    if done is not None:
+                        done(len(rows), len(archs))
+            finally:
+                executor.close()
     if rows and all("failed" in row for row in rows):
         raise RunError(
             f"none of {len(rows)} architectures could be scored; the first one: {rows[0]['failed']}"
@@ -242,18 +243,12 @@ def _scored(arch: Architecture, row: Mapping[str, Any], scoring: Scoring) -> Sco
 
 
 def _append(record: Path, row: Mapping[str, Any]) -> None:
-    with writing(record), record.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    append_lines(record, json.dumps(row) + "\n", sync=False)
 
 
 def _read(record: Path, scoring: Scoring, texts: Sequence[str]) -> list[dict[str, Any]]:
     """The rows that are there already; a line cut short by a crash is taken off the file."""
     heading = {"proxy_scores": dict(scoring.description)}
-    if not record.exists():
-        with writing(record):
-            record.parent.mkdir(parents=True, exist_ok=True)
-        _append(record, heading)
-        return []
     try:
         content = record.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]

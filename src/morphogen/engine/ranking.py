@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ConfigError, RunError, UnknownNameError
-from morphogen.core.files import append_lines
+from morphogen.core.files import append_lines, recording
 from morphogen.core.ranking import FRACTIONS, TOPS, Ranking, ranking
 from morphogen.engine.truth import Truth, same_data
 
@@ -142,18 +142,19 @@ def rank(
             f"{scorer.title} was fitted to all architectures of the truth; accepted: fewer"
         )
     texts = [truth.space.format(arch) for arch in truth.archs]
-    known = {} if record is None else _read(record, scorer)
-    began, fresh = time.perf_counter(), 0
     rows = []
-    for number, (text, arch) in enumerate(zip(texts, truth.archs, strict=True)):
-        if done is not None:
-            done(number, len(texts))
-        if text not in known:
-            known[text] = tuple(float(v) for v in scorer.score(arch))
-            fresh += 1
-            if record is not None:
-                _append(record, scorer, text, known[text])
-        rows.append(known[text])
+    with recording(record):
+        known = {} if record is None else _read(record, scorer)
+        began, fresh = time.perf_counter(), 0
+        for number, (text, arch) in enumerate(zip(texts, truth.archs, strict=True)):
+            if done is not None:
+                done(number, len(texts))
+            if text not in known:
+                known[text] = tuple(float(v) for v in scorer.score(arch))
+                fresh += 1
+                if record is not None:
+                    _append(record, scorer, text, known[text])
+            rows.append(known[text])
     seconds = time.perf_counter() - began
     if done is not None:
         done(len(texts), len(texts))

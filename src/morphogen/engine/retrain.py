@@ -54,7 +54,7 @@ def train(
     space: Space = "nasbench201",
     data: Data = "fashion-mnist",
     training: Training | None = None,
-    run: str | Path | None = None,
+    run: str | Path | RunDirectory | None = None,
     watcher: Callable[[], Watcher] = Silent,
 ) -> TrainResult:
     """Train an architecture from scratch, once per seed, and evaluate it on the test part.
@@ -64,7 +64,8 @@ def train(
         space: the space it is from: a name, a space, or your own module with `OneOf` in it.
         data: a name or path as `morphogen.tasks.load` takes it, or images.
         training: protocol; by default `quick_training(space)`.
-        run: the run directory, new; by default `runs/train-<space>-<time>`.
+        run: the run directory, new (or one that is `claimed`); by default
+            `runs/train-<space>-<time>`.
         watcher: makes the object that is told of progress.
 
     Raises:
@@ -92,19 +93,19 @@ def train(
             arch=arch,
         )
     _try(job, task, devices)
-    directory = RunDirectory.create(Path(run) if run else None, f"{METHOD}-{known.name}")
-    job = replace(job, path=directory.path)
-    directory.write_config(
-        describe(
-            METHOD,
-            space,
-            known,
-            data,
-            settings=to_mapping(job.training),
-            config={"architecture": known.format(arch)},
-            remarks=(*odd, *kept_weights(job, task)),
+    with RunDirectory.claimed(run, f"{METHOD}-{known.name}") as directory:
+        job = replace(job, path=directory.path)
+        directory.begin(
+            describe(
+                METHOD,
+                space,
+                known,
+                data,
+                settings=to_mapping(job.training),
+                config={"architecture": known.format(arch)},
+                remarks=(*odd, *kept_weights(job, task)),
+            )
         )
-    )
     return _run(job, task, devices)
 
 

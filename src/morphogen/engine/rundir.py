@@ -13,10 +13,12 @@ rank.json      how well they order
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,16 @@ from typing import Any
 import yaml
 
 from morphogen.core import RunError
-from morphogen.core.files import previous, sync_directory, write_whole, writing
+from morphogen.core.files import (
+    alone,
+    append_lines,
+    lock,
+    made,
+    previous,
+    sweep,
+    write_anew,
+    writing,
+)
 from morphogen.core.names import shell
 from morphogen.evaluators import store
 
@@ -34,6 +45,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._claim: int | None = None
         self.config_file = path / "config.yaml"
         self.metrics_file = path / "metrics.jsonl"
         self.checkpoint_file = path / "checkpoint.pt"
@@ -44,46 +56,75 @@ class RunDirectory:
         self.rank_file = path / "rank.json"
 
     @classmethod
-    def create(cls, path: Path | None, label: str) -> RunDirectory:
-        """A new directory; without a path `runs/<label>-<time>`.
+    @contextmanager
+    def claimed(cls, path: str | Path | RunDirectory | None, label: str) -> Iterator[RunDirectory]:
+        """A new directory, which no other process gets; without a path `runs/<label>-<time>`.
+
+        The claim ends with `begin`, which writes config.yaml, or with the context; then what was
+        made for it and has nothing in it is removed again.
+
+        Args:
+            path: where; one that is claimed already is given back as it is.
+            label: for a name of its own.
 
         Raises:
-            RunError: it holds a run already, or cannot be written.
+            RunError: it holds a run already, another process has it, or it cannot be written.
         """
-        if path is None:
-            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-            path = Path("runs") / f"{label}-{stamp}"
-            for again in range(2, 1000):
-                if not os.path.lexists(path):
-                    break
-                path = path.with_name(f"{label}-{stamp}-{again}")
-        run = cls(path)
-        with writing(path):
-            if run.config_file.exists():
-                raise RunError(
-                    f"{path} holds a run already; accepted: a new directory, or "
-                    f"`{shell('morphogen', 'resume', path)}`"
-                )
-            checkpoint = run.checkpoint_file
-            left = (
-                run.metrics_file,
-                run.store_file,
-                run.start_file,
-                checkpoint,
-                previous(checkpoint),
-                run.result_file,
+        if isinstance(path, RunDirectory):
+            yield path
+            return
+        with ExitStack() as stack:
+            path = Path(path) if path else stack.enter_context(_new_name(label))
+            run = cls(path)
+            while run._claim is None:  # an empty one may just be removed by who made it
+                stack.enter_context(made(path))
+                with writing(path):
+                    run._claim = _take(path)
+            try:
+                run._require_new()
+            except BaseException:
+                run._let_go()
+                raise
+            try:
+                yield run
+            finally:
+                if run._claim is not None:  # what the run would have begun with
+                    run.start_file.unlink(missing_ok=True)
+                run._let_go()
+
+    def _require_new(self) -> None:
+        path, checkpoint = self.path, self.checkpoint_file
+        if os.path.lexists(self.config_file):
+            raise RunError(
+                f"{path} holds a run already; accepted: a new directory, or "
+                f"`{shell('morphogen', 'resume', path)}`"
             )
-            for file in left:
-                if file.exists():
-                    raise RunError(
-                        f"{path} holds the {file.name} of a run that has lost its config.yaml; "
-                        "accepted: a new directory"
-                    )
-            path.mkdir(parents=True, exist_ok=True)
-            probe = path / ".probe"
-            probe.write_bytes(b"")
-            probe.unlink()
-        return run
+        left = (
+            self.metrics_file,
+            self.store_file,
+            self.start_file,
+            checkpoint,
+            previous(checkpoint),
+            self.result_file,
+        )
+        for file in left:
+            if os.path.lexists(file):
+                raise RunError(
+                    f"{path} holds the {file.name} of a run that has lost its config.yaml; "
+                    "accepted: a new directory"
+                )
+        with writing(path), tempfile.TemporaryFile(dir=path):
+            pass  # it can be written
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Write config.yaml: from here on the directory is a run."""
+        self.write_config(config)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            os.close(claim)
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -103,20 +144,9 @@ class RunDirectory:
         Raises:
             RunError: another process works on the run.
         """
-        with writing(self.path):
-            handle = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"another process works on {self.path}; accepted: a run that nobody is running"
-                ) from error
-            except OSError:
-                pass  # a file system without locks
+        with alone(self.path):
+            sweep(self.path)
             yield
-        finally:
-            os.close(handle)
 
     def is_locked(self) -> bool:
         """Whether a process works on the run now; False where the file system has no locks."""
@@ -138,7 +168,7 @@ class RunDirectory:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.yaml."""
-        self._replace(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
+        write_anew(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
 
     def config(self) -> dict[str, Any]:
         """Read config.yaml, or a `RunError`."""
@@ -159,10 +189,7 @@ class RunDirectory:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl and have it on the disk."""
-        with writing(self.metrics_file), self.metrics_file.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_lines(self.metrics_file, json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """One row per epoch or evaluation, in their order.
@@ -196,13 +223,13 @@ class RunDirectory:
 
     def keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rewrite metrics.jsonl with these lines: what was finished when the checkpoint was."""
-        self._replace(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+        write_anew(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
 
     # -- result ------------------------------------------------------------------------------
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json."""
-        self._replace(self.result_file, json.dumps(result, indent=2) + "\n")
+        write_anew(self.result_file, json.dumps(result, indent=2) + "\n")
 
     def result(self) -> dict[str, Any] | None:
         """Read result.json; None if the search is not finished, or the file is damaged."""
@@ -210,18 +237,42 @@ class RunDirectory:
 
     def write_ranking(self, found: Mapping[str, Any]) -> None:
         """Write rank.json."""
-        self._replace(self.rank_file, json.dumps(found) + "\n")
+        write_anew(self.rank_file, json.dumps(found) + "\n")
 
     def ranking(self) -> dict[str, Any] | None:
         """Read rank.json; None if there is none, or the file is damaged."""
         return _mapping(self.rank_file)
 
-    def _replace(self, path: Path, text: str) -> None:
-        with writing(path):
-            fresh = path.with_name(path.name + ".new")
-            write_whole(fresh, [text.encode()])
-            fresh.replace(path)
-            sync_directory(path.parent)
+
+@contextmanager
+def _new_name(label: str) -> Iterator[Path]:
+    """A directory of that label and this second, made by nobody else."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        path = Path("runs") / (f"{label}-{stamp}" + (f"-{number}" if number > 1 else ""))
+        if os.path.lexists(path):
+            continue
+        with made(path) as new:
+            if path in new:
+                yield path
+                return
+
+
+def _take(path: Path) -> int | None:
+    """The lock of a directory; None if it is not there any more."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        lock(handle, path)
+        if os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(handle)):
+            return handle
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
 
 
 def _mapping(path: Path) -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ def search(
     space: Space = "nasbench201",
     data: Data = "fashion-mnist",
     settings: Settings | None = None,
-    run: str | Path | None = None,
+    run: str | Path | RunDirectory | None = None,
     start: str | Path | None = None,
     watcher: Callable[[], Watcher] = Silent,
 ) -> SearchResult:
@@ -56,7 +56,8 @@ def search(
         space: a built-in space's name, a space, or your own module with `OneOf` in it.
         data: a name or path as `morphogen.tasks.load` takes it, or images.
         settings: budget, sizes, seed, devices.
-        run: the run directory, new; by default `runs/<method>-<space>-<time>`.
+        run: the run directory, new (or one that is `claimed`); by default
+            `runs/<method>-<space>-<time>`.
         start: a finished run whose trained supernet this one begins with; on other data its
             classifier is drawn anew. Space and sizes must be that run's.
         watcher: makes the object that is told of progress, in the main process.
@@ -91,25 +92,25 @@ def search(
     settings = blackbox.settled(info, known, settings, origin, known_data=known_data)
     _check_memory(info, known, settings, task)
     names_of(settings.loggers)
-    directory = RunDirectory.create(Path(run) if run else None, f"{info.name}-{known.name}")
-    if begun:
-        write_start(directory.path, *begun)
-    job = Job(
-        info.name, config, known, data, settings, directory.path, resume=False, watcher=watcher
-    )
-    directory.write_config(
-        describe(
-            info.name,
-            space,
-            known,
-            data,
-            settings=to_mapping(settings),
-            config=to_mapping(config),
-            remarks=remarks,
+    with RunDirectory.claimed(run, f"{info.name}-{known.name}") as directory:
+        if begun:
+            write_start(directory.path, *begun)
+        job = Job(
+            info.name, config, known, data, settings, directory.path, resume=False, watcher=watcher
         )
-        | {"parts": task.describe()}
-        | ({} if start is None else {"start": str(start)})
-    )
+        directory.begin(
+            describe(
+                info.name,
+                space,
+                known,
+                data,
+                settings=to_mapping(settings),
+                config=to_mapping(config),
+                remarks=remarks,
+            )
+            | {"parts": task.describe()}
+            | ({} if start is None else {"start": str(start)})
+        )
     return launch(where, job, task)
 
 

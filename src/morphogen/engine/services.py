@@ -13,6 +13,8 @@ from typing import Any
 from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
+from morphogen.core.files import write_anew
+
 
 class TensorBoard(TensorBoardLogger):
     """Event files; a resumed run adds one to those there are."""
@@ -136,7 +138,7 @@ class WandB(Logger):
 
     def save(self) -> None:
         """Keep the last step."""
-        self._file.write_text(json.dumps({"step": self._step}))
+        write_anew(self._file, json.dumps({"step": self._step}))
 
     def finalize(self, status: str) -> None:
         """Close the run."""

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from morphogen.core import ConfigError, RunError
-from morphogen.core.files import sync_directory, write_whole, writing
+from morphogen.core.files import write_anew
 from morphogen.core.names import shell
 from morphogen.engine import checkpoint
 from morphogen.engine.rundir import RunDirectory
@@ -122,9 +122,7 @@ def write(path: Path, net: Mapping[str, Tensor], origin: Origin) -> None:
     """Keep what `read_run` gave in the run directory `path`."""
     tensors = {k: v.detach().cpu().clone().contiguous() for k, v in net.items()}
     body = save(tensors, {KEY: json.dumps(asdict(origin))})
-    with writing(RunDirectory(path).start_file):
-        write_whole(RunDirectory(path).start_file, [body])
-        sync_directory(path)
+    write_anew(RunDirectory(path).start_file, body)
 
 
 def read(path: Path, data: str, task: ImageTask) -> Start | None:

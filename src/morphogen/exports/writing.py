@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from morphogen.core import ConfigError, DataError, MorphogenError, RunError, UnknownNameError
 from morphogen.core.config import config
-from morphogen.core.files import fresh, write_anew, writing
+from morphogen.core.files import alone, fresh, made, write_anew
 from morphogen.core.names import shell
 from morphogen.engine.request import OBJECT, Space, known_space
 from morphogen.engine.rundir import RunDirectory
@@ -125,17 +125,16 @@ def export(
     task = _task(data if data is not None else values["data"], signature, values)
     x = _images(task, signature)
     folder = Path(out) if out is not None else directory.path / "export"
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     done: list[Exported] = []
-    try:
-        for name in dict.fromkeys(to):
-            done.append(_write(folder, name, net, signature, x, known))
-    finally:  # what was written is on record, also if another format cannot be
-        if done:
-            record = _record(folder, done)
-            text = card(signature, result, values, task, record)
-            write_anew(folder / "README.md", text.encode())
+    with made(folder), alone(folder):
+        try:
+            for name in dict.fromkeys(to):
+                done.append(_write(folder, name, net, signature, x, known))
+        finally:  # what was written is on record, also if another format cannot be
+            if done:
+                record = _record(folder, done)
+                text = card(signature, result, values, task, record)
+                write_anew(folder / "README.md", text)
     return done
 
 
@@ -169,10 +168,10 @@ def _write(
 ) -> Exported:
     """One file: made in memory, written beside, and given its name once it has proved itself."""
     path = folder / f"model{FORMATS[name]}"
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     # Two images at least: torch takes a size of one for a constant.
-    _WRITERS[name](made, net, signature, torch.cat([x, x])[:2])
-    content = made.getvalue()
+    _WRITERS[name](buffer, net, signature, torch.cat([x, x])[:2])
+    content = buffer.getvalue()
     with fresh(path, content) as beside:
         readers: dict[str, Callable[[], Run]] = {
             "onnx": lambda: formats.read_onnx(beside)[0],
@@ -219,7 +218,7 @@ def _record(folder: Path, done: Sequence[Exported]) -> dict[str, Any]:
             "largest_difference": one.difference,
             "tolerance": one.tolerance,
         }
-    write_anew(path, (json.dumps(held, indent=2) + "\n").encode())
+    write_anew(path, json.dumps(held, indent=2) + "\n")
     return held
 
 

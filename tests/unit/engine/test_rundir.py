@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -12,20 +15,77 @@ from morphogen.engine.rundir import RunDirectory
 
 @pytest.fixture
 def run(tmp_path) -> RunDirectory:
-    return RunDirectory.create(tmp_path / "a" / "run", "label")
+    path = tmp_path / "a" / "run"
+    path.mkdir(parents=True)
+    return RunDirectory(path)
+
+
+def claimed(path: Path | None) -> ExitStack:
+    """A claim that is held until it is closed."""
+    stack = ExitStack()
+    stack.enter_context(RunDirectory.claimed(path, "darts-own"))
+    return stack
 
 
 def test_a_new_directory_is_empty_and_an_empty_one_is_taken(run, tmp_path):
-    assert list(run.path.iterdir()) == []
-    assert RunDirectory.create(run.path, "label").path == run.path
+    for path in (tmp_path / "new" / "run", run.path):
+        with RunDirectory.claimed(path, "label") as got:
+            assert list(got.path.iterdir()) == []
+            got.begin({"method": "darts"})
+        assert RunDirectory.open(path).config() == {"method": "darts"}
 
 
 def test_without_a_path_the_name_is_made_and_never_taken_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runs = [RunDirectory.create(None, "darts-own") for _ in range(4)]
-    assert len({r.path for r in runs}) == 4
-    assert all(r.path.parent.name == "runs" for r in runs)
-    assert all(r.path.name.startswith("darts-own-2") for r in runs)
+    with ExitStack() as stack:
+        runs = [stack.enter_context(RunDirectory.claimed(None, "darts-own")) for _ in range(4)]
+        assert len({r.path for r in runs}) == 4
+        assert all(r.path.parent.name == "runs" for r in runs)
+        assert all(r.path.name.startswith("darts-own-2") for r in runs)
+
+
+def test_a_directory_has_one_owner_from_before_anything_is_in_it(tmp_path):
+    with RunDirectory.claimed(tmp_path / "run", "") as first:
+        with pytest.raises(RunError, match="another process works on"):
+            claimed(tmp_path / "run")
+        first.begin({"seed": 1})
+        with pytest.raises(RunError, match="holds a run already"):
+            claimed(tmp_path / "run")
+    assert first.config() == {"seed": 1}
+
+
+def test_what_is_claimed_and_not_begun_is_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    claimed(mine).close()
+    assert mine.is_dir()
+    claimed(mine / "deep" / "er").close()
+    assert list(mine.iterdir()) == []
+    with claimed(None), claimed(None):
+        assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert not (tmp_path / "runs").exists()
+    with RunDirectory.claimed(mine / "from", "") as run:
+        run.start_file.write_bytes(b"weights")
+    assert list(mine.iterdir()) == []
+
+
+def test_a_directory_that_vanishes_under_a_claim_is_made_again(run, monkeypatch):
+    """Its maker was refused and removes it, between our look at it and our lock."""
+    real = os.open
+
+    def late(path, *args, **kwargs):
+        handle = real(path, *args, **kwargs)
+        if path == run.path and not gone:
+            gone.append(run.path.rmdir())
+        return handle
+
+    gone: list[None] = []
+    monkeypatch.setattr(os, "open", late)
+    with RunDirectory.claimed(run.path, "") as got:
+        got.begin({"seed": 1})
+    assert gone
+    assert RunDirectory.open(run.path).config() == {"seed": 1}
 
 
 def test_what_is_written_is_read_back(run):
@@ -81,7 +141,10 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(run, monkeypatch):
     with pytest.raises(RunError, match=r"metrics\.jsonl: No space left"):
         run.append({"epoch": 1})
     assert run.result() == {"a": 1}
-    assert sorted(p.name for p in run.path.iterdir()) == ["metrics.jsonl", "result.json"]
+    assert sorted(p.name for p in run.path.iterdir()) == [
+        "metrics.jsonl",
+        "result.json",
+    ]  # no temporary file
 
 
 def test_only_one_can_hold_the_lock_and_it_is_let_go(run):
