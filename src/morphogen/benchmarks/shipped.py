@@ -160,7 +160,7 @@ def _nasbench201() -> Benchmark:
             metric.data, 25_000 if metric.split == "valid" else 10_000
         )
         columns[metric.name] = exact(floats(table, metric.name), images * 6 / 100)
-    return _benchmark(source, texts(table, "arch"), columns)
+    return _benchmark(source, texts(table, "arch"), columns, indexed=True)
 
 
 def _macro() -> Benchmark:
@@ -262,6 +262,7 @@ def _benchmark(
     *,
     keys_of: Callable[[Architecture], Iterable[str]] | None = None,
     read_key: Callable[[str], Architecture] | None = None,
+    indexed: bool = False,
 ) -> Benchmark:
     return Benchmark(
         source.name,
@@ -272,4 +273,5 @@ def _benchmark(
         columns,
         keys_of=keys_of,
         read_key=read_key,
+        indexed=indexed,
     )

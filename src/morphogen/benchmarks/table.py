@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +105,8 @@ class Benchmark:
             default its text. More than one where differently written architectures are the same.
             It refuses an architecture of another space by an `ArchitectureError`.
         read_key: the architecture of a key; by default `space.parse`.
+        indexed: whether the rows are in the benchmark's own order, so that their numbers name
+            architectures elsewhere too.
 
     Raises:
         DataError: the columns do not fit the metrics or the keys.
@@ -120,8 +123,10 @@ class Benchmark:
         *,
         keys_of: Callable[[Architecture], Iterable[str]] | None = None,
         read_key: Callable[[str], Architecture] | None = None,
+        indexed: bool = False,
     ) -> None:
         self.name = name
+        self.indexed = indexed
         self.space = space
         self.citation = citation
         self.metrics: Mapping[str, Metric] = MappingProxyType({m.name: m for m in metrics})
@@ -195,15 +200,21 @@ class Benchmark:
         """All architectures, in the order of the table; made when first asked for."""
         return tuple(self._read_key(key) for key in self._keys)
 
+    def read(self, text: str) -> Architecture:
+        """The architecture of a text: what the space reads, or the number of a row (`indexed`)."""
+        if self.indexed and re.fullmatch("[0-9]{1,9}", text.strip()):
+            return self.architecture(int(text))
+        return self.space.parse(text)
+
     # -- one or many architectures ---------------------------------------------------------------
 
     def __contains__(self, arch: object) -> bool:
         """Whether the table has this architecture (or an equivalent one)."""
-        return isinstance(arch, Architecture | str) and self._find(self._read(arch)) is not None
+        return isinstance(arch, Architecture | str) and self._find(self._known(arch)) is not None
 
     def index(self, arch: Architecture | str) -> int:
         """The row of an architecture, from 0, or an `ArchitectureError`."""
-        known = self._read(arch)
+        known = self._known(arch)
         row = self._find(known)
         if row is None:
             raise ArchitectureError(
@@ -214,7 +225,7 @@ class Benchmark:
 
     def query(self, arch: Architecture | str) -> Record:
         """Every metric of one architecture."""
-        known = self.space.check(self._read(arch))
+        known = self.space.check(self._known(arch))
         row = self.index(known)
         return Record(
             self.name,
@@ -278,8 +289,8 @@ class Benchmark:
     def _sorted(self) -> Mapping[str, NDArray[np.float64]]:
         return {name: np.sort(losses) for name, losses in self._losses.items()}
 
-    def _read(self, arch: Architecture | str) -> Architecture:
-        return self.space.parse(arch) if isinstance(arch, str) else arch
+    def _known(self, arch: Architecture | str) -> Architecture:
+        return self.read(arch) if isinstance(arch, str) else arch
 
     def _find(self, arch: Architecture) -> int | None:
         return next((self._rows[k] for k in self._keys_of(arch) if k in self._rows), None)

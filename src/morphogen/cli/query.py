@@ -22,8 +22,8 @@ OPTIONS = Section(
         Option(
             (),
             "ARCH",
-            "the architecture in the space's notation; in quotes, since | means something to the "
-            "shell",
+            "the architecture in the space's notation or in others' (a row of NAS-Bench-201, "
+            "NASLib's six numbers, Genotype(...)); in quotes, since | means something to the shell",
             MISSING,
         ),
         Option(("--metric",), "NAME", "one metric, with more about it (default: all)", ""),
@@ -53,7 +53,7 @@ def query(given: dict[str, Any]) -> int:
 
     space = spaces.make(given["space"])
     title, table = _table(space, given["table"])
-    arch = space.parse(given["arch"])
+    arch = table.read(given["arch"])
     names = list(table.metrics)
     if given["metric"] and given["metric"] not in names:
         raise UnknownNameError(f"metric of {space.name}", given["metric"], names)

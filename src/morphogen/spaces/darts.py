@@ -335,7 +335,8 @@ class DARTS(SearchSpace, Differentiable):
     def read(self, text: str) -> Architecture:
         """Read this space's notation, a published `Genotype(...)`, or the name of a published cell.
 
-        Within a node the order of the edges is free.
+        Within a node the order of the edges is free. A `Genotype(...)` is read as genotypes.py and
+        logs have it, with a name or a time before it.
 
         Raises:
             ArchitectureError: names the part that cannot be read.
@@ -343,8 +344,9 @@ class DARTS(SearchSpace, Differentiable):
         text = text.strip()
         if text in PUBLISHED:
             return self.from_genotype(PUBLISHED[text])
-        if text.startswith("Genotype("):
-            return self.from_genotype(read_genotype(text))
+        genotype = read_genotype(text)
+        if genotype is not None:
+            return self.from_genotype(genotype)
         shape = "normal: op~source op~source | op~source op~source | ... | ... ; reduce: ..."
         cells = dict(part.strip().partition(":")[::2] for part in text.split(";"))
         if set(cells) != set(CELLS):

@@ -5,11 +5,12 @@ Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055 (cnn/genotypes.py of their c
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from morphogen.core import ArchitectureError
+from morphogen.core.names import brief
+from morphogen.spaces.printed import WRONG, call, value
 
 Pair = tuple[str, int]
 """(operation, source), the authors' way to write one kept edge."""
@@ -54,37 +55,47 @@ PUBLISHED = {"DARTS_V1": DARTS_V1, "DARTS_V2": DARTS_V2, "GDAS_V1": GDAS_V1}
 """Cells that `DARTS.parse` knows by name."""
 
 
-def read_genotype(text: str) -> Genotype:
-    """The record in `Genotype(...)` text; nothing in the text is executed."""
+_CONCAT = [2, 3, 4, 5]
+"""What the output concatenates where a text leaves it out."""
+
+
+def read_genotype(text: str) -> Genotype | None:
+    """The record in a text that holds `Genotype(...)`, as genotypes.py and logs do.
+
+    A name, a time or a logger may stand before it. The same as a dictionary (JSON) is read too. In
+    both, GDAS' way to group the pairs by node is one of the ways to list them. Nothing in the text
+    is executed.
+
+    Returns:
+        None if the text holds nothing of the kind.
+
+    Raises:
+        ArchitectureError: it cannot be read.
+    """
     try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
+        found = call(text, "Genotype")
+        if found is None:
+            if not text.lstrip().startswith("{"):
+                return None
+            found = [], value(text)
+        by_place, by_name = found
+        fields = {**dict(zip(Genotype._fields, by_place, strict=False)), **by_name}
+        if len(by_place) > len(Genotype._fields):
             raise ValueError
-        fields: dict[str, Any] = {str(k.arg): _literal(k.value) for k in call.keywords}
+        for cell in ("normal", "reduce"):
+            fields[cell] = _ungrouped(fields[cell])
+            fields.setdefault(f"{cell}_concat", _CONCAT)
         return Genotype(**fields)
-    except (
-        SyntaxError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-        MemoryError,
-    ) as error:
+    except (*WRONG, KeyError) as error:
         raise ArchitectureError(
-            f"cannot read genotype {text!r}; accepted: Genotype(normal=[('op', source), ...], "
-            "normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))"
+            f"cannot read genotype {brief(text)}; accepted: one Genotype(normal=[('op', source), "
+            "...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6)), with "
+            "anything before it"
         ) from error
 
 
-NODES = 100
-"""Numbers of a `range` that are listed; no cell has so many nodes."""
-
-
-def _literal(node: ast.expr) -> list[Any]:
-    """A literal, or `range(...)` of literals."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
-        numbers = range(*(int(ast.literal_eval(a)) for a in node.args))
-        if len(numbers) > NODES:
-            raise ValueError
-        return list(numbers)
-    return list(ast.literal_eval(node))
+def _ungrouped(pairs: list[Any]) -> list[Any]:
+    """Pairs that are grouped by node, in one list."""
+    if all(isinstance(node, list) and all(isinstance(p, list) for p in node) for node in pairs):
+        return [pair for node in pairs for pair in node]
+    return pairs

@@ -17,6 +17,8 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from morphogen.spaces.printed import call, value
+
 CANONICAL = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 """The operations in the order of the table's authors, which the hash depends on."""
 
@@ -50,6 +52,34 @@ def prune(matrix: NDArray[np.integer] | Sequence[Sequence[int]], operations: Seq
         tuple(tuple(int(rows[i][j]) for j in live) for i in live),
         tuple(operations[i] for i in live[1:-1]),
     )
+
+
+def read_cell(text: str) -> tuple[list[list[int]], list[str]]:
+    """Matrix and labels of a printed cell: `ModelSpec(matrix=..., ops=...)`, or the two of them.
+
+    Also as a dictionary; the names are those of the authors' specification or of their table
+    (`module_adjacency`, `module_operations`).
+
+    Raises:
+        one of `printed.WRONG`: it is no cell.
+    """
+    found = call(text, "ModelSpec")
+    by_place, by_name = ([], value(text)) if found is None else found
+    if isinstance(by_name, list):
+        by_place, by_name = by_name, {}
+    names = (("matrix", "module_adjacency"), ("ops", "module_operations"))
+    by_place += [by_name[name] for known in names for name in known if name in by_name]
+    matrix, operations = by_place
+    rows = [[int(entry) for entry in row] for row in matrix]
+    labels = [str(label) for label in operations]
+    n = len(rows)
+    square = all(len(row) == n for row in rows) and len(labels) == n
+    upper = all(rows[i][j] in ((0, 1) if i < j else (0,)) for i in range(n) for j in range(n))
+    if not (2 <= n <= VERTICES and square and upper):
+        raise ValueError("no upper triangle of 0 and 1 with a label for each row")
+    if (labels[0], labels[-1]) != ("input", "output"):
+        raise ValueError("the first label is not input, or the last not output")
+    return rows, labels
 
 
 @lru_cache(maxsize=4096)

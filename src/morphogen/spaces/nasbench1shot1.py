@@ -14,6 +14,7 @@ may be renumbered (`cell_of`, `NASBench1Shot1.find`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import combinations, product
 from typing import Literal
@@ -21,9 +22,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from morphogen.core import Architecture, ArchitectureError, Choice
+from morphogen.core import Architecture, ArchitectureError, Choice, UnknownNameError
+from morphogen.core.names import brief
 from morphogen.spaces.base import Differentiable, Lane, SearchSpace
-from morphogen.spaces.nasbench101 import VERTICES, Cell, Rows, numberings, prune, sequences
+from morphogen.spaces.nasbench101 import (
+    VERTICES,
+    Cell,
+    Rows,
+    numberings,
+    prune,
+    read_cell,
+    sequences,
+)
+from morphogen.spaces.printed import WRONG
 
 OPERATIONS = ("maxpool3x3", "conv3x3-bn-relu", "conv1x1-bn-relu")
 """In the order of the authors' code, which is also the order of the columns of alpha."""
@@ -95,7 +106,16 @@ class NASBench1Shot1(SearchSpace, Differentiable):
         return "|" + "|".join(f"{label}~{','.join(map(str, i))}" for label, i in parts) + "|"
 
     def read(self, text: str) -> Architecture:
-        """Read the notation; an `ArchitectureError` names the part that is wrong."""
+        """Read the notation, or a cell of NAS-Bench-101 as `ModelSpec(matrix=..., ops=...)` has it.
+
+        A cell that differs from one of this space by its numbering, or by nodes that do not reach
+        the output, is that one.
+
+        Raises:
+            ArchitectureError: names the part that is wrong.
+        """
+        if "~" not in text and "[" in text:
+            return self._read_cell(text)
         shape = self._shape()
         parts = [part.split("~") for part in text.strip().strip("|").split("|")]
         if len(parts) != self.nodes + 1 or any(len(part) != 2 for part in parts):
@@ -116,6 +136,30 @@ class NASBench1Shot1(SearchSpace, Differentiable):
                     f"as in {shape}"
                 )
         return self.check(Architecture(kept))
+
+    def _read_cell(self, text: str) -> Architecture:
+        try:
+            matrix, operations = read_cell(text)
+        except WRONG as error:
+            raise ArchitectureError(
+                f"cannot read the cell {brief(text)}; accepted: ModelSpec(matrix=[[0, 1, ...], "
+                f"...], ops=['input', 'conv3x3-bn-relu', ..., 'output']), or {self._shape()}"
+            ) from error
+        wrong = next((o for o in operations[1:-1] if o not in OPERATIONS), None)
+        if wrong is not None:
+            raise UnknownNameError("operation of a NAS-Bench-101 cell", wrong, OPERATIONS)
+        if len(matrix) == VERTICES:
+            with suppress(ArchitectureError):  # numbered as here, loose nodes keep their labels
+                return self.from_nasbench101(matrix, operations)
+        cell = prune(matrix, operations)
+        found = self.find(cell) if cell[0] else None  # nothing is left where no path leads through
+        if found is None:
+            raise ArchitectureError(
+                f"the cell {brief(text)} is none of space {self.name!r}; accepted: one whose nodes "
+                f"have {', '.join(map(str, self.parents[:-1]))} inputs and whose output has "
+                f"{self.parents[-1]}"
+            )
+        return found
 
     def _shape(self) -> str:
         """What the notation looks like, for messages."""

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice
+from morphogen.core.names import brief
 from morphogen.spaces.base import Differentiable, SearchSpace
+from morphogen.spaces.printed import WRONG, numbers, value
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """In the benchmark's own order, which is also the order of the rows of alpha."""
@@ -25,6 +27,18 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """(source, target) in the benchmark's own order."""
 
 NODES = 4
+
+SHAPE = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+"""The notation, for messages."""
+
+INDEX = "[0-9]{1,5}"
+"""How the number of a row of the benchmark is written."""
+
+NASLIB_OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
+"""In NASLib's order (automl/NASLib, search_spaces/nasbench201/conversions.py, `OP_NAMES_NB201`)."""
+
+NASLIB_EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
+"""Edges in NASLib's order, by source (there, `EDGE_LIST`, nodes are numbered from 1)."""
 
 
 def edge_name(source: int, target: int) -> str:
@@ -50,23 +64,80 @@ class NASBench201(SearchSpace, Differentiable):
         return "+".join(nodes)
 
     def read(self, text: str) -> Architecture:
-        """Read the benchmark's notation; an `ArchitectureError` names the part that is wrong."""
-        nodes = text.strip().split("+")
-        shape = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+        """Read a cell in the benchmark's notation, or in one of these.
+
+        - The same with anything before or after it, as logs and `Structure(4 nodes with |...|)`
+          print it.
+        - The authors' list of nodes: `[(('nor_conv_3x3', 0),), (('none', 0), ('none', 1)), ...]`.
+        - Six numbers, which are NASLib's: `(4, 0, 3, 1, 4, 3)`, operations in the order of
+          `NASLIB_OPERATIONS` on edges in the order of `NASLIB_EDGES`.
+
+        The number of a row of the table is read by the table (`Benchmark.read`).
+
+        Raises:
+            ArchitectureError: names the part that is wrong.
+        """
+        cell = re.search(r"\|.*\|", text, re.DOTALL)
+        if cell is None:
+            return self._read_lists(text)
+        nodes = "".join(cell[0].split()).split("+")
         if len(nodes) != NODES - 1:
             raise ArchitectureError(
-                f"architecture {text!r} has {len(nodes)} node(s); accepted: {NODES - 1}, as {shape}"
+                f"architecture {text!r} has {len(nodes)} node(s); accepted: {NODES - 1}, as {SHAPE}"
             )
-        kept: dict[str, str] = {}
-        for target, node in enumerate(nodes, start=1):
+        pairs: list[list[tuple[str, str]]] = []
+        for node in nodes:
             if not re.fullmatch(r"\|([^|~]+~\d\|)+", node):
                 raise ArchitectureError(
-                    f"cannot read node {node!r} of architecture {text!r}; accepted: {shape}"
+                    f"cannot read node {node!r} of architecture {text!r}; accepted: {SHAPE}"
                 )
             edges = [part.split("~") for part in node.strip("|").split("|")]
-            if [source for _, source in edges] != [str(s) for s in range(target)]:
+            pairs.append([(operation, source) for operation, source in edges])
+        return self._of_nodes(pairs)
+
+    def _read_lists(self, text: str) -> Architecture:
+        six = numbers(text)
+        if six is not None and len(six) == len(NASLIB_EDGES):
+            if not set(six) <= set(range(len(NASLIB_OPERATIONS))):
                 raise ArchitectureError(
-                    f"node {node!r} must name the sources 0 to {target - 1} in order, as in {shape}"
+                    f"six numbers are read as NASLib's, and {brief(text)} has others than 0 to "
+                    f"{len(NASLIB_OPERATIONS) - 1}; accepted: {', '.join(NASLIB_OPERATIONS)} by "
+                    f"their number, or {SHAPE}"
+                )
+            edges = zip(NASLIB_EDGES, six, strict=True)
+            return self.check(
+                Architecture({edge_name(*edge): NASLIB_OPERATIONS[i] for edge, i in edges})
+            )
+        if re.fullmatch(INDEX, text.strip()):
+            raise ArchitectureError(
+                f"architecture {brief(text)} looks like a row of the benchmark; accepted: "
+                f"`morphogen query nasbench201 {text.strip()}`, which prints its cell, and {SHAPE}"
+            )
+        try:
+            nodes = [
+                [(str(operation), str(source)) for operation, source in node]
+                for node in value(text)
+            ]
+        except WRONG as error:
+            raise ArchitectureError(
+                f"cannot read architecture {brief(text)}; accepted: {SHAPE}, the authors' list of "
+                "nodes, or NASLib's six operation indices"
+            ) from error
+        if len(nodes) != NODES - 1:
+            raise ArchitectureError(
+                f"architecture {brief(text)} has {len(nodes)} node(s); accepted: {NODES - 1}, as "
+                f"{SHAPE}"
+            )
+        return self._of_nodes([sorted(node, key=lambda pair: pair[1]) for node in nodes])
+
+    def _of_nodes(self, nodes: Sequence[Sequence[tuple[str, str]]]) -> Architecture:
+        """From the (operation, source) of each node's edges, nodes 1 to 3."""
+        kept: dict[str, str] = {}
+        for target, edges in enumerate(nodes, start=1):
+            if [source for _, source in edges] != [str(s) for s in range(target)]:
+                node = f"|{''.join(f'{operation}~{source}|' for operation, source in edges)}"
+                raise ArchitectureError(
+                    f"node {node!r} must name the sources 0 to {target - 1} in order, as in {SHAPE}"
                 )
             kept |= {edge_name(int(s), target): operation for operation, s in edges}
         return self.check(Architecture(kept))

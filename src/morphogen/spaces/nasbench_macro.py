@@ -8,7 +8,9 @@ MB6_K5 (MobileNetV2 blocks of expansion 3 and kernel 3, of expansion 6 and kerne
 from __future__ import annotations
 
 from morphogen.core import Architecture, ArchitectureError, Choice
+from morphogen.core.names import brief
 from morphogen.spaces.base import Differentiable, SearchSpace
+from morphogen.spaces.printed import digits_of
 
 OPERATIONS = ("identity", "MB3_K3", "MB6_K5")
 """In the benchmark's own order: the position is the digit of the notation."""
@@ -40,12 +42,16 @@ class NASBenchMacro(SearchSpace, Differentiable):
         return "".join(str(OPERATIONS.index(arch.one(c.name))) for c in self.choices)
 
     def read(self, text: str) -> Architecture:
-        """Read eight digits of 0, 1 and 2; an `ArchitectureError` says what else was found."""
-        digits = text.strip()
+        """Read eight digits of 0, 1 and 2, or a list of them.
+
+        Raises:
+            ArchitectureError: says what else was found.
+        """
+        digits = digits_of(text)
         if len(digits) != LAYERS or set(digits) - set("012"):
             raise ArchitectureError(
-                f"cannot read architecture {text!r}; accepted: {LAYERS} digits, one per layer: "
-                + ", ".join(f"{i} = {name}" for i, name in enumerate(OPERATIONS))
+                f"cannot read architecture {brief(text)}; accepted: {LAYERS} digits, one per "
+                "layer: " + ", ".join(f"{i} = {name}" for i, name in enumerate(OPERATIONS))
             )
         return self.check(
             Architecture(

@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError
+from morphogen.core.names import brief
 from morphogen.spaces.base import Differentiable, SearchSpace
+from morphogen.spaces.printed import digits_of
 
 OPERATIONS = ("shuffle_3x3", "shuffle_5x5", "shuffle_7x7", "xception_3x3")
 """In the authors' own order: the position is the digit of the notation."""
@@ -129,12 +131,16 @@ class ShuffleNet(SearchSpace, Differentiable):
         return "".join(str(OPERATIONS.index(arch.one(c.name))) for c in self.choices)
 
     def read(self, text: str) -> Architecture:
-        """Read a digit of 0 to 3 per layer; an `ArchitectureError` says what else was found."""
-        digits = text.strip()
+        """Read a digit of 0 to 3 per layer, or a list of them (the authors' `(2, 1, 0, ...)`).
+
+        Raises:
+            ArchitectureError: says what else was found.
+        """
+        digits = digits_of(text)
         if len(digits) != len(self.choices) or set(digits) - set("0123"):
             raise ArchitectureError(
-                f"cannot read architecture {text!r}; accepted: {len(self.choices)} digits, one "
-                "per layer: " + ", ".join(f"{i} = {name}" for i, name in enumerate(OPERATIONS))
+                f"cannot read architecture {brief(text)}; accepted: {len(self.choices)} digits, "
+                "one per layer: " + ", ".join(f"{i} = {name}" for i, name in enumerate(OPERATIONS))
             )
         kept = {c.name: OPERATIONS[int(d)] for c, d in zip(self.choices, digits, strict=True)}
         return self.check(Architecture(kept))
