@@ -62,16 +62,8 @@ RUNS: dict[str, str] = {
 }
 """Name and words of each command; `--run` is added."""
 
-NOT_COMPARED = (
-    "seconds",
-    "cpu_seconds",
-    "cost",
-    "run",
-    "versions",
-    "machine",
-    "finished",
-    "worker",
-)
+TIMES = ("seconds", "cpu_seconds", "began", "finished")
+NOT_COMPARED = (*TIMES, "cost", "run", "versions", "machine", "worker")
 
 
 def main() -> None:
