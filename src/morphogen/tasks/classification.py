@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -232,6 +233,10 @@ class ImageTask:
             return
         glance = held.glance("test" if "test" in held.parts else "train", open)
         if glance is None:
+            return
+        if glance.labels is None:
+            note = f"{where} has no labels and is not read"
+            self._test, self.pool = None, replace(self.pool, notes=(*self.pool.notes, note))
             return
         indexes, names, named = glance.labels
         present = torch.unique(indexes).tolist()

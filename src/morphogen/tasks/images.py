@@ -289,8 +289,8 @@ def _shape(tensor: Tensor) -> str:
 class Glance(NamedTuple):
     """What is known of a part without its images."""
 
-    labels: Labels
-    """Its labels; of a folder one for each class."""
+    labels: Labels | None
+    """Its labels; of a folder one for each class. None: it has none, so that it is no test part."""
     shapes: tuple[tuple[str, tuple[int, int, int]], ...] = ()
     """Of a few images by their headers: which, and channels, height, width as they lie there."""
 

@@ -12,7 +12,7 @@ import torch
 from morphogen.core.errors import DataError, UnknownNameError
 from morphogen.tasks.images import Images, Source
 from morphogen.tasks.names import numbered, spelled
-from morphogen.tasks.readers import arrays, cifar, embedded, folder, hub, idx, parquet
+from morphogen.tasks.readers import arrays, cifar, embedded, folder, hub, idx, listed, parquet
 
 EMBEDDED = "fashion-mnist"
 """The name of the data set that ships with the package."""
@@ -24,13 +24,14 @@ STANDARD: dict[str, tuple[int, tuple[str, ...] | None]] = {
 }
 """Data sets whose number of classes is known, and mostly their names, for `name:path`."""
 
-_FILES = (parquet.find, arrays.find)
+_FILES = (parquet.find, arrays.find, listed.find)
 # The image folder comes last: any folder with folders in it looks like one.
-_FOLDERS = (cifar.find, idx.find, parquet.find, folder.find)
+_FOLDERS = (cifar.find, idx.find, parquet.find, listed.find, folder.find)
 
 _ACCEPTED = (
-    "a parquet file, an .npz file, or a folder with train-*.parquet and test-*.parquet, "
-    "with CIFAR's or Fashion-MNIST's own files, or with one folder of images per class; or hf:NAME"
+    "a parquet file, an .npz file, a .csv file of images and labels, or a folder with "
+    "train-*.parquet and test-*.parquet, with CIFAR's or Fashion-MNIST's own files, with one "
+    "folder of images per class, or with images and a .csv file; or hf:NAME"
 )
 
 

@@ -40,7 +40,7 @@ def layout(path: Path) -> Layout | None:
     Raises:
         DataError: it is not clear which are the parts.
     """
-    path, inside = _unpacked(path)
+    path, inside = unpacked(path)
     folders = subfolders(path)
     if not folders:
         return None
@@ -76,7 +76,7 @@ def layout(path: Path) -> Layout | None:
 _SAID = {"train": "train", "valid": "search-validation", "test": "test"}
 
 
-def _unpacked(path: Path) -> tuple[Path, bool]:
+def unpacked(path: Path) -> tuple[Path, bool]:
     """The folder with more than one folder in it: archives often unpack into one of their own.
 
     Also whether that is another than the one given.
