@@ -74,14 +74,41 @@ def epoch(number: int, architecture: str, choices: int = 6, options: int = 5) ->
 
 
 def write(path: Path, values: dict[str, Any], rows: list[dict[str, Any]], **result: Any) -> Path:
-    """A run directory; finished if a result is given."""
+    """A run directory; finished if a result is given, to which what every result has is added."""
     path.mkdir(parents=True)
     (path / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if result:
-        whole = {"epochs": len(rows), "remarks": [], **result}
+        common = {
+            "method": values["method"],
+            "space": values["space"],
+            "seed": values["settings"]["seed"],
+            "epochs": len(rows),
+            "remarks": [],
+            "split": "search data only",
+            "cost": {name: sum(_number(row, name) for row in rows) for name in TIMES},
+        }
+        whole = {**common, **result}
         (path / "result.json").write_text(json.dumps(whole))
     return path
+
+
+TIMES = ("seconds", "cpu_seconds")
+
+
+def _number(row: dict[str, Any], name: str) -> float:
+    value = row.get(name, 0.0)
+    return value if isinstance(value, float) else 0.0
+
+
+TRAINED = {
+    "seeds": 2,
+    "held_out_accuracy": None,
+    "test_openings": ["evaluation"],
+    "weights": ["seed-0-last.safetensors", "seed-1-last.safetensors"],
+    "cost": {"seconds": 6.0, "cpu_seconds": 6.0, "train_images": 9, "params": 100, "macs": 1000},
+}
+"""What the result of a training of two seeds has besides its accuracy on test images."""
 
 
 def search(path: Path, method: str = "idarts", seed: int = 0, found: str = MIXED) -> Path:

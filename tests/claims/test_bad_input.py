@@ -533,12 +533,12 @@ def test_a_whole_file_with_something_else_in_it_is_refused(content, cut):
 @pytest.mark.parametrize(
     ("raw", "part"),
     [
-        (b"", "not a run's config"),
-        (b"- a\n- b\n", "not a run's config"),
+        (b"", "is no mapping"),
+        (b"- a\n- b\n", "is no mapping"),
         (b"method: [unclosed\n", "line 2"),
         (b"\xff\xfe\x00", "cannot read"),
         (b"method: darts\n", "no space"),
-        (b"method: darts\nspace: x\ndata: y\nsettings: 3\nconfig: {}\n", "no settings"),
+        (b"method: darts\nspace: x\ndata: y\nsettings: 3\nconfig: {}\n", "has settings 3"),
     ],
 )
 def test_a_corrupt_config_is_one_sentence_and_nothing_is_changed(raw, part, cut):

@@ -166,10 +166,10 @@ def test_own_trainings_are_the_truth(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("architecture,score\n", "has no rows"),
+        ("architecture,accuracy\n", "has no rows"),
         ("architecture,score\n1,2\n", "columns architecture, score; accepted: architecture and a"),
-        ("architecture,accuracy\n9,2\n", "row 1 of .*: "),
-        ("architecture,accuracy\n00000000,x\n", "row 1 of .*could not convert"),
+        ("architecture,accuracy\n9,2\n", "line 2 of .*: "),
+        ("architecture,accuracy\n00000000,x\n", "line 2 of .*'x' is no number"),
         ("architecture,accuracy\n00000000,nan\n", "has accuracy nan; accepted: a number"),
     ],
 )

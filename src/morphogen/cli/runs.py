@@ -13,7 +13,7 @@ from typing import Any
 
 from morphogen.cli.options import Option, Section
 from morphogen.cli.reading import read_run
-from morphogen.core import RunError
+from morphogen.core import MorphogenError, RunError
 from morphogen.core.names import shown
 from morphogen.reports.run import Run
 from morphogen.reports.text import columns, duration
@@ -34,7 +34,10 @@ HEAD = ("run", "state", "method", "space", "data", "seed", "done", "best", "of w
 class Listed:
     """One line of the list."""
 
-    run: Run
+    entry: dict[str, Any]
+    """For `--json`."""
+    cells: list[str]
+    """For people."""
     started: float
     """Seconds since 1970."""
 
@@ -46,14 +49,17 @@ def run(given: dict[str, Any]) -> int:
     root = Path(given["dir"])
     listed, damaged = find(root)
     if given["json"]:
-        print_json({"runs": [_entry(line) for line in listed], "damaged": damaged})
+        print_json({"runs": [line.entry for line in listed], "damaged": damaged})
         return 0
     if not listed and not damaged:
         print(f"no runs in {shown(root)}; `morphogen search METHOD` makes one")
         return 0
-    rows = [_row(line, time.time()) for line in listed]
+    rows = [line.cells for line in listed]
     if rows:
         print(columns(HEAD, rows, left=5, indent=0) if sys.stdout.isatty() else _plain(rows))
+    for line in listed:
+        for fault in line.entry["notes"]:
+            print(f"note: {shown(line.entry['run'])}: {shown(fault)}", file=sys.stderr)
     for sentence in damaged:
         print(f"note: {shown(sentence)}", file=sys.stderr)
     return 0
@@ -67,22 +73,32 @@ def find(root: Path) -> tuple[list[Listed], list[str]]:
     """
     if not root.is_dir():
         raise RunError(f"{root} is no directory; accepted: a folder with runs in it")
-    listed, damaged = [], []
-    for path in _directories(root):
+    listed: list[Listed] = []
+    damaged: list[str] = []
+    for path in _directories(root, damaged):
         try:
-            known = read_run(path)
-        except RunError as error:
+            listed.append(_listed(path))
+        except MorphogenError as error:
             damaged.append(str(error))
-            continue
-        listed.append(Listed(known, _started(known, path)))
-    return sorted(listed, key=lambda line: (-line.started, line.run.path)), damaged
+    return sorted(listed, key=lambda line: (-line.started, line.entry["run"])), damaged
 
 
-def _directories(root: Path) -> Iterator[Path]:
+def _listed(path: Path) -> Listed:
+    """All that is said of a run: what is wrong with it comes up here, and stops no other."""
+    known = read_run(path)
+    started = _started(known, path)
+    return Listed(_entry(known, started), _row(known, max(0.0, time.time() - started)), started)
+
+
+def _directories(root: Path, damaged: list[str]) -> Iterator[Path]:
     """Folders with a config.yaml; what lies in a run is not looked into."""
-    for folder, inner, files in os.walk(root):
+
+    def unread(error: OSError) -> None:
+        damaged.append(f"cannot read {error.filename}: {error.strerror}")
+
+    for folder, inner, files in os.walk(root, onerror=unread):
         inner.sort()
-        if "config.yaml" in files:
+        if "config.yaml" in (*files, *inner):
             inner.clear()
             yield Path(folder)
 
@@ -90,13 +106,12 @@ def _directories(root: Path) -> Iterator[Path]:
 def _started(known: Run, path: Path) -> float:
     try:
         return datetime.fromisoformat(str(known.config.get("created"))).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return (path / "config.yaml").stat().st_mtime
 
 
-def _entry(line: Listed) -> dict[str, Any]:
+def _entry(known: Run, started: float) -> dict[str, Any]:
     """One run for `--json`."""
-    known = line.run
     best = known.headline
     return {
         "run": known.path,
@@ -110,16 +125,15 @@ def _entry(line: Listed) -> dict[str, Any]:
         "architecture": known.text or None,
         "best": {"value": best[1], "what": best[0], "higher_is_better": best[2]} if best else None,
         "cost": {name: round(known.spent(name), 3) for name in ("seconds", "cpu_seconds")},
-        "started": datetime.fromtimestamp(line.started, UTC).isoformat(timespec="seconds"),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "notes": list(known.faults),
     }
 
 
-def _row(line: Listed, now: float) -> list[str]:
-    known = line.run
+def _row(known: Run, age: float) -> list[str]:
     best = known.headline
     units = {"epoch": "epochs", "architecture": "archs"}
-    return [
+    cells = [
         known.path,
         known.state,
         known.method,
@@ -130,8 +144,9 @@ def _row(line: Listed, now: float) -> list[str]:
         f"{best[1]:.4g}" if best else "-",
         best[0].split(" in %")[0].split(", ")[0] if best else "-",
         duration(known.spent("seconds")),
-        _age(max(0.0, now - line.started)),
+        _age(age),
     ]
+    return [shown(cell) for cell in cells]
 
 
 def _age(seconds: float) -> str:

@@ -17,7 +17,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,13 @@ from morphogen.core.files import (
     writing,
 )
 from morphogen.core.names import shell
+from morphogen.core.reading import read_bytes, read_lines
+from morphogen.core.records import Record, checked, from_json, read_yaml
+from morphogen.engine import records
 from morphogen.evaluators import store
+
+WRITTEN = "what morphogen wrote"
+"""What is accepted of a file that is read back."""
 
 
 class RunDirectory:
@@ -130,7 +136,7 @@ class RunDirectory:
     def open(cls, path: Path) -> RunDirectory:
         """An existing run, or a `RunError`."""
         run = cls(path)
-        if not os.path.isfile(run.config_file):
+        if not os.path.lexists(run.config_file):
             raise RunError(
                 f"{path} holds no run: there is no config.yaml in it; accepted: the directory of "
                 "a search"
@@ -168,28 +174,18 @@ class RunDirectory:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.yaml."""
+        checked(records.RunConfig, config, str(self.config_file), accepted=WRITTEN)
         write_anew(self.config_file, yaml.safe_dump(dict(config), sort_keys=False))
 
     def config(self) -> dict[str, Any]:
-        """Read config.yaml, or a `RunError`."""
-        try:
-            values = yaml.safe_load(self.config_file.read_text())
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f", line {mark.line + 1}" if mark else ""
-            reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-            raise RunError(
-                f"cannot read {self.config_file}{where}: {reason}; accepted: what search wrote"
-            ) from error
-        if not isinstance(values, dict):
-            raise RunError(f"{self.config_file} is not a run's config; accepted: what search wrote")
-        return values
+        """Read config.yaml, as `records.RunConfig` declares it, or a `RunError`."""
+        return read_yaml(records.RunConfig, self.config_file, accepted=WRITTEN)
 
     # -- metrics -----------------------------------------------------------------------------
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl and have it on the disk."""
-        append_lines(self.metrics_file, json.dumps(row) + "\n")
+        append_lines(self.metrics_file, self._line(row))
 
     def metrics(self) -> list[dict[str, Any]]:
         """One row per epoch or evaluation, in their order.
@@ -197,51 +193,81 @@ class RunDirectory:
         From all whole lines of metrics.jsonl (one cut short by a crash is left out), or, of a
         black-box method, from its store, as `evaluators.store.rows` describes them.
         """
-        if self.store_file.exists():
-            return store.rows(self.store_file)
-        rows: list[dict[str, Any]] = []
-        if self.metrics_file.exists():
-            try:
-                lines = self.metrics_file.read_bytes().split(b"\n")
-            except OSError as error:
-                raise RunError(f"cannot read {self.metrics_file}: {error.strerror}") from error
-            for line in lines:
-                try:
-                    row = json.loads(line)
-                except ValueError:  # no JSON, or no text
-                    break
-                if not isinstance(row, dict):
-                    break
-                rows.append(row)
-        return rows
+        return self.inspect_metrics()[0]
 
-    def unread_lines(self) -> int:
-        """How many whole lines of metrics.jsonl `metrics` leaves out, because one is damaged."""
-        if not self.metrics_file.exists():
-            return 0
-        return max(0, self.metrics_file.read_bytes().count(b"\n") - len(self.metrics()))
+    def inspect_metrics(self) -> tuple[list[dict[str, Any]], str]:
+        """The same, and a sentence on the lines that are left out because one is damaged."""
+        if os.path.lexists(self.store_file):
+            return store.rows(self.store_file), ""
+        rows: list[dict[str, Any]] = []
+        if not os.path.lexists(self.metrics_file):
+            return rows, ""
+        name, lost, why = self.metrics_file.name, 0, ""
+        for number, line in enumerate(read_lines(self.metrics_file, accepted=WRITTEN), start=1):
+            whole = line.endswith(b"\n")
+            if not why:
+                try:
+                    where = f"line {number} of it"
+                    rows.append(from_json(records.Epoch, line, where, accepted=WRITTEN))
+                    continue
+                except RunError as error:
+                    why = str(error)
+            lost += whole
+        if not lost:
+            return rows, ""
+        return rows, (
+            f"{name} is damaged: its last {lost} lines cannot be read, and are left out after "
+            f"line {len(rows)} ({why})"
+        )
 
     def keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rewrite metrics.jsonl with these lines: what was finished when the checkpoint was."""
-        write_anew(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+        write_anew(self.metrics_file, "".join(map(self._line, rows)))
+
+    def _line(self, row: Mapping[str, Any]) -> str:
+        checked(records.Epoch, row, f"a line of {self.metrics_file}", accepted=WRITTEN)
+        return json.dumps(row) + "\n"
 
     # -- result ------------------------------------------------------------------------------
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json."""
+        kind = records.result_kind(result)
+        checked(kind, result, str(self.result_file), accepted=WRITTEN)
         write_anew(self.result_file, json.dumps(result, indent=2) + "\n")
 
     def result(self) -> dict[str, Any] | None:
         """Read result.json; None if the search is not finished, or the file is damaged."""
-        return _mapping(self.result_file)  # if damaged, resuming writes it anew
+        return self.inspect_result()[0]  # if damaged, resuming writes it anew
+
+    def inspect_result(self) -> tuple[dict[str, Any] | None, str]:
+        """The same, and a sentence on the damage."""
+        return self._inspect(self.result_file, records.result_kind, "`morphogen resume`")
 
     def write_ranking(self, found: Mapping[str, Any]) -> None:
         """Write rank.json."""
+        checked(records.Ranked, found, str(self.rank_file), accepted=WRITTEN)
         write_anew(self.rank_file, json.dumps(found) + "\n")
 
-    def ranking(self) -> dict[str, Any] | None:
-        """Read rank.json; None if there is none, or the file is damaged."""
-        return _mapping(self.rank_file)
+    def inspect_ranking(self) -> tuple[dict[str, Any] | None, str]:
+        """Read rank.json; None if there is none, or with a sentence if the file is damaged."""
+        return self._inspect(self.rank_file, lambda _: records.Ranked, "`morphogen rank`")
+
+    def _inspect(
+        self, path: Path, kind: Callable[[Any], type[Record]], remedy: str
+    ) -> tuple[dict[str, Any] | None, str]:
+        """The record in a JSON file that can be made again by the command `remedy`."""
+        if not os.path.lexists(path):
+            return None, ""
+        try:
+            raw = read_bytes(path, accepted=WRITTEN)
+        except RunError as error:
+            return None, str(error)
+        try:
+            values = from_json(Record, raw, "it", accepted=WRITTEN)
+            return checked(kind(values), values, "it", accepted=WRITTEN), ""
+        except RunError as error:
+            return None, f"{path.name} is damaged; {remedy} writes it anew ({error})"
 
 
 @contextmanager
@@ -273,14 +299,3 @@ def _take(path: Path) -> int | None:
         raise
     os.close(handle)
     return None
-
-
-def _mapping(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None if there is none."""
-    if not path.exists():
-        return None
-    try:
-        values = json.loads(path.read_bytes())
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None

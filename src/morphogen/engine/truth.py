@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import math
+import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,23 @@ from numpy.typing import NDArray
 from morphogen import benchmarks
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ArchitectureError, CapabilityError, ConfigError, DataError
+from morphogen.core.names import brief, shown
 from morphogen.core.ranking import best
+from morphogen.core.reading import read_bytes
 from morphogen.core.rng import numpy_stream
+from morphogen.engine.spreadsheet import Table
 from morphogen.spaces import SearchSpace
 
 Values = NDArray[np.float64]
 
 NAMES = ("architecture", "arch")
 """What the column of architectures may be called in a file."""
+
+LARGEST = 1e30
+"""Of a figure: means and differences of it stay finite."""
+
+MOST_ROWS = 10_000_000
+"""Of a parquet file, in which a row may take less than a bit."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ def file_truth(path: str | Path, space: SearchSpace, column: str = "accuracy") -
     Args:
         path: with a column `architecture`, in the space's notation, and one of figures, higher is
             better. An architecture that stands there several times (seeds, say) counts once, with
-            the mean.
+            the mean. A .csv file may be as spreadsheets save it, see `spreadsheet`.
         space: of the architectures.
         column: of the figures.
 
@@ -124,20 +134,16 @@ def file_truth(path: str | Path, space: SearchSpace, column: str = "accuracy") -
     """
     path = Path(path)
     found: dict[Architecture, list[float]] = {}
-    for number, row in enumerate(_rows(path), start=1):
-        key = next((name for name in NAMES if name in row), "")
-        if not key or column not in row:
-            raise DataError(
-                f"{path} has the columns {', '.join(row) or 'of nothing'}; accepted: architecture "
-                f"and {column}"
-            )
+    for where, text, figure in _rows(path, column):
         try:
-            arch = space.parse(str(row[key]))
-            value = float(row[column])
+            arch, value = space.parse(text), figure()
         except (ArchitectureError, TypeError, ValueError) as error:
-            raise DataError(f"row {number} of {path}: {error}") from error
-        if not math.isfinite(value):
-            raise DataError(f"row {number} of {path} has {column} {value}; accepted: a number")
+            raise DataError(f"{where} of {shown(path)}: {error}") from error
+        if not abs(value) <= LARGEST:
+            raise DataError(
+                f"{where} of {shown(path)} has {column} {value:g}; accepted: a number, at most "
+                f"{LARGEST:g}"
+            )
         found.setdefault(arch, []).append(value)
     if not found:
         raise DataError(f"{path} has no rows; accepted: an architecture a row, with its {column}")
@@ -155,24 +161,72 @@ def same_data(known: str, given: str) -> bool:
     return bool(re.search(re.escape(plain) + r"(?!\d)", given.replace("-", "").lower()))
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    kind = path.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise DataError(f"truth is {path}; accepted: a .csv or a .parquet file")
-    try:
-        if kind == ".parquet":
-            import pyarrow.parquet as parquet
-            from pyarrow import ArrowException
+Row = tuple[str, str, Callable[[], float]]
+"""Where it stands, the architecture as text, and what reads the figure (or fails: ValueError)."""
 
-            try:
-                yield from parquet.read_table(path).to_pylist()
-            except ArrowException as error:
-                raise DataError(f"{path} is no parquet file: {error}") from error
-            return
-        with path.open(newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+
+def _rows(path: Path, column: str) -> Iterator[Row]:
+    kind = path.suffix.lower()
+    if kind == ".csv":
+        return _from_csv(path, column)
+    if kind == ".parquet":
+        return _from_parquet(path, column)
+    raise DataError(f"truth is {shown(path)}; accepted: a .csv or a .parquet file")
+
+
+def _from_csv(path: Path, column: str) -> Iterator[Row]:
+    table = Table(path)
+    key, figures = _columns(path, table.names, column)
+    signs: bool | None = None
+    for line, row in table:
+        text = row[figures]
+        signs = text.endswith("%") if signs is None else signs
+        if text.endswith("%") != signs:
+            raise DataError(
+                f"line {line} of {shown(path)} has {column} {brief(text)}, and the lines before "
+                f"are {'with' if signs else 'without'} a percent sign; accepted: all or none"
+            )
+        yield f"line {line}", row[key], partial(table.number, text)
+
+
+def _from_parquet(path: Path, column: str) -> Iterator[Row]:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    raw = read_bytes(path, accepted="a .csv or .parquet file", error=DataError)
+    try:
+        file = ParquetFile(io.BytesIO(raw))
+        key, figures = _columns(path, file.schema_arrow.names, column)
+        if file.metadata.num_rows > MOST_ROWS:
+            raise DataError(
+                f"{shown(path)} has {file.metadata.num_rows:,} rows; accepted: at most "
+                f"{MOST_ROWS:,}"
+            )
+        number = 0
+        for batch in file.iter_batches(1000, columns=[key, figures]):
+            texts, values = (batch.column(name).to_pylist() for name in (key, figures))
+            for text, value in zip(texts, values, strict=True):
+                number += 1
+                yield f"row {number}", str(text), partial(_figure, value)
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{shown(path)} is no parquet file: {error}") from error
+
+
+def _figure(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError(f"{brief(value)} is no number")
+    return float(value)
+
+
+def _columns(path: Path, names: Sequence[str], column: str) -> tuple[str, str]:
+    """The names of the two columns as the file writes them, in capitals or not."""
+    plain = {name.casefold(): name for name in names} | {name: name for name in names}
+    key = next((plain[name] for name in NAMES if name in plain), "")
+    figures = plain.get(column) or plain.get(column.casefold(), "")
+    if not key or not figures:
+        listed = ", ".join(shown(name)[:60] for name in names[:20]) or "of nothing"
         raise DataError(
-            f"cannot read {path}: {reason}; accepted: a .csv or .parquet file"
-        ) from error
+            f"{shown(path)} has the columns {listed}; accepted: architecture and {column}, in a "
+            "first line of names with commas, semicolons or tabs between them"
+        )
+    return key, figures

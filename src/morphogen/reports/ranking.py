@@ -35,45 +35,6 @@ TOP = 0.1
 SUBSETS = {"all": "all", "truth": "truly best", "prediction": "predicted best"}
 
 
-NEEDED = {
-    "space": str, "title": str, "about": str, "by": str, "truth": str, "truth_about": str,
-    "chosen": str, "chosen_place": int, "n": int, "rank": int, "truths": int, "predictions": int,
-    "higher_is_better": bool, "other_data": bool, "scorer_data": str, "truth_data": str,
-    "levels": list, "heads": list, "regret": dict, "points": list,
-}  # fmt: skip
-"""Entries of rank.json that are shown."""
-
-
-def well_formed(found: Mapping[str, Any]) -> bool:
-    """Whether rank.json is as `rank` wrote it, so far as it is shown."""
-    return (
-        all(isinstance(found.get(name), kind) for name, kind in NEEDED.items())
-        and 0 <= found["chosen_place"] < len(found["points"])
-        and all(
-            isinstance(pair, list)
-            and len(pair) == 2
-            and all(v is None or isinstance(v, int | float) for v in pair)
-            for pair in found["points"]
-        )
-        and _estimates([found], {"regret"}, set())
-        and bool(found["levels"])
-        and _estimates(found["levels"], {"tau", "spearman"}, {"subset", "fraction", "n"})
-        and _estimates(found["heads"], {"precision", "overlap"}, {"k", "fraction", "chance"})
-    )
-
-
-def _estimates(rows: Sequence[Any], estimates: set[str], others: set[str]) -> bool:
-    return all(
-        isinstance(row, Mapping)
-        and estimates | others <= set(row)
-        and all(
-            isinstance(row[name], dict) and {"value", "low", "high"} <= set(row[name])
-            for name in estimates
-        )
-        for row in rows
-    )
-
-
 # -- text ------------------------------------------------------------------------------------------
 
 

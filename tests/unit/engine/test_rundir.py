@@ -9,8 +9,20 @@ from pathlib import Path
 
 import pytest
 
+import run_directories as made
 from morphogen.core import RunError
 from morphogen.engine.rundir import RunDirectory
+
+RESULT = {
+    "architecture": "x",
+    "method": "darts",
+    "space": "nasbench201",
+    "seed": 0,
+    "epochs": 2,
+    "remarks": [],
+    "split": "search data only",
+    "cost": {"seconds": 1.5, "cpu_seconds": 2},
+}
 
 
 @pytest.fixture
@@ -89,7 +101,8 @@ def test_a_directory_that_vanishes_under_a_claim_is_made_again(run, monkeypatch)
 
 
 def test_what_is_written_is_read_back(run):
-    config = {"method": "darts", "settings": {"lr": 5e-5, "big": 1e30, "n": 3, "on": True, "s": ""}}
+    settings = {"seed": 0, "lr": 5e-5, "big": 1e30, "n": 3, "on": True, "s": ""}
+    config = made.config("darts") | {"settings": settings}
     run.write_config(config)
     assert run.config() == config
     rows = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": 1e-300, "none": None}]
@@ -101,8 +114,8 @@ def test_what_is_written_is_read_back(run):
     run.append(rows[1])
     assert run.metrics() == rows
     assert run.result() is None
-    run.write_result({"architecture": "x", "seed": 0})
-    assert run.result() == {"architecture": "x", "seed": 0}
+    run.write_result(RESULT)
+    assert run.result() == RESULT
     assert RunDirectory.open(run.path).metrics() == rows
 
 
@@ -130,17 +143,17 @@ def test_a_damaged_result_counts_as_none(run):
 
 
 def test_a_file_that_cannot_be_replaced_stays_as_it_was(run, monkeypatch):
-    run.write_result({"a": 1})
+    run.write_result(RESULT)
 
     def full(handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(RunError, match=r"^cannot write .*result\.json: No space left on device; "):
-        run.write_result({"a": 2})
+        run.write_result(RESULT | {"seed": 1})
     with pytest.raises(RunError, match=r"metrics\.jsonl: No space left"):
         run.append({"epoch": 1})
-    assert run.result() == {"a": 1}
+    assert run.result() == RESULT
     assert sorted(p.name for p in run.path.iterdir()) == [
         "metrics.jsonl",
         "result.json",

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sqlite3
+from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ import run_directories as made
 from morphogen import benchmarks
 from morphogen.cli import main
 from morphogen.cli.reading import read_run
+from morphogen.core import RunError
 from morphogen.reports.page import report
 
 VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br"}
@@ -232,6 +234,7 @@ def test_scores_failures_and_the_front(tmp_path: Path) -> None:
         architecture=made.CONV,
         pareto_front=front,
         hypervolume=12.5,
+        reference={"accuracy": 1.0, "params": 9e6},
     )
     markup, read = page(path)
     assert "1 of 5,000 evaluations failed" in read.text
@@ -253,7 +256,8 @@ def test_a_training(tmp_path: Path) -> None:
     ]
     test = {"mean": 64.5, "low": 58.1, "high": 70.9, "n": 2, "values": [64.0, 65.0]}
     values = made.config("train") | {"config": {"architecture": made.CONV}}
-    path = made.write(tmp_path / "run", values, rows, architecture=made.CONV, test_accuracy=test)
+    result = {**made.TRAINED, "architecture": made.CONV, "test_accuracy": test}
+    path = made.write(tmp_path / "run", values, rows, **result)
     _, read = page(path)
     assert ["test", "64.50", "58.10 to 70.90", "2", "64.00, 65.00"] in read.cells
     assert ["3", "63", "64"] in read.cells
@@ -394,6 +398,75 @@ def test_damaged_runs_do_not_hide_the_others(
     shutil.rmtree(bad)
     assert main(["runs", str(tmp_path)]) == 0
     assert "no runs in" in capsys.readouterr().out
+
+
+def _settings(**changed: object) -> Callable[[Path], object]:
+    values = made.config(**changed)  # type: ignore[arg-type]
+    return lambda run: (run / "config.yaml").write_text(yaml.safe_dump(values))
+
+
+def _bytes(name: str, raw: bytes) -> Callable[[Path], object]:
+    return lambda run: (run / name).write_bytes(raw)
+
+
+def _instead(name: str, make: Callable[[Path], object]) -> Callable[[Path], object]:
+    def edit(run: Path) -> None:
+        (run / name).unlink()
+        make(run / name)
+
+    return edit
+
+
+def _cost(value: object) -> Callable[[Path], object]:
+    def edit(run: Path) -> None:
+        result = json.loads((run / "result.json").read_text())
+        result["cost"]["seconds"] = value
+        (run / "result.json").write_text(json.dumps(result))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (_settings(seed="abc"), "config.yaml has settings.seed 'abc'; accepted: a whole number"),
+        (_settings(seed=None), "config.yaml has settings.seed None"),
+        (_settings(seed=float("nan")), "config.yaml has settings.seed nan"),
+        (_settings(more=10**30), "settings.more 1000000000000000000000000000000"),
+        (_bytes("config.yaml", b"[" * 500), "config.yaml, line 1: more than 100 lists"),
+        (_bytes("config.yaml", b"a: &a [1]\nb: *a"), "config.yaml, line 2: an alias"),
+        (_instead("config.yaml", os.mkfifo), "config.yaml: a named pipe, not a file"),
+        (_instead("config.yaml", Path.mkdir), "config.yaml: a folder, not a file"),
+        (_bytes("result.json", b"[" * 200_000), "result.json is damaged; `morphogen resume` wri"),
+        (_bytes("result.json", b"\0"), "result.json is damaged; `morphogen resume` writes it"),
+        (_instead("result.json", Path.mkdir), "result.json: a folder, not a file"),
+        (_cost(float("inf")), "result.json is damaged"),
+        (_cost(10**400), "it has cost.seconds a number of hundreds of digits"),
+        (_cost("long"), "it has cost.seconds 'long'; accepted: a number"),
+        (_bytes("rank.json", b"{}"), "rank.json is damaged; `morphogen rank` writes it anew"),
+        (_instead("metrics.jsonl", os.mkfifo), "metrics.jsonl: a named pipe, not a file"),
+        (_bytes("metrics.jsonl", b'{"epoch": true}\n'), "(line 1 of it has epoch True; accepted"),
+    ],
+)
+def test_a_damaged_run_is_named_with_its_fault_and_the_others_are_listed(
+    edit: Callable[[Path], object],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made.search(tmp_path / "good")
+    bad = made.search(tmp_path / "bad")
+    edit(bad)
+    assert main(["runs", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert str(tmp_path / "good") in out
+    (note,) = err.splitlines()
+    assert str(bad) in note
+    assert said in note
+    code = main(["report", str(bad), "--out", str(tmp_path / "r.html")])
+    out, err = capsys.readouterr()
+    assert said in (out if code == 0 else err)
+    assert code in (0, RunError.exit_code)
 
 
 def test_a_damaged_store_is_one_sentence(

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from morphogen.core.errors import DataError
-
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
-def trouble(path: str | os.PathLike[str]) -> str | None:
-    """Why there is no file to read at `path`, in a few words; `None` if there is a regular file."""
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return "a link to nothing" if os.path.islink(path) else "no such file"
-    except OSError as error:  # a name too long, a folder that may not be entered, a loop of links
-        return error.strerror or str(error)
-    except ValueError:
-        return "a path with a null character"
-    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no file") + ", not a file"
+from morphogen.core.reading import trouble as trouble
 
 
 def required(path: Path, accepted: str) -> int:

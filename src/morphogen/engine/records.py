@@ -1,0 +1,235 @@
+"""What the files of a run directory hold, declared once for who writes and who reads.
+
+No torch: what only reads a run starts at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from morphogen.core.records import Amount, Count, Natural, Plain, Record, Text
+
+Matrix = list[list[float]]
+
+
+class Asked(Record, extra="allow"):
+    """Settings of a search or a training, as far as a report needs them; the rest is plain."""
+
+    __pydantic_extra__: dict[str, Plain]
+
+    seed: Natural
+    epochs: Count | None = None
+    accelerator: Text = "cpu"
+    devices: Count = 1
+    evaluator: Text = "training"
+
+
+class Listed(Record):
+    """A choice of a space that has no name by which it could be asked for."""
+
+    name: Text
+    options: list[Text]
+    group: Text
+    least: Natural = 1
+    most: Natural | None = None
+
+
+class RunConfig(Record):
+    """config.yaml: what is run."""
+
+    method: Text
+    space: Text
+    """Its name, or that it was an object."""
+    data: Text
+    """Their name, or that they were an object."""
+    settings: Asked
+    config: dict[str, Plain]
+    """Of the method, in full."""
+    identity: Text | None = None
+    """Fingerprint of all that decides the numbers."""
+    command: Text | None = None
+    created: Text | None = None
+    """When, UTC."""
+    versions: dict[str, Text] = Field(default_factory=dict)
+    machine: Text | None = None
+    choices: list[Listed] | None = None
+    start: Text | None = None
+    """The run whose supernet this one begins with."""
+    remarks: list[Text] = Field(default_factory=list)
+    """What the user is told of the space."""
+    parts: dict[str, Text] = Field(default_factory=dict)
+    """What the search parts are, in words."""
+
+
+class Epoch(Record, extra="allow"):
+    """A line of metrics.jsonl, or a row of the store in its shape; the rest are plain figures."""
+
+    __pydantic_extra__: dict[str, Plain]
+
+    epoch: Count
+    phase: Text | None = None
+    architecture: Text | None = None
+    candidate: Text | None = None
+    score: float | None = None
+    failed: Text | None = None
+    images: dict[str, Natural] | None = None
+    """Drawn so far, by part."""
+    gates: dict[str, Matrix] | None = None
+    alpha: dict[str, Matrix] | None = None
+    seed: Natural | None = None
+    seed_epoch: Count | None = None
+    seconds: Amount = 0.0
+    cpu_seconds: Amount = 0.0
+
+
+class Cost(Record, extra="allow"):
+    """What a run has cost: further entries are images drawn, parameters, multiply-adds."""
+
+    __pydantic_extra__: dict[str, Amount]
+
+    seconds: Amount
+    cpu_seconds: Amount
+
+
+class Member(Record, extra="allow"):
+    """An architecture of the Pareto front, and its objectives by name."""
+
+    __pydantic_extra__: dict[str, float]
+
+    architecture: Text
+
+
+class Found(Record):
+    """result.json of a search."""
+
+    architecture: Text
+    method: Text
+    space: Text
+    seed: Natural
+    epochs: Natural
+    """Lines of metrics."""
+    remarks: list[Text]
+    split: Text
+    cost: Cost
+    failed_evaluations: Count | None = None
+    pareto_front: list[Member] | None = None
+    hypervolume: float | None = None
+    reference: dict[str, float] | None = None
+
+    @model_validator(mode="after")
+    def _front(self) -> Self:
+        for member in self.pareto_front or ():
+            if set(member.model_extra or ()) != set(self.reference or ()):
+                raise ValueError("a pareto_front whose members have the objectives of reference")
+        return self
+
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class Accuracy(Record):
+    """Over seeds: the mean, and from two on its 95 % interval."""
+
+    mean: Percent
+    n: Count
+    low: Percent | None = None
+    high: Percent | None = None
+    values: list[Percent]
+
+    @model_validator(mode="after")
+    def _each(self) -> Self:
+        if len(self.values) != self.n or (self.n > 1) != (self.low is not None):
+            raise ValueError("a value for each seed, and from two on an interval")
+        if (self.low is None) != (self.high is None):
+            raise ValueError("both ends of the interval")
+        return self
+
+
+WeightsFile = Annotated[str, Field(pattern=r"^seed-[0-9]{1,20}-(best|last)\.safetensors$")]
+"""Of a training's seed, in the run directory."""
+
+
+class Trained(Found):
+    """result.json of a training from scratch."""
+
+    seeds: Count
+    test_accuracy: Accuracy | None
+    held_out_accuracy: Accuracy | None
+    test_openings: list[Text]
+    weights: list[WeightsFile]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if {"params", "macs", "train_images"} - set(self.cost.model_extra or ()):
+            raise ValueError("cost with params, macs and train_images")
+        known = [a for a in (self.test_accuracy, self.held_out_accuracy) if a is not None]
+        if not known or any(a.n != self.seeds for a in known) or len(self.weights) != self.seeds:
+            raise ValueError("an accuracy and a file of weights for each seed")
+        return self
+
+
+class Estimate(Record):
+    """A figure with its interval; None where there is no number."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Level(Record):
+    """The order within a subset."""
+
+    subset: Literal["all", "truth", "prediction"]
+    n: Natural
+    fraction: float | None
+    tau: Estimate
+    spearman: Estimate
+
+
+class Head(Record):
+    """What the best predicted hold."""
+
+    k: Natural
+    fraction: float | None
+    precision: Estimate
+    overlap: Estimate
+    chance: float | None
+
+
+class Ranked(Record):
+    """rank.json: how well a trained supernet orders architectures."""
+
+    space: Text
+    title: Text
+    about: Text
+    by: Text
+    scorer_data: Text
+    truth_data: Text
+    other_data: bool
+    truth: Text
+    truth_about: Text
+    higher_is_better: bool
+    chosen_place: Natural
+    chosen: Text
+    n: Count
+    truths: Natural
+    predictions: Natural
+    rank: Count
+    levels: Annotated[list[Level], Field(min_length=1)]
+    heads: list[Head]
+    regret: Estimate
+    points: list[Annotated[list[float | None], Field(min_length=2, max_length=2)]]
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if self.chosen_place >= len(self.points):
+            raise ValueError("points with the chosen one among them")
+        return self
+
+
+def result_kind(values: Any) -> type[Found]:
+    """Which declaration a result.json is checked by."""
+    training = isinstance(values, dict) and values.get("method") == "train"
+    return Trained if training else Found
