@@ -198,10 +198,11 @@ def _step(fitting: Fitting, fit: Fit, t: Training) -> tuple[Tensor, Tensor]:
     if isinstance(scores, tuple):
         scores, extra = scores
     scores = scores.float()
-    loss = fitting.task.loss(scores, y, t.label_smoothing)
+    loss = fitting.task.training_loss(scores, y, t.label_smoothing)
     total = loss
     if extra is not None:
-        total = loss + t.auxiliary * fitting.task.loss(extra.float(), y, t.label_smoothing)
+        beside = fitting.task.training_loss(extra.float(), y, t.label_smoothing)
+        total = loss + t.auxiliary * beside
     fit.optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
     if t.clip:

@@ -69,6 +69,7 @@ def task_of(data: Data, s: Settings, *, origin: start.Origin | None = None) -> I
         channels=origin.in_channels if origin else None,
         seed=origin.seed if origin and again else s.seed,
         augment=s.augment,
+        class_weights=s.class_weights,
     )
 
 

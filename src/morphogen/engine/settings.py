@@ -45,6 +45,9 @@ class Settings:
     label_smoothing: Share = 0.0
     """share of a label that goes to all classes alike, in the loss that trains weights (paper,
     CIFAR: 0; SPOS on ImageNet: 0.1)"""
+    class_weights: str = "none"
+    """weights of classes in the loss that trains weights: none; balanced, for every class the same
+    in all; or numbers, for classes that are not named 1: 'cat=2, dog=0.5'"""
     flip: bool = True
     """mirror training images at random; off for digits, letters and wherever sides matter"""
     crop: bool = True

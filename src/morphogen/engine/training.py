@@ -54,6 +54,9 @@ class Training:
     """L2 penalty of SGD"""
     label_smoothing: Share = 0.0
     """share of a label that goes to all classes alike (CIFAR: 0; ImageNet: 0.1)"""
+    class_weights: str = "none"
+    """weights of classes in the loss: none; balanced, for every class the same
+    in all; or numbers, for classes that are not named 1: 'cat=2, dog=0.5'"""
     clip: Amount = 5.0
     """largest norm of the gradient; 0: no clipping"""
     flip: bool = True

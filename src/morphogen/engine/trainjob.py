@@ -21,7 +21,7 @@ from morphogen.spaces import SearchSpace
 from morphogen.supernets import ModuleSpace, NetworkSpec, network, reinitialise
 from morphogen.supernets.draws import aside
 from morphogen.tasks import ImageTask
-from morphogen.tasks.classification import Data, statistics
+from morphogen.tasks.classification import Data
 from morphogen.tasks.problem import Devices
 
 
@@ -47,10 +47,11 @@ def training_task(job: TrainJob) -> ImageTask:
         size=t.size,
         seed=t.seed,
         augment=t.augment,
+        class_weights=t.class_weights,
     )
     task.check_test(open=True)
     if not t.held_out:  # of all images that are trained on, not of the half a search would train on
-        task.mean, task.std = statistics(task.pool)
+        task.train_on_all()
     if not t.held_out and not task.has_test:
         raise DataError(
             f"data {task.name!r} has no test part and held_out is 0, so that nothing could be "

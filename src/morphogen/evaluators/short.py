@@ -89,7 +89,7 @@ class ShortTraining:
         x, y = self._stream.next()
         with self._draws(), problem.devices.autocast():
             scores = self.net(x)
-        loss = problem.task.loss(scores.float(), y, problem.smoothing)
+        loss = problem.task.training_loss(scores.float(), y, problem.smoothing)
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
         used = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
         means = problem.mean_over_ranks([g for _, g in used])

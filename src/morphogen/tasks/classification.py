@@ -21,6 +21,8 @@ from morphogen.tasks.names import places
 from morphogen.tasks.readers.dataset import MapDataset, from_dataset
 from morphogen.tasks.split import hold_out, joined, own_rows, require_shape, sizes, split
 from morphogen.tasks.streams import Batch, Stream, sequential
+from morphogen.tasks.weighting import ClassWeights
+from morphogen.tasks.weighting import class_weights as weights_of
 
 Data = str | os.PathLike[str] | Images | MapDataset
 """What images can be given as: a name or path (`locate`), images, or a map-style data set."""
@@ -62,6 +64,7 @@ class ImageTask:
         std: Sequence[float] | None,
         seed: int,
         own_valid: bool = False,
+        class_weights: ClassWeights = "none",
     ) -> None:
         self.own_valid = own_valid
         self.name, self.pool, self.augment, self.seed = name, pool, augment, seed
@@ -73,6 +76,8 @@ class ImageTask:
         self.std = _per_channel("std", std, pool.channels, own_std)
         if min(self.std) <= 0:
             raise ConfigError(f"std is {self.std}; accepted: a number above 0 per channel")
+        self._class_weights = class_weights
+        self._weights = weights_of(class_weights, pool.labels[train_rows], pool.classes)
 
     @classmethod
     def of(
@@ -90,6 +95,7 @@ class ImageTask:
         augment: Augment | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        class_weights: ClassWeights = "none",
     ) -> ImageTask:
         """Read the training images and cut the search parts from them.
 
@@ -112,6 +118,7 @@ class ImageTask:
             augment: default `Augment()`: random crop and flip.
             mean: per channel on the scale of 0 to 1; else measured on the train part alone.
             std: likewise.
+            class_weights: of the loss that trains weights, see `weighting`.
 
         Raises:
             DataError: the data are missing, corrupt, too few, or cannot be split by class.
@@ -148,6 +155,7 @@ class ImageTask:
             std=std,
             seed=seed,
             own_valid=own,
+            class_weights=class_weights,
         )
 
     # -- data --------------------------------------------------------------------------------
@@ -277,6 +285,11 @@ class ImageTask:
         finally:
             self._sealed_by = before
 
+    def train_on_all(self) -> None:
+        """Take channel statistics and class weights from all images, not from the train part."""
+        self.mean, self.std = statistics(self.pool)
+        self._weights = weights_of(self._class_weights, self.pool.labels, self.classes)
+
     def describe(self) -> dict[str, str]:
         """What the search parts are, in words, for the record of a run."""
         if self.own_valid:
@@ -344,6 +357,19 @@ class ImageTask:
         )
 
     # -- loss and metric ---------------------------------------------------------------------
+
+    def training_loss(self, logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+        """The loss that trains weights: the mean of every image's loss times its class's weight.
+
+        Divided by the number of images, not by the sum of their weights, so that the shares of
+        data-parallel processes add up.
+        """
+        if self._weights is None:
+            return self.loss(logits, y, smoothing)
+        if self._weights.device != logits.device:
+            self._weights = self._weights.to(logits.device)
+        each = F.cross_entropy(logits, y, label_smoothing=smoothing, reduction="none")
+        return (self._weights[y] * each).mean()
 
     @staticmethod
     def loss(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -216,7 +216,7 @@ class Problem:
         x, y = batch
         with running(net, x), self.devices.autocast():
             scores = net(x, gates)
-        return self.task.loss(scores.float(), y, self.smoothing)
+        return self.task.training_loss(scores.float(), y, self.smoothing)
 
     def bilevel_loss(self, net: Supernet, relaxation: Relaxation, batch: Batch) -> Loss:
         """The loss on `batch` as a function of (weights, alphas), for hypergradients.

@@ -52,9 +52,11 @@ def right(net: nn.Module, task: ImageTask, images: Any) -> float:
     return 100 * hits / len(images)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_as_a_loop_written_out(smoothing: float, data: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("smoothing", "weight"), [(0.0, 1.0), (0.1, 1.0), (0.1, 3.0)])
+def test_as_a_loop_written_out(smoothing: float, weight: float, data: str, tmp_path: Path) -> None:
     t = replace(TINY, momentum=0.0, clip=0.0, lr=0.2, label_smoothing=smoothing)
+    if weight != 1:
+        t = replace(t, class_weights=f"0={weight}")
     found = train(ARCH, data=data, training=t, run=tmp_path / "run")
     task = ImageTask.of(data, valid_images=0.1, size=8, seed=0)
     spec = NetworkSpec(channels=2, depth=1, classes=4, in_channels=1)
@@ -69,7 +71,8 @@ def test_as_a_loop_written_out(smoothing: float, data: str, tmp_path: Path) -> N
             x, y = stream.next()
             logs = net(x).log_softmax(1)
             truth = (1 - smoothing) * nn.functional.one_hot(y, 4) + smoothing / 4
-            loss = -(truth * logs).sum(1).mean()
+            each = -(truth * logs).sum(1)
+            loss = torch.where(y == 0, weight * each, each).mean()
             sums += float(loss.detach())
             gradients = torch.autograd.grad(loss, list(net.parameters()))
             with torch.no_grad():
