@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from torch import nn
 
+import ports
 import tiny
 from morphogen.core import ConfigError, NumericalError, RunError
 from morphogen.engine.search import resume, search
@@ -32,9 +34,10 @@ def test_a_search_on_two_processes_stops_resumes_and_fails_in_one_sentence(tmp_p
     assert again.text == whole.text
     tiny.assert_same_run(again.run, whole.run)
 
-    hot = replace(tiny.config("darts"), weights=replace(tiny.config("darts").weights, lr=1e30))
+    weights = replace(tiny.config("darts").weights, lr=1e3, weight_decay=1e6, clip=0.0)
+    hot = replace(tiny.config("darts"), weights=weights)
     with pytest.raises(NumericalError) as caught:
-        start("hot", config=hot)
+        start("hot", config=hot, settings=replace(settings, steps_per_epoch=8))
     assert "\n" not in str(caught.value)
 
     with pytest.raises(RunError) as caught:
@@ -55,6 +58,32 @@ class Breaks(tiny.Told):
 
     def stepped(self, clock) -> None:
         (self.run / "checkpoint.new").mkdir(exist_ok=True)
+
+
+@pytest.mark.slow
+def test_the_processes_can_be_reached_from_this_machine_alone(tmp_path):
+    """All ports that are opened while two processes search, as the kernel lists them."""
+    before, found, done = ports.listening(), set(), threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.05):
+            found.update(ports.listening() - before)
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        search(
+            tiny.config("darts"),
+            space=tiny.smooth(),
+            data=tiny.images(),
+            settings=replace(tiny.SETTINGS, devices=2),
+            run=tmp_path / "run",
+        )
+    finally:
+        done.set()
+        watch.join()
+    assert found  # the processes talk to each other
+    assert [address for address in found if not address.is_loopback] == []
 
 
 def test_what_cannot_be_sent_to_another_process_is_said_in_one_sentence(tmp_path):

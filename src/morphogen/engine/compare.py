@@ -21,6 +21,7 @@ from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, CapabilityError, ConfigError, RunError, memory
 from morphogen.core.config import to_mapping
 from morphogen.core.files import append_lines, recording
+from morphogen.core.processes import refuse_again
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.rounds import converse
 from morphogen.evaluators.executors import Job, Local, make_executor
@@ -167,6 +168,7 @@ def run_trials(
     Raises:
         RunError: the record cannot be read or written, or a trial could not be done.
     """
+    refuse_again()
     keys = [trial.key for trial in trials]
     with recording(record):
         known = _read(record) if record is not None else {}

@@ -97,12 +97,14 @@ def make_fabric(accelerator: str, devices: int, precision: Precision) -> Fabric:
         )
     from lightning_fabric import Fabric
 
+    from morphogen.engine.parallel import Loopback
+
     try:
         return Fabric(
             accelerator=accelerator,
             devices=devices,
             precision=precision,
-            strategy="auto" if devices == 1 else "ddp_spawn",
+            strategy="auto" if devices == 1 else Loopback(),
         )
     except Exception as error:  # Fabric has types of its own, and says what it misses by others
         reason = str(error).split("\n")[0].rstrip(".")

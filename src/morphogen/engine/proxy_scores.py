@@ -23,6 +23,7 @@ from morphogen import cost
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ConfigError, RunError, memory
 from morphogen.core.files import append_lines, recording, writing
+from morphogen.core.processes import refuse_again
 from morphogen.core.ranking import Ranking, ranking
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.request import OBJECT, Space, data_name, known_space
@@ -170,6 +171,7 @@ def score_all(
             architecture could be scored.
         ConfigError: a proxy cannot read these networks.
     """
+    refuse_again()
     texts = [scoring.space.format(arch) for arch in archs]
     with recording(record):
         rows = _read(record, scoring, texts) if record is not None else []

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ConfigError, RunError, UnknownNameError
 from morphogen.core.files import append_lines, recording
+from morphogen.core.processes import refuse_again
 from morphogen.core.ranking import FRACTIONS, TOPS, Ranking, ranking
 from morphogen.engine.truth import Truth, same_data
 
@@ -131,6 +132,7 @@ def rank(
         ConfigError: nothing is left to order, or a score is NaN.
         RunError: the record cannot be read or written.
     """
+    refuse_again()
     by = by or scorer.columns[0]
     if by not in scorer.columns:
         raise UnknownNameError(f"column of {scorer.title}", by, scorer.columns)

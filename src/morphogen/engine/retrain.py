@@ -15,6 +15,7 @@ import torch
 from morphogen import cost
 from morphogen.core import Architecture, RunError, memory
 from morphogen.core.config import from_mapping, to_mapping
+from morphogen.core.processes import refuse_again
 from morphogen.engine import fitting
 from morphogen.engine.devices import one_device
 from morphogen.engine.loggers import logged, names_of
@@ -71,6 +72,7 @@ def train(
     Raises:
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
+    refuse_again()
     known = known_space(space)
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
     job = TrainJob(known, arch, data, training or quick_training(known), Path(), watcher)
@@ -129,6 +131,7 @@ def resume_training(
         RunError: there is no such run, or an object is missing.
         CheckpointError: its checkpoint is damaged or another run's.
     """
+    refuse_again()
     directory = RunDirectory.open(Path(run))
     if not is_training(run):
         raise RunError(

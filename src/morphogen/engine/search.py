@@ -12,6 +12,7 @@ import numpy as np
 from morphogen import cost
 from morphogen.core import ConfigError, memory
 from morphogen.core.config import from_mapping, to_mapping
+from morphogen.core.processes import refuse_again
 from morphogen.engine import blackbox, sizes
 from morphogen.engine.devices import place
 from morphogen.engine.job import Job, method_of, spec_of, task_of
@@ -65,6 +66,7 @@ def search(
     Raises:
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
+    refuse_again()
     info, config = method_of(method)
     settings = settings or Settings(epochs=info.quick_epochs)
     known = searched_space(space, settings)
@@ -82,6 +84,7 @@ def search(
         check_split(origin, settings)
     _check_batch(settings, task)
     task.pool = replace(task.pool, notes=(*task.pool.notes, *shrunk))
+    _check_memory(info, known, settings, task)
     known, remarks = try_space(
         known,
         task,
@@ -90,7 +93,6 @@ def search(
         seed=settings.seed,
     )
     settings = blackbox.settled(info, known, settings, origin, known_data=known_data)
-    _check_memory(info, known, settings, task)
     names_of(settings.loggers)
     with RunDirectory.claimed(run, f"{info.name}-{known.name}") as directory:
         if begun:
@@ -134,6 +136,7 @@ def resume(
         RunError: there is no such run, or an object is missing.
         CheckpointError: its checkpoint is damaged or another run's.
     """
+    refuse_again()
     directory = RunDirectory.open(Path(run))
     values, known, images = read_back(directory, space, data, call="resume")
     info = find(values["method"])

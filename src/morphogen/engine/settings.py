@@ -137,7 +137,8 @@ class Settings:
     """further attempts at an evaluation that failed, or whose worker died or hung; then the
     architecture is recorded as failed and the search goes on"""
     ray_address: str = ""
-    """a running Ray cluster, e.g. auto (default: one is made on this machine)"""
+    """a running Ray cluster, e.g. auto (default: one is made on this machine, which no other can
+    reach; whoever reaches a cluster of yours may run code in it, see Ray's documentation)"""
     loggers: str = ""
     """where epochs are written besides the run directory: tensorboard, mlflow, wandb (offline
     unless WANDB_MODE says otherwise), or several, e.g. tensorboard,mlflow"""

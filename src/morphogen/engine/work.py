@@ -12,6 +12,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from morphogen import cost
 from morphogen.core import ConfigError, MorphogenError, RunError, memory
 from morphogen.core.names import shell
+from morphogen.core.processes import GUARD, UNGUARDED, spawning
 from morphogen.engine.blackbox import limited, run_rounds
 from morphogen.engine.devices import FabricDevices
 from morphogen.engine.job import Job, problem_of, task_of_job
@@ -48,8 +49,11 @@ def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
             "level of a module that can be imported, or devices 1"
         ) from error
     try:
-        ended: str | MorphogenError = where.launch(_process, packed)
+        with spawning(packed):
+            ended: str | MorphogenError = where.launch(_process, packed)
     except ProcessExitedException as error:
+        if error.exit_code == UNGUARDED:
+            raise ConfigError(f"devices is {job.settings.devices}, and {GUARD}") from None
         raise RunError(
             f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
             f"accepted: `{shell('morphogen', 'resume', job.path)}`"
@@ -67,7 +71,13 @@ def _process(fabric: Any, packed: bytes) -> str | MorphogenError:
     dataclasses. What is returned goes through a pipe that nobody reads before all processes have
     ended, so it is short: the architecture, or what went wrong.
     """
-    job: Job = pickle.loads(packed)
+    try:
+        job: Job = pickle.loads(packed)
+    except (AttributeError, ImportError) as error:
+        return ConfigError(
+            f"an object passed cannot be found in another process ({error}); accepted: classes "
+            "and functions at the top level of a module that can be imported, or devices 1"
+        )
     try:
         with memory.reported(cost.SMALLER):
             return job.space.format(_work(FabricDevices(fabric), job, None).architecture)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import jobs
+import ports
 from morphogen.core import ConfigError
 from morphogen.evaluators.executors import make_executor
 
@@ -75,3 +76,19 @@ def test_workers_and_a_node_die_and_every_task_is_reported_once(cluster, tmp_pat
             list(executor.map([("mistake", 3)]))
     finally:
         executor.close()
+
+
+def test_a_cluster_of_its_own_can_be_reached_from_this_machine_alone(monkeypatch):
+    tests = str(Path(jobs.__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", tests + os.pathsep + os.environ.get("PYTHONPATH", ""))
+    before = ports.listening()
+    executor = make_executor("ray", jobs.make, workers=1)
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ  # only while Ray starts
+    try:
+        (report,) = executor.map([("process", None)])
+        assert report.worker.startswith("ray ")
+        opened = ports.listening() - before
+    finally:
+        executor.close()
+    assert len(opened) >= 3  # the daemon, the store, the worker
+    assert [address for address in opened if not address.is_loopback] == []

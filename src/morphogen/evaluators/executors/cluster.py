@@ -6,10 +6,12 @@ the search goes on with the others, and on new machines as they join.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,7 @@ from morphogen.evaluators.executors.processes import packed
 try:
     import ray
     from ray import exceptions
+    from ray._private import ray_constants
 except ImportError as missing:
     raise ConfigError(
         "executor ray needs the package ray, which is not installed; accepted: "
@@ -67,20 +70,20 @@ class Cluster:
     Args:
         make: makes the job in each worker; can be pickled.
         threads: processors of each worker, which Ray also tells the numerical libraries.
-        address: of the cluster; empty for the one this process is connected to, or a new one.
+        address: of the cluster; empty for the one this process is connected to, or that the
+            variable RAY_ADDRESS names, or else a new one, which no other machine can reach.
     """
 
     def __init__(self, make: Make, *, threads: int = 1, address: str = "") -> None:
         content = packed(make)
         self._ours = not ray.is_initialized()
         if self._ours:
+            address = address or os.environ.get("RAY_ADDRESS", "")
             try:
-                ray.init(
-                    address=address or None,
-                    include_dashboard=False if not address else None,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
+                if address:
+                    _init(address)
+                else:
+                    _start_alone()
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise RunError(
                     f"cannot reach the Ray cluster at {address or 'this machine'}: "
@@ -132,3 +135,43 @@ class Cluster:
         """Leave the cluster, if it was joined for this."""
         if self._ours:
             ray.shutdown()
+
+
+def _init(address: str, **more: Any) -> None:
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **more)
+
+
+def _start_alone() -> None:
+    """Start a cluster for this machine alone: whoever reaches a port of Ray may run code here.
+
+    Ray listens on loopback only where it takes a machine for one that never joins others: by
+    default macOS and Windows, elsewhere where a variable says so. It is read when Ray is imported
+    and by the processes that Ray starts.
+
+    Raises:
+        RunError: this version of Ray listens on the network all the same.
+    """
+    with _alone():
+        _init("local", include_dashboard=False)
+    where = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    if not ipaddress.ip_address(where).is_loopback:
+        ray.shutdown()
+        raise RunError(
+            f"Ray {ray.__version__} would listen on {where}, for every machine of the network; "
+            "accepted: executor processes, or ray_address of a cluster of yours"
+        )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, read = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = read
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before

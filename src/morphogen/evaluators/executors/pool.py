@@ -141,8 +141,9 @@ class Pool(Generic[W]):
             self._lost += 1
             if self._lost >= STARTS and not any(p.ready for p in self._posts.values()):
                 raise RunError(
-                    f"no worker could be started: {reason}; accepted: a script that starts its "
-                    'search under `if __name__ == "__main__":`, and memory for the workers'
+                    f"no worker could be started: {reason}; accepted: a script that can be "
+                    'imported, with its search under `if __name__ == "__main__":`, and memory for '
+                    "the workers"
                 )
         if post.task is None:
             return []

@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from morphogen.core import ConfigError
+from morphogen.core.processes import GUARD, UNGUARDED, spawning
 from morphogen.evaluators.executors.base import Make
 from morphogen.evaluators.executors.pool import Message, answer, unfit
 
@@ -54,7 +55,7 @@ class Processes:
         """Spawn a worker."""
         ours, theirs = self._context.Pipe()
         worker = self._context.Process(target=_work, args=(theirs, self._packed), daemon=True)
-        with _pinned(self.threads):
+        with _pinned(self.threads), spawning(self._packed):
             worker.start()
         theirs.close()  # else its end would go unnoticed
         self._lines[worker] = ours
@@ -89,6 +90,8 @@ class Processes:
             pass  # it died, perhaps in the middle of a message
         worker.join(timeout=5)
         code = worker.exitcode
+        if code == UNGUARDED:
+            return "fatal", ConfigError(GUARD)
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         return "gone", f"the worker process ended with {how}"
 
