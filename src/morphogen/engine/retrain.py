@@ -201,6 +201,6 @@ def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher)
             work = fitting_of(job, task, devices, name)
             with task.sealed("the training"):
                 history = fitting.run(work, desk, content)
-            return evaluate(job, task, work, history)
+            return evaluate(job, task, work, history, desk.watcher.notice)
     finally:
         torch.set_num_threads(threads)

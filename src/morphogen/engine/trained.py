@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,16 +52,27 @@ class TrainResult:
 
 
 def evaluate(
-    job: TrainJob, task: ImageTask, work: Fitting, history: list[dict[str, Any]]
+    job: TrainJob,
+    task: ImageTask,
+    work: Fitting,
+    history: list[dict[str, Any]],
+    notice: Callable[[str], None],
 ) -> TrainResult:
-    """Evaluate the weights of every seed, write result.json and return the same."""
+    """Evaluate the weights of every seed, write result.json and return the same.
+
+    How the test images were read goes to `notice` and into the result.
+    """
     t = job.training
     kind = "best" if t.held_out else "last"
     files = tuple(weights_file(job.path, t.seed + i, kind) for i in range(t.seeds))
     accuracies: list[float] = []
+    notes: tuple[str, ...] = ()  # of how the test images were read, which nobody saw before
     if task.has_test:
         test = task.open_test(f"evaluation of {t.seeds} finished trainings from scratch")
         accuracies = [_evaluate(job, task, work, file, test) for file in files]
+        notes = test.notes
+        for sentence in notes:
+            notice(sentence)
     best = [
         max(r["held_out_accuracy"] for r in history if r["seed"] == t.seed + i)
         for i in range(t.seeds)
@@ -88,6 +99,7 @@ def evaluate(
             "remarks": [
                 *job.space.remarks(job.arch),
                 *RunDirectory(job.path).config().get("remarks", ()),
+                *notes,
             ],
             "seed": t.seed,
             "seeds": t.seeds,
