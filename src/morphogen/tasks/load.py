@@ -10,9 +10,11 @@ from pathlib import Path
 import torch
 
 from morphogen.core.errors import DataError, UnknownNameError
+from morphogen.core.names import brief
 from morphogen.tasks.images import Images, Source
 from morphogen.tasks.names import numbered, spelled
 from morphogen.tasks.readers import arrays, cifar, embedded, folder, hub, idx, listed, parquet
+from morphogen.tasks.readers.files import missing
 
 EMBEDDED = "fashion-mnist"
 """The name of the data set that ships with the package."""
@@ -63,13 +65,13 @@ def locate(spec: str | os.PathLike[str]) -> Source:
             f"data {text!r} is not shipped with morphogen; accepted: {text}:PATH with the folder "
             "or parquet file that holds it"
         )
-    if not text or not os.path.exists(text):
-        if text and not set(text) & {"/", "\\", ".", ":"}:
+    wrong = missing(text)
+    if wrong:
+        if text and not os.path.lexists(text) and not set(text) & {"/", "\\", ".", ":"}:
             known = [EMBEDDED, *(f"{n}:PATH" for n in STANDARD), "hf:NAME", "PATH"]
             raise UnknownNameError("data set (and no such path)", text, known)
         raise DataError(
-            f"data {text!r}: no such file or folder; accepted: {EMBEDDED}, or the path of "
-            f"{_ACCEPTED}"
+            f"data {brief(text)}: {wrong}; accepted: {EMBEDDED}, or the path of {_ACCEPTED}"
         )
     return _at(text, Path(text))
 
@@ -104,9 +106,10 @@ def _at(text: str, path: Path) -> Source:
 
 
 def _standard(text: str, name: str, path: str) -> Source:
-    if not path or not os.path.exists(path):
+    wrong = missing(path)
+    if wrong:
         raise DataError(
-            f"data {text!r}: no such file or folder {path!r}; accepted: {name}: followed by the "
+            f"data {brief(text)}: {wrong} at {brief(path)}; accepted: {name}: followed by the "
             f"path of {_ACCEPTED}"
         )
     source = _at(text, Path(path))

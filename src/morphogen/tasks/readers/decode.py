@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.readers.files import trouble
+from morphogen.core.reading import trouble
 from morphogen.tasks.readers.pixels import Changes, channels_of, pixels_of
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from morphogen.core.errors import DataError
-from morphogen.core.reading import trouble as trouble
+from morphogen.core.reading import trouble
+
+
+def missing(path: str | os.PathLike[str]) -> str | None:
+    """Why there is neither a file nor a folder to read at `path`; `None` if there is one."""
+    if os.path.isdir(path):
+        return None
+    wrong = trouble(path)
+    return "no such file or folder" if wrong == "no such file" else wrong
 
 
 def required(path: Path, accepted: str) -> int:

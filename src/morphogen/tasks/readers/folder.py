@@ -15,10 +15,15 @@ import torch
 from morphogen.core.errors import DataError
 from morphogen.tasks.images import Glance, Images, Source, stacked
 from morphogen.tasks.labels import labelled
-from morphogen.tasks.names import few
 from morphogen.tasks.readers.decode import SUFFIXES, decode, header
 from morphogen.tasks.readers.layout import class_folders, layout, require_no_part
-from morphogen.tasks.readers.listing import ending, images_in, unread
+from morphogen.tasks.readers.listing import (
+    ending,
+    images_in,
+    listed,
+    require_no_broken_link,
+    unread,
+)
 from morphogen.tasks.readers.pixels import Changes, said
 
 
@@ -59,7 +64,7 @@ def _images(folder: Path, passed: Counter[str]) -> list[Path]:
     """The image files of a class; what else lies there is counted in `passed`."""
     inside = images_in(folder, passed)
     if not inside:
-        others = few(f"{count:,} {what}" for what, count in passed.most_common())
+        others = listed(passed)
         raise DataError(
             f"class folder {str(folder)!r} holds no images{others and f' but {others}'}; "
             f"accepted: files ending in {', '.join(SUFFIXES)}; fill or remove the folder"
@@ -82,8 +87,11 @@ def _read(roots: dict[str, Path], part: str, size: int | None) -> Images:
         labels += [label] * len(inside)
     if not files:
         raise DataError(f"folder {str(root)!r} has no class folders; accepted: one per class")
-    for path in root.iterdir():
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+    for path in sorted(root.iterdir()):
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        require_no_broken_link(path)
+        if path.suffix.lower() in SUFFIXES:
             passed[f"{ending(path)} beside the class folders"] += 1
     changes = Changes()
     named = ((f"file {str(file)!r}", file) for file in files)

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from morphogen.core.errors import DataError
+from morphogen.core.reading import trouble
 from morphogen.tasks.names import few
 from morphogen.tasks.readers.decode import SUFFIXES
-from morphogen.tasks.readers.files import trouble
 
 _SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 """What Windows and macOS leave in folders, in lower case; macOS' other files are hidden."""
 
-_LOOP = "links to a folder above them"
+_LOOP = "that link to a folder above"
 _ENDING = re.compile(r"\.[a-z0-9_-]{1,12}", re.ASCII)
 
 
@@ -61,13 +61,22 @@ def ending(path: Path) -> str:
 
 
 def unread(passed: Counter[str], where: str) -> tuple[str, ...]:
-    """A sentence on the files that were passed over, without its full stop; none if none were."""
-    if not passed:
-        return ()
-    total = sum(passed.values())
-    kinds = few(f"{count:,} {ending}" for ending, count in passed.most_common())
-    files = "file was" if total == 1 else "files were"
-    return (f"{total:,} {files} not read in {where}, by their ending: {kinds}",)
+    """Sentences on what was passed over, without their full stops; none if nothing was."""
+    kinds = passed.copy()
+    loops = kinds.pop(_LOOP, 0)
+    said = []
+    if kinds:
+        total = sum(kinds.values())
+        said.append(f"files of {where} that are not read: {total:,} ({listed(kinds)})")
+    if loops:
+        said.append(f"links of {where} to a folder above them, which are not followed: {loops:,}")
+    return tuple(said)
+
+
+def listed(kinds: Counter[str]) -> str:
+    """The numbers of files of each kind, the commonest first."""
+    order = sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))
+    return few(f"{count:,} {kind}" for kind, count in order)
 
 
 def _files(top: Path, passed: Counter[str]) -> Iterator[Path]:
@@ -93,13 +102,22 @@ def _files(top: Path, passed: Counter[str]) -> Iterator[Path]:
                 continue
             if os.path.isdir(path):
                 waiting.append((path, above | {here}))
-            elif not os.path.exists(path):
-                raise DataError(
-                    f"{str(path)!r} cannot be read ({trouble(path)}); accepted: files and folders; "
-                    "restore or remove it"
-                )
             else:
+                require_no_broken_link(path)
                 yield path
+
+
+def require_no_broken_link(path: Path) -> None:
+    """Refuse a link that leads nowhere: what the user put there is missing.
+
+    Raises:
+        DataError: `path` is one.
+    """
+    if not os.path.exists(path):
+        raise DataError(
+            f"{str(path)!r} cannot be read ({trouble(path)}); accepted: files and folders; restore "
+            "or remove it"
+        )
 
 
 def _identity(folder: Path) -> tuple[int, int]:
