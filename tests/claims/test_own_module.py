@@ -253,6 +253,7 @@ def test_lazy_layers_are_searched_and_resumed(method: str, tmp_path: Path) -> No
     [
         ("darts", "darts", {"depth": 3, "image_size": 4}),
         ("spos", "nasbench201", {"image_size": 4}),
+        ("random", "nasbench201", {"image_size": 4}),
     ],
 )
 def test_a_batch_of_one_image_of_one_pixel_is_a_sentence(

@@ -13,7 +13,7 @@ from morphogen.core.rng import seed_for
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import ModuleSpace, explained, train_mode
 from morphogen.supernets.draws import aside
-from morphogen.supernets.trying import WHOSE, is_lazy, materialised, try_module
+from morphogen.supernets.trying import WHOSE, backward, is_lazy, materialised, try_module
 from morphogen.tasks import Images, ImageTask
 
 
@@ -41,7 +41,7 @@ def require_scores(scores: Any, x: Tensor, task: ImageTask, *, whose: str) -> No
 
 
 def try_network(net: nn.Module, x: Tensor, task: ImageTask, *, auxiliary: bool) -> None:
-    """Run a network that is to be trained, in train and in evaluation mode, without gradients.
+    """Run a network that is to be trained: a step without the step, and in evaluation mode.
 
     Args:
         net: the network; its statistics move.
@@ -53,13 +53,14 @@ def try_network(net: nn.Module, x: Tensor, task: ImageTask, *, auxiliary: bool) 
         SpaceError: it raises something, or gives no scores.
     """
     whose = "the network"
-    with aside(x.device), torch.no_grad():
-        for run in (train_mode, nn.Module.eval):
-            with explained(net, x, whose, f"one that takes them and gives {_accepted(x, task)}"):
-                scores = run(net)(x)
-            if net.training and auxiliary:
-                scores, _ = scores
-            require_scores(scores, x, task, whose=whose)
+    accepted = f"one that takes them and gives {_accepted(x, task)}"
+    with aside(x.device), explained(net, x, whose, accepted):
+        output = train_mode(net)(x)
+        scores = output[0] if auxiliary else output
+        require_scores(scores, x, task, whose=whose)
+        backward(net, scores)
+        with torch.no_grad():
+            require_scores(net.eval()(x), x, task, whose=whose)
 
 
 def try_space(

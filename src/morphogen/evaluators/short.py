@@ -14,7 +14,7 @@ from torch import nn
 from morphogen.bilevel.state import SGD
 from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
-from morphogen.supernets import ModuleSpace, network, train_mode
+from morphogen.supernets import ModuleSpace, enough_values, network, train_mode
 from morphogen.supernets.draws import Own, aside
 from morphogen.tasks.problem import Clock, Problem
 
@@ -87,7 +87,7 @@ class ShortTraining:
     def _step(self) -> torch.Tensor:
         problem, weights = self.problem, self._weights
         x, y = self._stream.next()
-        with self._draws(), problem.devices.autocast():
+        with enough_values(x), self._draws(), problem.devices.autocast():
             scores = self.net(x)
         loss = problem.task.training_loss(scores.float(), y, problem.smoothing)
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)

@@ -146,17 +146,21 @@ def _check_weights(supernet: ModuleSupernet, x: Tensor) -> None:
             )
 
 
+def backward(net: nn.Module, output: Tensor) -> bool:
+    """Take the gradient of a network's output by its weights; whether any has one."""
+    weights = [w for w in net.parameters() if w.requires_grad]
+    if not weights or not output.requires_grad:
+        return False
+    found = torch.autograd.grad(output.float().sum(), weights, allow_unused=True)
+    return any(gradient is not None for gradient in found)
+
+
 def _check_gradient(supernet: ModuleSupernet, output: Tensor) -> None:
     """That the scores depend on a weight, where there are weights to train."""
-    weights = [w for w in supernet.parameters() if w.requires_grad]
-    if not weights:
-        return  # methods that train some say so
-    found: tuple[Tensor | None, ...] = ()
-    if output.requires_grad:
-        found = torch.autograd.grad(output.float().sum(), weights, allow_unused=True)
-    if all(gradient is None for gradient in found):
+    weights = sum(w.requires_grad for w in supernet.parameters())
+    if weights and not backward(supernet, output):  # methods say so where there are none
         raise SpaceError(
-            f"the scores of {WHOSE} have no gradient by any of its {len(weights)} weights, so that "
+            f"the scores of {WHOSE} have no gradient by any of its {weights} weights, so that "
             "nothing can be learnt; accepted: a forward without torch.no_grad or detach around it"
         )
 
@@ -176,16 +180,18 @@ def _check_path(
     The two can differ only where something is changed in place, so that they are compared only
     then: a module may draw at random, and need not give one output twice.
     """
-    gates = Gates.of(space, arch, x.device)
+    gates, device = Gates.of(space, arch, x.device), x.device
     with torch.no_grad(), explained(supernet.module, x, WHOSE):
-        with aside(x.device, seed=0), watching() as watch:
+        with aside(device, seed=0), watching() as watch:
             train_mode(supernet)(x, gates)
         if not watch.in_place:
             return
-        with aside(x.device, seed=0):
-            path = train_mode(ModuleSupernet(space).to(x.device))(x, gates)
-        with aside(x.device, seed=0):
-            alone = train_mode(network(space, arch, NetworkSpec()).to(x.device))(x)
+        with aside(device, seed=0):
+            path = train_mode(ModuleSupernet(space).to(device))(x, gates)
+    net = train_mode(network(space, arch, NetworkSpec()).to(device))
+    with aside(device, seed=0), explained(net, x, f"{WHOSE} with {space.format(arch)}"):
+        alone = net(x)
+        backward(net, alone)
     if not torch.allclose(path, alone, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise SpaceError(
             f"{WHOSE} is not what it seems to be with {space.format(arch)}: an operation in place "

@@ -179,7 +179,22 @@ def test_a_network_that_is_another_alone_than_in_the_supernet_is_refused(
         try_module(space_of(net), X, anything)
     assert str(error.value).startswith(f"your module is not what it seems to be with {path}: ")
     # In place where nobody else reads is nobody's business.
-    chain = nn.Sequential(
-        nn.Linear(4, 4), OneOf({"r": nn.ReLU(True), "s": nn.Identity()}, name="p")
+    pick = OneOf({"r": nn.ReLU(inplace=True), "s": nn.Identity()}, name="p")
+    chain = nn.Sequential(nn.Linear(4, 4), pick, nn.Linear(4, 4), nn.ReLU(inplace=True))
+    assert try_module(space_of(chain), X, anything) == ()
+
+
+def test_a_network_that_only_the_copies_of_the_supernet_could_train_is_refused() -> None:
+    """The derivative of the sigmoid needs its output, into which the option writes."""
+    net = nn.Sequential(
+        nn.Linear(4, 4),
+        nn.Sigmoid(),
+        OneOf({"relu": nn.ReLU(inplace=True), "skip": nn.Identity()}, name="p"),
     )
-    assert try_module(space_of(nn.Sequential(chain, nn.ReLU(inplace=True))), X, anything) == ()
+    supernet = build(space_of(net), NetworkSpec())
+    supernet(X, half(supernet.space)).sum().backward()
+    with pytest.raises(SpaceError) as error:
+        try_module(space_of(net), X, lambda output, x: None)
+    text = str(error.value)
+    assert text.startswith("your module with p=relu fails on images [3, 4]: one of the variables")
+    assert "inplace operation" in text
