@@ -626,6 +626,42 @@ def test_bad_hugging_face_data_sets_are_refused(saved, tmp_path):
     assert named.classes == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state.json", b"null"),
+        ("state.json", b"[]"),
+        ("state.json", b"[" * 100_000),
+        ("state.json", b"\xff"),
+        ("dataset_info.json", b"1"),
+        ("dataset_info.json", b'{"features": {"picture": {"_type": "Audio"}}}'),
+        ("data-00000-of-00001.arrow", b"ARROW1\0\0" + b"\xff" * 99),
+        ("data-00000-of-00001.arrow", None),
+    ],
+)
+def test_damaged_hugging_face_data_sets_are_refused(saved, tmp_path, name, content):
+    spec = saved({"": columns_of(COLOUR[:2], [0, 1])})
+    file = tmp_path / "saved" / name
+    file.unlink()
+    if content is None:
+        os.mkfifo(file)
+        refused(spec, file, "a named pipe, not a file")
+    else:
+        file.write_bytes(content)
+        refused(spec, spec, "cannot be loaded")
+
+
+def test_offsets_of_a_damaged_arrow_file_are_not_followed(saved, tmp_path):
+    spec = saved({"": columns_of()})
+    file = tmp_path / "saved" / "data-00000-of-00001.arrow"
+    whole = file.read_bytes()
+    lengths = [len(encoded(image)) for image in COLOUR]
+    offsets = np.cumsum([0, *lengths]).astype("<i4").tobytes()
+    assert offsets in whole
+    file.write_bytes(whole.replace(offsets, offsets[:4] + b"\xff\xff\xff\x7f" + offsets[8:]))
+    refused(spec, spec, "cannot be loaded")
+
+
 def test_hugging_face_data_without_the_library_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     refused("hf:owner/name", "pip install 'morphogen[datasets]'", error=ConfigError)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from morphogen.core.errors import ConfigError, DataError
+from morphogen.core.errors import ConfigError, DataError, MorphogenError
+from morphogen.core.reading import trouble
 from morphogen.tasks.images import Glance, Images, Source, stacked
 from morphogen.tasks.labels import Labels, labelled
 from morphogen.tasks.names import few
@@ -57,19 +60,46 @@ def _opened(name: str) -> Any:
             f"data 'hf:{name}' needs the library datasets, which is not installed; accepted after: "
             "pip install 'morphogen[datasets]'"
         ) from error
-    try:
+    with _reported(name):
         if os.path.isdir(name):
+            _require_files(name)
             return datasets.load_from_disk(name)
         repository, _, configuration = name.partition(":")
         return datasets.load_dataset(repository, configuration or None)
-    # Missing, offline, damaged, or an unknown configuration; the library's errors are of these.
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+
+
+@contextmanager
+def _reported(name: str) -> Iterator[None]:
+    """Within the context, a failure of the library is a sentence."""
+    try:
+        yield
+    except MorphogenError:
+        raise
+    # Missing, offline, an unknown configuration; and what the library does not foresee in files
+    # that were edited or damaged.
+    except (
+        *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError),
+        *(ArithmeticError, MemoryError),
+    ) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(
             f"data 'hf:{name}' cannot be loaded ({reason}); accepted: hf:NAME or "
             "hf:NAME:CONFIGURATION of a data set that the Hub or its local cache has, or hf:PATH "
             "of a folder written by save_to_disk"
         ) from error
+
+
+def _require_files(folder: str) -> None:
+    """Refuse what the library would wait for: named pipes among the files of a saved data set."""
+    top = Path(folder)
+    for place in (top, *(inside for inside in sorted(top.iterdir()) if inside.is_dir())):
+        for file in sorted(place.iterdir()):
+            wrong = None if file.is_dir() else trouble(file)
+            if wrong:
+                raise DataError(
+                    f"file {str(file)!r} cannot be read ({wrong}); accepted: a folder as "
+                    "save_to_disk writes it"
+                )
 
 
 def _parts(opened: Any, text: str) -> dict[str, Any]:
@@ -122,18 +152,22 @@ def _rows(name: str, part: str) -> _Rows:
     text = PREFIX + name
     rows = _parts(_opened(name), text)[part]
     where = f"the {part} part of {text!r}"
-    kinds = rows.features
-    image = _column(where, kinds, IMAGE_COLUMNS, datasets.Image, "image")
-    label = _column(where, kinds, LABEL_COLUMNS, datasets.ClassLabel, "label")
-    encoded = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-    names = getattr(kinds[label], "names", None)
-    return _Rows(encoded, image, labelled(list(rows[label]), where, names or None), where)
+    with _reported(name):
+        rows.data.validate(full=True)  # Arrow follows the offsets of a damaged file anywhere
+        kinds = rows.features
+        image = _column(where, kinds, IMAGE_COLUMNS, datasets.Image, "image")
+        label = _column(where, kinds, LABEL_COLUMNS, datasets.ClassLabel, "label")
+        encoded = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        names = [str(name) for name in getattr(kinds[label], "names", None) or ()]
+        values = list(rows[label])
+    return _Rows(encoded, image, labelled(values, where, names or None), where)
 
 
 def _read(name: str, part: str, size: int | None) -> Images:
     rows = _rows(name, part)
     count, changes = len(rows.encoded), Changes()
-    pixels = stacked(_decoded(rows.encoded, rows.image, rows.where, changes), size, count)
+    with _reported(name):
+        pixels = stacked(_decoded(rows.encoded, rows.image, rows.where, changes), size, count)
     return Images(pixels, *rows.labels, said(changes, count, rows.where))
 
 
@@ -142,7 +176,8 @@ def _glance(name: str, part: str, open: bool) -> Glance | None:
     if not open:
         return None
     rows = _rows(name, part)
-    shape = header((rows.encoded[0][rows.image] or {}).get("bytes") or b"")
+    with _reported(name):
+        shape = header((rows.encoded[0][rows.image] or {}).get("bytes") or b"")
     return Glance(rows.labels, ((f"row 0 of {rows.where}", shape),) if shape else ())
 
 
