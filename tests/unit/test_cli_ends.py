@@ -30,7 +30,7 @@ def command(monkeypatch):
 # -- faults ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, RecursionError, OverflowError])
+@pytest.mark.parametrize("kind", [RuntimeError, RecursionError, OverflowError])
 def test_an_unforeseen_exception_is_one_sentence_and_its_detail_is_in_a_file(
     kind, command, capsys, tmp_path, monkeypatch
 ):
@@ -49,6 +49,16 @@ def test_an_unforeseen_exception_is_one_sentence_and_its_detail_is_in_a_file(
     detail = file.read_text()
     assert "Traceback (most recent call last)" in detail
     assert "in fail" in detail
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
+def test_memory_that_runs_out_anywhere_is_no_fault(error, command, capsys):
+    def fail() -> int:
+        raise error
+
+    command(fail)
+    assert main(["list"]) == 4
+    assert capsys.readouterr().err.startswith("morphogen: out of memory")
 
 
 # -- streams ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from morphogen.core import MorphogenError
+from morphogen.core import MorphogenError, OutOfMemoryError, memory
 
 FILE = "fault.txt"
 """In a run directory."""
@@ -29,6 +29,10 @@ class Fault(MorphogenError):
 
 def named(error: Exception) -> MorphogenError | None:
     """What a known exception of a library means to the user; None if it is not known."""
+    if memory.ran_out(error):
+        return OutOfMemoryError(
+            f"{memory.said(error)}; accepted: a smaller request, or more memory"
+        )
     return None
 
 

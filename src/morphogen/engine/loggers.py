@@ -78,7 +78,7 @@ class Logging:
 
     def __init__(self, watcher: Watcher, names: tuple[str, ...]) -> None:
         self.watcher, self.names = watcher, names
-        self.loggers: list[Logger] = []
+        self.loggers: dict[str, Logger] = {}
         self._flushed = time.monotonic()
 
     def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
@@ -88,15 +88,15 @@ class Logging:
 
         rows = RunDirectory(path).metrics() if finished_epochs else []
         for name in self.names:
-            logger = SERVICES[name](path, config)
-            self.loggers.append(logger)
-            last = logger.last_step()
-            if not last:
-                logger.log_hyperparams(settings_of(config))
-            for row in rows:
-                if row["epoch"] > last:
-                    logger.log_metrics(figures(row), step=row["epoch"])
-            logger.save()
+            with self._unless_it_fails(name):
+                logger = self.loggers[name] = SERVICES[name](path, config)
+                last = logger.last_step()
+                if not last:
+                    logger.log_hyperparams(settings_of(config))
+                for row in rows:
+                    if row["epoch"] > last:
+                        logger.log_metrics(figures(row), step=row["epoch"])
+                logger.save()
 
     def stepped(self, clock: Clock) -> None:
         """Tells the watcher; a log has epochs only."""
@@ -105,11 +105,13 @@ class Logging:
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Writes the figures of an epoch."""
         self.watcher.epoch(row)
-        for logger in self.loggers:
-            logger.log_metrics(figures(row), step=row["epoch"])
-        if time.monotonic() - self._flushed >= PAUSE:
-            for logger in self.loggers:
-                logger.save()
+        flush = time.monotonic() - self._flushed >= PAUSE
+        for name, logger in [*self.loggers.items()]:
+            with self._unless_it_fails(name):
+                logger.log_metrics(figures(row), step=row["epoch"])
+                if flush:
+                    logger.save()
+        if flush:
             self._flushed = time.monotonic()
 
     def notice(self, sentence: str) -> None:
@@ -118,8 +120,22 @@ class Logging:
 
     def close(self, status: str) -> None:
         """Ends the logs; `status` is `success` or `failed`."""
-        for logger in self.loggers:
-            logger.finalize(status)
+        for name, logger in [*self.loggers.items()]:
+            with self._unless_it_fails(name):
+                logger.finalize(status)
+
+    @contextmanager
+    def _unless_it_fails(self, name: str) -> Iterator[None]:
+        """A log that cannot be written is told no more; the record is whole without it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - of a service: a full disk, no network, ...
+            self.loggers.pop(name, None)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self.watcher.notice(
+                f"the log of {name} cannot be written ({reason}); the run goes on without it, and "
+                "its directory has everything"
+            )
 
 
 def figures(row: Mapping[str, Any]) -> dict[str, float]:

@@ -56,6 +56,26 @@ def test_tensorboard_has_every_epoch_once(tmp_path: Path) -> None:
     assert "gates" not in " ".join(read.Tags()["scalars"])
 
 
+def test_a_log_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
+    """A file lies where its folder should be."""
+    run = made.write(tmp_path / "run", made.config(), ROWS[:1])
+    (run / "logs").touch()
+
+    notes: list[str] = []
+
+    class Notes(Silent):
+        def notice(self, sentence: str) -> None:
+            notes.append(sentence)
+
+    logging = Logging(Notes(), ("tensorboard",))
+    logging.started(made.config(), run, 0)
+    for row in ROWS:
+        logging.epoch(row)
+    logging.close("success")
+    (said,) = notes
+    assert said.startswith("the log of tensorboard cannot be written (")
+
+
 def test_a_search_of_ones_own_module_is_logged_and_reported(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing import event_accumulator as events
 
