@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import tiny
-from morphogen import OneOf, Training, resume, resume_training, search, train
+from morphogen import OneOf, Training, export, load, resume, resume_training, search, train
 from morphogen.core import ConfigError, MorphogenError, SpaceError
 from morphogen.engine.watch import Silent
 from morphogen.evaluators.short import ShortTraining
@@ -131,6 +131,46 @@ def test_training_keeps_what_is_frozen_and_names_what_it_cannot_draw(tmp_path: P
     assert again.remarks == result.remarks
 
 
+class Detached(nn.Module):
+    """A pretrained layer that is kept from training by its `forward`, not by `requires_grad`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = pretrained().requires_grad_(True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.part.eval()(x)
+
+
+def test_what_gets_no_gradient_is_not_drawn_anew_and_named(tmp_path: Path) -> None:
+    result = train(
+        "block=3",
+        space=network(Detached()),
+        data=tiny.images(),
+        training=TRAINING,
+        run=tmp_path / "r",
+    )
+    (said,) = result.remarks
+    assert said == (
+        "not from scratch: these weights of your module get no gradient (torch.no_grad, detach, or "
+        "out of reach of forward), and stay as they are: 0.part.0.weight, 0.part.0.bias, "
+        "0.part.1.weight, 0.part.1.bias"
+    )
+    kept = {n: v for n, v in load_file(result.weights[0]).items() if n.startswith("0.part")}
+    assert len(kept) == 7
+    assert all(bool((value == 2).all()) for value in kept.values())
+
+
+def test_a_trained_module_is_told_that_it_is_drawn_anew(tmp_path: Path) -> None:
+    norm = nn.BatchNorm2d(1)
+    norm(torch.rand(4, 1, 8, 8))
+    run = partial(train, "block=3", space=network(norm), data=tiny.images())
+    (said,) = run(training=TRAINING, run=tmp_path / "a").remarks
+    assert said.startswith("your module has been trained before, as its batch norms tell, and its ")
+    assert run(training=replace(TRAINING, fresh_weights=False), run=tmp_path / "b").remarks == ()
+
+
 def test_weights_that_are_all_drawn_need_no_remark(tmp_path: Path) -> None:
     result = train(
         "block=3", space=network(), data=tiny.images(), training=TRAINING, run=tmp_path / "r"
@@ -178,6 +218,20 @@ def test_a_choice_that_forward_does_not_reach_is_told_with_the_result(
 
 def flat(x: Tensor) -> Tensor:
     return x.mean((2, 3))
+
+
+class Stateful(nn.Identity):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"steps": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        pass
+
+
+def test_a_state_that_no_file_of_weights_holds_is_refused_before_a_training(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match=r"keeps a dict in its state \(0._extra_state\)"):
+        train("block=3", space=network(Stateful()), data=tiny.images(), run=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 class Gives(nn.Module):
@@ -246,6 +300,8 @@ def test_lazy_layers_are_searched_and_resumed(method: str, tmp_path: Path) -> No
         found.text, space=lazy(), data=tiny.images(), training=TRAINING, run=tmp_path / "t"
     )
     assert load_file(result.weights[0])["3.weight"].shape == (4, 4 * 8 * 8)
+    (exported,) = export(tmp_path / "t", ["safetensors"], space=lazy(), data=tiny.images())
+    assert load(exported.path, lazy()).classes == tuple("abcd")
 
 
 @pytest.mark.parametrize(

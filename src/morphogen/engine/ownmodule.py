@@ -53,6 +53,12 @@ def try_network(net: nn.Module, x: Tensor, task: ImageTask, *, auxiliary: bool) 
         SpaceError: it raises something, or gives no scores.
     """
     whose = "the network"
+    for name, held in net.state_dict().items():
+        if not isinstance(held, Tensor):
+            raise SpaceError(
+                f"{whose} keeps a {type(held).__name__} in its state ({name}), which no file of "
+                "weights can hold; accepted: get_extra_state that gives a tensor, or none"
+            )
     accepted = f"one that takes them and gives {_accepted(x, task)}"
     with aside(x.device), explained(net, x, whose, accepted):
         output = train_mode(net)(x)

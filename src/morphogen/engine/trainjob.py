@@ -13,13 +13,15 @@ from morphogen.core import Architecture, DataError
 from morphogen.core.config import to_mapping
 from morphogen.core.rng import seed_for
 from morphogen.engine.fitting import Fitting
+from morphogen.engine.ownmodule import some_images
 from morphogen.engine.request import data_name, versions
 from morphogen.engine.training import Training
 from morphogen.engine.watch import Watcher
 from morphogen.engine.weights import Signature, Size, write_weights
 from morphogen.spaces import SearchSpace
-from morphogen.supernets import ModuleSpace, NetworkSpec, network, reinitialise
+from morphogen.supernets import ModuleSpace, NetworkSpec, frozen_parts, network, reinitialise
 from morphogen.supernets.draws import aside
+from morphogen.supernets.trying import without_gradient
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data
 from morphogen.tasks.problem import Devices
@@ -91,11 +93,14 @@ def fitting_of(job: TrainJob, task: ImageTask, devices: Devices, name: str) -> F
     with torch.device("meta"):
         names = set(network(job.space, job.arch, deployed).state_dict())
 
+    anew = isinstance(job.space, ModuleSpace) and job.training.fresh_weights
+    untrained = _untrained(job, task) if anew else ()
+
     def make(seed: int) -> nn.Module:
         with aside(seed=seed_for(seed, "weights")):
             net = network(job.space, job.arch, spec)
-            if isinstance(job.space, ModuleSpace) and job.training.fresh_weights:
-                reinitialise(net)
+            if anew:
+                reinitialise(net, untrained)
         return net
 
     def save(net: nn.Module, seed: int, kind: str, epoch: int) -> None:
@@ -119,11 +124,24 @@ def kept_weights(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
     """A sentence for each kind of weights of a user's module that a training does not draw anew."""
     if not isinstance(job.space, ModuleSpace) or not job.training.fresh_weights:
         return ()
+    untrained = _untrained(job, task)
     with aside():
         net = network(job.space, job.arch, spec_of(job, task))
-        undrawn = reinitialise(net)
+        kept = {path for path, _ in frozen_parts(net, untrained)}
+        trained = any(
+            name.endswith("num_batches_tracked") and int(buffer) > 0
+            for name, buffer in net.named_buffers()
+            if name.rpartition(".")[0] not in kept
+        )
+        undrawn = reinitialise(net, untrained)
     frozen = [name for name, weight in net.named_parameters() if not weight.requires_grad]
     said = []
+    if trained:
+        said.append(
+            "your module has been trained before, as its batch norms tell, and its weights are "
+            "drawn anew: fresh_weights=False begins with those it has, and requires_grad_(False) "
+            "keeps a part of it"
+        )
     if undrawn:
         said.append(
             "not from scratch: no reset_parameters draws these weights or tables of your module "
@@ -135,7 +153,19 @@ def kept_weights(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
             "and stay as they are, as the statistics of frozen batch norms do: "
             f"{_listed(frozen)}"
         )
+    if untrained:
+        said.append(
+            "not from scratch: these weights of your module get no gradient (torch.no_grad, "
+            f"detach, or out of reach of forward), and stay as they are: {_listed(untrained)}"
+        )
     return tuple(said)
+
+
+def _untrained(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
+    """Weights of a user's network that no step moves, though they are not frozen."""
+    with aside():
+        net = network(job.space, job.arch, spec_of(job, task))
+    return without_gradient(net, some_images(task, task.pool), "the network")
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

@@ -26,6 +26,7 @@ from morphogen.engine.weights import KEY, Signature, packed, read_weights
 from morphogen.exports.onnxfile import INPUT, MOST, OUTPUT, need, opened
 from morphogen.spaces import BUILT_IN, SearchSpace
 from morphogen.supernets import ModuleSpace, network, space_of
+from morphogen.supernets.trying import materialised
 
 ENTRY = f"{KEY}.json"
 """Name of the signature in a torch.export archive."""
@@ -162,7 +163,8 @@ def built(
     """The network of a signature with its weights, in evaluation mode, or a `DataError`."""
     arch, spec = space.parse(signature.architecture), signature.network_spec
     if isinstance(space, ModuleSpace):  # whose sizes are the user's own
-        net = network(space, arch, spec)
+        image = torch.zeros(2, signature.channels, signature.size, signature.size)
+        net = network(materialised(space, image, 0), arch, spec)
         wrong = _misfit(net, tensors)
     elif spec.depth > max(SHALLOW, len(tensors)):  # each cell would take time, if no memory
         net, wrong = nn.Identity(), f"{len(tensors)} tensors are no network of depth {spec.depth}"

@@ -7,7 +7,7 @@ training as in evaluation: they belong to the weights that they were trained wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TypeVar
 
 import torch
@@ -17,13 +17,20 @@ from torch.nn.utils.parametrize import ParametrizationList
 M = TypeVar("M", bound=nn.Module)
 
 
-def frozen_parts(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules with weights all of which are frozen, and what is inside them, by name."""
+def frozen_parts(net: nn.Module, also: Collection[str] = ()) -> Iterator[tuple[str, nn.Module]]:
+    """The modules with weights all of which are frozen, and what is inside them, by name.
+
+    Args:
+        net: the network.
+        also: names of weights that count as frozen, besides those that are.
+    """
+    more = {id(weight) for name, weight in net.named_parameters() if name in also}
 
     def visit(module: nn.Module, path: str, inside: bool) -> Iterator[tuple[str, nn.Module]]:
         weights = list(module.parameters())
         # A module without weights (a batch norm that is not affine) goes with what is around it.
-        inside = not any(w.requires_grad for w in weights) if weights else inside
+        moves = any(w.requires_grad and id(w) not in more for w in weights)
+        inside = not moves if weights else inside
         if inside:
             yield path, module
         for name, child in module.named_children():
@@ -47,12 +54,17 @@ def frozen_norms(net: nn.Module) -> list[nn.Module]:
     return [m for _, m in frozen_parts(net) if getattr(m, "running_mean", None) is not None]
 
 
-def reinitialise(net: nn.Module) -> tuple[str, ...]:
+def reinitialise(net: nn.Module, untrained: Collection[str] = ()) -> tuple[str, ...]:
     """Draw the weights of `net` anew, in place, from torch's generator: training from scratch.
 
     Calls `reset_parameters` (or `_reset_parameters`, as torch's attention has it) of every
     submodule that has one, children before parents, so that a module which sets its children's
     weights has the last word. Frozen parts keep their weights and buffers.
+
+    Args:
+        net: the network.
+        untrained: names of weights that the training will not move either, and that are kept like
+            frozen ones: drawn anew, they would stay so.
 
     Returns:
         Names of the weights, and of the floating-point buffers (tables of positions, say), that
@@ -62,9 +74,9 @@ def reinitialise(net: nn.Module) -> tuple[str, ...]:
     weights = {n: w for n, w in net.named_parameters() if w.is_floating_point()}
     frozen = {
         n: t
-        for path, module in frozen_parts(net)
+        for path, module in frozen_parts(net, untrained)
         for n, t in module.named_buffers(path, recurse=False)
-    } | {n: w for n, w in weights.items() if not w.requires_grad}
+    } | {n: w for n, w in weights.items() if not w.requires_grad or n in untrained}
     buffers = {n: b for n, b in net.named_buffers() if b.is_floating_point() and n not in frozen}
     loose = {n: w for n, w in weights.items() if n not in frozen and not _computed_from(net, n)}
     counted = {n: w for n, w in weights.items() if n not in frozen and n not in loose} | buffers

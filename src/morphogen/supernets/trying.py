@@ -155,6 +155,27 @@ def backward(net: nn.Module, output: Tensor) -> bool:
     return any(gradient is not None for gradient in found)
 
 
+def without_gradient(net: nn.Module, x: Tensor, whose: str) -> tuple[str, ...]:
+    """Names of the weights of `net` that are not frozen and yet get no gradient in train mode.
+
+    They stand behind `torch.no_grad` or `detach`, or `forward` does not reach them with `x`.
+
+    Args:
+        net: the network; its statistics move.
+        x: images.
+        whose: what messages call it.
+    """
+    named = {name: w for name, w in net.named_parameters() if w.requires_grad}
+    with aside(x.device, seed=0), explained(net, x, whose):
+        output = train_mode(net)(x)
+        output = output[0] if isinstance(output, tuple) else output
+        if not isinstance(output, Tensor) or not output.requires_grad:
+            return tuple(named)
+        total = output.float().sum()
+        found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+    return tuple(name for name, g in zip(named, found, strict=True) if g is None)
+
+
 def _check_gradient(supernet: ModuleSupernet, output: Tensor) -> None:
     """That the scores depend on a weight, where there are weights to train."""
     weights = sum(w.requires_grad for w in supernet.parameters())
