@@ -44,7 +44,7 @@ def expanded(word: str, passed: list[str]) -> Iterator[Named]:
         DataError: there are none in it, or it cannot be read.
     """
     path = Path(word)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike pathlib's, False for a name that is too long
         others: Counter[str] = Counter()
         files = images_in(path, others)
         if not files:
@@ -54,7 +54,7 @@ def expanded(word: str, passed: list[str]) -> Iterator[Named]:
         passed += unread(others, repr(word))
         for file in files:
             yield Named(str(file), file)
-    elif path.suffix.lower() in ARRAYS and path.is_file():
+    elif path.suffix.lower() in ARRAYS and os.path.isfile(path):
         for row, image in enumerate(arrays.unlabelled(path)):
             yield Named(f"{word}[{row}]", image.transpose(1, 2, 0))
     else:

@@ -18,6 +18,8 @@ from morphogen import spaces
 from morphogen.cli import main
 from morphogen.core import DataError
 from morphogen.engine.weights import Signature, Size, write_weights
+from morphogen.exports.pictures import expanded
+from morphogen.exports.pictures import pixels as pixels_of
 from morphogen.supernets import network
 
 ARCH = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
@@ -200,3 +202,17 @@ def test_python_takes_a_batch_and_refuses_what_is_not_clear(nets: dict[int, Path
     for image in (np.zeros((0, 8, 3), np.uint8), 3, None, [1]):
         with pytest.raises(DataError, match="an image is"):
             model.predict([image])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "word", ["x" * 5000, "a\0b", "/dev/zero", "pipe.npy", "pipe.png", "nothing"]
+)
+def test_words_that_are_no_files_are_not_opened(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.npy")
+    os.mkfifo("pipe.png")
+    (named,) = expanded(word, [])
+    with pytest.raises(DataError, match=r"cannot be read \("):
+        pixels_of(named.picture, 1)

@@ -99,6 +99,34 @@ def test_stacked_resizes_images_of_different_sizes():
     assert torch.equal(stacked(arrays, 4, count=4), expected)
 
 
+def test_more_images_than_the_memory_holds_are_refused_after_the_first(monkeypatch):
+    monkeypatch.setattr("morphogen.tasks.images.too_much", lambda need: f"{need} bytes")
+    taken = []
+
+    def decoded():
+        for i in range(9):
+            taken.append(i)
+            yield f"i{i}", noise(1, 3, 6, 8)[0].permute(1, 2, 0).numpy()
+
+    with pytest.raises(DataError, match=r"^9 images of 8x6 pixels and 3 channels take 2592 bytes"):
+        stacked(decoded(), None, count=9)  # twice 9 x 8 x 6 x 3: whole, and in parts
+    assert taken == [0]
+    with pytest.raises(DataError, match=r"^9 images of 4x4 pixels and 3 channels take 864 bytes"):
+        stacked(decoded(), 4, count=9)
+
+
+def test_a_size_beyond_the_memory_is_refused_at_once():
+    with pytest.raises(DataError, match=r"^2 images of 10000000x10000000 pixels .* TiB"):
+        resize(noise(2, 1, 4, 4), 10**7)
+
+
+@pytest.mark.parametrize(("count", "says"), [(2, "more than the 2"), (4, "first of 3 images")])
+def test_a_count_that_lies_is_refused(count, says):
+    arrays = ((f"i{i}", noise(1, 1, 4, 4)[0].permute(1, 2, 0).numpy()) for i in range(3))
+    with pytest.raises(DataError, match=says):
+        stacked(arrays, None, count=count)
+
+
 # --- the embedded images -------------------------------------------------------------------------
 
 

@@ -432,6 +432,7 @@ def test_dataset_labels_may_be_scalars_and_classes_are_kept():
         ([(GREY[0], ["cat"])], r"item 0 .* has label \['cat'\]"),
         ([(GREY[0], True)], "has label True"),
         ([(GREY[0] - 300.0, 0)], "float64 pixels from"),
+        ([(GREY[0].astype(str), 0)], "<U3 pixels; accepted: "),
         ([(GREY[0], 0), (COLOUR[0], 1)], "item 1 .* has 3 channels"),
         ([(GREY[0], 0), (GREY[0][:4, :4], 1)], "item 1 .* is 4x4 pixels"),
         ([], "no images were found"),

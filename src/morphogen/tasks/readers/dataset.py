@@ -96,6 +96,8 @@ def _pixels(image: Any, where: str, changes: Changes) -> NDArray[np.uint8]:
         raise DataError(f"{where} has an image of shape {list(image.shape)}; accepted: 2 or 3 axes")
     if array.dtype == np.uint8:
         return array
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{where} has {array.dtype} pixels; accepted: uint8, or floats from 0 to 1")
     if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
         return np.floor(array * 255 + 0.5).astype(np.uint8)
     raise DataError(
