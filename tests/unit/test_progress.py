@@ -67,3 +67,20 @@ def test_lines_are_plain():
     assert note == "note: a note"
     assert row.startswith("epoch 2/3  train loss 1.250  skips 2  sec 9.0  ")
     assert row.endswith("left  |none~0|")
+
+
+def test_names_are_neither_markup_nor_escape_codes():
+    name = "[bold]a[/] [/nothing] \x1b]0;t\x07\nmorphogen: all is well"
+    console = terminal(200)
+    display = Display(console)
+    display.started({**CONFIG, "data": name}, Path(name), 0)
+    display.notice(name)
+    display.close()
+    out = io.StringIO()
+    Lines(Console(file=out)).started({**CONFIG, "data": name}, Path(name), 0)
+    plain = r"[bold]a[/] [/nothing] \x1b]0;t\x07\nmorphogen: all is well"
+    for text, times in ((console.file.getvalue(), 3), (out.getvalue(), 2)):
+        assert text.count(plain) >= times
+        assert "\x1b]" not in text
+        assert "\x07" not in text
+    assert out.getvalue().count("\n") == 1

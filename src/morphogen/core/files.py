@@ -80,6 +80,22 @@ def write_anew(path: Path, content: Content) -> None:
         pass
 
 
+@contextmanager
+def nameable(path: Path) -> Iterator[str]:
+    """A name of a file that is there, for libraries that take no name but in UTF-8."""
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # only Linux has such names
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            yield f"/proc/self/fd/{handle}"
+        finally:
+            os.close(handle)
+    else:
+        yield name
+
+
 def link_anew(path: Path, source: Path) -> None:
     """Have `path` be what `source` is, which stays; where there are no links, `source` moves."""
     beside = path.with_name(f".{path.stem}.{os.getpid()}.{next(_NUMBERS)}.new{path.suffix}")

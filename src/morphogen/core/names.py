@@ -44,6 +44,16 @@ def brief(value: Any) -> str:
     return text if len(text) <= 2 * LONGEST else f"{text[:LONGEST]}..."
 
 
+def readable(text: object) -> str:
+    """The same of a text of several lines, with tabs: what a file in UTF-8, or XML, can hold."""
+    return "".join(c if c in "\n\t" else _visible(c) for c in str(text))
+
+
+def encodable(name: str) -> str:
+    """A name from a file system that is no Unicode, with its foreign bytes as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def _visible(letter: str) -> str:
     return letter if letter.isprintable() else repr(letter)[1:-1]
 

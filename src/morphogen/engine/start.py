@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from morphogen.core import ConfigError, RunError
-from morphogen.core.files import write_anew
+from morphogen.core.files import nameable, write_anew
 from morphogen.core.names import shell
 from morphogen.engine import checkpoint
 from morphogen.engine.rundir import RunDirectory
@@ -161,7 +161,8 @@ def origin_of(path: Path) -> Origin | None:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with safe_open(RunDirectory(path).start_file, framework="pt") as file:
+        start = RunDirectory(path).start_file
+        with nameable(start) as name, safe_open(name, framework="pt") as file:
             yield file
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(

@@ -11,6 +11,7 @@ from torch import nn
 
 from morphogen.core import Architecture, DataError
 from morphogen.core.config import to_mapping
+from morphogen.core.names import encodable
 from morphogen.core.rng import seed_for
 from morphogen.engine.fitting import Fitting
 from morphogen.engine.ownmodule import some_images
@@ -197,7 +198,7 @@ def _signature(
         mean=task.mean,
         std=task.std,
         origin={
-            "data": data_name(job.data),
+            "data": encodable(data_name(job.data)),
             "seed": seed,
             "weights": kind,
             "epoch": epoch,

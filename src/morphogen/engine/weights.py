@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from morphogen.core import ConfigError, DataError, MorphogenError, ranges
 from morphogen.core.config import config, from_mapping, to_mapping
-from morphogen.core.files import write_anew
+from morphogen.core.files import nameable, write_anew
 from morphogen.supernets import NetworkSpec
 
 KEY = "morphogen"
@@ -128,7 +128,7 @@ def write_weights(path: Path, net: nn.Module, signature: Signature, names: set[s
 def read_weights(path: Path) -> tuple[dict[str, Tensor], Signature]:
     """Tensors and signature of a file that `write_weights` wrote, or a `DataError`."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with nameable(path) as name, safe_open(name, framework="pt") as file:
             held: dict[str, str] = file.metadata() or {}
             if KEY not in held:
                 raise DataError(
@@ -136,7 +136,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Signature]:
                     "that morphogen wrote"
                 )
             signature = Signature.from_json(held[KEY], str(path))
-            return {name: file.get_tensor(name) for name in file.keys()}, signature  # noqa: SIM118
+            return {key: file.get_tensor(key) for key in file.keys()}, signature  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(

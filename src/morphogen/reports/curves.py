@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from morphogen.reports.html import escaped
 
 WIDTH, HEIGHT = 760, 460
 LEFT, TOP, RIGHT, BOTTOM = 70, 50, 190, 55
@@ -60,7 +61,7 @@ def svg(title: str, x_label: str, y_label: str, bands: Sequence[Band]) -> str:
     y = _Log(low / 1.3, max(high, low * 2) * 1.3, HEIGHT - BOTTOM, TOP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-labelledby="t"><title id="t">{escape(title)}</title><style>{STYLE}</style>',
+        f'aria-labelledby="t"><title id="t">{escaped(title)}</title><style>{STYLE}</style>',
         _text(LEFT, 28, title, {"font-size": "15", "font-weight": "600"}),
         *(_column(x.at(t), t) for t in x.ticks()),
         *(_row(y.at(t), t) for t in y.ticks()),
@@ -101,7 +102,7 @@ def _key(name: str, index: int) -> str:
     return (
         f'<line x1="{left}" y1="{top - 4}" x2="{left + 26}" y2="{top - 4}" stroke="{colour}" '
         f'stroke-width="2" stroke-dasharray="{dash}"/>'
-        + f"<g><title>{escape(name)}</title>{_text(left + 32, top, short, {})}</g>"
+        + f"<g><title>{escaped(name)}</title>{_text(left + 32, top, short, {})}</g>"
     )
 
 
@@ -121,4 +122,4 @@ def _row(at: float, value: float) -> str:
 
 def _text(x: float, y: float, text: str, attributes: Mapping[str, str]) -> str:
     more = "".join(f' {name}="{value}"' for name, value in attributes.items())
-    return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escaped(text)}</text>'

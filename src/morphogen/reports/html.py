@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from html import escape as _escape
 from typing import Any
+
+from morphogen.core.names import readable
+
+
+def escaped(text: str) -> str:
+    """Text for an attribute, or for XML: no markup, and no character that XML has not."""
+    return _escape(readable(text))
 
 
 class Html(str):
@@ -32,7 +39,7 @@ def el(name: str, attributes: Mapping[str, Any] | None = None, *children: Child)
         if value is True:
             words.append(key)
         elif value is not None and value is not False:
-            words.append(f'{key}="{escape(_text(value))}"')
+            words.append(f'{key}="{escaped(_text(value))}"')
     head = " ".join(words)
     if name in VOID:
         return Html(f"<{head}>" if name in ("meta", "br") else f"<{head}/>")
@@ -83,7 +90,7 @@ def as_json(value: Any) -> str:
 
 
 def _child(child: str | Html) -> str:
-    return child if isinstance(child, Html) else escape(child, quote=False)
+    return child if isinstance(child, Html) else _escape(readable(child), quote=False)
 
 
 def _text(value: Any) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from morphogen.core.errors import DataError
+from morphogen.core.names import encodable
 from morphogen.tasks.images import Glance, Images, Source, stacked
 from morphogen.tasks.labels import labelled
 from morphogen.tasks.readers.decode import SUFFIXES, decode, header
@@ -51,7 +52,7 @@ def _glance(roots: dict[str, Path], part: str, open: bool) -> Glance:
     """Names of class folders, and headers of their first images."""
     root = roots[part]
     folders = class_folders(root)
-    names = [folder.name for folder in folders]
+    names = [encodable(folder.name) for folder in folders]
     shapes = []
     for place, folder in enumerate(folders):
         files = _images(folder, Counter()) if open else []
@@ -98,5 +99,5 @@ def _read(roots: dict[str, Path], part: str, size: int | None) -> Images:
     pixels = stacked(((w, decode(file, w, changes)) for w, file in named), size, len(files))
     where = f"the {part} part of {str(root)!r}"
     notes = (*unread(passed, where), *said(changes, len(files), where))
-    names = tuple(folder.name for folder in classes)
+    names = tuple(encodable(folder.name) for folder in classes)
     return Images(pixels, torch.tensor(labels), names, notes=notes)
