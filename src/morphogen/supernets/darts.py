@@ -297,6 +297,9 @@ def _norm_once(y: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, fused.Moments]:
             mean, variance = fused.moments_plain(matrix)
             normed = (matrix - mean) * (variance + norm.eps).rsqrt()
         return fused.as_images(normed, y), (mean, variance)
+    if fused.served(y):
+        normed, mean, variance = fused.normalised(y, None, None, norm.eps)
+        return normed, (mean, variance)
     mean, variance = (torch.zeros(y.shape[1], dtype=y.dtype, device=y.device) for _ in range(2))
     # Momentum 1 makes the kernel hand over the batch's own statistics, with unbiased variance.
     normed = F.batch_norm(y, mean, variance, training=True, momentum=1.0, eps=norm.eps)

@@ -64,7 +64,7 @@ def close(found, wanted, tolerance):
 
 def outcome(net, weights, gates, dtype):
     """Output, gradients, Hessian-vector product and buffers after one pass."""
-    x, y = batch(dtype=dtype)
+    x, y = batch(dtype=dtype, seed=2)  # no input of a ReLU is within rounding of 0
     out = net(x, gates)
     inputs = [weights, *net.parameters()]
     loss = F.cross_entropy(out, y)
@@ -132,7 +132,7 @@ def test_a_path_is_the_stand_alone_network_with_its_weights(index, training):
             found = value
         own[name] = found.clone()
     alone.load_state_dict(own)
-    x, y = batch()
+    x, y = batch(seed=2)  # no input of a ReLU within rounding of 0, where gradients jump
     gates = Gates.of(SPACE, arch)
     out = alone(x)
     close([fused(x, gates)], [out], 1e-5)

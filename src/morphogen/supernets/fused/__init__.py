@@ -46,6 +46,7 @@ from morphogen.supernets.fused.norms import (
     update_running,
 )
 from morphogen.supernets.fused.pooling import average_pool
+from morphogen.supernets.fused.statistics import normalised, served
 from morphogen.supernets.fused.terms import Mixed, Wiring
 
 __all__ = [
@@ -66,7 +67,9 @@ __all__ = [
     "mix",
     "mix_plain",
     "moments_plain",
+    "normalised",
     "running_moments",
+    "served",
     "several_processes",
     "sum_over_processes",
     "update_running",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from morphogen.supernets.fused import blocks
@@ -17,6 +16,7 @@ from morphogen.supernets.fused.layout import (
     channels_last,
     room,
 )
+from morphogen.supernets.fused.statistics import statistics
 from morphogen.supernets.fused.terms import Wiring
 
 
@@ -97,7 +97,7 @@ class Forward:
         """Outputs of convolutions, each cut into pieces of equal width."""
         for tensor, targets in zip(outputs, self._wiring.normed, strict=True):
             images = at_least_float32(channels_last(tensor))
-            mean, variance = torch.batch_norm_update_stats(images, None, None, 0.0)
+            mean, variance = statistics(images)
             scale = self._scale(mean, variance)
             width = images.shape[1] // len(targets)
             columns = as_matrix(images)

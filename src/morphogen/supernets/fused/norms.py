@@ -18,6 +18,7 @@ from morphogen.supernets.fused.layout import (
     full_precision,
     joined,
 )
+from morphogen.supernets.fused.statistics import normalised, served
 
 EPS = 1e-5
 """Added to variances, as in nn.BatchNorm2d and in every space's reference code."""
@@ -85,7 +86,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise `input` [batch, channels, height, width]; result in its dtype."""
-        if not (self.training and several_processes()):
+        if not self.training:
             return super().forward(input)
         return batch_norm(input, [self])
 
@@ -124,10 +125,14 @@ def batch_norm(x: Tensor, norms: Sequence[nn.BatchNorm2d]) -> Tensor:
             result = result if bias is None else result + bias
         update_running(norms, [(mean, variance)], joint_rows(matrix))
         return as_images(result.to(x.dtype), x)
+    if served(x):
+        result, mean, variance = normalised(x, weight, bias, first.eps)
+        update_running(norms, [(mean, variance)], joint_rows(as_matrix(x)))
+        return result
     if not first.track_running_stats or first.running_mean is None:
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=first.eps)
     if len(norms) == 1:
-        return first(x)  # type: ignore[no-any-return]
+        return nn.BatchNorm2d.forward(first, x)
     # Momentum 1 makes the kernel hand over this batch's own statistics (unbiased variance).
     mean = torch.zeros(x.shape[1], device=x.device, dtype=first.running_mean.dtype)
     variance = torch.ones_like(mean)
