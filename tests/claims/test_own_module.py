@@ -14,10 +14,21 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import tiny
-from morphogen import OneOf, Training, export, load, resume, resume_training, search, train
+from morphogen import (
+    OneOf,
+    Training,
+    export,
+    load,
+    resume,
+    resume_training,
+    search,
+    space_of,
+    train,
+)
 from morphogen.core import ConfigError, MorphogenError, SpaceError
 from morphogen.engine.watch import Silent
 from morphogen.evaluators.short import ShortTraining
+from morphogen.supernets import NetworkSpec, build, inherit
 
 TRAINING = Training(epochs=1, batch_size=16, image_size=8, threads=1)
 SETTINGS = replace(tiny.SETTINGS, epochs=1)
@@ -326,3 +337,30 @@ def test_a_batch_of_one_image_of_one_pixel_is_a_sentence(
             run=tmp_path / "t",
         )
     assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: build(network(), NetworkSpec()), "space is of type Sequential; accepted: a sea"),
+        (lambda: build("darts", NetworkSpec()), "space is of type str; accepted: a search space"),
+        (lambda: inherit(network(), "block=3"), "supernet is of type Sequential; accepted: "),
+        (lambda: space_of(network()).check("block=3"), "'block=3'; accepted: an Architecture, as"),
+        (lambda: train(3, space=network()), "an architecture is 3; accepted: an Architecture"),
+        (lambda: train({"block": "3"}, space=network()), "an architecture is {'block': '3'}; acc"),
+        (
+            lambda: train("block=3", space=network(), training={"epochs": 1}),
+            "training is of type dict; accepted: an instance of morphogen.Training",
+        ),
+        (
+            lambda: search("darts", space=network(), settings=TRAINING),
+            "settings is of type Training; accepted: an instance of morphogen.Settings",
+        ),
+        (lambda: search("darts", space=network(), run=3), "run is of type int; accepted: the pat"),
+        (lambda: search("darts", space=[network()]), "module is of type list; accepted: an inst"),
+    ],
+)
+def test_arguments_of_another_type_are_a_sentence(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(MorphogenError) as error:
+        call()
+    assert said in str(error.value)

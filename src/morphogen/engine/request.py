@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from morphogen import spaces
-from morphogen.core import RunError
+from morphogen.core import ConfigError, RunError
 from morphogen.core.names import shell
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.settings import Settings
@@ -45,6 +45,23 @@ def searched_space(space: Space, settings: Settings) -> SearchSpace:
     """
     left_out = [name.strip() for name in settings.without.split(",") if name.strip()]
     return known_space(space).without(left_out)
+
+
+def require_types(run: object, **given: tuple[object, type]) -> None:
+    """A `ConfigError` for settings of another type, or a run directory that is no path.
+
+    Args:
+        run: the run directory, or None.
+        given: by name of the argument, what was passed and its type.
+    """
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            raise ConfigError(
+                f"{name} is of type {type(value).__name__}; accepted: an instance of "
+                f"morphogen.{kind.__name__}"
+            )
+    if run is not None and not isinstance(run, str | os.PathLike):
+        raise ConfigError(f"run is of type {type(run).__name__}; accepted: the path of a directory")
 
 
 def data_name(data: Data) -> str:

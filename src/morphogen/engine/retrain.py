@@ -27,6 +27,7 @@ from morphogen.engine.request import (
     identity,
     known_space,
     read_back,
+    require_types,
 )
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.sizes import fitted_training
@@ -75,7 +76,9 @@ def train(
     refuse_again()
     known = known_space(space)
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
-    job = TrainJob(known, arch, data, training or quick_training(known), Path(), watcher)
+    training = quick_training(known) if training is None else training
+    require_types(run, training=(training, Training))
+    job = TrainJob(known, arch, data, training, Path(), watcher)
     # What is wrong with the request is said before anything is written.
     names_of(job.training.loggers)
     devices = one_device(job.training.accelerator, job.training.precision)

@@ -23,6 +23,7 @@ from morphogen.engine.request import (
     data_name,
     describe,
     read_back,
+    require_types,
     searched_space,
 )
 from morphogen.engine.result import SearchResult, finished
@@ -68,7 +69,8 @@ def search(
     """
     refuse_again()
     info, config = method_of(method)
-    settings = settings or Settings(epochs=info.quick_epochs)
+    settings = Settings(epochs=info.quick_epochs) if settings is None else settings
+    require_types(run, settings=(settings, Settings))
     known = searched_space(space, settings)
     info.require(known)
     require_select(info, settings)

@@ -143,6 +143,11 @@ class SearchSpace(Discrete, Encodable, Restrictable):
 
     def check(self, arch: Architecture) -> Architecture:
         """`arch` in this space's own order, or an `ArchitectureError` that says what is wrong."""
+        if not isinstance(arch, Architecture):
+            raise ArchitectureError(
+                f"an architecture is {brief(arch)}; accepted: an Architecture, as `parse` of space "
+                f"{self.name!r} makes it of a text"
+            )
         missing = [c.name for c in self.choices if c.name not in arch]
         if missing:
             raise ArchitectureError(f"space {self.name!r}: no value for choice {missing[0]!r}")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from morphogen.core import Architecture, CapabilityError
+from morphogen.core import Architecture, CapabilityError, SpaceError
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.gates import Gates
 
@@ -127,6 +127,11 @@ def register(space: type[SearchSpace], *, supernet: Builder, network: NetworkBui
 
 
 def _entry(space: SearchSpace) -> _Entry:
+    if not isinstance(space, SearchSpace):
+        raise SpaceError(
+            f"space is of type {type(space).__name__}; accepted: a search space, as "
+            "morphogen.spaces.make(name) or morphogen.space_of(module) gives it"
+        )
     for module in (None, *_MODULES):  # what is registered already first: imports take time
         if module:
             import_module(f"morphogen.supernets.{module}")

@@ -214,6 +214,11 @@ def inherit(supernet: ModuleSupernet, arch: Architecture) -> nn.Module:
     Returns:
         A plain PyTorch module in which each `OneOf` is replaced by the option that `arch` keeps.
     """
+    if not isinstance(supernet, ModuleSupernet):
+        raise SpaceError(
+            f"supernet is of type {type(supernet).__name__}; accepted: what "
+            "morphogen.supernets.build gives for the space of a module"
+        )
     return _resolved(copy.deepcopy(supernet.module), supernet.space.check(arch), set())
 
 
