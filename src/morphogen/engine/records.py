@@ -36,6 +36,29 @@ class Listed(Record):
     most: Natural | None = None
 
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256."""
+
+
+class Contents(Record):
+    """The data of a run as they were read, see `tasks.contents`."""
+
+    images: Count
+    classes: Count
+    shape: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    names: Digest
+    labels: Digest
+    pixels: Digest
+    split: Digest
+
+
+class Module(Record):
+    """A user's module, when the run began."""
+
+    structure: Digest
+    weights: Digest
+
+
 class RunConfig(Record):
     """config.yaml: what is run."""
 
@@ -49,6 +72,16 @@ class RunConfig(Record):
     """Of the method, in full."""
     identity: Text | None = None
     """Fingerprint of all that decides the numbers."""
+    contents: Contents | None = None
+    threads: Annotated[int, Field(ge=1, le=2**16)] | None = None
+    """Of torch, in each process."""
+    numerics: dict[str, Text] | None = None
+    """Kind of processor, switches of torch."""
+    module: Module | None = None
+    table: Digest | None = None
+    """Of the file of a benchmark table."""
+    beginning: Digest | None = None
+    """Of the weights with which the supernet begins."""
     command: Text | None = None
     created: Text | None = None
     """When, UTC."""

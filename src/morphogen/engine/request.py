@@ -9,7 +9,6 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from morphogen import spaces
 from morphogen.core import ConfigError, RunError
 from morphogen.core.names import shell
+from morphogen.engine.provenance import DECISIVE, require_recorded, versions
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.settings import Settings
 from morphogen.spaces import SearchSpace
@@ -77,6 +77,7 @@ def describe(
     *,
     settings: Mapping[str, Any],
     config: Mapping[str, Any],
+    grounds: Mapping[str, Any],
     remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of config.yaml.
@@ -88,6 +89,7 @@ def describe(
         data: the data as they were given.
         settings: how it is run.
         config: what is run, in full.
+        grounds: what else its numbers depend on, of `provenance`.
         remarks: what the user should be told of the space, before the run and with its result.
     """
     decisive = {
@@ -96,6 +98,7 @@ def describe(
         "data": data_name(data),
         "settings": settings,
         "config": config,
+        **grounds,
     }
     name = Path(sys.argv[0]).name  # `morphogen` or `python -m morphogen`, or a script
     program = "morphogen" if name == "__main__.py" else name
@@ -111,15 +114,6 @@ def describe(
     }
 
 
-def versions() -> dict[str, Any]:
-    """Of this package, Python and torch."""
-    return {
-        "morphogen": version("morphogen"),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-    }
-
-
 def _choices(space: SearchSpace) -> list[dict[str, Any]]:
     """The choices of a space that has no name by which a report could ask for them."""
     return [
@@ -130,8 +124,9 @@ def _choices(space: SearchSpace) -> list[dict[str, Any]]:
 
 
 def identity(values: Mapping[str, Any]) -> str:
-    """Fingerprint of what decides a run's numbers: method, space, data, settings, config."""
-    decisive = {k: values[k] for k in ("method", "space", "data", "settings", "config")}
+    """Fingerprint of what decides a run's numbers: what was asked for, and `DECISIVE`."""
+    asked = {k: values[k] for k in ("method", "space", "data", "settings", "config")}
+    decisive = asked | {k: values[k] for k in DECISIVE if k in values}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -150,14 +145,11 @@ def read_back(
         RunError: the file is not as it was written, or an object is missing.
     """
     values = directory.config()
-    kinds = {"method": str, "space": str, "data": str, "settings": dict, "config": dict}
-    for name, kind in kinds.items():
-        if not isinstance(values.get(name), kind):
-            raise RunError(f"{directory.config_file} has no {name}; accepted: the file as written")
+    require_recorded(directory, values)
     if values.get("identity") != identity(values):
         raise RunError(
-            f"{directory.config_file} is not as it was written: its method, space, data, settings "
-            "or config has changed since; accepted: the file as written, or a new run"
+            f"{directory.config_file} is not as it was written: what was asked for, or what "
+            "it depends on, has changed since; accepted: the file as written, or a new run"
         )
     for name, given in (("space", space), ("data", data)):
         if values[name] == OBJECT and given is None:

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from morphogen import cost
 from morphogen.core import Architecture, RunError, memory
 from morphogen.core.config import from_mapping, to_mapping
@@ -21,6 +19,13 @@ from morphogen.engine.devices import one_device
 from morphogen.engine.loggers import logged, names_of
 from morphogen.engine.loop import Desk, latest
 from morphogen.engine.ownmodule import settled, some_images, try_network, try_space
+from morphogen.engine.provenance import (
+    elsewhere,
+    on_threads,
+    provenance,
+    require_same_data,
+    require_same_module,
+)
 from morphogen.engine.request import (
     Space,
     describe,
@@ -108,6 +113,7 @@ def train(
                 data,
                 settings=to_mapping(job.training),
                 config={"architecture": known.format(arch)},
+                grounds=provenance(known, task, threads=t.threads, accelerator=t.accelerator),
                 remarks=(*odd, *kept_weights(job, task)),
             )
         )
@@ -183,27 +189,23 @@ def _run(job: TrainJob, task: ImageTask, devices: Devices) -> TrainResult:
 def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher) -> TrainResult:
     directory = RunDirectory(job.path)
     config = directory.config()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(job.training.threads or threads)
     desk = Desk(directory, config, watcher, job.resumed)
-    if job.resumed and config.get("versions", {}).get("torch") != str(torch.__version__):
-        desk.watcher.notice(
-            f"the run goes on with torch {torch.__version__}, not the one it began with: its "
-            "numbers may differ in their last bits from those of an uninterrupted run"
-        )
+    if job.resumed:
+        require_same_data(directory, config, task)
+        drawn = job.training.fresh_weights or directory.checkpoint_file.exists()
+        other = require_same_module(directory, config, job.space, redrawn=drawn)
+        for sentence in filter(None, (elsewhere(config), other)):
+            desk.watcher.notice(sentence)
     for sentence in (*config.get("remarks", ()), *remarks(task.pool)):
         desk.watcher.notice(sentence)
     name = identity(config)
-    try:
-        with directory.locked(), aside(devices.device):
-            content = None
-            if job.resumed:
-                content, notice = latest(directory, name)
-                if notice:
-                    desk.watcher.notice(notice)
-            work = fitting_of(job, task, devices, name)
-            with task.sealed("the training"):
-                history = fitting.run(work, desk, content)
-            return evaluate(job, task, work, history, desk.watcher.notice)
-    finally:
-        torch.set_num_threads(threads)
+    with directory.locked(), aside(devices.device), on_threads(config["threads"]):
+        content = None
+        if job.resumed:
+            content, notice = latest(directory, name)
+            if notice:
+                desk.watcher.notice(notice)
+        work = fitting_of(job, task, devices, name)
+        with task.sealed("the training"):
+            history = fitting.run(work, desk, content)
+        return evaluate(job, task, work, history, desk.watcher.notice)

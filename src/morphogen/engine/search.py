@@ -18,6 +18,7 @@ from morphogen.engine.devices import place
 from morphogen.engine.job import Job, method_of, spec_of, task_of
 from morphogen.engine.loggers import names_of
 from morphogen.engine.ownmodule import settled, try_space
+from morphogen.engine.provenance import provenance
 from morphogen.engine.request import (
     Space,
     data_name,
@@ -110,6 +111,15 @@ def search(
                 data,
                 settings=to_mapping(settings),
                 config=to_mapping(config),
+                grounds=provenance(
+                    known,
+                    task,
+                    threads=settings.threads,
+                    devices=settings.devices,
+                    accelerator=settings.accelerator,
+                    table=settings.table,
+                    begun=directory.start_file if begun else None,
+                ),
                 remarks=remarks,
             )
             | {"parts": task.describe()}

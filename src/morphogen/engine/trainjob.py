@@ -15,7 +15,8 @@ from morphogen.core.names import encodable
 from morphogen.core.rng import seed_for
 from morphogen.engine.fitting import Fitting
 from morphogen.engine.ownmodule import some_images
-from morphogen.engine.request import data_name, versions
+from morphogen.engine.provenance import versions
+from morphogen.engine.request import data_name
 from morphogen.engine.training import Training
 from morphogen.engine.watch import Watcher
 from morphogen.engine.weights import Signature, Size, write_weights

@@ -6,7 +6,6 @@ import pickle
 from contextlib import nullcontext
 from typing import Any
 
-import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from morphogen import cost
@@ -18,6 +17,13 @@ from morphogen.engine.devices import FabricDevices
 from morphogen.engine.job import Job, problem_of, task_of_job
 from morphogen.engine.loggers import logged
 from morphogen.engine.loop import Desk, Outcome, run_steps
+from morphogen.engine.provenance import (
+    elsewhere,
+    on_threads,
+    require_same_data,
+    require_same_files,
+    require_same_module,
+)
 from morphogen.engine.request import identity
 from morphogen.engine.result import SearchResult, write_result
 from morphogen.engine.rundir import RunDirectory
@@ -93,31 +99,27 @@ def _work(devices: Devices, job: Job, task: ImageTask | None) -> Outcome:
 
 
 def _watched(devices: Devices, job: Job, task: ImageTask | None, watcher: Watcher) -> Outcome:
-    s = job.settings
-    threads = torch.get_num_threads()
-    if s.threads or s.devices > 1:
-        torch.set_num_threads(s.threads or max(1, threads // s.devices))
     directory = RunDirectory(job.path)
     main = devices.rank == 0
     desk = Desk(directory, directory.config(), watcher, job.resume, main)
-    began = desk.config.get("versions", {}).get("torch")
-    if job.resume and began != str(torch.__version__):
-        desk.watcher.notice(
-            f"the run began with torch {began} and goes on with {torch.__version__}: its numbers "
-            "may differ in their last bits from those of an uninterrupted run"
-        )
     task = task or task_of_job(job)
+    if job.resume:
+        require_same_data(directory, desk.config, task)
+    if main and job.resume:
+        require_same_files(directory, desk.config)
+        saved = directory.checkpoint_file.exists()
+        other = require_same_module(directory, desk.config, job.space, redrawn=saved)
+        for sentence in filter(None, (elsewhere(desk.config), other)):
+            desk.watcher.notice(sentence)
     if main:
         for sentence in (*desk.config.get("remarks", ()), *remarks(task.pool)):
             desk.watcher.notice(sentence)
     problem = problem_of(job, task, devices)
     method = find(job.method).build(job.config)
     lock = directory.locked() if main else nullcontext()
-    try:
-        with lock, task.sealed("the search"), aside(devices.device):
-            return _loop(method, problem, desk, job)
-    finally:
-        torch.set_num_threads(threads)
+    threads = on_threads(desk.config["threads"])
+    with lock, task.sealed("the search"), aside(devices.device), threads:
+        return _loop(method, problem, desk, job)
 
 
 def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:

@@ -43,8 +43,8 @@ def test_a_new_directory_is_empty_and_an_empty_one_is_taken(run, tmp_path):
     for path in (tmp_path / "new" / "run", run.path):
         with RunDirectory.claimed(path, "label") as got:
             assert list(got.path.iterdir()) == []
-            got.begin({"method": "darts"})
-        assert RunDirectory.open(path).config() == {"method": "darts"}
+            got.begin(made.config("darts"))
+        assert RunDirectory.open(path).config() == made.config("darts")
 
 
 def test_without_a_path_the_name_is_made_and_never_taken_twice(tmp_path, monkeypatch):
@@ -60,10 +60,10 @@ def test_a_directory_has_one_owner_from_before_anything_is_in_it(tmp_path):
     with RunDirectory.claimed(tmp_path / "run", "") as first:
         with pytest.raises(RunError, match="another process works on"):
             claimed(tmp_path / "run")
-        first.begin({"seed": 1})
+        first.begin(made.config())
         with pytest.raises(RunError, match="holds a run already"):
             claimed(tmp_path / "run")
-    assert first.config() == {"seed": 1}
+    assert first.config() == made.config()
 
 
 def test_what_is_claimed_and_not_begun_is_as_it_was(tmp_path, monkeypatch):
@@ -95,9 +95,9 @@ def test_a_directory_that_vanishes_under_a_claim_is_made_again(run, monkeypatch)
     gone: list[None] = []
     monkeypatch.setattr(os, "open", late)
     with RunDirectory.claimed(run.path, "") as got:
-        got.begin({"seed": 1})
+        got.begin(made.config())
     assert gone
-    assert RunDirectory.open(run.path).config() == {"seed": 1}
+    assert RunDirectory.open(run.path).config() == made.config()
 
 
 def test_what_is_written_is_read_back(run):
