@@ -66,6 +66,7 @@ def test_names_that_differ_in_the_part_alone_are_a_family():
         (("faces_train", "faces_validation"), ("train", "valid")),
         (("seg_train/seg_train", "seg_test/seg_test"), ("train", "test")),
         (("archive/dataset/train", "archive/dataset/dev"), ("train", "valid")),
+        (("train/images", "test/images"), ("train", "test")),
     ],
 )
 def test_parts_in_all_spellings_and_depths(tmp_path, names, parts):
@@ -78,7 +79,7 @@ def test_parts_in_all_spellings_and_depths(tmp_path, names, parts):
         assert images.classes == ("cat", "dog")
         assert images.pixels.unique().tolist() == [greys[part]]
     told = " ".join(load(tmp_path).notes)
-    usual = names == ("train", "test")
+    usual = {n.split("/")[0] for n in names} == {"train", "test"}
     assert all((repr(n.split("/")[-1]) in told) != usual for n in names)
 
 
@@ -106,6 +107,12 @@ def test_a_folder_around_class_folders_is_passed_through(tmp_path):
     fill(tmp_path, "archive/cat", "archive/dog")
     assert load(tmp_path).classes == ("cat", "dog")
     assert "the classes are the folders in" in load(tmp_path).notes[0]
+
+
+def test_parts_that_nobody_could_know_are_said(tmp_path):
+    tree(tmp_path, ["gallery", "query"])
+    (note,) = load(tmp_path).notes
+    assert "'gallery', 'query' are read as classes and all hold the folders cat, dog" in note
 
 
 @pytest.mark.parametrize(

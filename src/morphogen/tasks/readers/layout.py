@@ -55,6 +55,7 @@ def layout(path: Path) -> Layout | None:
         roots["train"], others = path, []
         if inside:
             notes.append(f"the classes are the folders in {str(path)!r}")
+        notes += _alike(class_folders(path)) if not named else []
     found = {part: roots[part] for part in PARTS if part in roots and part not in empty}
     for root in found.values():
         if root != path:
@@ -74,6 +75,18 @@ def layout(path: Path) -> Layout | None:
 
 
 _SAID = {"train": "train", "valid": "search-validation", "test": "test"}
+
+
+def _alike(classes: list[Path]) -> list[str]:
+    """A sentence if class folders hold the same folders, as parts do that nobody could know."""
+    inside = [{folder.name for folder in subfolders(folder)} for folder in classes]
+    common = set.intersection(*inside) if len(inside) > 1 else set()
+    if len(common) < 2:
+        return []
+    return [
+        f"{few(repr(folder.name) for folder in classes)} are read as classes and all hold the "
+        f"folders {few(sorted(common))}: if they are parts, name them train, val and test"
+    ]
 
 
 def unpacked(path: Path) -> tuple[Path, bool]:
@@ -138,11 +151,18 @@ def _parts(path: Path, folders: list[Path]) -> dict[str, Path]:
     return {part: found[part] for part in PARTS if part in found}
 
 
+_AROUND = ("images", "image", "imgs", "img", "data", "dataset", "pictures", "photos", "jpg", "png")
+"""Names of folders that are put around class folders, in lower case."""
+
+
 def _root(folder: Path, part: str) -> Path:
-    """The folder that holds the class folders of a part: it, or one of the part's name in it."""
+    """The folder that holds the class folders of a part: it, or one that is put around them."""
     for _ in range(_DEEPEST):
         inside = subfolders(folder)
-        if len(inside) != 1 or part_of(inside[0].name) != part:
+        if len(inside) != 1:
+            break
+        around = inside[0].name.lower() in _AROUND or part_of(inside[0].name) == part
+        if not (around and subfolders(inside[0])):
             break
         folder = inside[0]
     return folder
