@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say(f"cannot write to standard output: {unwritten.strerror or unwritten}")
             code = code or streams.UNWRITTEN
         sys.stderr.flush()
+        if alone and interrupts.came():
+            interrupts.leave(code)
         return code
 
 

@@ -9,6 +9,7 @@ is lost by that: what is finished is on the disk, and `kill -9` would do no more
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import signal
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, SIGTERM or SIGHUP, as shells have it."""
@@ -210,6 +211,17 @@ def caught(*, alone: bool) -> Iterator[Guard]:
         elif guard.first is None:
             with suppress(OSError):
                 os.write(wake, _QUIT)
+
+
+def leave(code: int) -> NoReturn:
+    """End a process of our own that is done, without Python taking itself apart.
+
+    That takes a second with torch in it, many on a busy machine, and may wait for threads that
+    were interrupted. What has asked to be closed at the end is.
+    """
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+    os._exit(code)
 
 
 def _importing(frame: FrameType | None) -> bool:
