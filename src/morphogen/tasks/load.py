@@ -91,14 +91,21 @@ def load(spec: str | os.PathLike[str], part: str = "train", size: int | None = N
 
 
 def _at(text: str, path: Path) -> Source:
+    # Asked here, since else a file that is only sought in it would be named.
+    if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+        raise DataError(
+            f"data {brief(text)} is a folder that may not be entered; accepted: a folder with the "
+            "rights to read and to enter it"
+        )
     try:
         for find in _FOLDERS if path.is_dir() else _FILES:
             source = find(path)
             if source is not None:
                 return replace(source, name=text)
     except OSError as error:
+        at = f" at {brief(os.fspath(error.filename))}" if error.filename else ""
         raise DataError(
-            f"data {text!r} cannot be read ({error.strerror}); accepted: {_ACCEPTED}"
+            f"data {brief(text)} cannot be read ({error.strerror}{at}); accepted: {_ACCEPTED}"
         ) from error
     what = "a folder" if path.is_dir() else "a file"
     state = "that is empty" if path.is_dir() and not any(path.iterdir()) else "of no known layout"

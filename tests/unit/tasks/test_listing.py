@@ -154,6 +154,24 @@ def test_folders_may_be_deeper_than_the_stack(tmp_path, monkeypatch):
     assert unread(passed, "it") == ()
 
 
+def test_a_part_that_may_not_be_read_is_named(root, monkeypatch):
+    (root / "test").mkdir()
+    whole = os.listdir
+
+    def listdir(path):
+        if os.fspath(path).endswith("test"):
+            raise PermissionError(13, "Permission denied", path)
+        return whole(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)  # which pathlib's iterdir calls
+    refused(root, "Permission denied at", root / "test")
+
+
+def test_a_folder_that_may_not_be_entered_is_named_itself(root, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    refused(root, root, "is a folder that may not be entered")
+
+
 @pytest.mark.parametrize("ending", ["", ".npz", ".npy", ".parquet", ".png"])
 def test_special_files_as_data_are_not_opened(tmp_path, monkeypatch, ending):
     monkeypatch.chdir(tmp_path)  # a socket's path must be short

@@ -39,7 +39,7 @@ _SHARD = re.compile(r"-\d+-of-(\d+)$")
 def find(path: Path) -> Source | None:
     """A parquet file (it is the train part), or a folder with parquet files of its parts."""
     if path.is_file():
-        if path.suffix != ".parquet":
+        if path.suffix.lower() != ".parquet":
             return None
         return _source(path, {"train": (path,)}, ())
     # Hugging Face repositories keep them in a sub-folder named data or after the configuration.
