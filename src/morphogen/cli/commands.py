@@ -77,16 +77,29 @@ def _search(words: Sequence[str]) -> int:
 def _resume(words: Sequence[str]) -> int:
     if _wants_help(words, "resume", RESUME):
         return 0
+    from morphogen.cli.options import whole
+    from morphogen.core.ranges import COUNT
+
     given = read(words, RESUME, prog="morphogen resume")
+    lengths = {
+        name: whole(f"--{name}", given[name], COUNT)
+        for name in ("epochs", "evaluations")
+        if given[name]
+    }
     from morphogen.engine.rundir import RunDirectory
 
     if RunDirectory.open(Path(given["run"])).config().get("method") == "train":
         from morphogen.cli import train
 
+        for name, value in lengths.items():
+            raise ConfigError(
+                f"--{name} is {value}, and {given['run']} is a training, whose rate has run down "
+                "with its epochs; accepted: a new `morphogen train` with --epochs"
+            )
         return train.resume(given["run"], as_json=given["json"])
     from morphogen.cli import searching
 
-    return searching.resume(given["run"], as_json=given["json"])
+    return searching.resume(given["run"], as_json=given["json"], **lengths)
 
 
 # -- train: the words are read in its own file -----------------------------------------------------
@@ -361,7 +374,25 @@ _CELL = "'|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|skip_connect~0|none~
 _JSON = Option(("--json",), "", "print one JSON object on stdout, progress on stderr", False)
 
 RESUME = Section(
-    "Options", (Option((), "RUN", "the run directory that the search named", MISSING), _JSON)
+    "Options",
+    (
+        Option((), "RUN", "the run directory that the search named", MISSING),
+        Option(
+            ("--epochs",),
+            "N",
+            "search on to N epochs, also from a finished run: schedules go on as those of a search "
+            "of N epochs, so that the result is not that of such a search from the start",
+            "",
+        ),
+        Option(
+            ("--evaluations",),
+            "N",
+            "likewise to N architectures, of a black-box method, whose result is that of a search "
+            "of N from the start",
+            "",
+        ),
+        _JSON,
+    ),
 )
 
 LIST = Section(
@@ -377,8 +408,9 @@ COMMANDS = {
     ),
     "resume": Command(
         _resume,
-        "RUN",
-        "Continue an interrupted search or training, bit for bit as if it had not stopped.",
+        "RUN [options]",
+        "Continue an interrupted search or training, bit for bit as if it had not stopped; or "
+        "search on from a finished one.",
     ),
     "train": Command(
         _train,
@@ -451,7 +483,10 @@ EXAMPLES = {
         "morphogen search idarts --preset paper --data cifar10:/data/cifar-10-batches-py",
         "morphogen search random --evaluator table --evaluations 100",
     ),
-    "resume": ("morphogen resume runs/idarts-nasbench201-20260101-120000",),
+    "resume": (
+        "morphogen resume runs/idarts-nasbench201-20260101-120000",
+        "morphogen resume runs/idarts-nasbench201-20260101-120000 --epochs 50",
+    ),
     "train": (
         "morphogen train runs/idarts-nasbench201-20260101-120000 --seeds 3",
         f"morphogen train {_CELL} \\\n      --space nasbench201 --data fashion-mnist",

@@ -109,10 +109,17 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
     return _report(result, as_json=target.json)
 
 
-def resume(run: str, *, as_json: bool) -> int:
+def resume(
+    run: str, *, as_json: bool, epochs: int | None = None, evaluations: int | None = None
+) -> int:
     """`morphogen resume RUN`."""
     with interruptible(Path(run)):
-        result = resume_run(run, watcher=partial(progress.watcher, as_json))
+        result = resume_run(
+            run,
+            epochs=epochs,
+            evaluations=evaluations,
+            watcher=partial(progress.watcher, as_json),
+        )
     return _report(result, as_json=as_json)
 
 

@@ -22,6 +22,7 @@ from morphogen import benchmarks, cost
 from morphogen.core import Architecture, ConfigError, RunError, memory
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.job import Job, problem_of, task_of_job
+from morphogen.engine.lengthen import stops
 from morphogen.engine.loop import Desk, Outcome, together
 from morphogen.engine.rounds import converse
 from morphogen.engine.settings import Settings
@@ -188,6 +189,7 @@ def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outco
             partial(record.answer, flat=not find(job.method).objectives),
             budget=s.evaluations,
             round_size=s.round_size or 1,
+            stops=stops(desk.config),
             traces=record.traces,
         )
         together(problem.devices, store.commit)

@@ -71,7 +71,7 @@ def run_steps(
     problem: Problem,
     desk: Desk,
     *,
-    identity: str,
+    identities: Sequence[str],
     epochs: int,
     steps: int,
     diagnostic_images: int,
@@ -82,7 +82,7 @@ def run_steps(
         method: what is stepped.
         problem: what it sees.
         desk: the run directory, new or to be continued.
-        identity: fingerprint of the configuration; a checkpoint of another is refused.
+        identities: fingerprint of the configuration, and those of a checkpoint that it takes.
         epochs: epochs of the search, or of the phase that trains the supernet.
         steps: steps of such an epoch.
         diagnostic_images: images for the discretization gap; 0 leaves it out.
@@ -97,7 +97,7 @@ def run_steps(
     state = method.init(problem)
     history: list[dict[str, Any]] = []
     if desk.resumed:
-        content, notice = latest(desk.run, identity)
+        content, notice = latest(desk.run, identities)
         if notice:
             desk.watcher.notice(notice)
         if content is not None:
@@ -124,7 +124,7 @@ def run_steps(
         }
         history.append(row)
         content = {
-            "identity": identity,
+            "identity": identities[0],
             "state": checkpoint.capture(state),
             "problem": problem.state_dict(),
             **checkpoint.standing(problem.devices.device),
@@ -204,7 +204,7 @@ def _standing(
     }
 
 
-def latest(run: RunDirectory, identity: str) -> tuple[dict[str, Any] | None, str]:
+def latest(run: RunDirectory, identities: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
     """The newest whole checkpoint and what to tell of it; None if no epoch was finished."""
     last, old = run.checkpoint_file, checkpoint.previous(run.checkpoint_file)
     recorded = run.metrics()
@@ -223,7 +223,7 @@ def latest(run: RunDirectory, identity: str) -> tuple[dict[str, Any] | None, str
             raise
         content = checkpoint.read(old)
         notices.append(f"{error}; going on from the one before")
-    if content.get("identity") != identity:
+    if content.get("identity") not in identities:
         raise CheckpointError(
             f"{last} belongs to another run: its configuration is not that of {run.config_file}"
         )

@@ -59,6 +59,20 @@ class Module(Record):
     weights: Digest
 
 
+class Lengthened(Record):
+    """That a run was searched on to another length."""
+
+    setting: Literal["epochs", "evaluations"]
+    before: Count
+    after: Count
+    done: Natural
+    """When it was asked for."""
+    identity: Digest
+    """Of the run until then."""
+    when: Text
+    note: Text
+
+
 class RunConfig(Record):
     """config.yaml: what is run."""
 
@@ -82,6 +96,7 @@ class RunConfig(Record):
     """Of the file of a benchmark table."""
     beginning: Digest | None = None
     """Of the weights with which the supernet begins."""
+    lengthened: list[Lengthened] = Field(default_factory=list)
     command: Text | None = None
     created: Text | None = None
     """When, UTC."""

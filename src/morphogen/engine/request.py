@@ -130,6 +130,14 @@ def identity(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
+def identities(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The run's identity, and those it had at other lengths: a checkpoint has one of them."""
+    return (
+        str(values["identity"]),
+        *(str(entry["identity"]) for entry in values.get("lengthened", ())),
+    )
+
+
 def read_back(
     directory: RunDirectory, space: Space | None, data: Data | None, *, call: str
 ) -> tuple[dict[str, Any], SearchSpace, Data]:

@@ -135,6 +135,7 @@ def memorised(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 def write_result(job: Job, outcome: Outcome) -> SearchResult:
     """Write result.json and return the same."""
     directory = RunDirectory(job.path)
+    config = directory.config()
     if directory.store_file.exists():
         cost = store.cost(directory.store_file)
     else:
@@ -154,7 +155,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         space=job.space,
         remarks=(
             *job.space.remarks(outcome.architecture),
-            *directory.config().get("remarks", ()),
+            *(str(entry["note"]) for entry in config.get("lengthened", ())),
+            *config.get("remarks", ()),
             *undecided(outcome.history),
             *memorised(outcome.history),
         ),

@@ -202,7 +202,7 @@ def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher)
     with directory.locked(), aside(devices.device), on_threads(config["threads"]):
         content = None
         if job.resumed:
-            content, notice = latest(directory, name)
+            content, notice = latest(directory, [name])
             if notice:
                 desk.watcher.notice(notice)
         work = fitting_of(job, task, devices, name)

@@ -47,6 +47,7 @@ def converse(
     *,
     budget: int,
     round_size: int = 1,
+    stops: Sequence[int] = (),
     enough: Callable[[], bool] = lambda: False,
     traces: Traces = lambda archs, stage: [None] * len(archs),
 ) -> Talk:
@@ -59,6 +60,8 @@ def converse(
         answer: called once for each round with anything new in it.
         budget: different architectures; one asked for at two stages counts twice.
         round_size: architectures that are asked for at once; all are told together.
+        stops: numbers of architectures at which a round ends, however many were still to ask: the
+            search ended there before it went on.
         enough: asked before each round; True ends the conversation.
         traces: called for each round of a method with stages.
 
@@ -73,7 +76,8 @@ def converse(
     most = budget if staged else min(budget, space.size())
     repeats = 0
     while len(known) < most and repeats < REPEATS and not enough():
-        count = min(round_size, budget - len(known))
+        nearest = min(stop for stop in (*stops, budget) if stop > len(known))
+        count = min(round_size, nearest - len(known))
         asked = method.ask(state, space, count, rng)
         if not asked:
             break

@@ -16,9 +16,10 @@ from morphogen.core.processes import refuse_again
 from morphogen.engine import blackbox, sizes
 from morphogen.engine.devices import place
 from morphogen.engine.job import Job, method_of, spec_of, task_of
+from morphogen.engine.lengthen import lengthened, wanted
 from morphogen.engine.loggers import names_of
 from morphogen.engine.ownmodule import settled, try_space
-from morphogen.engine.provenance import provenance
+from morphogen.engine.provenance import provenance, require_same_data
 from morphogen.engine.request import (
     Space,
     data_name,
@@ -134,6 +135,8 @@ def resume(
     *,
     space: Space | None = None,
     data: Data | None = None,
+    epochs: int | None = None,
+    evaluations: int | None = None,
     watcher: Callable[[], Watcher] = Silent,
 ) -> SearchResult:
     """Continue a run to the result it would have had without the interruption, bit for bit.
@@ -142,9 +145,13 @@ def resume(
         run: its directory.
         space: needed again if it was an object of yours rather than a name.
         data: needed again if it was an object of yours rather than a name or path.
+        epochs: search on to so many, also from a finished run; schedules then go on as those of a
+            search of that length at the same epoch, see `lengthen`.
+        evaluations: likewise, of a black-box method.
         watcher: as for `search`.
 
     Raises:
+        ConfigError: more epochs or evaluations than that are done.
         RunError: there is no such run, or an object is missing.
         CheckpointError: its checkpoint is damaged or another run's.
     """
@@ -165,7 +172,12 @@ def resume(
         resume=True,
         watcher=watcher,
     )
-    return finished(directory, job) or launch(_place(job.settings), job)
+    change = wanted(job, epochs=epochs, evaluations=evaluations)
+    if change is None:
+        return finished(directory, job) or launch(_place(job.settings), job)
+    where, task = _place(job.settings), task_of(images, settings, origin=origin)
+    require_same_data(directory, values, task)
+    return launch(where, lengthened(directory, values, job, task, change), task)
 
 
 def _place(settings: Settings) -> Any:

@@ -148,7 +148,9 @@ class WandB(Logger):
 
 def fingerprint(path: Path, config: Mapping[str, Any]) -> str:
     """One and the same for a run and its continuations, another for every other run."""
-    what = f"{path.name} {config.get('created')} {config.get('identity')}"
+    begun = [entry["identity"] for entry in config.get("lengthened", ())]
+    first = [*begun, config.get("identity")][0]
+    what = f"{path.name} {config.get('created')} {first}"
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 

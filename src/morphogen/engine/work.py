@@ -24,7 +24,7 @@ from morphogen.engine.provenance import (
     require_same_files,
     require_same_module,
 )
-from morphogen.engine.request import identity
+from morphogen.engine.request import identities
 from morphogen.engine.result import SearchResult, write_result
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.select import selecting
@@ -112,6 +112,8 @@ def _watched(devices: Devices, job: Job, task: ImageTask | None, watcher: Watche
         for sentence in filter(None, (elsewhere(desk.config), other)):
             desk.watcher.notice(sentence)
     if main:
+        for entry in desk.config.get("lengthened", ())[-1:]:
+            desk.watcher.notice(entry["note"])
         for sentence in (*desk.config.get("remarks", ()), *remarks(task.pool)):
             desk.watcher.notice(sentence)
     problem = problem_of(job, task, devices)
@@ -131,7 +133,7 @@ def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:
         selecting(method, s),
         problem,
         desk,
-        identity=identity(desk.config),
+        identities=identities(desk.config),
         epochs=s.epochs,
         steps=s.steps_per_epoch or len(problem.task.valid) // s.batch_size,
         diagnostic_images=s.diagnostic_images,
