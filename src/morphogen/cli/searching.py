@@ -94,7 +94,7 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
     info.require(spaces.make(target.space))
     # Claimed here and not by the engine, since an interrupt must name it.
     with (
-        RunDirectory.claimed(target.run, f"{info.name}-{target.space}") as directory,
+        RunDirectory.claimed(target.run or None, f"{info.name}-{target.space}") as directory,
         interruptible(directory.path),
     ):
         result = run_search(

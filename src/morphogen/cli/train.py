@@ -88,7 +88,7 @@ def train(words: Sequence[str]) -> int:
     arch = space.parse(found.text)
     # Claimed here and not by the engine, since an interrupt must name it.
     with (
-        RunDirectory.claimed(target.run, f"{METHOD}-{found.space}") as directory,
+        RunDirectory.claimed(target.run or None, f"{METHOD}-{found.space}") as directory,
         interruptible(directory.path),
     ):
         result = run_training(

@@ -35,14 +35,15 @@ class ConfigError(MorphogenError):
 class UnknownNameError(ConfigError):
     """A method, space, data set, option or field of that name does not exist."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
         known = sorted(known)
-        near = get_close_matches(name[:LONGEST], known, n=1, cutoff=0.5)
+        text = name[:LONGEST] if isinstance(name, str) else ""
+        near = get_close_matches(text, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         self._made_of = (kind, name, known)
         super().__init__(f"unknown {kind} {brief(name)}; {hint}known: {', '.join(known)}")
 
-    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, object, list[str]]]:
         # Errors travel between processes; by default only the message would arrive.
         return type(self), self._made_of
 

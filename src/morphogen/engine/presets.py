@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from morphogen.core import ConfigError
+from morphogen.core import ConfigError, given
 from morphogen.core.config import to_mapping
 from morphogen.engine.settings import Settings
 from morphogen.methods import MethodInfo, find
@@ -54,7 +54,7 @@ class Preset:
 
 def quick_preset(method: MethodInfo | str) -> Preset:
     """A search of minutes on a small machine."""
-    info = find(method) if isinstance(method, str) else method
+    info = method if isinstance(method, MethodInfo) else find(method)
     return Preset(Settings(epochs=info.quick_epochs), quick_config(info))
 
 
@@ -64,7 +64,9 @@ def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:
     Raises:
         ConfigError: nothing is published for the space.
     """
-    info = find(method) if isinstance(method, str) else method
+    info = method if isinstance(method, MethodInfo) else find(method)
+    if not isinstance(space, str):
+        given.instance("space", space, SearchSpace, "a space or its name")
     name = space if isinstance(space, str) else space.name
     scale = of_space(PAPER_SCALE, name)
     if scale is None:

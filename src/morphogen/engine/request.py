@@ -16,6 +16,7 @@ import torch
 
 from morphogen import spaces
 from morphogen.core import ConfigError, RunError
+from morphogen.core.given import path as path_of
 from morphogen.core.names import shell
 from morphogen.engine.provenance import DECISIVE, require_recorded, versions
 from morphogen.engine.rundir import RunDirectory
@@ -60,8 +61,8 @@ def require_types(run: object, **given: tuple[object, type]) -> None:
                 f"{name} is of type {type(value).__name__}; accepted: an instance of "
                 f"morphogen.{kind.__name__}"
             )
-    if run is not None and not isinstance(run, str | os.PathLike):
-        raise ConfigError(f"run is of type {type(run).__name__}; accepted: the path of a directory")
+    if run is not None:
+        path_of("run", run)
 
 
 def data_name(data: Data) -> str:

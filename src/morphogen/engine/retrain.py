@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from morphogen import cost
-from morphogen.core import Architecture, RunError, memory
+from morphogen.core import Architecture, RunError, given, memory
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.processes import refuse_again
 from morphogen.engine import fitting
@@ -83,6 +83,7 @@ def train(
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
     training = quick_training(known) if training is None else training
     require_types(run, training=(training, Training))
+    given.function("watcher", watcher, "a class or function that makes a watcher")
     job = TrainJob(known, arch, data, training, Path(), watcher)
     # What is wrong with the request is said before anything is written.
     names_of(job.training.loggers)
@@ -141,7 +142,7 @@ def resume_training(
         CheckpointError: its checkpoint is damaged or another run's.
     """
     refuse_again()
-    directory = RunDirectory.open(Path(run))
+    directory = RunDirectory.open(run)
     if not is_training(run):
         raise RunError(
             f"{run} is the run of a search ({directory.config().get('method')}); accepted: one "
@@ -170,7 +171,7 @@ def is_training(run: str | Path) -> bool:
     Raises:
         RunError: there is no run.
     """
-    return RunDirectory.open(Path(run)).config().get("method") == METHOD
+    return RunDirectory.open(run).config().get("method") == METHOD
 
 
 def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:

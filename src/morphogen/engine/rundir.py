@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from morphogen.core import RunError
+from morphogen.core import RunError, given
 from morphogen.core.files import (
     alone,
     append_lines,
@@ -80,7 +80,9 @@ class RunDirectory:
             yield path
             return
         with ExitStack() as stack:
-            path = Path(path) if path else stack.enter_context(_new_name(label))
+            if path is None:
+                path = stack.enter_context(_new_name(label))
+            path = given.path("run", path)
             run = cls(path)
             while run._claim is None:  # an empty one may just be removed by who made it
                 stack.enter_context(made(path))
@@ -133,9 +135,9 @@ class RunDirectory:
             os.close(claim)
 
     @classmethod
-    def open(cls, path: Path) -> RunDirectory:
+    def open(cls, path: str | Path) -> RunDirectory:
         """An existing run, or a `RunError`."""
-        run = cls(path)
+        run = cls(given.path("run", path))
         if not os.path.lexists(run.config_file):
             raise RunError(
                 f"{path} holds no run: there is no config.yaml in it; accepted: the directory of "

@@ -58,7 +58,7 @@ def supernet_scorer(
     from morphogen.engine.watch import Silent
     from morphogen.evaluators.supernet import SupernetEvaluator
 
-    directory = RunDirectory.open(Path(run))
+    directory = RunDirectory.open(run)
     values, known, images_of = read_back(directory, space, data, call="supernet_scorer")
     if values["method"] == "train":
         raise ConfigError(f"{run} is a training of one architecture; accepted: a search's run")

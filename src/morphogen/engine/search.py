@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from morphogen import cost
-from morphogen.core import ConfigError, memory
+from morphogen.core import ConfigError, given, memory
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.processes import refuse_again
 from morphogen.engine import blackbox, sizes
@@ -73,6 +73,7 @@ def search(
     info, config = method_of(method)
     settings = Settings(epochs=info.quick_epochs) if settings is None else settings
     require_types(run, settings=(settings, Settings))
+    given.function("watcher", watcher, "a class or function that makes a watcher")
     known = searched_space(space, settings)
     info.require(known)
     require_select(info, settings)
@@ -156,7 +157,7 @@ def resume(
         CheckpointError: its checkpoint is damaged or another run's.
     """
     refuse_again()
-    directory = RunDirectory.open(Path(run))
+    directory = RunDirectory.open(run)
     values, known, images = read_back(directory, space, data, call="resume")
     info = find(values["method"])
     settings = from_mapping(Settings, values["settings"])

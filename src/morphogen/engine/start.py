@@ -58,7 +58,7 @@ def read_run(
     Raises:
         RunError: the run is not finished, trained no supernet, or one of another space or size.
     """
-    directory = RunDirectory.open(Path(run))
+    directory = RunDirectory.open(run)
     values = directory.config()
     if directory.result() is None:
         raise RunError(

@@ -169,7 +169,7 @@ def found_in(run: str | Path) -> tuple[str, str, str]:
     Raises:
         RunError: there is no run, or it is not finished.
     """
-    directory = RunDirectory.open(Path(run))
+    directory = RunDirectory.open(run)
     values, written = directory.config(), directory.result()
     if written is None or not isinstance(written.get("architecture"), str):
         raise RunError(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from torch import nn
 
-from morphogen.core import DataError
+from morphogen.core import DataError, given
 from morphogen.core.names import shell
 from morphogen.exports import formats
 from morphogen.exports.model import Model
@@ -32,7 +31,7 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model
             other files, or was not written by morphogen.
         ConfigError: what is needed to run it is not installed, or `module` is missing.
     """
-    file = Path(path)
+    file = given.path("path", path)
     if file.is_dir():
         inside = [file / f"model{suffix}" for suffix in SUFFIXES]
         there = [f for f in inside if f.is_file()]

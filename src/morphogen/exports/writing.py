@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from morphogen.core import ConfigError, DataError, MorphogenError, RunError, UnknownNameError
 from morphogen.core.config import config
 from morphogen.core.files import alone, fresh, made, write_anew
-from morphogen.core.names import shell
+from morphogen.core.names import brief, shell
 from morphogen.engine.request import OBJECT, Space, known_space
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.trained import METHOD
@@ -97,12 +97,14 @@ def export(
     Raises:
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
-    if isinstance(to, str) or not to:
-        raise ConfigError(f"to is {to!r}; accepted: a list of formats, of {', '.join(FORMATS)}")
+    if not isinstance(to, list | tuple) or not to:
+        raise ConfigError(
+            f"to is {brief(to)}; accepted: a list of formats, of {', '.join(FORMATS)}"
+        )
     for name in to:
-        if name not in FORMATS:
-            raise UnknownNameError("format", str(name), FORMATS)
-    directory = RunDirectory.open(Path(run))
+        if not isinstance(name, str) or name not in FORMATS:
+            raise UnknownNameError("format", name, FORMATS)
+    directory = RunDirectory.open(run)
     values, result = directory.config(), directory.result()
     if values.get("method") != METHOD:
         raise RunError(

@@ -252,6 +252,6 @@ def methods() -> dict[str, MethodInfo]:
 def find(name: str) -> MethodInfo:
     """The method called `name`, or an `UnknownNameError` with the nearest match."""
     known = methods()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UnknownNameError("method", name, known)
     return known[name]

@@ -43,7 +43,7 @@ BUILT_IN: dict[str, tuple[str, str]] = {
 
 def make(name: str) -> SearchSpace:
     """The built-in space called `name`, or an `UnknownNameError` with the nearest match."""
-    if name not in BUILT_IN:
+    if not isinstance(name, str) or name not in BUILT_IN:
         raise UnknownNameError("space", name, BUILT_IN)
     module, constructor = BUILT_IN[name]
     build: Callable[[], SearchSpace] = getattr(

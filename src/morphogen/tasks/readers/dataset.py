@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -40,7 +40,7 @@ def from_dataset(
     Raises:
         DataError: an item is something else (it is named), or the images do not agree.
     """
-    if not isinstance(dataset, MapDataset):
+    if isinstance(dataset, type | Mapping) or not isinstance(dataset, MapDataset):
         raise DataError(
             f"data is a {type(dataset).__name__}; accepted: a map-style data set, "
             "with len() and items (image, label)"

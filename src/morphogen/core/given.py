@@ -1,0 +1,54 @@
+"""Objects that somebody passes from Python: of the kind that is meant, or one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from morphogen.core.errors import ConfigError
+from morphogen.core.names import brief
+
+T = TypeVar("T")
+
+
+def instance(name: str, value: Any, kind: type[T], accepted: str) -> T:
+    """`value` if it is a `kind`.
+
+    Raises:
+        ConfigError: it is something else, or the class instead of an object of it.
+    """
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} is {brief(value)}; accepted: {accepted}")
+    return value
+
+
+def function(name: str, value: T, accepted: str) -> T:
+    """`value` if it can be called, or a `ConfigError`."""
+    if not callable(value):
+        raise ConfigError(f"{name} is {brief(value)}; accepted: {accepted}")
+    return value
+
+
+def path(name: str, value: Any) -> Path:
+    """`value` as a path.
+
+    Raises:
+        ConfigError: it is no path, or an empty one, or none that a system can have.
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else b""
+    if not (isinstance(text, str) and text and "\0" not in text and _possible(text)):
+        raise ConfigError(f"{name} is {brief(value)}; accepted: a path, as text or pathlib.Path")
+    return Path(text)
+
+
+def _possible(text: str) -> bool:
+    """Whether a file could have that name; not one too long, or of letters that no name has."""
+    try:
+        os.lstat(text)
+    except UnicodeError:
+        return False
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
+    return True
