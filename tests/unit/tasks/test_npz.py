@@ -104,9 +104,9 @@ def test_what_is_not_read_is_said(tmp_path):
 
 def test_two_arrays_for_one_thing_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", images=X, pixels=X, labels=Y)
-    refused(tmp_path / "a.npz", "'images' and 'pixels', both named like the train images")
+    refused(tmp_path / "a.npz", "'images', 'pixels', all named like the train images")
     np.savez(tmp_path / "a.npz", x=X, x_train=X, y=Y)
-    refused(tmp_path / "a.npz", "'x' and 'x_train'")
+    refused(tmp_path / "a.npz", "'x', 'x_train'")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -240,5 +240,5 @@ def test_class_names_may_be_text_or_bytes(tmp_path, classes, expected):
 def test_class_names_that_are_no_list_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", x=X, y=Y, classes=np.array("abc"))
     refused(tmp_path / "a.npz", "has class names of shape []")
-    np.savez(tmp_path / "a.npz", x=X, y=Y, classes=["a", "b", "c"], names=["a", "b", "c"])
-    refused(tmp_path / "a.npz", "names classes in classes, names")
+    np.savez(tmp_path / "a.npz", x=X, y=Y, classes=["a", "b", "c"], class_names=list("abc"))
+    refused(tmp_path / "a.npz", "names classes in classes, class_names")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -134,7 +135,7 @@ _PARTS = {
     "valid": "val|valid|validation|dev",
     "test": "test(?:ing)?|tst|te",
 }
-_CLASSES = ("classes", "classnames", "labelnames", "targetnames", "names")
+_CLASSES = ("classes", "classnames", "labelnames", "targetnames")
 
 
 def _letters(name: str) -> str:
@@ -143,31 +144,35 @@ def _letters(name: str) -> str:
 
 def _pairs(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
     """The arrays of images and labels of each part that has both; a name without part is train."""
-    found: dict[tuple[str, int], str] = {}
+    found: dict[tuple[str, int], list[str]] = {}
     for name in names:
-        letters = _letters(name)
-        for part, words in _PARTS.items():
-            for kind, called in enumerate(_KINDS):
-                both = f"(?:{called})(?:{words})|(?:{words})(?:{called})"
-                if not re.fullmatch(both + (f"|{called}" if part == "train" else ""), letters):
-                    continue
-                other = found.get((part, kind))
-                usual = letters.startswith("xy"[kind])  # `x` goes before whatever lies beside it
-                if other and _letters(other).startswith("xy"[kind]) != usual:
-                    found[part, kind] = name if usual else other
-                    continue
-                if other:
-                    what = "labels" if kind else "images"
-                    raise DataError(
-                        f"file {str(path)!r} has {other!r} and {name!r}, both named like the "
-                        f"{part} {what}; accepted: one array of each"
-                    )
-                found[part, kind] = name
+        for key in _meant(_letters(name)):
+            found.setdefault(key, []).append(name)
+    for (part, kind), several in found.items():
+        # `x` and `y` go before whatever lies beside them.
+        usual = [name for name in several if _letters(name).startswith("xy"[kind])]
+        chosen = usual or several
+        if len(chosen) > 1:
+            raise DataError(
+                f"file {str(path)!r} has {few(map(repr, chosen))}, all named like the {part} "
+                f"{('images', 'labels')[kind]}; accepted: one array of each"
+            )
+        found[part, kind] = chosen
     return {
-        part: (found[part, 0], found[part, 1])
+        part: (found[part, 0][0], found[part, 1][0])
         for part in PARTS
         if (part, 0) in found and (part, 1) in found
     }
+
+
+def _meant(letters: str) -> Iterator[tuple[str, int]]:
+    """The part, and the place in `_KINDS`, that an array is named like: one or none."""
+    for kind, called in enumerate(_KINDS):
+        if re.fullmatch(called, letters):
+            yield "train", kind
+        for part, words in _PARTS.items():
+            if re.fullmatch(f"(?:{called})(?:{words})|(?:{words})(?:{called})", letters):
+                yield part, kind
 
 
 def _read(
