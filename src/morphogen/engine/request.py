@@ -61,7 +61,7 @@ def require_types(run: object, **given: tuple[object, type]) -> None:
                 f"{name} is of type {type(value).__name__}; accepted: an instance of "
                 f"morphogen.{kind.__name__}"
             )
-    if run is not None:
+    if run is not None and not isinstance(run, RunDirectory):  # one that is claimed already
         path_of("run", run)
 
 
