@@ -60,6 +60,14 @@ def test_files_that_are_not_read_are_counted_by_their_ending(root):
     )
 
 
+def test_images_beside_the_folders_of_parts_are_said(root, tmp_path):
+    (tmp_path / "whole").mkdir()
+    root.rename(tmp_path / "whole" / "train")
+    (tmp_path / "whole" / "9.png").write_bytes(PNG)
+    (note,) = load(tmp_path / "whole").notes
+    assert note.endswith("that are not read: 1 (1 .png beside the parts)")
+
+
 def test_what_systems_leave_behind_goes_without_a_word(root):
     for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._0.png", ".git", "Icon\r"):
         (root / "a" / name).write_bytes(b"x")

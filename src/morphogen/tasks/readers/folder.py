@@ -39,9 +39,30 @@ def find(path: Path) -> Source | None:
         str(path),
         tuple(found.roots),
         partial(_read, found.roots),
-        found.notes,
+        (*found.notes, *_beside(path, found.roots)),
         partial(_glance, found.roots),
     )
+
+
+def _beside(path: Path, roots: dict[str, Path]) -> tuple[str, ...]:
+    """A sentence on images that lie beside the folders of parts, if any do."""
+    above = {path, *(root.parent for root in roots.values() if root != path)} - {*roots.values()}
+    loose: Counter[str] = Counter()
+    for folder in above:
+        loose += _loose(folder, "parts")
+    return unread(loose, repr(str(path)))
+
+
+def _loose(folder: Path, what: str) -> Counter[str]:
+    """Images that lie in a folder of folders, by ending; a link that leads nowhere is an error."""
+    found: Counter[str] = Counter()
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith(".") or file.is_dir():
+            continue
+        require_no_broken_link(file)
+        if file.suffix.lower() in SUFFIXES:
+            found[f"{ending(file)} beside the {what}"] += 1
+    return found
 
 
 _FEW = 16
@@ -88,12 +109,7 @@ def _read(roots: dict[str, Path], part: str, size: int | None) -> Images:
         labels += [label] * len(inside)
     if not files:
         raise DataError(f"folder {str(root)!r} has no class folders; accepted: one per class")
-    for path in sorted(root.iterdir()):
-        if path.name.startswith(".") or path.is_dir():
-            continue
-        require_no_broken_link(path)
-        if path.suffix.lower() in SUFFIXES:
-            passed[f"{ending(path)} beside the class folders"] += 1
+    passed += _loose(root, "class folders")
     changes = Changes()
     named = ((f"file {str(file)!r}", file) for file in files)
     pixels = stacked(((w, decode(file, w, changes)) for w, file in named), size, len(files))
