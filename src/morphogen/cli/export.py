@@ -97,17 +97,14 @@ def predict(given: dict[str, Any]) -> int:
 
     top = whole("--top", given["top"], ranges.CLASSES)
     from morphogen.exports import load
-    from morphogen.exports.pictures import Named, expanded
+    from morphogen.exports.pictures import Failed, Named, expanded
 
     model = load(given["export"])
     pictures: list[Named] = []
-    failed: list[tuple[str, DataError]] = []
+    failed: list[Failed] = []
     passed: list[str] = []
     for word in given["image"]:
-        try:
-            pictures += expanded(word, passed)
-        except DataError as error:
-            failed.append((word, error))
+        pictures += expanded(word, passed, failed)
     for sentence in passed:
         print(f"note: {shown(sentence)}", file=sys.stderr)
     said = []

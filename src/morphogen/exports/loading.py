@@ -8,6 +8,7 @@ from torch import nn
 
 from morphogen.core import DataError, given
 from morphogen.core.names import shell
+from morphogen.core.reading import trouble
 from morphogen.exports import formats
 from morphogen.exports.model import Model
 
@@ -48,8 +49,9 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model
                 f"{' or '.join(f.name for f in inside)}, or such a file"
             )
         file = there[0]
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; accepted: an exported network")
+    wrong = trouble(file)
+    if wrong:
+        raise DataError(f"{file} cannot be read ({wrong}); accepted: an exported network")
     if file.suffix == ".onnx":
         return Model(*formats.read_onnx(file), file)
     if file.suffix == ".safetensors":

@@ -32,22 +32,32 @@ class Named:
     picture: Picture
 
 
-def expanded(word: str, passed: list[str]) -> Iterator[Named]:
+Failed = tuple[str, DataError]
+"""What cannot be read, and why."""
+
+
+def expanded(word: str, passed: list[str], failed: list[Failed]) -> Iterator[Named]:
     """The pictures that a word stands for.
 
     Args:
         word: an image file; a folder, whose image files are taken as the readers of data sets list
             them; or an .npy or .npz file of images.
         passed: a sentence is added on what is not read, if anything.
-
-    Raises:
-        DataError: there are none in it, or it cannot be read.
+        failed: what should be read and cannot is added here.
     """
+    try:
+        yield from _expanded(word, passed, failed)
+    except DataError as error:
+        failed.append((word, error))
+
+
+def _expanded(word: str, passed: list[str], failed: list[Failed]) -> Iterator[Named]:
     path = Path(word)
     if os.path.isdir(path):  # unlike pathlib's, False for a name that is too long
         others: Counter[str] = Counter()
-        files = images_in(path, others)
-        if not files:
+        before = len(failed)
+        files = images_in(path, others, lambda at, error: failed.append((str(at), error)))
+        if not files and len(failed) == before:
             raise DataError(
                 f"folder {word!r} holds no images; accepted: files ending in {', '.join(SUFFIXES)}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +185,9 @@ def test_damaged_and_foreign_files_are_sentences(run: Path, tmp_path: Path) -> N
         (tmp_path / "README.md").touch()
         with pytest.raises(DataError, match=message):
             morphogen.load(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(DataError, match="a named pipe, not a file"):
+        morphogen.load(tmp_path / "pipe.onnx")
     with pytest.raises(DataError, match="holds no exported network"):
         morphogen.load(tmp_path)
     with pytest.raises(DataError, match=r"is a run; accepted: .* `morphogen export"):
@@ -220,7 +224,7 @@ def test_a_file_that_differs_is_not_kept(
 def test_images_that_do_not_fit_are_sentences(run: Path, tmp_path: Path) -> None:
     model = morphogen.load(run / "export" / "model.safetensors")
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(DataError, match=r"none\.png.: no such file"):
+    with pytest.raises(DataError, match=r"none\.png' cannot be read .no such file"):
         model.predict([tmp_path / "none.png"])
     with pytest.raises(DataError, match=r"text\.png. is not an image"):
         model.predict([tmp_path / "text.png"])

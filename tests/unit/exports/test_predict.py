@@ -133,6 +133,13 @@ def test_one_damaged_image_does_not_hide_the_others(
     for name in ("a.png", "c.png"):
         Image.fromarray(noise(9, 7)).save(tmp_path / name)
     (tmp_path / "b.png").write_text("no image")
+    os.symlink("nowhere", tmp_path / "d.png")
+    os.mkfifo(tmp_path / "e.png")  # which is not waited for
+    out, err = said(capsys, nets[1], tmp_path, code=2)
+    assert len(out.splitlines()) == 2
+    assert all(f"{name}.png' " in err for name in "bde")
+    for name in "de":
+        (tmp_path / f"{name}.png").unlink()
     out, err = said(capsys, nets[1], tmp_path, code=2)
     assert [line.split("  ")[0] for line in out.splitlines()] == [
         str(tmp_path / name) for name in ("a.png", "c.png")
@@ -213,6 +220,6 @@ def test_words_that_are_no_files_are_not_opened(
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.npy")
     os.mkfifo("pipe.png")
-    (named,) = expanded(word, [])
+    (named,) = expanded(word, [], [])
     with pytest.raises(DataError, match=r"cannot be read \("):
         pixels_of(named.picture, 1)

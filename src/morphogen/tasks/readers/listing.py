@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from morphogen.core.errors import DataError
@@ -25,7 +25,15 @@ _LOOP = "that link to a folder above"
 _ENDING = re.compile(r"\.[a-z0-9_-]{1,12}", re.ASCII)
 
 
-def images_in(folder: Path, passed: Counter[str]) -> list[Path]:
+Refuse = Callable[[Path, DataError], None]
+"""Called with what cannot be read, and why; raises, or lets the listing go on."""
+
+
+def _raise(path: Path, error: DataError) -> None:
+    raise error
+
+
+def images_in(folder: Path, passed: Counter[str], refuse: Refuse = _raise) -> list[Path]:
     """The image files of a folder and the folders within it, in a fixed order.
 
     Links are followed. Hidden files and folders are passed over.
@@ -33,19 +41,19 @@ def images_in(folder: Path, passed: Counter[str]) -> list[Path]:
     Args:
         folder: of one class.
         passed: files that are not read are counted here by their ending.
+        refuse: called if a folder may not be entered, or what is called an image is no file.
 
     Raises:
-        DataError: a folder may not be entered, or a file that is called an image cannot be read.
+        DataError: that is so, unless `refuse` lets it pass.
     """
     found = []
-    for path in _files(folder, passed):
+    for path in _files(folder, passed, refuse):
         if path.suffix.lower() in SUFFIXES:
             wrong = trouble(path)
             if wrong:
-                raise DataError(
-                    f"file {str(path)!r} cannot be read ({wrong}); accepted: image files; "
-                    "restore or remove it"
-                )
+                text = f"file {str(path)!r} cannot be read ({wrong}); accepted: image files"
+                refuse(path, DataError(f"{text}; restore or remove it"))
+                continue
             found.append(path)
         elif path.name.lower() not in _SYSTEM:
             passed[ending(path)] += 1
@@ -79,7 +87,7 @@ def listed(kinds: Counter[str]) -> str:
     return few(f"{count:,} {kind}" for kind, count in order)
 
 
-def _files(top: Path, passed: Counter[str]) -> Iterator[Path]:
+def _files(top: Path, passed: Counter[str], refuse: Refuse) -> Iterator[Path]:
     """Files in `top` and deeper that are not hidden."""
     parents = {*top.absolute().parents, *top.resolve().parents}
     waiting = [(top, frozenset(_identity(parent) for parent in parents))]
@@ -89,10 +97,12 @@ def _files(top: Path, passed: Counter[str]) -> Iterator[Path]:
             here = _identity(folder)
             entries = list(os.scandir(folder))
         except OSError as error:
-            raise DataError(
-                f"folder {str(folder)!r} cannot be read ({error.strerror}); accepted: folders that "
-                "may be entered; give the right to read it, or remove it"
-            ) from error
+            text = f"folder {str(folder)!r} cannot be read ({error.strerror}); accepted: folders"
+            refuse(
+                folder,
+                DataError(f"{text} that may be entered; give the right to read it, or remove it"),
+            )
+            continue
         if here in above:  # a link back: what is there is read already, or is of other classes
             passed[_LOOP] += 1
             continue
@@ -102,8 +112,12 @@ def _files(top: Path, passed: Counter[str]) -> Iterator[Path]:
                 continue
             if os.path.isdir(path):
                 waiting.append((path, above | {here}))
-            else:
+                continue
+            try:
                 require_no_broken_link(path)
+            except DataError as error:
+                refuse(path, error)
+            else:
                 yield path
 
 
