@@ -356,7 +356,7 @@ def test_a_batch_of_one_image_of_one_pixel_is_a_sentence(
             lambda: search("darts", space=network(), settings=TRAINING),
             "settings is of type Training; accepted: an instance of morphogen.Settings",
         ),
-        (lambda: search("darts", space=network(), run=3), "run is of type int; accepted: the pat"),
+        (lambda: search("darts", space=network(), run=3), "run is 3; accepted: a path"),
         (lambda: search("darts", space=[network()]), "module is of type list; accepted: an inst"),
     ],
 )
