@@ -16,7 +16,8 @@ Paper: Wang, Cheng, Chen, Tang, Hsieh. ICLR 2021. arXiv 2108.04392.
 
 Both cell types decide something in one go, the reduction cell seeing the normal cell's decision.
 Supernets may come from another run (`--from`): then the first phase is left out, and alpha starts
-near zero as in `blank`.
+near zero as in `blank`. The authors search the DARTS space without `none`, and so does the paper's
+preset (`--without none`).
 
 Departures. The authors measure on the whole search-validation half, augmented; here on a fixed part
 of it (`selection_images`), not augmented, the same images for all operations, so that a decision

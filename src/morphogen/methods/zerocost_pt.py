@@ -14,7 +14,8 @@ Paper: Xiang, Dudziak, Abdelfattah, Chau, Lane, Wen. AAAI 2023. arXiv 2106.06799
     return the one with the largest sum
 
 An epoch of the search is one of the N searches, a step one decision (of every cell type); a step of
-the validation is one minibatch. The paper's seeds: 0 to 3.
+the validation is one minibatch. The paper's seeds: 0 to 3. The authors search the DARTS space
+without `none`, and so does the paper's preset (`--without none`).
 
 Departures. An operation of weight 0 is not executed; the authors' NAS-Bench-201 and Macro code
 executes it on zeros, which adds a constant to the kernel of NASWOT (the logarithm of its

@@ -15,6 +15,10 @@ Three facts are used:
   the convolution is never written. The covariance is taken of centred r, so nothing cancels.
 - Every gate gradient is an inner product that the backward pass of the norm forms anyway.
 
+In float32 all of it is as near to float64 as plain execution: `statistics` adds up a batch in many
+short sums. Gradients of both jump where rounding takes the input of a ReLU across 0, or makes
+another pixel the winner of a max pooling, and differ by that.
+
 `mix` has a hand-written backward. When that backward is itself to be differentiated (iDARTS), in
 eval mode, and with several processes, `mix_plain` says the same in differentiable operations.
 
