@@ -252,6 +252,28 @@ def test_empty_words_are_refused(capsys, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("word", ["a\0b", "\ud800"])
+def test_words_that_no_shell_passes_are_refused(word, capsys):
+    assert "is no text" in refused(capsys, "report", "run", "--out", word)
+    assert "is no text" in refused(capsys, word)
+
+
+def test_folders_deeper_than_python_calls_are_looked_into(tmp_path, capsys):
+    made = [tmp_path / "d"]
+    made[0].mkdir()
+    for _ in range(sys.getrecursionlimit() + 200):
+        made.append(Path(f"{made[-1]}/d"))
+        os.mkdir(made[-1])
+    try:
+        assert json.loads(said(capsys, "runs", str(tmp_path), "--json")) == {
+            "runs": [],
+            "damaged": [],
+        }
+    finally:
+        for path in reversed(made):
+            os.rmdir(path)
+
+
 def test_of_an_option_given_twice_the_last_counts_and_it_is_said(capsys):
     words = ["query", "nasbench-macro", "12121212", "--metric", "params", "--metric=test_acc"]
     assert main([*words, "--json"]) == 0

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.options import Option, Section, read, show
 from morphogen.core import ConfigError, UnknownNameError
+from morphogen.core.given import encodable
+from morphogen.core.names import brief
 from morphogen.reports.text import columns, count, fold
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ class Command:
 
 def run(words: Sequence[str]) -> int:
     """Run the command that `words` say."""
+    for word in words:
+        if "\0" in word or not encodable(word):
+            raise ConfigError(f"argument {brief(word)} is no text; accepted: what a shell can pass")
     if not words or words[0] in (*HELP, "help"):
         print(_overview())
         return 0

@@ -106,10 +106,11 @@ def _scorer(subject: str, given: dict[str, Any], seed: int) -> tuple[Scorer, Tru
     from morphogen import spaces
     from morphogen.engine import scorers
 
-    if given["threads"]:
+    threads = whole("--threads", given["threads"] or "0", ranges.THREADS)
+    if threads:
         import torch
 
-        torch.set_num_threads(whole("--threads", given["threads"], ranges.THREADS))
+        torch.set_num_threads(threads)
     if subject == "run":
         if given["norms"] not in ("recalibrate", "batch"):
             raise UnknownNameError("norms", given["norms"], ["recalibrate", "batch"])

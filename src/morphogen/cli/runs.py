@@ -92,15 +92,19 @@ def _listed(path: Path) -> Listed:
 
 def _directories(root: Path, damaged: list[str]) -> Iterator[Path]:
     """Folders with a config.yaml; what lies in a run is not looked into."""
-
-    def unread(error: OSError) -> None:
-        damaged.append(f"cannot read {error.filename}: {error.strerror}")
-
-    for folder, inner, files in os.walk(root, onerror=unread):
-        inner.sort()
-        if "config.yaml" in (*files, *inner):
-            inner.clear()
+    waiting = [str(root)]  # `os.walk` calls itself, and folders may lie deeper than Python allows
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            damaged.append(f"cannot read {folder}: {error.strerror}")
+            continue
+        if any(entry.name == "config.yaml" for entry in entries):
             yield Path(folder)
+            continue
+        waiting += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
 
 
 def _started(known: Run, path: Path) -> float:

@@ -43,12 +43,21 @@ def path(name: str, value: Any) -> Path:
     return Path(text)
 
 
-def _possible(text: str) -> bool:
-    """Whether a file could have that name; not one too long, or of letters that no name has."""
+def encodable(text: str) -> bool:
+    """Whether the system can take it as a name: not where half a letter stands in it."""
     try:
-        os.lstat(text)
+        os.fsencode(text)
     except UnicodeError:
         return False
+    return True
+
+
+def _possible(text: str) -> bool:
+    """Whether a file could have that name; not one too long, or of letters that no name has."""
+    if not encodable(text):
+        return False
+    try:
+        os.lstat(text)
     except OSError as error:
         return error.errno != errno.ENAMETOOLONG
     return True
