@@ -1,6 +1,8 @@
 """A folder that is named like a part is read as it or refused, and never becomes a class."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -171,3 +173,61 @@ def test_classes_of_the_users_own_part_are_matched_by_name(tmp_path):
     fill(tmp_path, "val/dog")
     with pytest.raises(DataError, match=r"search-validation part of .* has class 'dog', which"):
         ImageTask.of(tmp_path)
+
+
+def test_parts_of_parquet_files_in_other_spellings(tmp_path):
+    def write(name, labels):
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "i.png")
+        cell = {"bytes": (tmp_path / "i.png").read_bytes(), "path": None}
+        pq.write_table(pa.table({"image": [cell] * len(labels), "label": labels}), tmp_path / name)
+        (tmp_path / "i.png").unlink()
+
+    write("training-00000-of-00001-b42a775f407cee45.parquet", ["a", "b", "a", "b"])
+    write("validation-00000-of-00001.parquet", ["b", "a"])
+    write("unsupervised.parquet", ["a", "b"])
+    assert locate(tmp_path).parts == ("train", "valid")
+    task = ImageTask.of(tmp_path)
+    assert (task.valid.labels.tolist(), task.own_valid) == ([1, 0], True)
+    told = " ".join(task.pool.notes)
+    assert "validation-00000-of-00001.parquet" in told
+    assert "not read beside the parts: unsupervised.parquet" in told
+    write("val.parquet", ["b", "a"])
+    with pytest.raises(DataError, match="all named like a valid part"):
+        locate(tmp_path)
+
+
+def test_splits_of_the_hugging_face_library_in_other_spellings(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets.disable_progress_bars()
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+
+    def split(labels):
+        pictures = [Image.fromarray(np.zeros((4, 4), np.uint8)) for _ in labels]
+        return datasets.Dataset.from_dict({"image": pictures, "label": labels}, features=kinds)
+
+    splits = {"train": split(["a", "b"] * 2), "dev": split(["b"]), "extra": split(["a"])}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    task = ImageTask.of(f"hf:{tmp_path / 'saved'}")
+    assert (task.valid.labels.tolist(), task.own_valid) == ([1], True)
+    told = " ".join(task.pool.notes)
+    assert "'dev'" in told
+    assert "parts that are not read: extra" in told
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (["0", "1", "2"], ["1", "2"]),
+        (["airplane", "automobile", "bird"], ["automobile", "bird"]),
+    ],
+)
+def test_classes_of_a_standard_set_are_matched_by_number_or_name(train, test, tmp_path):
+    fill(tmp_path, *(f"train/{name}" for name in train), *(f"test/{name}" for name in test))
+    task = ImageTask.of(f"cifar10:{tmp_path}")
+    assert task.classes[:3] == ("airplane", "automobile", "bird")
+    assert task.open_test("evaluation").labels.tolist() == [1, 1, 2, 2]
+    fill(tmp_path, "test/11")
+    with pytest.raises(DataError, match="'11' among them; accepted: the 10 classes of cifar10"):
+        task.open_test("evaluation")
