@@ -91,7 +91,6 @@ def train(
     task = training_task(job)
     t, shrunk = fitted_training(job.training, task, part_of(job.training))
     job = replace(job, training=t)
-    task.pool = replace(task.pool, notes=(*task.pool.notes, *shrunk))
     known, odd = try_space(known, task, task.pool, batch_size=t.batch_size, seed=t.seed)
     job = replace(job, space=known)
     channels, height, width = task.pool.pixels.shape[1:]
@@ -115,7 +114,7 @@ def train(
                 settings=to_mapping(job.training),
                 config={"architecture": known.format(arch)},
                 grounds=provenance(known, task, threads=t.threads, accelerator=t.accelerator),
-                remarks=(*odd, *kept_weights(job, task)),
+                remarks=(*shrunk, *odd, *kept_weights(job, task)),
             )
         )
     return _run(job, task, devices)

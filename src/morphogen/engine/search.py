@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,6 @@ def search(
     if origin is not None and known_data and not task.own_valid:
         check_split(origin, settings)
     _check_batch(settings, task)
-    task.pool = replace(task.pool, notes=(*task.pool.notes, *shrunk))
     _check_memory(info, known, settings, task)
     known, remarks = try_space(
         known,
@@ -122,7 +120,7 @@ def search(
                     table=settings.table,
                     begun=directory.start_file if begun else None,
                 ),
-                remarks=remarks,
+                remarks=(*shrunk, *remarks),
             )
             | {"parts": task.describe()}
             | ({} if start is None else {"start": str(start)})
