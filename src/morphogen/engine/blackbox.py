@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen import benchmarks, cost
-from morphogen.core import Architecture, ConfigError, RunError, memory
+from morphogen.core import Architecture, CheckpointError, ConfigError, RunError, memory
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.job import Job, problem_of, task_of_job
 from morphogen.engine.lengthen import stops
@@ -192,7 +192,7 @@ def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outco
             stops=stops(desk.config),
             traces=record.traces,
         )
-        together(problem.devices, store.commit)
+        together(problem.devices, record.finish)
     history = record.history()
     if talk.answered < s.evaluations:
         desk.watcher.notice(
@@ -223,7 +223,31 @@ class _Record:
         self.budget = s.evaluations
         self.asked, self.best, self.failure = 0, Best(), ""
         for evaluation in self._ordered():
+            if evaluation.objectives is not None:
+                self._require_objectives(evaluation)
             self.best.after(evaluation)
+
+    def _require_objectives(self, evaluation: Evaluation) -> None:
+        held = dict(evaluation.objectives or {})
+        if set(held) != set(self.names) or told(held, self.names)[0] != evaluation.score:
+            raise CheckpointError(
+                f"row {evaluation.number} of {self.store.path} has the objectives "
+                f"{', '.join(held)} or another score; accepted: {', '.join(self.names)}, the first "
+                "of them the score"
+            )
+
+    def finish(self) -> None:
+        """Have all on the disk, if it is no more than was asked for.
+
+        Raises:
+            CheckpointError: the record has architectures that the method never asked for.
+        """
+        if len(self.store.known) > self.asked:
+            raise CheckpointError(
+                f"{self.store.path} has {len(self.store.known)} architectures, and the method "
+                f"asked for {self.asked}; accepted: the record of this very run"
+            )
+        self.store.commit()
 
     def start(self) -> None:
         """Tell the watcher where the search stands."""

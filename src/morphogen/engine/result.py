@@ -62,6 +62,11 @@ def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
     text = history[-1].get("architecture")
     if not isinstance(text, str) or text != written.get("architecture"):
         return None  # damaged: the checkpoint knows better
+    s = job.settings
+    names = labels_of(s.objectives, s.evaluator, s.evaluation_proxy)
+    scored = [row for row in history if "candidate" in row and "failed" not in row]
+    if any(name not in row for row in scored for name in names):
+        return None  # the loop says what is wrong with the record
     return write_result(job, Outcome(job.space.parse(text), history))
 
 

@@ -13,16 +13,24 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
+
+from pydantic import Field, model_validator
 
 from morphogen.core import CheckpointError, RunError
+from morphogen.core.names import shown
+from morphogen.core.reading import parse_json, trouble
+from morphogen.core.records import Amount, Count, Natural, Record, Text, checked
 
 FILE = "evaluations.sqlite"
 
@@ -30,6 +38,9 @@ CHEAP = 0.05
 """Seconds: evaluations that took less are committed together, since each commit waits for the disk,
 and a search that looks up ten thousand architectures a second has no time for that. What a kill or
 a power failure takes of them is soon evaluated again."""
+
+LONGEST = 2**26
+"""Bytes of a cell that is read."""
 
 PAUSE = 0.25
 """Seconds between two commits of cheap evaluations."""
@@ -62,6 +73,8 @@ COLUMNS = (
     "number, architecture, status, objectives, score, error, attempts, seconds, cpu_seconds, "
     "worker, finished, budget, trace"
 )
+
+NAMES = tuple(COLUMNS.split(", "))
 
 INSERT = f"INSERT INTO evaluations ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -98,6 +111,36 @@ class Evaluation:
         return self.objectives is None
 
 
+FIELDS = tuple(field.name for field in fields(Evaluation))
+
+
+class Row(Record):
+    """An evaluation as the database holds it: whole, or failed and without values."""
+
+    number: Count
+    architecture: Annotated[Text, Field(min_length=1)]
+    status: Literal["done", "failed"]
+    objectives: dict[str, float] | None
+    score: float | None
+    error: Text
+    attempts: Natural
+    seconds: Amount
+    cpu_seconds: Amount
+    worker: Text
+    finished: Text
+    budget: Annotated[float, Field(gt=0, le=1)]
+    trace: list[list[float]] | None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        known = [abs(value) for value in (self.objectives or {}).values()]
+        if self.status == "failed" and (known or self.score is not None):
+            raise ValueError("no values where the evaluation failed")
+        if self.status == "done" and (self.score is None or abs(self.score) not in known):
+            raise ValueError("a score that is one of the objectives")
+        return self
+
+
 class Store:
     """The record of one run, open for its search.
 
@@ -119,6 +162,9 @@ class Store:
         self._committed = 0.0
 
     def _open(self) -> sqlite3.Connection:
+        if os.path.lexists(self.path):
+            with _reading(self.path):
+                pass  # what is no record of ours, or one with more in it, is refused
         with _plain(self.path):
             database = sqlite3.connect(self.path, isolation_level=None, timeout=10)
             # After a power failure what was committed is there (FULL); readers, e.g. a report,
@@ -257,21 +303,51 @@ def cost(path: Path) -> dict[str, float]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that changes nothing; a search may be writing."""
+    """A connection that changes nothing; a search may be writing.
+
+    The file may be anybody's. Its tables must be those of `SCHEMA` to the letter: a view or a
+    trigger could compute without end, or write what nobody asked for.
+    """
+    wrong = trouble(path)
+    if wrong:
+        raise RunError(f"cannot read {shown(path)}: {wrong}; accepted: what the search wrote")
     with _plain(path):
-        database = sqlite3.connect(path, isolation_level=None, timeout=10)
+        name = quote(str(path.absolute()))
+        database = sqlite3.connect(
+            f"file:{name}?mode=ro", uri=True, isolation_level=None, timeout=10
+        )
         try:
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
             database.execute("PRAGMA query_only = ON")
+            database.execute("PRAGMA trusted_schema = OFF")
+            if not _tables(database) <= _expected():
+                raise CheckpointError(
+                    f"{shown(path)} has other tables than a search makes; accepted: what the "
+                    "search wrote"
+                )
             yield database
         finally:
             database.close()
 
 
+def _tables(database: sqlite3.Connection) -> frozenset[tuple[str, ...]]:
+    """All that the database declares, besides the indexes that it makes by itself."""
+    found = database.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return frozenset((str(kind), str(name), str(sql)) for kind, name, sql in found)
+
+
+@cache
+def _expected() -> frozenset[tuple[str, ...]]:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(SCHEMA)
+        return _tables(database)
+
+
 def _all(path: Path) -> list[Evaluation]:
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     with _reading(path) as database:
-        return list(_read(database))
+        return list(_read(database, path))
 
 
 def _values(e: Evaluation) -> tuple[Any, ...]:
@@ -292,16 +368,17 @@ def _values(e: Evaluation) -> tuple[Any, ...]:
     )
 
 
-def _read(database: sqlite3.Connection) -> Iterator[Evaluation]:
+def _read(database: sqlite3.Connection, path: Path) -> Iterator[Evaluation]:
     if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'evaluations'").fetchone():
         return  # a search that has only just begun
-    for row in database.execute(f"SELECT {COLUMNS} FROM evaluations ORDER BY number"):
-        number, text, _, objectives, score, error, attempts, seconds, cpu, worker, _, *staged = row
-        values = None if objectives is None else json.loads(objectives)
-        budget, trace = staged[0], None if staged[1] is None else json.loads(staged[1])
-        yield Evaluation(
-            number, text, values, score, error, attempts, seconds, cpu, worker, budget, trace
-        )
+    for values in database.execute(f"SELECT {COLUMNS} FROM evaluations ORDER BY number"):
+        row = dict(zip(NAMES, values, strict=True))
+        where = f"row {row['number']} of {shown(path)}"
+        for name in ("objectives", "trace"):
+            if isinstance(row[name], str):
+                row[name] = parse_json(row[name])
+        checked(Row, row, where, accepted="what the search wrote", error=CheckpointError)
+        yield Evaluation(**{name: row[name] for name in FIELDS})
 
 
 @contextmanager

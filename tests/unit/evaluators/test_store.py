@@ -164,3 +164,55 @@ def test_a_helping_process_reads_and_only_remembers(tmp_path):
     assert len(rows(file)) == 1
     assert Store(tmp_path / "none.sqlite", writes=False).known == {}
     assert not (tmp_path / "none.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE evaluations SET score = 'high'", "row 1 of .* has score 'high'; accepted: a numb"),
+        ("UPDATE evaluations SET score = 9e999", "has score inf; accepted: a finite number"),
+        ("UPDATE evaluations SET score = 99.0", "accepted: a score that is one of the objectives"),
+        ("UPDATE evaluations SET score = NULL", "accepted: a score that is one of the objectives"),
+        ("UPDATE evaluations SET objectives = NULL", "accepted: a score that is one of the obj"),
+        ("UPDATE evaluations SET objectives = '{\"accuracy\": NaN}'", "is damaged: expected value"),
+        ("UPDATE evaluations SET objectives = '[1.5]'", "has objectives .*accepted: a mapping"),
+        ("UPDATE evaluations SET objectives = x'00ff'", "has objectives .*accepted: a mapping"),
+        ("UPDATE evaluations SET architecture = x'00ff'", "has architecture .*accepted: a text"),
+        ("UPDATE evaluations SET number = -1", "has number -1; accepted: greater than"),
+        ("UPDATE evaluations SET attempts = 1.5", "has attempts 1.5; accepted: a whole number"),
+        ("UPDATE evaluations SET seconds = -1", "has seconds -1.0; accepted: greater than"),
+        ("UPDATE evaluations SET budget = 2", "has budget 2.0; accepted: less than or equal to 1"),
+        ("UPDATE evaluations SET trace = '[[1e999]]'", "has trace.0.0 inf; accepted: a finite"),
+        ("UPDATE evaluations SET error = zeroblob(67108865)", "too big"),
+        ("ALTER TABLE evaluations ADD more TEXT", "has other tables than a search makes"),
+        ("CREATE TABLE more (a)", "has other tables than a search makes"),
+        (
+            "CREATE TRIGGER t AFTER INSERT ON evaluations BEGIN DELETE FROM sessions; END",
+            "has other tables than a search makes",
+        ),
+        (
+            "DROP TABLE evaluations; CREATE VIEW evaluations AS WITH RECURSIVE n(i) AS "
+            "(SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",  # without end
+            "has other tables than a search makes",
+        ),
+    ],
+)
+def test_a_record_that_was_edited_is_refused_by_row_and_field(change, said, tmp_path):
+    file = tmp_path / stores.FILE
+    with Store(file) as store:
+        store.add(evaluation(1))
+    with closing(sqlite3.connect(file)) as database, database:
+        database.executescript(change)
+    for use in (rows, Store):
+        with pytest.raises(RunError, match=said) as caught:
+            use(file)
+        assert stores.FILE in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path):
+    file = tmp_path / stores.FILE
+    os.mkfifo(file)
+    for use in (rows, Store):
+        with pytest.raises(RunError, match="a named pipe, not a file"):
+            use(file)
