@@ -90,7 +90,8 @@ def read_bytes(
         MorphogenError: of the class `error`: it is missing, no regular file, or too large.
     """
     with opened(path, most=most, accepted=accepted, error=error) as file:
-        return file.read(most)
+        # As much as there is: `read(most)` would take that much memory at once.
+        return file.read(min(most, os.fstat(file.fileno()).st_size))
 
 
 def read_text(

@@ -10,21 +10,35 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from morphogen.core import CheckpointError, NumericalError
+from morphogen.core import CheckpointError, MorphogenError, NumericalError
 from morphogen.core.files import fresh, link_anew
 from morphogen.core.files import previous as previous
+from morphogen.core.reading import parse_json, read_bytes
+from morphogen.core.records import Count, Record, Text, checked
+from morphogen.engine.records import Epoch
+from morphogen.engine.sound import (
+    require_alike,
+    require_kind,
+    require_optimiser,
+    require_plain,
+    require_stored,
+)
+from morphogen.engine.sound import require_finite as require_sound
 from morphogen.supernets.draws import generators, put_back, states
 
 MAGIC = b"morphogen checkpoint 1\n"
+
+LARGEST = 2**40
+"""Bytes of a checkpoint that is read; whether memory holds it is another question."""
 
 
 def capture(state: Any) -> dict[str, Any]:
@@ -53,12 +67,10 @@ def restore(state: Any, content: Mapping[str, Any]) -> None:
         )
     for name, value in content.items():
         current = getattr(state, name)
-        try:
+        with fits(name):
             if not _restore(current, value):
+                require_kind(current, value)
                 setattr(state, name, value)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = str(error).split("\n")[0]
-            raise CheckpointError(f"the checkpoint's {name} does not fit: {reason}") from error
 
 
 def standing(device: torch.device) -> dict[str, Any]:
@@ -77,9 +89,10 @@ def go_on(content: Mapping[str, Any], device: torch.device) -> None:
     A device of another kind than the run's before has no state there and keeps its seed.
     """
     every = generators(device)
-    put_back(every[:1], [content["torch_rng"]])
-    if device.type in content.get("device_rng", {}):
-        put_back(every[1:], [content["device_rng"][device.type]])
+    with fits("random generator"):
+        put_back(every[:1], [content["torch_rng"]])
+        if device.type in content.get("device_rng", {}):
+            put_back(every[1:], [content["device_rng"][device.type]])
 
 
 def require_finite(content: Any, epoch: int, path: str = "") -> None:
@@ -88,17 +101,13 @@ def require_finite(content: Any, epoch: int, path: str = "") -> None:
     Raises:
         NumericalError: a tensor at or below `content` holds NaN or infinity.
     """
-    if isinstance(content, Mapping):
-        for key, value in content.items():
-            require_finite(value, epoch, f"{path}.{key}" if path else str(key))
-    elif isinstance(content, list | tuple):
-        for index, value in enumerate(content):
-            require_finite(value, epoch, f"{path}[{index}]")
-    elif isinstance(content, Tensor) and not bool(torch.isfinite(content).all()):
+    try:
+        require_sound(content, path)
+    except ValueError as error:
         raise NumericalError(
-            f"{path} is not finite at the end of epoch {epoch}; the last checkpoint is from "
-            "before; a smaller weights.lr or a tighter weights.clip may help"
-        )
+            f"{error} at the end of epoch {epoch}; the last checkpoint is from before; a smaller "
+            "weights.lr or a tighter weights.clip may help"
+        ) from error
 
 
 def _capture(value: Any) -> Any:
@@ -118,8 +127,13 @@ def _capture(value: Any) -> Any:
 def _restore(current: Any, value: Any) -> bool:
     """Restore in place if `current` can be; False if the caller must set the value."""
     if hasattr(current, "load_state_dict"):
+        if isinstance(current, nn.Module):
+            require_alike(current.state_dict(), value, "it")
+        elif isinstance(current, torch.optim.Optimizer):
+            require_optimiser(current, value)
         current.load_state_dict(value)
     elif isinstance(current, Tensor):
+        require_alike(current, value, "it")
         with torch.no_grad():
             current.copy_(value)
     elif dataclasses.is_dataclass(current):
@@ -149,26 +163,81 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     Raises:
         CheckpointError: it is missing, was not written by morphogen, or is damaged.
     """
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist; accepted: a checkpoint") from error
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    raw = read_bytes(path, most=LARGEST, accepted="a checkpoint", error=CheckpointError)
     if not raw.startswith(MAGIC):
         raise CheckpointError(f"{path} is not a checkpoint that morphogen wrote")
     digest, _, body = raw[len(MAGIC) :].partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     try:
+        require_stored(body)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch warns of is refused below
             content = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, LookupError) as error:
+        require_plain(content, len(body))
+    except Exception as error:
         raise CheckpointError(
-            f"{path} holds more than tensors and plain values, and was not opened; accepted: a "
-            "checkpoint that morphogen wrote"
+            f"{path} holds more than tensors and plain values ({_reason(error)}), and was not "
+            "taken; accepted: a checkpoint that morphogen wrote"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a run's state")
     return content
+
+
+class Images(Record):
+    """What the images were that a supernet was trained on."""
+
+    classes: list[Text]
+    in_channels: Count
+
+
+class Saved(Record):
+    """What the loops save, besides what is a method's own."""
+
+    identity: Text
+    state: dict[str, Any]
+    history: Text
+    """JSON: the lines of metrics so far."""
+    torch_rng: Any
+    problem: dict[str, Any] | None = None
+    images: Images | None = None
+
+
+def read_saved(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint that a loop wrote, its `history` as rows.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or not as a loop writes it.
+    """
+    content = read(path)
+    held = content.get("images")
+    if isinstance(held, dict) and isinstance(held.get("classes"), tuple):
+        content["images"] = {**held, "classes": list(held["classes"])}
+    accepted = "a checkpoint that morphogen wrote"
+    checked(Saved, content, str(path), accepted=accepted, error=CheckpointError)
+    with fits("history"):
+        rows = parse_json(content["history"])
+        if not isinstance(rows, list):
+            raise ValueError("it is no list")
+    for number, row in enumerate(rows, start=1):
+        where = f"line {number} of the history of {path}"
+        checked(Epoch, row, where, accepted=accepted, error=CheckpointError)
+    with fits("state"):
+        require_sound(content["state"])
+    return {**content, "history": rows}
+
+
+@contextmanager
+def fits(what: str) -> Iterator[None]:
+    """Whatever taking a part of a checkpoint raises is that this part does not fit."""
+    try:
+        yield
+    except MorphogenError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"the checkpoint's {what} does not fit: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from morphogen.core import ConfigError, NumericalError, SpaceError
+from morphogen.core import CheckpointError, ConfigError, NumericalError, SpaceError
 from morphogen.core.rng import seed_for
 from morphogen.engine import checkpoint
 from morphogen.engine.loop import Desk
@@ -111,8 +111,13 @@ def run(fitting: Fitting, desk: Desk, content: Mapping[str, Any] | None) -> list
     history: list[dict[str, Any]] = []
     fit: Fit | None = None
     if content is not None:
-        history = json.loads(content["history"])
-        fit = fitting.start(content["state"]["number"])
+        history = list(content["history"])
+        number = content["state"].get("number")
+        if type(number) is not int or not 0 <= number < t.seeds:
+            raise CheckpointError(
+                f"the checkpoint's training is number {number}; accepted: 0 to {t.seeds - 1}"
+            )
+        fit = fitting.start(number)
         checkpoint.restore(fit, content["state"])
         checkpoint.go_on(content, fitting.devices.device)
     desk.start(history)

@@ -7,7 +7,6 @@ result is not that of a search of N epochs from the start, and it says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -118,7 +117,7 @@ def _epochs(
     after: int,
 ) -> tuple[int, str]:
     saved, _ = latest(directory, identities(values))
-    done = len(json.loads(saved["history"])) if saved is not None else 0
+    done = len(saved["history"]) if saved is not None else 0
     method = find(job.method).build(job.config)
     problem = problem_of(job, task)
     s = job.settings

@@ -102,9 +102,10 @@ def run_steps(
             desk.watcher.notice(notice)
         if content is not None:
             checkpoint.restore(state, content["state"])
-            problem.load_state_dict(content["problem"])
+            with checkpoint.fits("streams"):
+                problem.load_state_dict(content["problem"])
             checkpoint.go_on(content, problem.devices.device)
-            history = json.loads(content["history"])
+            history = list(content["history"])
     together(problem.devices, lambda: desk.start(history))
     for clock in islice(plan, len(history), None):
         wall_start, cpu_start = time.perf_counter(), time.process_time()
@@ -217,17 +218,17 @@ def latest(run: RunDirectory, identities: Sequence[str]) -> tuple[dict[str, Any]
         return None, ""
     notices = []
     try:
-        content = checkpoint.read(last)
+        content = checkpoint.read_saved(last)
     except CheckpointError as error:
         if not old.exists():
             raise
-        content = checkpoint.read(old)
+        content = checkpoint.read_saved(old)
         notices.append(f"{error}; going on from the one before")
     if content.get("identity") not in identities:
         raise CheckpointError(
             f"{last} belongs to another run: its configuration is not that of {run.config_file}"
         )
-    history = json.loads(content["history"])
+    history = content["history"]
     if recorded[: len(history)] != history:
         notices.append(
             f"{run.metrics_file} was not as this run left it, and is written anew from the "

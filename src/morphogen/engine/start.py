@@ -70,7 +70,7 @@ def read_run(
             f"{what} is {run}, and {values.get('method')!r} trains no supernet; accepted: a run "
             "of a method that does"
         )
-    content = checkpoint.read(directory.checkpoint_file)
+    content = checkpoint.read_saved(directory.checkpoint_file)
     net, images = content["state"].get("net"), content.get("images")
     if not isinstance(net, dict) or not isinstance(images, dict):
         raise RunError(
