@@ -20,8 +20,9 @@ OPTIONS = Section(
         Option(
             ("--to",),
             "FORMATS",
-            "onnx, torch-export, safetensors, or several with commas between; onnx and "
-            "torch-export hold the whole network, safetensors its weights",
+            "onnx, safetensors, torch-export, or several with commas between; onnx holds the whole "
+            "network, safetensors its weights; torch-export is for programs without morphogen, "
+            "which writes it and never loads it",
             "onnx",
         ),
         Option(("--out",), "DIR", "folder to write to (default: RUN/export)", ""),

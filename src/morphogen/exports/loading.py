@@ -9,7 +9,7 @@ from torch import nn
 from morphogen.core import DataError, given
 from morphogen.core.names import shell
 from morphogen.core.reading import trouble
-from morphogen.exports import formats
+from morphogen.exports import formats, onnxfile
 from morphogen.exports.model import Model
 
 SUFFIXES = (".onnx", ".safetensors")
@@ -48,7 +48,8 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model
                 f"{file} holds no exported network; accepted: a folder with "
                 f"{' or '.join(f.name for f in inside)}, or such a file"
             )
-        file = there[0]
+        # Without the extra `onnx` the weights beside such a file do as well.
+        file = next((f for f in there if f.suffix != ".onnx" or onnxfile.installed()), there[0])
     wrong = trouble(file)
     if wrong:
         raise DataError(f"{file} cannot be read ({wrong}); accepted: an exported network")

@@ -10,6 +10,7 @@ what this reader of the format did not know is dropped, lest the other's know it
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ STANDARD = ("", "ai.onnx")
 
 MOST = 2**31 - 1
 """Bytes of a message that the format, protocol buffers, can have."""
+
+
+def installed() -> bool:
+    """Whether what runs such a file is there."""
+    return all(find_spec(name) is not None for name in ("onnx", "onnxruntime"))
 
 
 def need(name: str) -> Any:

@@ -91,6 +91,8 @@ def test_torch_runs_the_archive_without_morphogen(run: Path) -> None:
     with torch.no_grad():
         assert torch.allclose(net(x), morphogen.load(run / "export")(x), atol=1e-5)
     assert json.loads(held[ENTRY])["classes"] == ["a", "b", "c", "d"]
+    with pytest.raises(DataError, match="a program"):  # an honest one; but who could tell?
+        morphogen.load(run / "export" / "model.pt2")
 
 
 def test_the_onnx_file_is_whole_without_morphogen(run: Path) -> None:

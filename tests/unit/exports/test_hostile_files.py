@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 import morphogen
 from morphogen import spaces
 from morphogen.core import DataError
 from morphogen.engine.weights import Signature, Size, write_weights
+from morphogen.exports import onnxfile
 from morphogen.supernets import network
 
 ARCH = "|skip_connect~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
@@ -347,7 +348,7 @@ class Bomb:
 
 
 def test_a_program_is_not_loaded(tmp_path: Path) -> None:
-    """Neither an evil one nor an honest one; beside another format it is passed over."""
+    """It is not even opened; beside another format it is passed over."""
     path, trace = tmp_path / "model.pt2", tmp_path / "trace"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model/data/constants/custom_obj_0", pickle.dumps(Bomb(trace)))
@@ -355,9 +356,24 @@ def test_a_program_is_not_loaded(tmp_path: Path) -> None:
     for given in (path, tmp_path):
         with pytest.raises(DataError, match=r"a program.*accepted: an \.onnx or \.safetensors"):
             morphogen.load(given)
-    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(2, 2),)), path)
-    with pytest.raises(DataError, match="a program"):
-        morphogen.load(path)
     weights_file(tmp_path / "model.safetensors")
     assert morphogen.load(tmp_path).path.name == "model.safetensors"
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".pt", ".pth", ".PT2", ".zip"])
+def test_a_program_under_another_name(suffix: str, tmp_path: Path) -> None:
+    path, trace = tmp_path / f"model{suffix}", tmp_path / "trace"
+    torch.save({"w": Bomb(trace)}, path)
+    with pytest.raises(DataError, match="accepted"):
+        morphogen.load(path)
+    assert not trace.exists()
+
+
+def test_a_folder_gives_what_can_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx_file(tmp_path / "model.onnx")
+    weights_file(tmp_path / "model.safetensors")
+    assert morphogen.load(tmp_path).path.suffix == ".onnx"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    monkeypatch.setattr(onnxfile, "find_spec", lambda name: None)
+    assert morphogen.load(tmp_path).path.suffix == ".safetensors"
