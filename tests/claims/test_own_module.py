@@ -207,7 +207,10 @@ FORGOTTEN = (
 )
 
 
-@pytest.mark.parametrize("method", ["darts", "gdas", "spos", "random"])
+@pytest.mark.parametrize(
+    "method",
+    ["darts", "random", *(pytest.param(m, marks=pytest.mark.slow) for m in ("gdas", "spos"))],
+)
 def test_a_choice_that_forward_does_not_reach_is_told_with_the_result(
     method: str, tmp_path: Path
 ) -> None:
@@ -298,7 +301,7 @@ def lazy() -> nn.Module:
     return nn.Sequential(block, nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(4))
 
 
-@pytest.mark.parametrize("method", ["darts", "random"])
+@pytest.mark.parametrize("method", ["darts", pytest.param("random", marks=pytest.mark.slow)])
 def test_lazy_layers_are_searched_and_resumed(method: str, tmp_path: Path) -> None:
     settings = replace(SETTINGS, evaluations=2, evaluation_epochs=1)
     found = search(method, space=lazy(), data=tiny.images(), settings=settings, run=tmp_path / "a")
@@ -319,8 +322,8 @@ def test_lazy_layers_are_searched_and_resumed(method: str, tmp_path: Path) -> No
     ("method", "space", "more"),
     [
         ("darts", "darts", {"depth": 3, "image_size": 4}),
-        ("spos", "nasbench201", {"image_size": 4}),
         ("random", "nasbench201", {"image_size": 4}),
+        pytest.param("spos", "nasbench201", {"image_size": 4}, marks=pytest.mark.slow),
     ],
 )
 def test_a_batch_of_one_image_of_one_pixel_is_a_sentence(
