@@ -31,6 +31,7 @@ from morphogen.core import (
     DataError,
     MorphogenError,
     NumericalError,
+    OutOfMemoryError,
     RunError,
     SpaceError,
     UnknownNameError,
@@ -626,3 +627,30 @@ def test_a_record_of_evaluations_that_does_not_fit_is_refused(tmp_path):
 def test_an_object_that_is_missing_on_resume_is_asked_for(cut):
     refused(RunError, "the space of", "space=...", call=lambda: resume(cut))
     refused(RunError, "the data of", "data=...", call=lambda: resume(cut, space=tiny.own()))
+
+
+@pytest.mark.parametrize(
+    "take", [lambda: torch.empty(2**55), lambda: bytearray(2**55)], ids=["torch", "python"]
+)
+def test_memory_that_runs_out_in_a_step_is_a_sentence_and_the_run_goes_on(take, tmp_path, whole):
+    """A real allocation that no machine has, in the second epoch; then with memory enough."""
+    from morphogen.methods.darts import DARTS
+
+    step = DARTS.step
+
+    def greedy(self, state, problem, clock):
+        if clock.epoch == 1:
+            take()
+        return step(self, state, problem, clock)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DARTS, "step", greedy)
+        refused(
+            OutOfMemoryError,
+            "out of memory",
+            "accepted: a smaller batch_size, channels, depth or image_size",
+            call=lambda: run(tmp_path / "run"),
+        )
+    assert len(tiny.metrics(tmp_path / "run")) == 1
+    again = resume(tmp_path / "run", space=tiny.own(), data=tiny.images())
+    tiny.assert_same_run(again.run, whole)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from morphogen.core.errors import ConfigError
 from morphogen.core.names import brief
+from morphogen.core.ranges import Range
 
 T = TypeVar("T")
 
@@ -29,6 +30,23 @@ def function(name: str, value: T, accepted: str) -> T:
     if not callable(value):
         raise ConfigError(f"{name} is {brief(value)}; accepted: {accepted}")
     return value
+
+
+def whole(name: str, value: Any, accepted: Range) -> int:
+    """`value` as a whole number of a range.
+
+    Raises:
+        ConfigError: it is none, or out of the range.
+    """
+    number: int | None = None
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool | type):
+        number = value.__index__()
+    if number is None or not accepted.least <= number <= accepted.most:
+        raise ConfigError(
+            f"{name} is {brief(value)}; accepted: a whole number from {accepted.least} to "
+            f"{accepted.most}"
+        )
+    return number
 
 
 def path(name: str, value: Any) -> Path:

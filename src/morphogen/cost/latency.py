@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from morphogen.core import ConfigError
+from morphogen.core import given, ranges
 from morphogen.cost.count import Image
 
 
@@ -56,9 +56,10 @@ def latency(
     Raises:
         ConfigError: a number is out of range.
     """
-    for name, value, least in (("batch", batch, 1), ("rounds", rounds, 1), ("threads", threads, 0)):
-        if value < least:
-            raise ConfigError(f"{name} is {value}; accepted: a whole number from {least}")
+    batch = given.whole("batch", batch, ranges.COUNT)
+    rounds = given.whole("rounds", rounds, ranges.ROUNDS)
+    threads = given.whole("threads", threads, ranges.THREADS)
+    warm_up = given.whole("warm_up", warm_up, ranges.ROUNDS.or_zero)
     if not nets:
         return []
     place = next(nets[0].parameters(), torch.empty(0)).device

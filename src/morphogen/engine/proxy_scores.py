@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from morphogen import cost
 from morphogen.benchmarks import Benchmark
-from morphogen.core import Architecture, ConfigError, RunError, memory
+from morphogen.core import Architecture, ConfigError, RunError, given, memory, ranges
 from morphogen.core.files import append_lines, recording, writing
 from morphogen.core.processes import refuse_again
 from morphogen.core.ranking import Ranking, ranking
@@ -87,6 +87,14 @@ class Scoring:
         """
         known = known_space(space)
         named(proxies)
+        for name, value, accepted in (
+            ("batch_size", batch_size, ranges.BATCH),
+            ("image_size", image_size, ranges.SIDE),
+            ("channels", channels, ranges.WIDTH.or_zero),
+            ("depth", depth, ranges.DEPTH.or_zero),
+            ("seed", seed, ranges.SEED),
+        ):
+            given.whole(name, value, accepted)
         task = ImageTask.of(data, size=image_size or None, seed=seed)
         usual = cost.published(known)
         spec = NetworkSpec(
@@ -124,7 +132,8 @@ def sample(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
         ConfigError: the space has fewer.
     """
     size = space.size()
-    if not 1 <= count <= size:
+    given.whole("sample", count, ranges.COUNT)
+    if count > size:
         raise ConfigError(f"sample is {count}; accepted: 1 to {size}, the size of {space.name}")
     rng = numpy_stream(seed, "proxies/sample")
     if size <= ENUMERABLE:
