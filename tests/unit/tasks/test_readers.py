@@ -149,6 +149,24 @@ def test_decoded_pixels_are_cached_by_file_and_size(tmp_path, monkeypatch):
     assert same(load(file), backwards)
 
 
+def test_what_was_done_to_images_is_kept_with_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "SLOW", -1.0)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    out = io.BytesIO()
+    Image.fromarray(COLOUR[0]).save(out, "PNG", exif=exif)
+    file = write_parquet(tmp_path / "a.parquet", [out.getvalue(), *COLOUR[1:]])
+    first = load(file)
+    with monkeypatch.context() as patch:
+        patch.setattr("morphogen.tasks.readers.parquet.decode", None)  # must not be needed
+        again = load(file)
+    assert np.array_equal(again.pixels[0].permute(1, 2, 0), COLOUR[0][::-1, ::-1])
+    assert first.notes == again.notes
+    assert first.notes == (
+        f"turned as the EXIF orientation says: 1 of 12 images of the train part of {str(file)!r}",
+    )
+
+
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY garbage", pickle.dumps([1])])
 def test_a_corrupt_cache_is_ignored(tmp_path, monkeypatch, content):
     monkeypatch.setattr(cache, "SLOW", -1.0)
