@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core import DataError
+from morphogen.core.names import shown
 from morphogen.engine.weights import Signature
 from morphogen.exports.pictures import Picture, pixels
 from morphogen.tasks.augment import normalisation, normalise
@@ -134,7 +135,7 @@ class Model:
 
     def __repr__(self) -> str:
         s = self.signature
-        return (
+        return shown(
             f"<Model {self.path}: {s.architecture} of {s.space}, {s.size}x{s.size} pixels, "
             f"{s.channels} channel{'s'[: s.channels != 1]}, {len(s.classes)} classes>"
         )
