@@ -47,7 +47,7 @@ def training_task(job: TrainJob) -> ImageTask:
     t = job.training
     task = ImageTask.of(
         job.data,
-        held_out=t.held_out or None,
+        held_out=t.held_out,
         size=t.size,
         seed=t.seed,
         augment=t.augment,

@@ -64,8 +64,10 @@ def apportion(total: int, weights: np.ndarray) -> np.ndarray:
 
 
 def hold_out(images: Images, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Rows of the two parts, of which the second is a share of the images, from 0 to 1."""
+    """Rows of the two parts, of which the second is a share of the images, from 0 to below 1."""
     n = len(images)
+    if share == 0:
+        return torch.arange(n), torch.arange(0)
     count = min(max(_count(n, "held_out", share), 1), n - 1)
     return split(images, n - count, count, seed, share=True)
 
@@ -189,6 +191,7 @@ def _missing(
     at = fewest if fit is None else int(np.flatnonzero((first == 0) | (second == 0))[0])
     if fit is None:
         remedy = "add images to it, or leave it out"
+        remedy += ", or held_out 0, which trains on all" if share else ""
     elif share:
         remedy = f"held_out {np.ceil(100 * fit[1] / len(images)) / 100:g}, for instance"
     else:

@@ -86,6 +86,15 @@ def test_a_refusal_of_a_training_names_a_share_that_works(data, tmp_path):
     assert train(CELL, data=few, training=asked, run=tmp_path / "run").held_out
 
 
+def test_a_class_of_one_image_can_be_trained_on_where_nothing_is_held_out(data, tmp_path):
+    few = data(classes=7, train=8, test=4)
+    with pytest.raises(DataError, match=r"has 1 image, .* or held_out 0, which trains on all"):
+        train(CELL, data=few, training=SHORT, run=tmp_path / "run")
+    found = train(CELL, data=few, training=replace(SHORT, held_out=0.0), run=tmp_path / "run")
+    assert found.history[0]["images"] == {"train": 8}
+    assert len(found.accuracies) == 1
+
+
 def test_the_users_own_validation_part_is_searched_and_trained_with(data, tmp_path):
     parts = data(train=40, val=24, test=6)
     config, told, run = begun(parts, tmp_path)

@@ -149,6 +149,8 @@ def test_a_table_beside_class_folders_changes_nothing(tmp_path):
     table(tmp_path / "labels.csv", {"one/a": "x", "one/b": "x", "two/c": "y", "two/d": "y"})
     (tmp_path / "notes.csv").write_bytes(b"\xff\x00,,\n1")
     assert load(tmp_path).classes == ("one", "two")
+    table(tmp_path / "labels.csv", dict(zip("abcd", "xxyy", strict=True)))
+    assert load(tmp_path).classes == ("one", "two")  # names without folders are found in one only
 
 
 @pytest.mark.parametrize(

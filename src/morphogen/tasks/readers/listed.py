@@ -257,11 +257,14 @@ def _table(
 
 
 def _flat(folder: Path, rows: list[list[str]], part: str) -> bool:
-    """Whether the images of a table lie in one folder."""
+    """Whether the images of a table lie in one folder, most of them at least."""
     image = (_columns(rows) or (0,))[0]
     if len({Path(row[image]).parent for row in rows[1:]}) > 1:
         return False
-    return _base(folder, rows[1][image], part or "train") is not None
+    base = _base(folder, rows[1][image], part or "train")
+    known: dict[Path, dict[str, list[Path]]] = {}
+    found = [row for row in rows[1:] if base is not None and _named(base, row[image], known)]
+    return 2 * len(found) > len(rows) - 1
 
 
 def _base(folder: Path, name: str, part: str) -> Path | None:
