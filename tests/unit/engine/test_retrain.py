@@ -182,7 +182,7 @@ def test_own_module_is_drawn_anew_for_every_seed(tmp_path: Path) -> None:
 
 
 def test_published_protocols() -> None:
-    darts = paper_training("darts-s2")
+    darts = paper_training("darts")
     assert (darts.epochs, darts.batch_size, darts.channels, darts.depth) == (600, 96, 36, 20)
     assert (darts.cutout, darts.drop_path, darts.auxiliary, darts.lr) == (16, 0.2, 0.4, 0.025)
     table = paper_training("nasbench201")
