@@ -21,6 +21,7 @@ class Asked(Record, extra="allow"):
 
     seed: Natural
     epochs: Count | None = None
+    train_images: Count | None = None
     accelerator: Text = "cpu"
     devices: Count = 1
     evaluator: Text = "training"
@@ -109,6 +110,18 @@ class RunConfig(Record):
     """What the user is told of the space."""
     parts: dict[str, Text] = Field(default_factory=dict)
     """What the search parts are, in words."""
+
+
+class Beginning(Record):
+    """Beside the weights that a run begins with: where they are from."""
+
+    run: Text
+    data: Text
+    classes: list[Text]
+    in_channels: Count
+    seed: Natural
+    train_images: Count
+    contents: Contents
 
 
 class Epoch(Record, extra="allow"):

@@ -51,6 +51,7 @@ def supernet_scorer(
     from morphogen.core.config import from_mapping
     from morphogen.engine.devices import one_device
     from morphogen.engine.job import Job, problem_of, task_of_job
+    from morphogen.engine.provenance import require_same_data
     from morphogen.engine.request import data_name, read_back, searched_space
     from morphogen.engine.rundir import RunDirectory
     from morphogen.engine.settings import Settings
@@ -67,6 +68,7 @@ def supernet_scorer(
     weights, _ = read_run(run, known, settings, what="run")
     job = Job("", None, known, images_of, settings, directory.path, resume=False, watcher=Silent)
     task = task_of_job(job)
+    require_same_data(directory, values, task)
     problem = problem_of(job, task, one_device(settings.accelerator, settings.precision))
     net = problem.supernet()
     net.load_state_dict(weights)

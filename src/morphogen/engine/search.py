@@ -81,7 +81,7 @@ def search(
     begun = None if start is None else read_run(start, known, settings)
     origin = begun[1] if begun else None
     task = task_of(data, settings, origin=origin)
-    known_data = origin is not None and origin.knows(data_name(data), task.classes)
+    known_data = origin is not None and origin.knows(data_name(data), task)
     task.check_test(open=False)
     settings, shrunk = sizes.fitted(settings, task)
     if origin is not None and known_data and not task.own_valid:

@@ -7,6 +7,7 @@ when the old one is gone.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,11 +21,17 @@ from torch import Tensor
 from morphogen.core import ConfigError, RunError
 from morphogen.core.files import nameable, write_anew
 from morphogen.core.names import shell
+from morphogen.core.reading import trouble
+from morphogen.core.records import from_json
 from morphogen.engine import checkpoint
+from morphogen.engine.provenance import require_recorded
+from morphogen.engine.records import Beginning
+from morphogen.engine.request import OBJECT
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.settings import Settings
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import ImageTask
+from morphogen.tasks.contents import changed, contents
 from morphogen.tasks.problem import Start
 
 SIZES = {"channels": None, "depth": None, "without": ""}
@@ -44,10 +51,24 @@ class Origin:
     seed: int
     """Of the split: on the same data, what held images out of the training holds them out again."""
     train_images: int
+    contents: Mapping[str, Any]
+    """Of the data, see `tasks.contents`."""
 
-    def knows(self, data: str, classes: tuple[str, ...]) -> bool:
-        """Whether data of this name and these classes are what the weights were trained on."""
-        return self.data == data and self.classes == classes
+    def knows(self, data: str, task: ImageTask) -> bool:
+        """Whether these data, of this name, are what the weights were trained on.
+
+        Raises:
+            RunError: they have the name and are others by now.
+        """
+        if self.data != data or self.classes != task.classes:
+            return False
+        difference = changed(self.contents, contents(task), resized=True)
+        if difference and data != OBJECT:
+            raise RunError(
+                f"the data {data} are not those that the supernet of {self.run} was trained on: "
+                f"{difference}; accepted: the data as they were, or others under another name"
+            )
+        return difference is None
 
 
 def read_run(
@@ -87,7 +108,10 @@ def read_run(
                     f"{name} is {_said(value)}, and the supernet of {run} has {_said(ran[name])}; "
                     f"accepted: {name} {_said(ran[name])}"
                 )
+    require_recorded(directory, values)
     before, ran = origin_of(directory.path), values["settings"]
+    if ran.get("train_images") is None:
+        raise RunError(f"{directory.config_file} has no settings.train_images; accepted: a search")
     data = str(values.get("data"))
     origin = Origin(
         str(run),
@@ -96,6 +120,7 @@ def read_run(
         int(images["in_channels"]),
         before.seed if before is not None and before.data == data else int(ran["seed"]),
         int(ran["train_images"]),
+        values["contents"],
     )
     return net, origin
 
@@ -141,7 +166,7 @@ def read(path: Path, data: str, task: ImageTask) -> Start | None:
         return None
     with _opened(path) as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    same = origin.knows(data, task.classes)
+    same = origin.knows(data, task)
     return Start(weights, None if same else len(origin.classes))
 
 
@@ -151,17 +176,23 @@ def origin_of(path: Path) -> Origin | None:
     Raises:
         RunError: the file is damaged.
     """
-    if not (RunDirectory(path).start_file).exists():
+    file = RunDirectory(path).start_file
+    if not os.path.lexists(file):
         return None
-    with _opened(path) as file:
-        held = json.loads((file.metadata() or {})[KEY])
-        return Origin(**{**held, "classes": tuple(held["classes"])})
+    with _opened(path) as held:
+        text = (held.metadata() or {})[KEY]
+    accepted = "the file as the search wrote it"
+    values = from_json(Beginning, text, str(file), accepted=accepted)
+    return Origin(**{**values, "classes": tuple(values["classes"])})
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    start = RunDirectory(path).start_file
+    wrong = trouble(start)
+    if wrong:
+        raise RunError(f"cannot read {start}: {wrong}; accepted: the file as the search wrote it")
     try:
-        start = RunDirectory(path).start_file
         with nameable(start) as name, safe_open(name, framework="pt") as file:
             yield file
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:

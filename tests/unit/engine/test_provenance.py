@@ -14,6 +14,7 @@ import tiny
 from morphogen.core import RunError
 from morphogen.engine.provenance import on_threads
 from morphogen.engine.retrain import resume_training, train
+from morphogen.engine.scorers import supernet_scorer
 from morphogen.engine.search import resume, search
 from morphogen.engine.training import Training
 from morphogen.supernets.own import space_of
@@ -158,3 +159,47 @@ def test_a_training_goes_on_with_its_data_only(tmp_path):
     with pytest.raises(RunError, match="other pixels; accepted: the data as they were"):
         resume_training(tmp_path / "run", space=tiny.own(), data=pixel(tiny.images()))
     assert resume_training(tmp_path / "run", space=tiny.own(), data=tiny.images()).history
+
+
+def test_a_supernet_is_not_taken_to_know_data_that_changed(tmp_path, monkeypatch):
+    """The file has the name of the data that trained it, and other pixels by now."""
+    monkeypatch.chdir(tmp_path)
+
+    def save(images: Images) -> None:
+        np.savez("d.npz", x=images.pixels[:, 0].numpy(), y=images.labels.numpy())
+
+    save(tiny.images())
+    settings = replace(tiny.SETTINGS, epochs=1)
+    first = search(tiny.config("darts"), data="d.npz", settings=settings, run="first").run
+    again = {"data": "d.npz", "settings": settings, "start": first}
+    search(tiny.config("darts"), run="same", **again)
+    save(pixel(tiny.images()))
+    with pytest.raises(RunError, match="not those that the supernet of first was trained on: oth"):
+        search(tiny.config("darts"), run="other", **again)
+    assert not Path("other").exists()
+    with pytest.raises(RunError, match="not those with which first began: other pixels"):
+        supernet_scorer("first")
+
+
+def test_weights_that_a_run_begins_with_are_those_it_began_with(tmp_path):
+    first = cut(tmp_path / "first")
+    resume(first, space=tiny.own(), data=tiny.images())
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        search(
+            tiny.config("darts"),
+            space=tiny.own(),
+            data=tiny.images(),
+            settings=tiny.SETTINGS,
+            run=run,
+            start=first,
+            watcher=tiny.Stop(epochs=1),
+        )
+    file = run / "start.safetensors"
+    raw = file.read_bytes()
+    file.write_bytes(raw[:-4] + b"\0\0\0\0")
+    with pytest.raises(RunError, match=r"start\.safetensors has changed since .* began"):
+        resume(run, space=tiny.own(), data=tiny.images())
+    file.write_bytes(raw[:40])
+    with pytest.raises(RunError, match=r"start\.safetensors"):
+        resume(run, space=tiny.own(), data=tiny.images())
