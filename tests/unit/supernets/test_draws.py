@@ -11,6 +11,9 @@ from torch.nn.functional import cross_entropy, softplus
 import tiny
 from morphogen.bilevel.gates import sampled_path, softmax_gates, start_alphas
 from morphogen.bilevel.hypergradient import neumann, unrolled
+from morphogen.bilevel.state import SGD
+from morphogen.evaluators.short import ShortTraining
+from morphogen.evaluators.traces import Recorder, layers_of, probe_of
 from morphogen.spaces import make
 from morphogen.supernets import frozen_statistics, space_of
 from morphogen.supernets.draws import CPU, Once, Own, aside, generators
@@ -170,3 +173,25 @@ def test_a_loss_samples_its_path_once():
     values = [[loss(weights, alphas).item() for _ in range(2)] for loss in losses]
     assert all(first == second for first, second in values)
     assert len({str(path.live) for path in paths}) > 1
+
+
+# -- short trainings -------------------------------------------------------------------------------
+
+
+def test_a_short_training_draws_from_a_stream_of_its_own_that_no_look_moves():
+    problem = tiny.problem(space_of(tiny.drawing()))
+    arch = problem.space.parse("block=noise;head=one")
+    ends = []
+    for looks in (False, True):
+        torch.manual_seed(int(looks))
+        training = ShortTraining(problem, arch, epochs=1, batch_size=16, sgd=SGD())
+        outside = torch.get_rng_state()
+        recorder = Recorder(training.net, "features", probe_of(training), layers_of(training.net))
+        for step in (1, 2, 3):
+            training.advance(step)
+            if looks:
+                recorder.look()
+                assert training.accuracy() == training.accuracy()
+        assert torch.equal(torch.get_rng_state(), outside)
+        ends.append(training.net.state_dict())
+    assert tiny.same(dict(ends[0]), dict(ends[1]))
