@@ -146,6 +146,8 @@ def sizes(
         if "train_images" in at_most and "valid_images" in at_most:
             a = min(max(round(n * a / (a + b)), 1), n - 1)
             b = n - a
+            if b and not _fits(a, b, images):  # a class would be missing from one of them
+                a, b = suggested(images) or (a, b)
         elif "train_images" in at_most:
             a = n - b
         elif "valid_images" in at_most:
@@ -161,12 +163,17 @@ def sizes(
 
 def suggested(images: Images) -> tuple[int, int] | None:
     """Sizes of the two search parts with which every class is in both; None if there are none."""
-    n, counts = len(images), torch.bincount(images.labels).numpy()
-    counts = counts[counts > 0]
+    n = len(images)
     for a, b in ((n - n // 3, n // 3), (n - n // 2, n // 2)):
-        if min(map(min, _shares(a, b, counts))) > 0:
+        if _fits(a, b, images):
             return a, b
     return None
+
+
+def _fits(train: int, valid: int, images: Images) -> bool:
+    """Whether every class comes into both parts."""
+    counts = torch.bincount(images.labels).numpy()
+    return bool(min(map(min, _shares(train, valid, counts[counts > 0]))) > 0)
 
 
 def _shares(train: int, valid: int, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

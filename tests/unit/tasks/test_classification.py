@@ -112,6 +112,16 @@ def test_sizes_that_may_shrink_are_what_the_data_have(asked, at_most, expected):
     assert (len(task.train), len(task.valid)) == expected
 
 
+@pytest.mark.parametrize(
+    ("counts", "expected"), [((2, 2), (2, 2)), ((3, 3), (4, 2)), ((2, 2, 2, 2, 2), (5, 5))]
+)
+def test_the_tiniest_sets_shrink_so_that_every_class_is_in_both_parts(counts, expected):
+    both = ("train_images", "valid_images")
+    task = ImageTask.of(images(counts), train_images=3000, valid_images=1600, at_most=both)
+    assert (len(task.train), len(task.valid)) == expected
+    assert len(task.train.labels.unique()) == len(task.valid.labels.unique()) == len(counts)
+
+
 @pytest.mark.parametrize("sizes", [(3000, 1600), (50, 40), (59, 1), (1, 1)])
 def test_one_refusal_is_enough_to_get_sizes_that_work(sizes):
     with pytest.raises(DataError) as caught:
