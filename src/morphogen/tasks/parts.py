@@ -8,15 +8,16 @@ from collections.abc import Iterable
 PARTS: tuple[str, ...] = ("train", "valid", "test")
 """The parts a data set may come in. Without `valid`, search validation is cut from `train`."""
 
-_WORDS = {
+WORDS = {
     "train": "train(?:ing)?|trn",
     "valid": "val|valid|validation|dev|development|eval|evaluation",
     "test": "test(?:ing)?|tst|holdout",
 }
+"""What each part is called, as regular expressions of letters alone."""
 _BESIDE = "the|my|seg|set|data|dataset|images?|imgs?|pics|pictures|photos|files|samples|split|part"
 _NAMES = {
     part: re.compile(rf"(?:{_BESIDE}|folder)*(?:{words})(?:{_BESIDE}|folder)*")
-    for part, words in _WORDS.items()
+    for part, words in WORDS.items()
 }
 
 
@@ -36,7 +37,7 @@ def family(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         words = re.findall(r"[^\W\d_]+|\d+|[\W_]+", name.casefold())
         for place, word in enumerate(words):
-            part = next((p for p, w in _WORDS.items() if re.fullmatch(w, word)), None)
+            part = next((p for p, w in WORDS.items() if re.fullmatch(w, word)), None)
             if part:
                 rest = "\0".join([*words[:place], "", *words[place + 1 :]])
                 groups.setdefault(rest, {})[name] = part

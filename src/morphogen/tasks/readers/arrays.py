@@ -16,7 +16,7 @@ from morphogen.core.errors import DataError
 from morphogen.tasks.images import Glance, Images, Source, checked
 from morphogen.tasks.labels import Labels, labelled
 from morphogen.tasks.names import few
-from morphogen.tasks.parts import PARTS
+from morphogen.tasks.parts import PARTS, WORDS
 from morphogen.tasks.readers import npz
 
 Layout = Literal["nchw", "nhwc"]
@@ -130,11 +130,7 @@ _KINDS = (
     "y|labels?|lbls?|targets?|classids?",
 )
 """What arrays of images and of labels are called."""
-_PARTS = {
-    "train": "train(?:ing)?|trn?",
-    "valid": "val|valid|validation|dev",
-    "test": "test(?:ing)?|tst|te",
-}
+_PARTS = {**WORDS, "train": f"{WORDS['train']}|tr", "test": f"{WORDS['test']}|te"}
 _CLASSES = ("classes", "classnames", "labelnames", "targetnames")
 
 
