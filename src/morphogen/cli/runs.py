@@ -71,7 +71,7 @@ def find(root: Path) -> tuple[list[Listed], list[str]]:
     Raises:
         RunError: `root` is no directory.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):  # also of a name too long to be one
         raise RunError(f"{root} is no directory; accepted: a folder with runs in it")
     listed: list[Listed] = []
     damaged: list[str] = []

@@ -38,7 +38,9 @@ def spawning(content: bytes) -> Iterator[None]:
     refuse_again()
     main = sys.modules["__main__"]
     hidden: dict[str, Any] = {}
-    if b"__main__" not in content:
+    file = vars(main).get("__file__")
+    nowhere = file is not None and not os.path.isfile(file)  # `<stdin>`, which nobody can import
+    if nowhere or b"__main__" not in content:
         # What `multiprocessing` looks at to find the program.
         hidden = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
     before = os.environ.get(_MARK)

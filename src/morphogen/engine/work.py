@@ -60,6 +60,12 @@ def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
     except ProcessExitedException as error:
         if error.exit_code == UNGUARDED:
             raise ConfigError(f"devices is {job.settings.devices}, and {GUARD}") from None
+        if error.signal_name is None:
+            raise RunError(
+                f"a process of the search ended by itself ({str(error).splitlines()[0]}); "
+                "accepted: a script that can be imported, with its search under "
+                f'`if __name__ == "__main__":`, then `{shell("morphogen", "resume", job.path)}`'
+            ) from error
         raise RunError(
             f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
             f"accepted: `{shell('morphogen', 'resume', job.path)}`"

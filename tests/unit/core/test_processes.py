@@ -23,7 +23,7 @@ def imported() -> set[str]:
 @pytest.mark.parametrize("how", ["file", "module"])
 def test_the_program_is_hidden_unless_an_object_of_it_is_sent(how, monkeypatch):
     main = sys.modules["__main__"]
-    monkeypatch.setattr(main, "__file__", "/a/script.py", raising=False)
+    monkeypatch.setattr(main, "__file__", __file__, raising=False)
     monkeypatch.setattr(main, "__spec__", None if how == "file" else spawn.__spec__)
     names = {"init_main_from_path"} if how == "file" else {"init_main_from_name"}
     assert imported() == names
@@ -33,6 +33,16 @@ def test_the_program_is_hidden_unless_an_object_of_it_is_sent(how, monkeypatch):
     with processes.spawning(b"\x8c\x08__main__\x94\x8c\x03Net"):
         assert imported() == names
     assert imported() == names
+
+
+def test_a_program_that_is_no_file_is_hidden_in_any_case(monkeypatch):
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__file__", "<stdin>", raising=False)
+    monkeypatch.setattr(main, "__spec__", None)
+    assert imported() == {"init_main_from_path"}
+    with processes.spawning(b"\x8c\x08__main__\x94\x8c\x03Net"):
+        assert imported() == set()
+    assert main.__file__ == "<stdin>"
 
 
 SCRIPT = """
@@ -74,6 +84,14 @@ def test_a_script_without_a_guard_works_where_nothing_of_it_is_sent(stdin, tmp_p
     done = ran(SCRIPT.replace("{make}", "jobs.make"), tmp_path, stdin=stdin)
     assert done.stdout == f"imported\n{[os.environ['HOME']] * 3}\n"
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_objects_of_a_program_on_stdin_cannot_be_sent_which_is_said(tmp_path):
+    done = ran(SCRIPT.replace("{make}", "make"), tmp_path, stdin=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("morphogen.core.errors.RunError: a worker cannot prepare its work")
+    assert "__main__" in last
 
 
 @pytest.mark.slow
