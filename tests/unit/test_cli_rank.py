@@ -184,7 +184,7 @@ def test_a_truth_of_another_kind_is_one_sentence(tmp_path):
     for name, message in (
         ("t.parquet", "is no parquet file"),
         ("t.txt", "accepted: a .csv or a .parquet file"),
-        ("none.csv", "cannot read .*No such file"),
+        ("none.csv", "cannot read .*no such file"),
     ):
         with pytest.raises(DataError, match=message):
             file_truth(tmp_path / name, SPACE)
@@ -247,3 +247,13 @@ def test_a_run_without_a_supernet_is_refused(tmp_path, capsys):
     err = capsys.readouterr().err
     assert "'random' trains no supernet; accepted: a run of a method that does" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("score", ["high", "nan", ""])
+def test_a_score_on_record_that_is_no_number_is_refused(score, tmp_path):
+    record = tmp_path / "x.csv"
+    truth = table_truth(SPACE).sample(5, 0)
+    text = SPACE.format(truth.archs[0])
+    record.write_text(f"architecture,score,loss,scorer\n{text},{score},,s\n")
+    with pytest.raises(RunError, match=r"line 2 of .*x\.csv has .*accepted: numbers"):
+        rank(Scorer("s", "s", ("score",), lambda _: (0.0,)), truth, record=record)

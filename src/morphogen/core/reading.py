@@ -7,6 +7,7 @@ names the file. What the values must be is the other half, in `records`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -122,6 +123,15 @@ def read_lines(
     with opened(path, most=most, accepted=accepted, error=error) as file:
         while line := file.readline(LINE):
             yield line
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file; a `RunError` if it cannot be read."""
+    found = hashlib.sha256()
+    with opened(path, most=2**40, accepted="the file as it was") as file:
+        while block := file.read(MEBIBYTE):
+            found.update(block)
+    return found.hexdigest()
 
 
 def parse_json(raw: bytes | str) -> Any:

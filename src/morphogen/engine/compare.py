@@ -7,21 +7,26 @@ table in the order in which they were first asked for. Every figure is made from
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, CapabilityError, ConfigError, RunError, memory
 from morphogen.core.config import to_mapping
 from morphogen.core.files import append_lines, recording
+from morphogen.core.names import shown
 from morphogen.core.processes import refuse_again
+from morphogen.core.reading import parse_json, read_lines, sha256
+from morphogen.core.records import Amount, Natural, Plain, Record, checked
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.rounds import converse
 from morphogen.evaluators.executors import Job, Local, make_executor
@@ -29,6 +34,8 @@ from morphogen.evaluators.executors.make import cores
 from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.table import TableEvaluator
 from morphogen.methods import AskTell, MethodInfo, find, methods
+
+WRITTEN = "what compare wrote"
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ class Trial:
     @property
     def key(self) -> str:
         """What decides the trace, as one text."""
-        parts = {**vars(self), "config": to_mapping(self.config)}
+        table = sha256(Path(self.table)) if self.table else ""  # its contents, wherever it lies
+        parts = {**vars(self), "config": to_mapping(self.config), "table": table}
         return json.dumps(parts, sort_keys=True)
 
 
@@ -172,6 +180,9 @@ def run_trials(
     keys = [trial.key for trial in trials]
     with recording(record):
         known = _read(record) if record is not None else {}
+        for key, trial in zip(keys, trials, strict=True):
+            if record is not None and key in known:
+                _require_fits(record, trial, known[key])
         left = {key: trial for key, trial in zip(keys, trials, strict=True) if key not in known}
         workers = min(workers or cores(), max(len(left), 1))
         memory.require_processes(workers, "workers")
@@ -216,29 +227,43 @@ def _append(record: Path, trial: Trial, trace: Trace) -> None:
     append_lines(record, json.dumps(row) + "\n")
 
 
+class Line(Record):
+    """A line of the record."""
+
+    trial: dict[str, Plain]
+    rows: Annotated[list[Natural], Field(min_length=1)]
+    seconds: Amount
+
+
 def _read(record: Path) -> dict[str, Trace]:
-    """The traces of a record by the keys of their trials; lines cut short are left out."""
-    return {
-        json.dumps(row["trial"], sort_keys=True): Trace(
-            np.array(row["rows"], np.intp), float(row["seconds"])
-        )
-        for row in _lines(record)
-    }
+    """The traces of a record by the keys of their trials; lines cut short are left out.
 
-
-def _lines(record: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        text = record.read_text(encoding="utf-8") if record.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"cannot read {record}: {error}; accepted: what compare wrote") from error
-    for line in text.splitlines():
+    Raises:
+        RunError: it is no such record.
+    """
+    found: dict[str, Trace] = {}
+    if not os.path.lexists(record):
+        return found
+    for number, line in enumerate(read_lines(record, accepted=WRITTEN), start=1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             continue
-        if not isinstance(row, dict) or not {"trial", "rows", "seconds"} <= set(row):
-            raise RunError(f"{record} is no record of trials; accepted: what compare wrote")
-        yield row
+        checked(Line, row, f"line {number} of {shown(record)}", accepted=WRITTEN)
+        key = json.dumps(row["trial"], sort_keys=True)
+        found[key] = Trace(np.array(row["rows"], np.int64).astype(np.intp), float(row["seconds"]))
+    return found
+
+
+def _require_fits(record: Path, trial: Trial, trace: Trace) -> None:
+    """Refuse a trace that no search of this trial can have left."""
+    table, _ = searched(trial.space, trial.metric, oracle=trial.oracle, file=trial.table)
+    rows = trace.rows
+    if rows.max() >= len(table) or len(set(rows.tolist())) < len(rows) or len(rows) > trial.budget:
+        raise RunError(
+            f"{shown(record)} has a trial of {trial.method} with seed {trial.seed} whose rows are "
+            f"no {trial.budget} different ones of {len(table)}; accepted: {WRITTEN}"
+        )
 
 
 # -- what the traces say ---------------------------------------------------------------------------

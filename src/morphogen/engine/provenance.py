@@ -7,7 +7,6 @@ torch, another processor) is a note: the last bits may differ.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 from collections.abc import Iterator, Mapping
@@ -18,8 +17,8 @@ from typing import Any
 
 import torch
 
-from morphogen.core import MorphogenError, RunError
-from morphogen.core.reading import MEBIBYTE, opened
+from morphogen.core import RunError
+from morphogen.core.reading import sha256
 from morphogen.engine.rundir import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.own import ModuleSpace
@@ -57,9 +56,9 @@ def provenance(
         "contents": contents(task),
         "threads": threads or max(1, torch.get_num_threads() // devices),
         "numerics": numerics(accelerator),
-        **({"module": _module(space)} if isinstance(space, ModuleSpace) else {}),
-        **({"table": file_digest(Path(table))} if table else {}),
-        **({"beginning": file_digest(begun)} if begun else {}),
+        **({"module": module_digests(space)} if isinstance(space, ModuleSpace) else {}),
+        **({"table": sha256(Path(table))} if table else {}),
+        **({"beginning": sha256(begun)} if begun else {}),
     }
 
 
@@ -133,7 +132,7 @@ def require_same_files(directory: RunDirectory, config: Mapping[str, Any]) -> No
     """
     table = config["settings"].get("table", "")
     for name, file in (("table", Path(table)), ("beginning", directory.start_file)):
-        if name in config and file_digest(file) != config[name]:
+        if name in config and sha256(file) != config[name]:
             raise RunError(
                 f"{file} has changed since {directory.path} began; accepted: the file as it was, "
                 "or a new run"
@@ -157,7 +156,7 @@ def require_same_module(
     """
     if not isinstance(space, ModuleSpace) or "module" not in config:
         return ""
-    now = _module(space)
+    now = module_digests(space)
     if now["structure"] != config["module"]["structure"]:
         raise RunError(
             f"the module is not the one with which {directory.path} began: its layers, their "
@@ -182,16 +181,7 @@ def on_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def file_digest(path: Path, error: type[MorphogenError] = RunError) -> str:
-    """SHA-256 of a file."""
-    found = hashlib.sha256()
-    with opened(path, most=2**40, accepted="the file as it was", error=error) as file:
-        while block := file.read(MEBIBYTE):
-            found.update(block)
-    return found.hexdigest()
-
-
-def _module(space: ModuleSpace) -> dict[str, str]:
+def module_digests(space: ModuleSpace) -> dict[str, str]:
     """Digests of a module's structure and of its weights."""
     module = space.copy_module()
     state = {**dict(module.named_buffers()), **dict(module.named_parameters())}

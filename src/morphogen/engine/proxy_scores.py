@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from morphogen import cost
 from morphogen.benchmarks import Benchmark
@@ -25,15 +26,20 @@ from morphogen.core import Architecture, ConfigError, RunError, given, memory, r
 from morphogen.core.files import append_lines, recording, writing
 from morphogen.core.processes import refuse_again
 from morphogen.core.ranking import Ranking, ranking
+from morphogen.core.reading import MEBIBYTE, parse_json, read_bytes
+from morphogen.core.records import Record, Text, checked
 from morphogen.core.rng import numpy_stream
+from morphogen.engine.provenance import module_digests
 from morphogen.engine.request import OBJECT, Space, data_name, known_space
 from morphogen.evaluators.executors import Job, Report, make_executor
 from morphogen.evaluators.executors.make import cores
 from morphogen.proxies import WORST, batch_of, named, rank_sum, score_architecture
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
+from morphogen.supernets.own import ModuleSpace
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data
+from morphogen.tasks.contents import digest, raw
 from morphogen.tasks.streams import Batch
 
 ENUMERABLE = 100_000
@@ -122,6 +128,9 @@ class Scoring:
             "torch": str(torch.__version__),
         }
         batch = batch_of(task, batch_size, seed)
+        description["batch"] = digest(map(raw, batch))
+        if isinstance(known, ModuleSpace):
+            description["module"] = module_digests(known)
         return cls(known, tuple(proxies), batch, spec, seed, description)
 
 
@@ -253,6 +262,23 @@ def _scored(arch: Architecture, row: Mapping[str, Any], scoring: Scoring) -> Sco
 # -- the record ------------------------------------------------------------------------------------
 
 
+WRITTEN = "what score wrote"
+
+
+class Line(Record):
+    """A line of the record: scores by proxy, None where one is no number; or why there are none."""
+
+    architecture: Text
+    scores: dict[str, float | None] | None = None
+    failed: Text | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.scores is None) == (self.failed is None):
+            raise ValueError("scores, or why there are none")
+        return self
+
+
 def _append(record: Path, row: Mapping[str, Any]) -> None:
     append_lines(record, json.dumps(row) + "\n", sync=False)
 
@@ -260,22 +286,23 @@ def _append(record: Path, row: Mapping[str, Any]) -> None:
 def _read(record: Path, scoring: Scoring, texts: Sequence[str]) -> list[dict[str, Any]]:
     """The rows that are there already; a line cut short by a crash is taken off the file."""
     heading = {"proxy_scores": dict(scoring.description)}
+    content = read_bytes(record, most=1024 * MEBIBYTE, accepted=WRITTEN)
+    whole = content[: content.rfind(b"\n") + 1]
     try:
-        content = record.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        lines = [json.loads(line) for line in whole.decode().splitlines()]
-    except (OSError, ValueError) as error:
+        lines = [parse_json(line) for line in whole.split(b"\n")[:-1]]
+    except ValueError as error:
         raise RunError(f"cannot read {record}: {error}; accepted: what score wrote") from error
     if not lines:
         if content:
             raise RunError(f"{record} is no record of scores; accepted: what score wrote")
         _append(record, heading)
         return []
-    if not isinstance(lines[0], dict) or "proxy_scores" not in lines[0]:
+    if not isinstance(lines[0], dict) or not isinstance(lines[0].get("proxy_scores"), dict):
         raise RunError(f"{record} is no record of scores; accepted: what score wrote")
     _require_same(record, lines[0]["proxy_scores"], heading["proxy_scores"])
     for number, (row, text) in enumerate(zip(lines[1:], texts, strict=False), start=2):
-        if not isinstance(row, dict) or row.get("architecture") != text:
+        checked(Line, row, f"line {number} of {record}", accepted=WRITTEN)
+        if row["architecture"] != text:
             raise RunError(
                 f"line {number} of {record} is not {text}; accepted: the record of the same "
                 "architectures in the same order, or a new file"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,8 +23,10 @@ from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ConfigError, RunError, UnknownNameError
 from morphogen.core.files import append_lines, recording
+from morphogen.core.names import brief
 from morphogen.core.processes import refuse_again
 from morphogen.core.ranking import FRACTIONS, TOPS, Ranking, ranking
+from morphogen.core.reading import MEBIBYTE, read_text
 from morphogen.engine.truth import Truth, same_data
 
 Values = NDArray[np.float64]
@@ -199,17 +202,27 @@ def _append(path: Path, scorer: Scorer, text: str, row: Sequence[float]) -> None
 
 def _read(path: Path, scorer: Scorer) -> dict[str, tuple[float, ...]]:
     """Scores of this scorer by architecture; a line cut short is left out."""
+    if not os.path.lexists(path):
+        return {}
+    accepted = "what rank wrote, or a new file"
+    text = read_text(path, most=1024 * MEBIBYTE, accepted=accepted)
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"cannot read {path}: {reason}; accepted: what rank wrote") from error
-    lines = list(csv.reader(text.splitlines()))
+        lines = list(csv.reader(text.splitlines()))
+    except csv.Error as error:
+        raise RunError(f"cannot read {path}: {error}; accepted: {accepted}") from error
     if lines and tuple(lines[0]) != HEAD:
-        raise RunError(f"{path} is no record of scores; accepted: what rank wrote, or a new file")
+        raise RunError(f"{path} is no record of scores; accepted: {accepted}")
     found = {}
-    for line in lines[1:]:
+    for number, line in enumerate(lines[1:], start=2):
         if len(line) == len(HEAD) and line[3] == scorer.name:
             values = [line[1], *([line[2]] if "loss" in scorer.columns else [])]
-            found[line[0]] = tuple(float(v) for v in values)
+            try:
+                found[line[0]] = tuple(float(v) for v in values)
+            except ValueError as error:
+                raise RunError(
+                    f"line {number} of {path} has {brief(', '.join(values))}; accepted: numbers, "
+                    f"in {accepted}"
+                ) from error
+            if any(math.isnan(value) for value in found[line[0]]):
+                raise RunError(f"line {number} of {path} has nan; accepted: numbers")
     return found

@@ -123,6 +123,8 @@ def proxy_scorer(
     from morphogen.engine.settings import Settings
     from morphogen.proxies import PROXIES, batch_of, score_architecture
     from morphogen.supernets import NetworkSpec
+    from morphogen.tasks.contents import digest as digest_of
+    from morphogen.tasks.contents import raw
 
     if name not in PROXIES:
         raise UnknownNameError("proxy", name, PROXIES)
@@ -138,11 +140,12 @@ def proxy_scorer(
     arch = space.sample(np.random.default_rng(0))
     cost.require(space, spec, (channels, height, width), batch=s.batch_size, arch=arch)
     batch = batch_of(task, s.batch_size, s.seed)
+    seen = digest_of(map(raw, batch))[:12]
     sizes = (
         f"{s.channels} channels, depth {s.depth}, {s.batch_size} images of {task.image_size} pixels"
     )
     return Scorer(
-        f"proxy {name}, {sizes}, data {data_name(data)}, seed {s.seed}",
+        f"proxy {name}, {sizes}, data {data_name(data)} ({seen}), seed {s.seed}",
         f"proxy {name}",
         ("score",),
         lambda arch: (score_architecture([name], space, arch, batch, spec, s.seed)[name],),
@@ -184,7 +187,8 @@ def predictor_scorer(
     predicted = model.predict(encode_all(truth.space, truth.archs, encoding))
     scores = dict(zip(truth.archs, predicted.tolist(), strict=True))
     return Scorer(
-        f"predictor {kind}, {encoding}, fitted to {fit} of {truth.name}, seed {seed}",
+        f"predictor {kind}, {encoding}, fitted to {fit} of {truth.name} ({truth.digest}), "
+        f"seed {seed}",
         f"predictor {kind}",
         ("score",),
         lambda arch: (scores[arch],),
@@ -201,7 +205,7 @@ def column_scorer(space: SearchSpace, metric: str, file: str = "") -> Scorer:
         zip(column.archs, np.asarray(column.values).tolist(), strict=True)
     )
     return Scorer(
-        f"column {column.name}",
+        f"column {column.name} ({column.digest})",
         f"column {column.name}",
         ("score",),
         lambda arch: (scores[arch],),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +61,11 @@ class Truth:
     def values(self) -> Values:
         """[n], higher is better."""
         return self.figures if self.higher_is_better else -self.figures
+
+    @property
+    def digest(self) -> str:
+        """Twelve digits that change with any figure."""
+        return hashlib.sha256(self.figures.tobytes()).hexdigest()[:12]
 
     def take(self, rows: NDArray[np.intp]) -> Truth:
         """These rows, in their order."""

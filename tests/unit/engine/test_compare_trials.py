@@ -79,7 +79,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
 def test_what_is_no_record_is_refused(tmp_path):
     record = tmp_path / "trials.jsonl"
     record.write_text(json.dumps({"other": 1}) + "\n")
-    with pytest.raises(RunError, match="is no record of trials"):
+    with pytest.raises(RunError, match="line 1 of .* has no trial; accepted: what compare wrote"):
         run_trials([TRIAL], record=record, workers=1)
 
 
@@ -171,3 +171,29 @@ def test_holms_correction_by_hand():
     assert found == pytest.approx({"a": 0.04, "b": 0.03, "c": 0.04})
     assert holm({"a": 0.9, "b": 0.6}) == pytest.approx({"a": 1.0, "b": 1.0})
     assert holm({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": [0, 10**9]}, "no 4 different ones of 15625"),
+        ({"rows": [1, 1]}, "no 4 different ones"),
+        ({"rows": [1, 2, 3, 4, 5]}, "no 4 different ones"),
+        ({"rows": [-1]}, r"line 1 of .* has rows.0 -1; accepted: greater than or equal to 0"),
+        ({"rows": [1.5]}, "has rows.0 1.5; accepted: a whole number"),
+        ({"rows": []}, "has rows"),
+        ({"rows": "12"}, "has rows '12'; accepted: a list"),
+        ({"seconds": None}, "has seconds None; accepted: a number"),
+        ({"trial": [1]}, "accepted: a mapping of names to values"),
+    ],
+)
+def test_a_record_that_was_edited_is_refused_by_line_and_field(change, said, tmp_path):
+    record = tmp_path / "trials.jsonl"
+    one = replace(TRIAL, budget=4)
+    run_trials([one], record=record, workers=1)
+    row = json.loads(record.read_text())
+    record.write_text(json.dumps(row | change) + "\n")
+    with pytest.raises(RunError, match=said):
+        run_trials([one], record=record, workers=1)
+    record.write_text(json.dumps(row).replace('"seconds": ', '"seconds": NaN, "x": ') + "\n")
+    assert len(run_trials([one], record=record, workers=1)) == 1  # cut short: done again
