@@ -15,6 +15,7 @@ from morphogen.engine import fitting
 from morphogen.engine.fitting import Fitting
 from morphogen.engine.loop import TIMES
 from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.sound import require_alike, require_finite
 from morphogen.engine.trainjob import TrainJob, spec_of, split_sentence, weights_file
 from morphogen.engine.weights import read_weights
 from morphogen.spaces import SearchSpace
@@ -134,6 +135,14 @@ def _per_epoch(history: list[dict[str, Any]]) -> int:
 def _evaluate(job: TrainJob, task: ImageTask, work: Fitting, file: Path, images: Images) -> float:
     tensors, _ = read_weights(file)
     net = network(job.space, job.arch, replace(spec_of(job, task), auxiliary=False))
+    try:
+        require_alike(net.state_dict(), tensors, "it")
+        require_finite(tensors)
+    except ValueError as error:
+        raise RunError(
+            f"{file} does not fit the network of the run: {error}; accepted: the weights that the "
+            "training wrote"
+        ) from error
     net.load_state_dict(tensors)
     return fitting.accuracy(work, net.to(work.devices.device), images)
 

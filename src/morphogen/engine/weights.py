@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from morphogen.core import ConfigError, DataError, MorphogenError, ranges
 from morphogen.core.config import config, from_mapping, to_mapping
 from morphogen.core.files import nameable, write_anew
+from morphogen.core.reading import trouble
 from morphogen.supernets import NetworkSpec
 
 KEY = "morphogen"
@@ -127,6 +128,9 @@ def write_weights(path: Path, net: nn.Module, signature: Signature, names: set[s
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], Signature]:
     """Tensors and signature of a file that `write_weights` wrote, or a `DataError`."""
+    wrong = trouble(path)
+    if wrong:
+        raise DataError(f"{path} cannot be read ({wrong}); accepted: a whole .safetensors file")
     try:
         with nameable(path) as name, safe_open(name, framework="pt") as file:
             held: dict[str, str] = file.metadata() or {}

@@ -79,7 +79,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
 def test_what_is_no_record_is_refused(tmp_path):
     record = tmp_path / "trials.jsonl"
     record.write_text(json.dumps({"other": 1}) + "\n")
-    with pytest.raises(RunError, match="line 1 of .* has no trial; accepted: what compare wrote"):
+    with pytest.raises(RunError, match=r"line 1 of .* has no trial; accepted: what compare wrote"):
         run_trials([TRIAL], record=record, workers=1)
 
 
