@@ -124,7 +124,7 @@ def export(
     tensors, signature = read_weights(file)
     known = known_space(space if space is not None else values["space"])
     net = built(known, signature, tensors, str(file))
-    task = _task(data if data is not None else values["data"], signature, values)
+    task = _task(data if data is not None else values["data"], signature)
     x = _images(task, signature)
     folder = Path(out) if out is not None else directory.path / "export"
     done: list[Exported] = []
@@ -146,8 +146,8 @@ def _chosen(result: dict[str, Any]) -> int:
     return max(range(held["n"]), key=held["values"].__getitem__) if held else 0
 
 
-def _task(data: Data, signature: Signature, values: dict[str, Any]) -> ImageTask:
-    task = ImageTask.of(data, size=signature.size, seed=values["settings"]["seed"])
+def _task(data: Data, signature: Signature) -> ImageTask:
+    task = ImageTask.of(data, size=signature.size, held_out=0.0)
     if (task.in_channels, task.classes) != (signature.channels, signature.classes):
         raise DataError(
             f"data {task.name!r} has {task.in_channels} channels and {len(task.classes)} classes, "
