@@ -137,6 +137,22 @@ def test_a_column_says_the_part_of_each_row(tmp_path):
     assert classes_by_image(tmp_path, "test") == {"g": "cat", "h": "dog"}
 
 
+@pytest.mark.parametrize(("head", "values"), [("split", ["train", "x"]), ("is_test", ["0", "1"])])
+def test_parts_that_are_said_in_another_way_are_refused(head, values, tmp_path):
+    pictures(tmp_path / "images")
+    lines = [f"{i}.png,{y},{values[k % 2]}" for k, (i, y) in enumerate(ROWS.items())]
+    (tmp_path / "labels.csv").write_text("\n".join([f"file,label,{head}", *lines]))
+    with pytest.raises(DataError, match=f"says parts in column '{head}', .* accepted: a column"):
+        load(tmp_path)
+
+
+def test_a_missing_image_is_named_where_there_are_no_class_folders(tmp_path):
+    pictures(tmp_path / "images", "a")
+    table(tmp_path / "labels.csv")
+    with pytest.raises(DataError, match=r"names the image 'b.png', and there is no such file"):
+        load(tmp_path)
+
+
 def test_images_that_are_not_listed_are_said(tmp_path):
     pictures(tmp_path / "images", "abcdefgh")
     table(tmp_path / "labels.csv")

@@ -81,8 +81,11 @@ def find(path: Path) -> Source | None:
         rest.append(parts.pop("").name)
     if not {"train", ""} & set(parts):
         return None
-    if not all(_flat(folder, rows_of[f], p) for p, f in parts.items() if p != "test"):
-        return None
+    flat = all(_flat(folder, rows_of[f], p) for p, f in parts.items() if p != "test")
+    inside = subfolders(folder)
+    several = sum(part_of(f.name) is None for f in inside) > 1
+    if not flat and (several or any(len(subfolders(f)) > 1 for f in inside)):
+        return None  # there are class folders
     notes = [f"tables that are not read: {few(rest)}"] if rest else []
     return _source(path, parts, rows_of, notes)
 
@@ -135,6 +138,7 @@ def _tables(file: Path, rows: list[list[str]], part: str) -> tuple[dict[str, _Ta
             f"({few(_LABEL[:4])})"
         )
     image, labels, split = columns
+    _require_no_other_part(file, rows, split)
     by_part: dict[str, list[list[str]]] = {}
     for row in rows[1:]:
         own = part_of(row[split]) if split is not None else None
@@ -216,6 +220,22 @@ def _columns(rows: list[list[str]]) -> tuple[int, list[int], int | None] | None:
     if len(others) > 1 and all({row[i] for i in others} <= _BITS for row in rows[1:]):
         return image, others, split  # a column for each class
     return None
+
+
+def _require_no_other_part(file: Path, rows: list[list[str]], split: int | None) -> None:
+    """Refuse columns that speak of parts in another way than the one that is read."""
+    for i, cell in enumerate(rows[0]):
+        name = "".join(c for c in cell.casefold() if c.isalpha())
+        values = {row[i] for row in rows[1:]}
+        known = {value for value in values if part_of(value)}
+        odd = sorted(values - known)
+        flag = re.fullmatch("is(.*)", name)
+        if i == split or not ((name in _PART and known) or (flag and part_of(flag[1]))):
+            continue
+        raise DataError(
+            f"file {str(file)!r} says parts in column {cell!r}, where {odd[0] if odd else ''!r} is "
+            "the name of none; accepted: a column `split` of train, val and test, or none"
+        )
 
 
 _BITS = {"0", "1", "0.0", "1.0"}
