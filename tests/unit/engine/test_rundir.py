@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -170,3 +171,14 @@ def test_only_one_can_hold_the_lock_and_it_is_let_go(run):
         assert json.dumps([p.name for p in run.path.iterdir()]) == "[]"  # no file is left behind
     with run.locked():
         pass
+
+
+def test_what_an_interrupted_write_has_left_is_swept_by_who_works_on_the_run(run):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = run.path / f".result.{dead.pid}.0.new.json"
+    written_now = run.path / f".report.{os.getpid()}.9.new.html"
+    for file in (left, written_now):
+        file.touch()
+    with run.locked():
+        assert list(run.path.iterdir()) == [written_now]

@@ -55,7 +55,7 @@ class Processes:
         """Spawn a worker."""
         ours, theirs = self._context.Pipe()
         worker = self._context.Process(target=_work, args=(theirs, self._packed), daemon=True)
-        with _pinned(self.threads), spawning(self._packed):
+        with _pinned(self.threads), spawning(self._packed), _deaf():
             worker.start()
         theirs.close()  # else its end would go unnoticed
         self._lines[worker] = ours
@@ -120,10 +120,22 @@ def _pinned(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Within the context, processes that start hear no Ctrl-C: the search does, and ends them.
+
+    Else one that is still importing would print where it was.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(line: Connection[Any, Any], content: bytes) -> None:
     """What a worker does: make the job, then one task after the other until the pipe is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which ends us
     try:
         job = pickle.loads(content)()
     except Exception as error:  # noqa: BLE001 - sent to the search, which raises it
