@@ -56,7 +56,11 @@ def test_names_on_the_whole_way(place: Path, capsys: pytest.CaptureFixture[str])
     assert quoted is not None
     raw = quoted[1].encode().decode("unicode_escape").encode("latin-1")
     assert os.fsdecode(raw) == str(run)
-    assert said(capsys, "runs", place).count("\n") == 2
+    said(
+        capsys, "search", "random", "--evaluator", "table", "--evaluations", 2, "--run",
+        place / "table",
+    )  # fmt: skip
+    assert said(capsys, "runs", place).count("\n") == 3
     said(capsys, "report", run)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "\x1b" not in page

@@ -8,6 +8,7 @@ names the file. What the values must be is the other half, in `records`.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -140,7 +141,20 @@ def parse_json(raw: bytes | str) -> Any:
     Raises:
         ValueError: it is none, holds NaN or Infinity, or is nested too deeply (200).
     """
-    return pydantic_core.from_json(raw, allow_inf_nan=False)
+    try:
+        return pydantic_core.from_json(raw, allow_inf_nan=False)
+    except ValueError as failure:
+        if "surrogate" not in str(failure):
+            raise
+    # The path of a file whose name is no UTF-8, as Python writes it, and only Python reads.
+    try:
+        return json.loads(raw, parse_constant=_no_number)
+    except RecursionError as failure:
+        raise ValueError("it is nested too deeply") from failure
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
 
 
 def parse_yaml(text: str) -> Any:

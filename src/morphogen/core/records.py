@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from morphogen.core.errors import MorphogenError, RunError
 from morphogen.core.names import brief, shown
@@ -44,7 +44,8 @@ Plain = Annotated[Any, AfterValidator(_plain)]
 
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Natural = Annotated[int, Field(ge=0, le=LARGEST)]
-Text = Annotated[str, Field(max_length=MEBIBYTE)]
+Text = Annotated[InstanceOf[str], Field(max_length=MEBIBYTE)]
+"""Any: pydantic's own `str` refuses the path of a file whose name is no UTF-8."""
 
 Amount = Annotated[float, Field(ge=0, le=1e18)]
 """Seconds, images, operations: what sums and roundings of it stay finite for."""

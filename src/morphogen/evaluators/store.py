@@ -312,7 +312,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if wrong:
         raise RunError(f"cannot read {shown(path)}: {wrong}; accepted: what the search wrote")
     with _plain(path):
-        name = quote(str(path.absolute()))
+        name = quote(os.fsencode(path.absolute()))
         database = sqlite3.connect(
             f"file:{name}?mode=ro", uri=True, isolation_level=None, timeout=10
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -136,3 +137,12 @@ def test_a_file_is_named_with_the_field(tmp_path):
     for read in (read_json, read_yaml):
         with pytest.raises(RunError, match="is no mapping of names to values; accepted: a record"):
             read(Outer, path, accepted="a record")
+
+
+def test_json_of_a_path_that_is_no_utf8() -> None:
+    """As Python writes it; what is no number, or too deep, is refused beside it all the same."""
+    values = {"data": os.fsdecode(b"/\xe9"), "n": 1.5}
+    assert parse_json(json.dumps(values)) == values
+    for rest in ("NaN", "-Infinity", "[" * 100_000):
+        with pytest.raises(ValueError, match=r"number|nested|depth|recursion"):
+            parse_json('{"data": "\\udce9", "n": ' + rest + "}")
