@@ -42,8 +42,8 @@ def test_a_search_that_is_told_to_end_ends_at_any_moment(threads: int, tmp_path:
         if number % 3 == 0:  # while Python imports, reads the data, builds the supernet
             time.sleep(1 + moments.random() * 4)
         else:
-            process.stdout.readline()
-            process.stdout.readline()
+            while not process.stdout.readline().startswith("epoch"):
+                assert process.poll() is None
             time.sleep(moments.random())
         told = time.monotonic()
         for _ in range(moments.choice([1, 2, 10])):
@@ -60,4 +60,4 @@ def test_a_search_that_is_told_to_end_ends_at_any_moment(threads: int, tmp_path:
             whole += content is not None
         else:
             assert not run.exists()
-    assert whole >= 2
+    assert whole >= 4
