@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -257,3 +258,10 @@ def test_a_score_on_record_that_is_no_number_is_refused(score, tmp_path):
     record.write_text(f"architecture,score,loss,scorer\n{text},{score},,s\n")
     with pytest.raises(RunError, match=r"line 2 of .*x\.csv has .*accepted: numbers"):
         rank(Scorer("s", "s", ("score",), lambda _: (0.0,)), truth, record=record)
+
+
+def test_a_record_that_is_no_file_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.csv")
+    scorer = Scorer("s", "s", ("score",), lambda _: (0.0,))
+    with pytest.raises(RunError, match=r"x\.csv: a named pipe, not a file; accepted: a file"):
+        rank(scorer, table_truth(SPACE).sample(5, 0), record=tmp_path / "x.csv")

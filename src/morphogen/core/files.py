@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from morphogen.core.errors import RunError
+from morphogen.core.names import shown
+from morphogen.core.reading import trouble
 
 _NUMBERS = itertools.count()
 
@@ -259,6 +261,9 @@ def recording(record: Path | None) -> Iterator[None]:
     if record is None:
         yield
         return
+    wrong = trouble(record) if os.path.lexists(record) else None
+    if wrong:  # a named pipe would be waited for
+        raise RunError(f"cannot use {shown(record)}: {wrong}; accepted: a file, or a new name")
     with made(record.parent), alone(record):
         yield
 
