@@ -102,13 +102,13 @@ def test_killed_while_files_are_being_written_it_ends_in_the_same_bits(tmp_path)
     reference = uninterrupted("darts", 16, tmp_path / "reference")
     found = kill_and_resume(tmp_path / "run", "darts", 16, 8, random.Random(3), 0.4, 0.08)
     assert len(found) == 8
-    half_written = [files for files in found if any(name.endswith(".new") for name in files)]
+    half_written = [files for files in found if any(".new" in name for name in files)]
     assert len(half_written) >= 2
     tiny.assert_same_run(tmp_path / "run", reference)
 
 
 def test_a_run_killed_between_the_two_renames_goes_on_from_the_checkpoint_before(tmp_path):
-    """The one moment at which there is no checkpoint.pt: the old one is moved, the new one not."""
+    """Where there are no hard links: the old checkpoint is moved, and the new one not yet."""
     reference = uninterrupted("darts", 3, tmp_path / "reference")
     with pytest.raises(KeyboardInterrupt):
         _search(tmp_path / "run", tiny.Stop(epochs=2))
@@ -150,7 +150,7 @@ def test_two_processes_do_not_work_on_one_run(tmp_path):
     again = Again()
     _search(tmp_path / "run", again)
     assert set(again.notices) == {
-        f"another process works on {tmp_path / 'run'}; accepted: a run that nobody is running"
+        f"another process works on {tmp_path / 'run'}; accepted: one that nobody is working on"
     }
     tiny.assert_same_run(tmp_path / "run", uninterrupted("darts", 3, tmp_path / "reference"))
 

@@ -147,6 +147,7 @@ RULES = {
     "dict_type": "a mapping of names to values",
     "list_type": "a list",
     "string_type": "a text",
+    "is_instance_of": "a text",  # of `Text`, the only use of it
     "int_type": "a whole number",
     "float_type": "a number",
     "finite_number": "a finite number",
