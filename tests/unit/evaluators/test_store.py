@@ -6,9 +6,9 @@ import json
 import os
 import signal
 import sqlite3
-import time
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import pytest
