@@ -38,8 +38,8 @@ def labelled(
     """Classes of images, from labels in any of the usual forms.
 
     Args:
-        values: `[n]` or `[n, 1]`: integers, floats that are whole, or names; or `[n, classes]`,
-            one-hot: a single 1 in each row and else 0.
+        values: `[n]` or `[n, 1]`: integers, floats that are whole, false and true for 0 and 1, or
+            names; or `[n, classes]`, one-hot: a single 1 in each row and else 0.
         where: what they are of, for messages.
         names: of the classes, in the order of the indexes; without them classes of labels that are
             names stand in the order of the alphabet, and classes of indexes have none.
@@ -61,6 +61,8 @@ def labelled(
         raise DataError(f"{where} has no label in row {row}; accepted: a label in every row")
     if array.ndim == 1 and array.dtype.kind == "U" and len(array):
         return _by_name(array.tolist(), names, where)
+    if array.ndim == 1 and array.dtype.kind == "b":  # of two classes
+        array = array.astype(np.int64)
     count = 0
     if array.ndim == 2 and array.dtype.kind in "iufb" and array.shape[1] > 1 and len(array):
         count = array.shape[1]

@@ -54,6 +54,12 @@ def test_names_in_every_form_stand_in_the_order_of_the_alphabet(values):
     assert labelled(values, "w", ["eel", "cow", "ant"])[0].tolist() == [0, 2, 1, 0]
 
 
+@pytest.mark.parametrize("values", [[True, False], np.array([[True], [False]])])
+def test_false_and_true_are_two_classes(values):
+    assert labelled(values, "w")[:2] == (pytest.approx([1, 0]), ("0", "1"))
+    assert labelled(values, "w", ["no", "yes"])[:2] == (pytest.approx([1, 0]), ("no", "yes"))
+
+
 def test_bytes_are_names_and_digits_in_text_too():
     assert labelled(np.array([b"b", b"a"]), "w")[:2] == (pytest.approx([1, 0]), ("a", "b"))
     assert labelled(["7", "3"], "w")[1:] == (("3", "7"), True)

@@ -448,7 +448,7 @@ def test_dataset_labels_may_be_scalars_and_classes_are_kept():
         ([GREY[0]], "item 0 of the Items is a ndarray; accepted: "),
         ([("x.png", 0)], "item 0 .* has an image of type str"),
         ([(GREY[0], ["cat"])], r"item 0 .* has label \['cat'\]"),
-        ([(GREY[0], True)], "has label True"),
+        ([(GREY[0], None)], "has label None"),
         ([(GREY[0] - 300.0, 0)], "float64 pixels from"),
         ([(GREY[0].astype(str), 0)], "<U3 pixels; accepted: "),
         ([(GREY[0], 0), (COLOUR[0], 1)], "item 1 .* has 3 channels"),

@@ -69,7 +69,7 @@ def _label(value: Any, where: str) -> int | float | str:
         value = value.detach().cpu().numpy()
     if isinstance(value, np.generic | np.ndarray) and value.size == 1:
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if not isinstance(value, int | float | str):
         raise DataError(
             f"{where} has label {value!r}; accepted: an integer class index, or a class name"
         )
