@@ -64,6 +64,7 @@ def kill_and_resume(
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "kills"), [("random", 2), ("supernet-shifting", 2)])
 def test_killed_at_random_moments_it_ends_in_the_same_bits(method, kills, tmp_path):
     # A second or more of each.

@@ -135,6 +135,7 @@ def test_darts_without_its_auxiliary_head(tmp_path: Path) -> None:
     assert "auxiliary" not in str(model._run)
 
 
+@pytest.mark.slow
 def test_own_module(tmp_path: Path) -> None:
     module, data = tiny.own(), tiny.images()
     arch = space_of(module).sample(np.random.default_rng(1))
