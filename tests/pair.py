@@ -21,7 +21,8 @@ from morphogen.core import MorphogenError
 from morphogen.core.config import to_mapping
 from morphogen.engine import work
 from morphogen.engine.devices import place
-from morphogen.engine.job import Job, method_of
+from morphogen.engine.job import Job, method_of, task_of
+from morphogen.engine.provenance import provenance
 from morphogen.engine.request import describe, known_space
 from morphogen.engine.rundir import RunDirectory
 from morphogen.engine.watch import Silent
@@ -75,7 +76,14 @@ def _job(key: Key, root: Path, devices: int) -> Job:
         resume=False,
         watcher=Silent,
     )
-    given = {"settings": to_mapping(settings), "config": to_mapping(config)}
+    grounds = provenance(
+        job.space,
+        task_of(job.data, settings),
+        threads=settings.threads,
+        devices=devices,
+        accelerator=settings.accelerator,
+    )
+    given = {"settings": to_mapping(settings), "config": to_mapping(config), "grounds": grounds}
     directory.write_config(describe(info.name, space, job.space, job.data, **given))
     return job
 
