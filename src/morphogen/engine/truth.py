@@ -22,7 +22,7 @@ from morphogen.core.names import brief, shown
 from morphogen.core.ranking import best
 from morphogen.core.reading import read_bytes
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.spreadsheet import Table
+from morphogen.core.spreadsheet import Table
 from morphogen.spaces import SearchSpace
 
 Values = NDArray[np.float64]

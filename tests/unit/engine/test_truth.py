@@ -74,7 +74,7 @@ def test_a_table_is_read_whatever_program_saved_it(raw, tmp_path):
         (text(head="architecture,score").encode(), "has the columns architecture, score; accepted"),
         (text(head="accuracy,accuracy").encode(), "has two columns 'accuracy'"),
         (b"", "has the columns of nothing"),
-        (text("|").encode(), "with commas, semicolons or tabs between them"),
+        (text(":").encode(), "with commas, semicolons or tabs between them"),
         (b"architecture,accuracy\n" + b"0" * 200_000 + b",1\n", "line 2 of .*field larger than"),
     ],
 )

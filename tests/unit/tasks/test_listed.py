@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from morphogen.core import spreadsheet
 from morphogen.core.errors import DataError
 from morphogen.tasks import ImageTask, load, locate
 
@@ -103,8 +104,13 @@ def test_the_table_of_the_test_part_stays_closed_in_a_search(tmp_path, monkeypat
     table(tmp_path / "train.csv", {**ROWS, "e": "emu", "f": "cat"})
     table(tmp_path / "test.csv")
     opened = []
-    read = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda self: opened.append(self.name) or read(self))
+    read = spreadsheet.read_bytes
+
+    def watched(path, **options):
+        opened.append(path.name)
+        return read(path, **options)
+
+    monkeypatch.setattr(spreadsheet, "read_bytes", watched)
     task = ImageTask.of(tmp_path)
     task.check_test(open=False)
     assert set(opened) == {"train.csv"}
@@ -175,12 +181,15 @@ def test_a_table_beside_class_folders_changes_nothing(tmp_path):
         ("filename,label\na.png,dog\nz.png,cat", "names the image 'z.png', and there is no such"),
         ("filename,label\na.png,dog\nb.png,", "has an empty cell in row 2"),
         ("filename,label\na.png,dog\na,cat", "lists 'a.png' twice"),
-        ("filename,label\na.png,dog\nb.png,cat,3", "has 3 cells in row 2 and 2 in its heading"),
+        (
+            "filename,label\na.png,dog\nb.png,cat,3",
+            "line 3 of .*has 3 cells between commas",
+        ),
         ("filename,label\na.png,dog\nb.png,dog", "images of one class only, 'dog'"),
         ("filename,width,height\na.png,4,5", "has the columns filename, width, height; accepted"),
         ("filename,label\nq.png,dog", "no such file lies beside it"),
         ("filename,sun,rain\na.png,1,1\nb.png,0,1", "row 0 has 2 classes"),
-        ('filename,label\n"a.png,dog', "cannot be read as a table"),
+        ('filename,label\n"a.png,dog', "line 2 of .*unexpected end of data"),
         ("", "has the columns ; accepted"),
     ],
 )
@@ -190,6 +199,17 @@ def test_bad_tables_are_refused(text, says, tmp_path):
     with pytest.raises(DataError, match=says) as caught:
         load(tmp_path / "labels.csv")
     assert "accepted" in str(caught.value)
+
+
+def test_a_table_that_cannot_be_read_is_named_where_nothing_else_says_the_classes(tmp_path):
+    pictures(tmp_path)
+    file = tmp_path / "labels.csv"
+    file.write_bytes("filename,label\na.png,\xe9lan\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"labels\.csv: byte 21 is no UTF-8; accepted"):
+        load(tmp_path)
+    text = "\r\n".join(["sep=;", "filename;label;", *(f"{i}.png;{y};" for i, y in ROWS.items())])
+    file.write_text(text, encoding="utf-16")  # as spreadsheets save it
+    assert classes_by_image(tmp_path) == ROWS
 
 
 def test_names_without_ending_that_fit_two_files_are_refused(tmp_path):

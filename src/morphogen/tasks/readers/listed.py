@@ -6,8 +6,6 @@ part (`train.csv`, `test.csv`) or a column that says the part of each row keep t
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -17,18 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
+from morphogen.core import spreadsheet
 from morphogen.core.errors import DataError
 from morphogen.tasks.images import Glance, Images, Source, stacked
 from morphogen.tasks.labels import Labels, labelled
 from morphogen.tasks.names import few
 from morphogen.tasks.parts import PARTS, part_of
 from morphogen.tasks.readers.decode import SUFFIXES, decode, header
-from morphogen.tasks.readers.files import required
 from morphogen.tasks.readers.layout import subfolders, unpacked
 from morphogen.tasks.readers.pixels import Changes, said
 
 _TABLES = (".csv", ".tsv")
-_DELIMITERS = ",;\t|"
 _IMAGE = re.compile(
     r"(image|img|file|pic|picture|photo)?(path|filename|file|name|id)|image|img|file"
 )
@@ -37,7 +34,6 @@ _PART = ("split", "part", "partition", "subset", "set", "usage", "phase", "fold"
 _ABOUT = re.compile(r"labels?|annotations?|metadata|meta|list|info|index|data|df|gt|classes")
 _NO_LABELS = re.compile("submission|solution|predict|sample")
 """Tables of competitions that look like labels and are none."""
-_LARGEST = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,15 @@ def find(path: Path) -> Source | None:
     folder, _ = unpacked(path)
     tables = sorted(p for p in folder.iterdir() if p.suffix.lower() in _TABLES and p.is_file())
     parts, rows_of, rest = dict[str, Path](), {}, list[str]()
+    faults: list[DataError] = []
     for file in tables:
         part = part_of(_ABOUT.sub("", file.stem.casefold())) or ""
         # The table of a test part stays closed: whether it has labels is seen when it is opened.
-        rows = [] if part == "test" else _labels_in(file)
+        try:
+            rows = [] if part == "test" else _labels_in(file)
+        except DataError as fault:
+            rows = []
+            faults.append(fault)
         if part != "test" and not rows:
             rest.append(file.name)
             continue
@@ -79,26 +80,30 @@ def find(path: Path) -> Source | None:
         parts[part], rows_of[file] = file, rows
     if "train" in parts and "" in parts:
         rest.append(parts.pop("").name)
-    if not {"train", ""} & set(parts):
-        return None
-    flat = all(_flat(folder, rows_of[f], p) for p, f in parts.items() if p != "test")
     inside = subfolders(folder)
     several = sum(part_of(f.name) is None for f in inside) > 1
-    if not flat and (several or any(len(subfolders(f)) > 1 for f in inside)):
-        return None  # there are class folders
+    by_class = several or any(len(subfolders(f)) > 1 for f in inside)
+    if not {"train", ""} & set(parts):
+        if faults and not by_class:  # nothing else says the classes
+            raise faults[0]
+        return None
+    flat = all(_flat(folder, rows_of[f], p) for p, f in parts.items() if p != "test")
+    if not flat and by_class:
+        return None
     notes = [f"tables that are not read: {few(rest)}"] if rest else []
     return _source(path, parts, rows_of, notes)
 
 
 def _labels_in(file: Path) -> list[list[str]]:
-    """The rows of a table of labels of images; none of any other table."""
+    """The rows of a table of labels of images; none of any other table.
+
+    Raises:
+        DataError: it cannot be read as a table.
+    """
     if _NO_LABELS.search(file.stem.casefold()):
         return []
-    try:
-        rows = _rows(file)
-        return rows if rows and _columns(rows) else []
-    except DataError:  # whatever it is
-        return []
+    rows = _rows(file)
+    return rows if rows and _columns(rows) else []
 
 
 def _source(
@@ -155,32 +160,8 @@ def _tables(file: Path, rows: list[list[str]], part: str) -> tuple[dict[str, _Ta
 
 
 def _rows(file: Path) -> list[list[str]]:
-    """The cells of a table, its heading first; rows without any are left out.
-
-    Raises:
-        DataError: it is no text, or its rows are not alike.
-    """
-    length = required(file, "a table of text")
-    try:
-        if length > _LARGEST:
-            raise ValueError(f"{length:,} bytes")
-        text = file.read_bytes().decode("utf-8-sig")
-        first = text.partition("\n")[0]
-        delimiter = max(_DELIMITERS, key=first.count)
-        read = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows = [[cell.strip() for cell in row] for row in read]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"file {str(file)!r} cannot be read as a table ({error}); accepted: text in UTF-8, its "
-            "columns parted by commas, semicolons or tabs"
-        ) from error
-    rows = [row for row in rows if any(row)]
-    for number, row in enumerate(rows):
-        if len(row) != len(rows[0]):
-            raise DataError(
-                f"file {str(file)!r} has {len(row)} cells in row {number} and "
-                f"{len(rows[0])} in its heading; accepted: as many in each"
-            )
+    """The cells of a table, its heading first."""
+    rows = [cells for _, cells in spreadsheet.rows(file).cells]
     if rows and any(cell.lower().endswith(SUFFIXES) for cell in rows[0]):  # it has no heading
         rows.insert(0, [f"column {i + 1}" for i in range(len(rows[0]))])
     return rows if len(rows) > 1 else []

@@ -11,12 +11,13 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from morphogen.core import DataError
+from morphogen.core.errors import DataError
 from morphogen.core.names import shown
 from morphogen.core.reading import read_bytes
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -30,58 +31,75 @@ MARKS = (
 ACCEPTED = "a .csv file in UTF-8 with a line of names, then a row a line"
 
 
+class Rows(NamedTuple):
+    """What is in a table of text."""
+
+    separator: str
+    """Between cells."""
+    cells: list[tuple[int, list[str]]]
+    """Number of the line, from 1, and its cells without space around them; the names first."""
+
+
+def rows(path: Path) -> Rows:
+    """Read a table; lines without any text are left out.
+
+    Raises:
+        DataError: it is no text, or a row has more or fewer cells than the first.
+    """
+    text = _text(path)
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    said = head.strip().removeprefix("sep=")  # a line by which a spreadsheet says it
+    if head.startswith("sep=") and said in SEPARATORS:
+        separator = said
+        # An empty line in its place, so that the others keep their numbers.
+        text = text[: text.index(head)] + text[text.index(head) + len(head) :]
+    else:
+        separator = _separator(head)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    found: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                found.append((reader.line_num, [cell.strip() for cell in cells]))
+    except csv.Error as error:
+        raise DataError(
+            f"line {reader.line_num} of {shown(path)}: {error}; accepted: {ACCEPTED}"
+        ) from error
+    width = len(found[0][1]) if found else 0
+    for line, cells in found:
+        while len(cells) > width and not cells[-1]:
+            cells.pop()  # empty columns at the right, which spreadsheets leave
+        if len(cells) != width:
+            raise DataError(
+                f"line {line} of {shown(path)} has {len(cells)} cells between "
+                f"{SEPARATORS[separator]}, and its first line {width}; accepted: one for each "
+                "name (a cell with a separator in it needs quotes)"
+            )
+    return Rows(separator, found)
+
+
 class Table:
-    """The rows of a .csv file, with their line numbers.
+    """The rows of a .csv file by the names of its columns.
 
     Attributes:
         path: the file.
-        names: of the columns, from its first line, without space around them.
+        names: of the columns, from its first line.
         separator: between its cells.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        text = _text(path)
-        head = next((line for line in text.splitlines() if line.strip()), "")
-        said = head.strip().removeprefix("sep=")  # a line by which a spreadsheet says it
-        if head.startswith("sep=") and said in SEPARATORS:
-            self.separator = said
-            text = text[text.index(head) + len(head) :]
-        else:
-            self.separator = _separator(head)
-        self._reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.separator)
-        names = next((cells for _, cells in self._cells()), [])
-        self.names: Sequence[str] = [name.strip() for name in names]
+        self.separator, found = rows(path)
+        self.names: Sequence[str] = found[0][1] if found else []
+        self._rows = found[1:]
         for name in self.names:
             if name and list(self.names).count(name) > 1:
                 raise DataError(f"{shown(path)} has two columns {name!r}; accepted: each name once")
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Number of the line from 1, and cells by name; lines without any text are left out.
-
-        Raises:
-            DataError: a row has more or fewer cells than there are names.
-        """
-        for line, cells in self._cells():
-            while len(cells) > len(self.names) and not cells[-1].strip():
-                cells = cells[:-1]  # empty columns at the right, which spreadsheets leave
-            if len(cells) != len(self.names):
-                raise DataError(
-                    f"line {line} of {shown(self.path)} has {len(cells)} cells between "
-                    f"{SEPARATORS[self.separator]}, and its first line {len(self.names)}; "
-                    "accepted: one for each name (a cell with a separator in it needs quotes)"
-                )
-            yield line, {n: c.strip() for n, c in zip(self.names, cells, strict=True)}
-
-    def _cells(self) -> Iterator[tuple[int, list[str]]]:
-        try:
-            for cells in self._reader:
-                if any(cell.strip() for cell in cells):
-                    yield self._reader.line_num, cells
-        except csv.Error as error:
-            raise DataError(
-                f"line {self._reader.line_num} of {shown(self.path)}: {error}; accepted: {ACCEPTED}"
-            ) from error
+        """Number of the line from 1, and cells by name."""
+        for line, cells in self._rows:
+            yield line, dict(zip(self.names, cells, strict=True))
 
     def number(self, text: str) -> float:
         """A figure as it is written: `91.4`, `91,4` where commas separate nothing, `91.4 %`.
@@ -128,7 +146,6 @@ def _text(path: Path) -> str:
 
 
 def _separator(head: str) -> str:
-    """The separator of a line of names: a comma, unless it has none and another."""
+    """The separator of a line of names: what it has most of, outside quotes."""
     outside = "".join(part for i, part in enumerate(head.split('"')) if i % 2 == 0)
-    found = [s for s in SEPARATORS if s in outside]
-    return found[0] if found else ","
+    return max(SEPARATORS, key=outside.count)
