@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
 
 def floats(table: pyarrow.Table, column: str) -> NDArray[np.float64]:
-    """A column of numbers, [rows]."""
+    """A column of numbers, [rows].
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    from pyarrow import types
+
+    kind = table[column].type
+    if not (types.is_integer(kind) or types.is_floating(kind)):
+        raise TypeError(f"column {column!r} holds {kind}; accepted: numbers")
     # Through DLPack: pyarrow's own to_numpy imports pandas where that is installed, for a second.
     chunks = [np.from_dlpack(chunk) for chunk in table[column].chunks]
     return np.concatenate(chunks).astype(np.float64)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from morphogen.benchmarks.columns import exact, floats, texts
 from morphogen.benchmarks.nasbench101_record import cell_of as record_cell
@@ -26,6 +27,8 @@ from morphogen.benchmarks.table import Benchmark, Metric
 from morphogen.benchmarks.tfrecord import records
 from morphogen.core import Architecture, ConfigError, DataError
 from morphogen.core.files import write_anew
+from morphogen.core.names import shown
+from morphogen.core.reading import MEBIBYTE, read_bytes
 from morphogen.spaces import make
 from morphogen.spaces.nasbench1shot1 import PARENTS, NASBench1Shot1, cell_of
 from morphogen.spaces.nasbench101 import Cell, graph_hash
@@ -41,6 +44,11 @@ IMAGES = 9_984
 
 FORMAT = b"morphogen nasbench101 1"
 """Stands in the parquet file's metadata."""
+
+LARGEST = 256 * MEBIBYTE
+"""Of such a file; that of the public records has a tenth of it."""
+
+ACCEPTED = "a file written by `morphogen import-nasbench101`"
 
 AUTHORS_BEST = {
     "nasbench1shot1-s1": {"valid": 0.049278855323791504, "test": 0.05448716878890991},
@@ -131,31 +139,24 @@ def load(path: Path, space: NASBench1Shot1) -> Benchmark:
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
+    raw = read_bytes(path, most=LARGEST, accepted=ACCEPTED, error=DataError)
     try:
-        file = ParquetFile(io.BytesIO(path.read_bytes()))
+        file = ParquetFile(io.BytesIO(raw))
         metadata = file.schema_arrow.metadata or {}
+        if metadata.get(b"format") != FORMAT or file.metadata.num_rows > CELLS:
+            raise _not_ours(path)
         table = file.read(use_threads=False)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except ArrowException as error:
+        listed = table[space.name].to_pylist()
+        chosen = np.flatnonzero([text is not None for text in listed])
+        hashes = texts(table, "module_hash")
+        keys = [hashes[i] for i in chosen]
+        written = dict(zip(keys, (listed[i] for i in chosen), strict=True))
+        every = sorted(int(n.rsplit("_", 2)[1]) for n in table.column_names if n.endswith("_0"))
+        metrics = _metrics(space.name, tuple(dict.fromkeys(every)))
+        columns = {metric.name: _column(table, metric, chosen) for metric in metrics}
+    # An edited file: a column is missing, is of another type, or has values missing.
+    except (ArrowException, OSError, LookupError, ValueError, TypeError, BufferError) as error:
         raise _not_ours(path) from error
-    if metadata.get(b"format") != FORMAT:
-        raise _not_ours(path)
-    listed = table[space.name].to_pylist()
-    chosen = np.flatnonzero([text is not None for text in listed])
-    hashes = texts(table, "module_hash")
-    keys = [hashes[i] for i in chosen]
-    written = dict(zip(keys, (listed[i] for i in chosen), strict=True))
-    every = sorted(int(n.rsplit("_", 2)[1]) for n in table.column_names if n.endswith("_0"))
-    metrics = _metrics(space.name, tuple(dict.fromkeys(every)))
-    columns = {}
-    for metric in metrics:
-        if metric.name == "params":
-            columns[metric.name] = floats(table, "params")[chosen]
-            continue
-        stem = metric.name if metric.epochs != 108 else f"{metric.name}_108"
-        runs = np.stack([floats(table, f"{stem}_{i}")[chosen] for i in range(RUNS)], axis=1)
-        columns[metric.name] = exact(runs, IMAGES) if "error" in metric.name else runs
     return Benchmark(
         space.name,
         make(space.name),
@@ -168,11 +169,17 @@ def load(path: Path, space: NASBench1Shot1) -> Benchmark:
     )
 
 
+def _column(table: Any, metric: Metric, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The values of a metric in the chosen rows: [rows], or [rows, runs]."""
+    if metric.name == "params":
+        return floats(table, "params")[chosen]
+    stem = metric.name if metric.epochs != 108 else f"{metric.name}_108"
+    runs = np.stack([floats(table, f"{stem}_{i}")[chosen] for i in range(RUNS)], axis=1)
+    return exact(runs, IMAGES) if "error" in metric.name else runs
+
+
 def _not_ours(path: Path) -> DataError:
-    return DataError(
-        f"{path} is no table of NAS-Bench-101; accepted: a file written by `morphogen "
-        "import-nasbench101`"
-    )
+    return DataError(f"{shown(path)} is no table of NAS-Bench-101; accepted: {ACCEPTED}")
 
 
 def _metrics(space: str, epochs: tuple[int, ...]) -> list[Metric]:

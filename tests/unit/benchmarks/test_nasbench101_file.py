@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -16,6 +17,8 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -315,10 +318,29 @@ def test_a_length_of_terabytes_is_not_read(tmp_path: Path) -> None:
         list(records(tmp_path / "file"))
 
 
-@pytest.mark.parametrize("make", [lambda p: p.write_bytes(b"PAR1no"), lambda p: None, Path.mkdir])
+@pytest.mark.parametrize(
+    "make", [lambda p: p.write_bytes(b"PAR1no"), lambda p: None, Path.mkdir, os.mkfifo]
+)
 def test_other_files_are_no_table(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "file")
     with pytest.raises(DataError, match=r"is no table of NAS-Bench-101|cannot read"):
+        nasbench101.load(tmp_path / "file", S1)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"module_hash": ["a"]},
+        {"module_hash": ["a"], S1.name: ["x"], "params": ["many"]},
+        {"module_hash": ["a"], S1.name: ["x"], "params": [1], "valid_error_108_0": [0.1]},
+        {"module_hash": ["a"], S1.name: ["x"], "params": [None], "valid_error_x_0": [0.1]},
+    ],
+)
+def test_an_edited_table_is_one_sentence(columns: dict[str, Any], tmp_path: Path) -> None:
+    table = pa.table(columns).replace_schema_metadata({b"format": nasbench101.FORMAT})
+    pq.write_table(table, tmp_path / "file")
+    with pytest.raises(DataError, match=r"file is no table of NAS-Bench-101; accepted: a file"):
         nasbench101.load(tmp_path / "file", S1)
 
 
