@@ -27,6 +27,20 @@ def command(monkeypatch):
     return be
 
 
+@pytest.fixture(autouse=True)
+def in_the_foreground():
+    """Tests that a shell runs in the background, or under nohup, inherit signals that are ignored."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {each: signal.signal(each, handler) for each, handler in usual.items()}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
 # -- faults ----------------------------------------------------------------------------------------
 
 
