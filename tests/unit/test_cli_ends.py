@@ -29,7 +29,7 @@ def command(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def in_the_foreground():
-    """Tests that a shell runs in the background, or under nohup, inherit signals that are ignored."""
+    """Tests in the background, or under nohup, inherit signals that are ignored."""
     usual = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
