@@ -98,6 +98,7 @@ def test_killed_many_times_it_ends_in_the_same_bits(method, epochs, kills, longe
     tiny.assert_same_run(tmp_path / "run", reference)
 
 
+@pytest.mark.slow
 def test_killed_while_files_are_being_written_it_ends_in_the_same_bits(tmp_path):
     """Every write and every rename is stretched, so that most kills fall into one."""
     reference = uninterrupted("darts", 16, tmp_path / "reference")

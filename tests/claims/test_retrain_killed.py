@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import forked
 import tiny
 from morphogen.engine.retrain import resume_training, train
@@ -33,6 +35,7 @@ def doomed(run: str) -> None:
     train(ARCH, data=tiny.images(), training=TINY, run=run, watcher=Killed)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(tmp_path: Path) -> None:
     process = forked.process(doomed, str(tmp_path / "cut"))
     process.join()
