@@ -47,7 +47,7 @@ def test_a_search_on_two_processes_stops_resumes_and_fails_in_one_sentence(tmp_p
 
 
 class Breaks(tiny.Told):
-    """Puts a directory where the first checkpoint is to be written."""
+    """Puts a directory where the first line of metrics is to be written."""
 
     def __init__(self, run: Path) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Breaks(tiny.Told):
         return self
 
     def stepped(self, clock) -> None:
-        (self.run / "checkpoint.new").mkdir(exist_ok=True)
+        (self.run / "metrics.jsonl").mkdir(exist_ok=True)
 
 
 @pytest.mark.slow
