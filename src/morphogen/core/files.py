@@ -73,11 +73,16 @@ def fresh(path: Path, content: Content) -> Iterator[Path]:
 
 
 def write_anew(path: Path, content: Content) -> None:
-    """Replace a file, or leave what was there: a `RunError` if it cannot be written."""
-    if path.exists() and not path.is_file():  # a device or a pipe
-        with writing(path), path.open("wb") as file:
-            file.writelines(_parts(content))
-        return
+    """Replace a file, or leave what was there: a `RunError` if it cannot be written.
+
+    What is there and is no file stays: a pipe would be waited for, a device would swallow it.
+    """
+    if path.exists():
+        wrong = trouble(path)
+        if wrong:
+            raise RunError(
+                f"cannot write {shown(path)}: {wrong}; accepted: a file, or nothing there"
+            )
     with fresh(path, content):
         pass
 

@@ -12,6 +12,7 @@ import pytest
 
 import run_directories as made
 from morphogen.core import RunError
+from morphogen.core.files import write_anew
 from morphogen.engine.rundir import RunDirectory
 
 RESULT = {
@@ -182,3 +183,15 @@ def test_what_an_interrupted_write_has_left_is_swept_by_who_works_on_the_run(run
         file.touch()
     with run.locked():
         assert list(run.path.iterdir()) == [written_now]
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [(os.mkfifo, "a named pipe"), (lambda p: p.symlink_to("/dev/null"), "a device")],
+)
+def test_a_result_is_not_written_into_what_is_no_file(make, what, tmp_path):
+    # A pipe would be waited for without end, a device would swallow the result without a word.
+    make(tmp_path / "result.json")
+    with pytest.raises(RunError, match=f"cannot write .*result.json: {what}, not a file; accepted"):
+        write_anew(tmp_path / "result.json", "{}")
+    assert [f.name for f in tmp_path.iterdir()] == ["result.json"]
