@@ -26,11 +26,11 @@ import record
 
 from morphogen.core import Architecture, Choice
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.compare import Trial, run_trial
-from morphogen.engine.rounds import converse
+from morphogen.engine.judge.compare import Trial, run_trial
+from morphogen.engine.search.rounds import converse
 from morphogen.evaluators.objectives import told
-from morphogen.evaluators.store import Evaluation, Store
 from morphogen.methods import find
+from morphogen.runs.store import Evaluation, Store
 from morphogen.spaces import SearchSpace
 
 LOOK_UPS = 200

@@ -36,12 +36,12 @@ import torch
 from morphogen import benchmarks, spaces
 from morphogen.bilevel.state import SGD, Adam
 from morphogen.core import Architecture
-from morphogen.engine.job import task_of
-from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.search import resume, search
-from morphogen.engine.settings import Settings
+from morphogen.engine.search.job import task_of
+from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.training import TrainingEvaluator
 from morphogen.methods.darts_pt import DARTSPTConfig
+from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks import Images, ImageTask

@@ -22,9 +22,9 @@ import ray
 import record
 from ray.cluster_utils import Cluster
 
-from morphogen.engine.search import search
-from morphogen.engine.settings import Settings
-from morphogen.engine.watch import Silent
+from morphogen.engine.record.watch import Silent
+from morphogen.engine.search.search import search
+from morphogen.engine.search.settings import Settings
 
 SETTINGS = Settings(
     evaluations=16,

@@ -21,8 +21,8 @@ from typing import Any
 import record
 import torch
 
-from morphogen.engine import checkpoint
-from morphogen.engine.loop import TIMES
+from morphogen.engine.search.loop import TIMES
+from morphogen.runs import checkpoint
 
 SIZE = ["--epochs", "12", "--steps-per-epoch", "3", "--train-images", "600"]
 SIZE += ["--valid-images", "600", "--image-size", "8", "--channels", "4"]

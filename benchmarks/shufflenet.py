@@ -23,7 +23,7 @@ from transfer import tested
 
 from morphogen import spaces
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.settings import Settings
+from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.objectives import Costs
 from morphogen.methods.spos import SPOSConfig
 from morphogen.supernets import NetworkSpec

@@ -31,12 +31,12 @@ from morphogen.bilevel.state import SGD, SupernetState, optimiser_of, weight_ste
 from morphogen.core import Architecture
 from morphogen.core.ranking import kendall
 from morphogen.core.rng import numpy_stream
-from morphogen.engine import checkpoint
-from morphogen.engine.search import resume, search
-from morphogen.engine.settings import Settings
+from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.methods.spos import SPOSConfig
 from morphogen.methods.supernet_shifting import SupernetShiftingConfig
+from morphogen.runs import checkpoint
 from morphogen.supernets import Gates, NetworkSpec, Supernet
 from morphogen.tasks import ImageTask
 from morphogen.tasks.problem import Clock, Problem

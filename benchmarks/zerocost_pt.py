@@ -22,11 +22,11 @@ import numpy as np
 import record
 
 from morphogen import benchmarks, cost, spaces
-from morphogen.engine.result import SearchResult
-from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.search import resume, search
-from morphogen.engine.settings import Settings
+from morphogen.engine.search.result import SearchResult
+from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.settings import Settings
 from morphogen.methods.zerocost_pt import ZeroCostPTConfig
+from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 
 COMMON = Settings(

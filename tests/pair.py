@@ -19,14 +19,14 @@ from torch import nn
 import tiny
 from morphogen.core import MorphogenError
 from morphogen.core.config import to_mapping
-from morphogen.engine import work
 from morphogen.engine.devices import place
-from morphogen.engine.job import Job, method_of, task_of
-from morphogen.engine.provenance import provenance
-from morphogen.engine.request import describe, known_space
-from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.watch import Silent
+from morphogen.engine.record.watch import Silent
+from morphogen.engine.search import launch
+from morphogen.engine.search.job import Job, method_of, task_of
 from morphogen.methods import methods
+from morphogen.runs.config import describe, known_space
+from morphogen.runs.directory import RunDirectory
+from morphogen.runs.provenance import provenance
 
 SETTINGS = replace(tiny.SETTINGS, epochs=2, evaluations=2, diagnostic_images=0)
 
@@ -89,7 +89,7 @@ def _job(key: Key, root: Path, devices: int) -> Job:
 
 
 def _all(fabric: Any, jobs: list[bytes]) -> list[str | MorphogenError]:
-    return [work._process(fabric, job) for job in jobs]
+    return [launch._process(fabric, job) for job in jobs]
 
 
 @cache
@@ -120,7 +120,7 @@ def _results(root: Path) -> dict[Key, tuple[dict[str, Any], dict[str, Any]]]:
         if isinstance(two, MorphogenError):
             raise two
         alone = _job(key, root, 1)
-        one = work.launch(place("cpu", 1, "32-true"), alone)
+        one = launch.launch(place("cpu", 1, "32-true"), alone)
         found[key] = (
             {
                 "text": one.text,

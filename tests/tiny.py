@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from morphogen import OneOf
 from morphogen.core import Choice
-from morphogen.engine import checkpoint
-from morphogen.engine.loop import TIMES
-from morphogen.engine.presets import quick_config
-from morphogen.engine.result import SearchResult
-from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.search import resume, search
-from morphogen.engine.settings import Settings
-from morphogen.engine.watch import Silent
+from morphogen.engine.record.watch import Silent
+from morphogen.engine.search.loop import TIMES
+from morphogen.engine.search.presets import quick_config
+from morphogen.engine.search.result import SearchResult
+from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.settings import Settings
 from morphogen.methods import find
+from morphogen.runs import checkpoint
+from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.operations import Noise
 from morphogen.tasks import Images, ImageTask

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphogen import benchmarks, cost, methods, proxies, spaces, supernets, tasks
     from morphogen.core import Architecture, MorphogenError
-    from morphogen.engine.presets import paper_preset, quick_config, quick_preset
-    from morphogen.engine.result import SearchResult
-    from morphogen.engine.retrain import resume_training, train
-    from morphogen.engine.search import resume, search
-    from morphogen.engine.settings import Settings
-    from morphogen.engine.trained import TrainResult
-    from morphogen.engine.training import Training
+    from morphogen.engine.search.presets import paper_preset, quick_config, quick_preset
+    from morphogen.engine.search.result import SearchResult
+    from morphogen.engine.search.search import resume, search
+    from morphogen.engine.search.settings import Settings
+    from morphogen.engine.train.retrain import resume_training, train
+    from morphogen.engine.train.trained import TrainResult
+    from morphogen.engine.train.training import Training
     from morphogen.exports.loading import load
     from morphogen.exports.writing import export
     from morphogen.supernets import OneOf, space_of
@@ -59,20 +59,20 @@ _HOME = {
     "Architecture": "core",
     "MorphogenError": "core",
     "OneOf": "supernets",
-    "SearchResult": "engine.result",
-    "Settings": "engine.settings",
-    "TrainResult": "engine.trained",
-    "Training": "engine.training",
+    "SearchResult": "engine.search.result",
+    "Settings": "engine.search.settings",
+    "TrainResult": "engine.train.trained",
+    "Training": "engine.train.training",
     "export": "exports.writing",
     "load": "exports.loading",
-    "paper_preset": "engine.presets",
-    "quick_config": "engine.presets",
-    "quick_preset": "engine.presets",
-    "resume": "engine.search",
-    "resume_training": "engine.retrain",
-    "search": "engine.search",
+    "paper_preset": "engine.search.presets",
+    "quick_config": "engine.search.presets",
+    "quick_preset": "engine.search.presets",
+    "resume": "engine.search.search",
+    "resume_training": "engine.train.retrain",
+    "search": "engine.search.search",
     "space_of": "supernets",
-    "train": "engine.retrain",
+    "train": "engine.train.retrain",
 }
 """Public name -> module of this package that defines it; other public names are modules."""
 

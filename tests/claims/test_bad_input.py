@@ -36,8 +36,8 @@ from morphogen.core import (
     SpaceError,
     UnknownNameError,
 )
-from morphogen.engine import checkpoint
-from morphogen.engine.search import resume, search
+from morphogen.engine.search.search import resume, search
+from morphogen.runs import checkpoint
 from morphogen.spaces import make
 
 

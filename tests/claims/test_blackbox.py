@@ -20,9 +20,9 @@ import tiny
 from fragile import Trap, fragile
 from morphogen import OneOf, benchmarks, cost
 from morphogen.core import ConfigError, MorphogenError, RunError, SpaceError
-from morphogen.engine.blackbox import settled
-from morphogen.engine.search import resume, search
-from morphogen.engine.settings import Settings
+from morphogen.engine.search.blackbox import settled
+from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.executors.make import cores
 from morphogen.methods import find
 from morphogen.spaces import make

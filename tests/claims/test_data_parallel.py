@@ -12,7 +12,7 @@ from torch import nn
 import ports
 import tiny
 from morphogen.core import ConfigError, NumericalError, RunError
-from morphogen.engine.search import resume, search
+from morphogen.engine.search.search import resume, search
 
 
 @pytest.mark.slow

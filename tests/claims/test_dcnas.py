@@ -18,12 +18,12 @@ from scipy.stats import kendalltau
 import tiny
 from morphogen.core import Choice, ConfigError
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.compare import asking
-from morphogen.engine.rounds import converse
-from morphogen.engine.search import resume, search
-from morphogen.evaluators import store
+from morphogen.engine.judge.compare import asking
+from morphogen.engine.search.rounds import converse
+from morphogen.engine.search.search import resume, search
 from morphogen.evaluators.clusters import divide, winners
 from morphogen.methods.dcnas import DCNAS, DCNASConfig
+from morphogen.runs import store
 from morphogen.spaces import SearchSpace
 
 N, K, LAYERS = 120, 4, 10

@@ -26,7 +26,7 @@ from morphogen import (
     train,
 )
 from morphogen.core import ConfigError, MorphogenError, SpaceError
-from morphogen.engine.watch import Silent
+from morphogen.engine.record.watch import Silent
 from morphogen.evaluators.short import ShortTraining
 from morphogen.supernets import NetworkSpec, build, inherit
 

@@ -17,7 +17,7 @@ import pytest
 import forked
 import tiny
 from morphogen.core import RunError
-from morphogen.engine.search import resume, search
+from morphogen.engine.search.search import resume, search
 
 
 def uninterrupted(method: str, epochs: int, path: Path) -> Path:

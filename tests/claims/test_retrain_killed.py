@@ -11,9 +11,9 @@ import pytest
 
 import forked
 import tiny
-from morphogen.engine.retrain import resume_training, train
-from morphogen.engine.training import Training
-from morphogen.engine.watch import Silent
+from morphogen.engine.record.watch import Silent
+from morphogen.engine.train.retrain import resume_training, train
+from morphogen.engine.train.training import Training
 
 ARCH = "|skip_connect~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 TINY = Training(epochs=2, batch_size=16, image_size=8, channels=2, depth=1, threads=1, seeds=2)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 import tiny
 from morphogen.bilevel.state import SGD, optimiser_of, weight_gradient
 from morphogen.core import Architecture, Choice
-from morphogen.engine.loop import timetable
+from morphogen.engine.search.loop import timetable
 from morphogen.evaluators.supernet import Inherited
 from morphogen.evolution import Generations
 from morphogen.methods.spos import SPOS, SPOSConfig

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from morphogen.cli.interrupts import GRACE, INTERRUPTED
-from morphogen.engine.loop import latest
-from morphogen.engine.request import identity
-from morphogen.engine.rundir import RunDirectory
+from morphogen.engine.search.loop import latest
+from morphogen.runs.config import identity
+from morphogen.runs.directory import RunDirectory
 
 WORDS = ("search", "idarts", "--epochs", "400", "--steps-per-epoch", "1", "--image-size", "8")
 WORDS += ("--channels", "4", "--train-images", "100", "--valid-images", "100", "--batch-size", "16")

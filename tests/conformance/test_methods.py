@@ -18,13 +18,13 @@ from pydantic import TypeAdapter
 import tiny
 from morphogen.core import CapabilityError, ConfigError, DataError, UnknownNameError
 from morphogen.core.config import from_mapping, to_mapping
-from morphogen.engine import checkpoint
-from morphogen.engine.loop import timetable
-from morphogen.engine.result import SearchResult
-from morphogen.engine.search import resume, search
-from morphogen.engine.settings import Settings
-from morphogen.engine.training import Training
+from morphogen.engine.search.loop import timetable
+from morphogen.engine.search.result import SearchResult
+from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.settings import Settings
+from morphogen.engine.train.training import Training
 from morphogen.methods import find, methods
+from morphogen.runs import checkpoint
 from morphogen.spaces import make
 from morphogen.supernets import space_of
 from morphogen.tasks import ImageTask

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tiny
-from morphogen.engine.search import search
+from morphogen.engine.search.search import search
 from morphogen.methods import methods
 from morphogen.spaces import Differentiable, make
 from morphogen.spaces.nasbench1shot1 import PARENTS, cell_of

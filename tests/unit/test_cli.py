@@ -18,8 +18,8 @@ import yaml
 from morphogen import methods, spaces
 from morphogen.cli import main
 from morphogen.cli.catalogue import method_entries
-from morphogen.engine.presets import PAPER_SCALE
-from morphogen.engine.settings import Settings
+from morphogen.engine.search.presets import PAPER_SCALE
+from morphogen.engine.search.settings import Settings
 from morphogen.proxies import PROXIES
 
 SKIPS = (

@@ -17,10 +17,10 @@ from morphogen import benchmarks, spaces
 from morphogen.cli import main
 from morphogen.core import DataError, RunError
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.ranking import Scorer, rank
-from morphogen.engine.scorers import predictor_scorer, supernet_scorer
-from morphogen.engine.search import search
-from morphogen.engine.truth import file_truth, same_data, table_truth
+from morphogen.engine.judge.ranking import Scorer, rank
+from morphogen.engine.judge.scorers import predictor_scorer, supernet_scorer
+from morphogen.engine.judge.truth import file_truth, same_data, table_truth
+from morphogen.engine.search.search import search
 from tiny import SETTINGS
 
 SPACE = spaces.make("nasbench-macro")

@@ -17,7 +17,7 @@ from scipy.stats import kendalltau, spearmanr
 from morphogen import benchmarks, proxies, spaces
 from morphogen.cli import main
 from morphogen.core import ConfigError, RunError
-from morphogen.engine.proxy_scores import Scored, Scoring, against, sample, score_all
+from morphogen.engine.judge.proxy_scores import Scored, Scoring, against, sample, score_all
 
 SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|none~1|none~2|"
 CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|none~1|nor_conv_1x1~2|"

@@ -91,7 +91,7 @@ def _resume(words: Sequence[str]) -> int:
         for name in ("epochs", "evaluations")
         if given[name]
     }
-    from morphogen.engine.rundir import RunDirectory
+    from morphogen.runs.directory import RunDirectory
 
     if RunDirectory.open(Path(given["run"])).config().get("method") == "train":
         from morphogen.cli import train

@@ -24,7 +24,7 @@ from morphogen.reports.text import columns, count, figure, fold
 def run(given: dict[str, Any]) -> int:
     """`morphogen compare METHOD...`, from its options."""
     from morphogen.cli.commands import print_json
-    from morphogen.engine import compare
+    from morphogen.engine.judge import compare
 
     seeds = whole("--seeds", given["seeds"], ranges.SEEDS)
     budget = whole("--budget", given["budget"], ranges.COUNT)
@@ -48,7 +48,7 @@ def run(given: dict[str, Any]) -> int:
     for trial in trials[::seeds]:
         compare.asking(trial.method).require(table.space)
     out = Path(given["out"]) if given["out"] else None
-    from morphogen.engine.standings import Entry, standings
+    from morphogen.engine.judge.standings import Entry, standings
 
     with ExitStack() as stack:
         if out is not None:
@@ -94,7 +94,7 @@ def configured(text: str) -> tuple[str, Any]:
         ConfigError: an option is unknown, unreadable, out of range, or there twice.
     """
     from morphogen.core.config import from_mapping
-    from morphogen.engine.compare import asking
+    from morphogen.engine.judge.compare import asking
 
     name, colon, rest = text.partition(":")
     info = asking(name)

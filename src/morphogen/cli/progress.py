@@ -16,9 +16,9 @@ from rich.text import Text
 
 from morphogen.cli import streams
 from morphogen.core.names import shown
-from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.watch import Watcher
+from morphogen.engine.record.watch import Watcher
 from morphogen.reports.text import duration
+from morphogen.runs.directory import RunDirectory
 from morphogen.tasks.problem import Clock
 
 # Lightning's remarks on its processes, which the headline counts. Here and not in `main`,

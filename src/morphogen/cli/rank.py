@@ -16,8 +16,8 @@ from morphogen.core.names import shown
 from morphogen.core.ranges import Range
 
 if TYPE_CHECKING:
-    from morphogen.engine.ranking import Ranked, Scorer
-    from morphogen.engine.truth import Truth
+    from morphogen.engine.judge.ranking import Ranked, Scorer
+    from morphogen.engine.judge.truth import Truth
 
 SAMPLE = 200
 """Architectures that are scored by default where that takes time."""
@@ -46,9 +46,9 @@ OF = {
 def run(given: dict[str, Any]) -> int:
     """`morphogen rank`, from its options."""
     from morphogen.cli.commands import print_json, width
-    from morphogen.engine.ranking import rank
-    from morphogen.engine.rundir import RunDirectory
+    from morphogen.engine.judge.ranking import rank
     from morphogen.reports import ranking
+    from morphogen.runs.directory import RunDirectory
 
     subject = _subject(given)
     seed = whole("--seed", given["seed"], ranges.SEED)
@@ -104,7 +104,7 @@ def _subject(given: dict[str, Any]) -> str:
 def _scorer(subject: str, given: dict[str, Any], seed: int) -> tuple[Scorer, Truth]:
     """What is judged, and by what."""
     from morphogen import spaces
-    from morphogen.engine import scorers
+    from morphogen.engine.judge import scorers
 
     threads = whole("--threads", given["threads"] or "0", ranges.THREADS)
     if threads:
@@ -141,8 +141,8 @@ def _scorer(subject: str, given: dict[str, Any], seed: int) -> tuple[Scorer, Tru
 
 
 def _proxy(space: Any, given: dict[str, Any], seed: int) -> Scorer:
-    from morphogen.engine.scorers import proxy_scorer
-    from morphogen.engine.settings import Settings
+    from morphogen.engine.judge.scorers import proxy_scorer
+    from morphogen.engine.search.settings import Settings
 
     sizes = {
         name: whole(f"--{name}", given[name], accepted)
@@ -164,7 +164,7 @@ def _proxy(space: Any, given: dict[str, Any], seed: int) -> Scorer:
 
 
 def _truth(space: Any, given: dict[str, Any], data: str) -> Truth:
-    from morphogen.engine.truth import file_truth, table_truth
+    from morphogen.engine.judge.truth import file_truth, table_truth
 
     if given["truth"]:
         return file_truth(given["truth"], space, given["metric"] or "accuracy")
@@ -196,8 +196,8 @@ def _write(
     found: Ranked, content: dict[str, Any], plot: Path | None, subject: str, given: dict[str, Any]
 ) -> Sequence[Path]:
     from morphogen import __version__
-    from morphogen.engine.rundir import RunDirectory
     from morphogen.reports import rankingpage
+    from morphogen.runs.directory import RunDirectory
 
     files: dict[Path, str] = {}
     kept = []

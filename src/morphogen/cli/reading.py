@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from morphogen.engine.rundir import RunDirectory
 from morphogen.reports.run import Run, State
+from morphogen.runs.directory import RunDirectory
 
 
 def read_run(path: Path) -> Run:

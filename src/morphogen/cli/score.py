@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from morphogen.benchmarks import Benchmark
     from morphogen.core import Architecture
     from morphogen.core.ranking import Estimate, Ranking
-    from morphogen.engine.proxy_scores import Scored, Scoring
+    from morphogen.engine.judge.proxy_scores import Scored, Scoring
     from morphogen.spaces import SearchSpace
 
 TOP = 5
@@ -40,7 +40,7 @@ def run(given: dict[str, Any]) -> int:
     table = benchmarks.of(space)
     metric = _metric(table, given["benchmark"], space)
     chosen = _chosen(space, given)
-    from morphogen.engine import proxy_scores
+    from morphogen.engine.judge import proxy_scores
 
     archs = chosen if chosen is not None else _drawn(space, given, seed)
     scoring = proxy_scores.Scoring.of(
@@ -100,7 +100,7 @@ def _chosen(space: SearchSpace, given: Mapping[str, Any]) -> list[Architecture] 
 
 
 def _drawn(space: SearchSpace, given: Mapping[str, Any], seed: int) -> list[Architecture]:
-    from morphogen.engine.proxy_scores import ENUMERABLE, sample
+    from morphogen.engine.judge.proxy_scores import ENUMERABLE, sample
 
     if given["sample"]:
         return sample(space, whole("--sample", given["sample"], ranges.COUNT), seed)
@@ -128,7 +128,7 @@ def _metric(table: Benchmark | None, name: str, space: SearchSpace) -> str:
 def _counted(
     archs: Sequence[Architecture], scoring: Scoring, record: Path | None, workers: int
 ) -> list[Scored]:
-    from morphogen.engine.proxy_scores import score_all
+    from morphogen.engine.judge.proxy_scores import score_all
 
     kept = f"no finished score is lost; the same command goes on from {record}"
     advice = kept if record else "nothing is kept without --output FILE.jsonl"

@@ -21,16 +21,16 @@ from morphogen.cli.options import Section, parse, peek, sections, show
 from morphogen.core.config import config, from_mapping
 from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
-from morphogen.engine.presets import PAPER_SCALE, Preset, paper_preset, quick_preset
-from morphogen.engine.result import SearchResult
-from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.search import resume as resume_run
-from morphogen.engine.search import search as run_search
-from morphogen.engine.settings import Settings
+from morphogen.engine.search.presets import PAPER_SCALE, Preset, paper_preset, quick_preset
+from morphogen.engine.search.result import SearchResult
+from morphogen.engine.search.search import resume as resume_run
+from morphogen.engine.search.search import search as run_search
+from morphogen.engine.search.settings import Settings
 from morphogen.methods import MethodInfo, find
 from morphogen.reports.draw import draw
 from morphogen.reports.standing import final_metrics, result_text, standing
 from morphogen.reports.text import columns, count, duration, fold
+from morphogen.runs.directory import RunDirectory
 
 
 @config

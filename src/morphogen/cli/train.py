@@ -22,14 +22,14 @@ from morphogen.cli.searching import interruptible
 from morphogen.core import ConfigError, MorphogenError
 from morphogen.core.config import config
 from morphogen.core.names import shell, shown
-from morphogen.engine.request import OBJECT
-from morphogen.engine.retrain import resume_training
-from morphogen.engine.retrain import train as run_training
-from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.trained import METHOD, TrainResult, found_in
-from morphogen.engine.training import Training, paper_training, quick_training
+from morphogen.engine.train.retrain import resume_training
+from morphogen.engine.train.retrain import train as run_training
+from morphogen.engine.train.trained import METHOD, TrainResult, found_in
+from morphogen.engine.train.training import Training, paper_training, quick_training
 from morphogen.reports.draw import draw
 from morphogen.reports.text import count, duration, fold
+from morphogen.runs.config import OBJECT
+from morphogen.runs.directory import RunDirectory
 
 
 @config

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from morphogen.engine.settings import Settings
-from morphogen.engine.training import Training
+from morphogen.engine.search.settings import Settings
+from morphogen.engine.train.training import Training
 from morphogen.tasks import ImageTask
 
 Sentences = tuple[str, ...]

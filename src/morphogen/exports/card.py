@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from morphogen.core.names import code, markdown
-from morphogen.engine.weights import Signature
 from morphogen.exports.loading import SUFFIXES
+from morphogen.runs.weights import Signature
 from morphogen.spaces import BUILT_IN
 from morphogen.tasks import ImageTask
 

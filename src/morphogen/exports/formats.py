@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from morphogen import spaces
 from morphogen.core import ConfigError, DataError
 from morphogen.core.names import shell
-from morphogen.engine.weights import KEY, Signature, packed, read_weights
 from morphogen.exports.onnxfile import INPUT, MOST, OUTPUT, need, opened
+from morphogen.runs.weights import KEY, Signature, packed, read_weights
 from morphogen.spaces import BUILT_IN, SearchSpace
 from morphogen.supernets import ModuleSpace, network, space_of
 from morphogen.supernets.trying import materialised

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from morphogen.core import DataError
 from morphogen.core.names import shown
-from morphogen.engine.weights import Signature
 from morphogen.exports.pictures import Picture, pixels
+from morphogen.runs.weights import Signature
 from morphogen.tasks.augment import normalisation, normalise
 from morphogen.tasks.images import resize
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.core import ConfigError, DataError
-from morphogen.engine.weights import KEY, Signature
+from morphogen.runs.weights import KEY, Signature
 
 INPUT, OUTPUT = "images", "scores"
 """Names in a graph: float32 `[batch, channels, size, size]`, and `[batch, classes]`."""

@@ -18,13 +18,13 @@ from morphogen.core import ConfigError, DataError, MorphogenError, RunError, Unk
 from morphogen.core.config import config
 from morphogen.core.files import alone, fresh, made, write_anew
 from morphogen.core.names import brief, shell
-from morphogen.engine.request import OBJECT, Space, known_space
-from morphogen.engine.rundir import RunDirectory
-from morphogen.engine.trained import METHOD
-from morphogen.engine.weights import Signature, read_weights
+from morphogen.engine.train.trained import METHOD
 from morphogen.exports import formats
 from morphogen.exports.card import card
 from morphogen.exports.formats import Run, built
+from morphogen.runs.config import OBJECT, Space, known_space
+from morphogen.runs.directory import RunDirectory
+from morphogen.runs.weights import Signature, read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import ImageTask
 from morphogen.tasks.augment import normalisation, normalise

@@ -9,7 +9,7 @@ import tiny
 from morphogen.core import ConfigError
 from morphogen.engine import devices as places
 from morphogen.engine.devices import FabricDevices, make_fabric, place
-from morphogen.engine.search import search
+from morphogen.engine.search.search import search
 from morphogen.tasks.problem import Devices, Local
 
 

@@ -9,10 +9,10 @@ import yaml
 
 import tiny
 from morphogen.core import ConfigError, DataError
-from morphogen.engine.retrain import resume_training, train
-from morphogen.engine.search import resume, search
-from morphogen.engine.settings import Settings
-from morphogen.engine.training import Training
+from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.settings import Settings
+from morphogen.engine.train.retrain import resume_training, train
+from morphogen.engine.train.training import Training
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 SMALL = Settings(

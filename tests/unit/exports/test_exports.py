@@ -23,7 +23,7 @@ import morphogen
 import tiny
 from morphogen import spaces
 from morphogen.core import ConfigError, DataError, RunError, UnknownNameError
-from morphogen.engine.training import Training
+from morphogen.engine.train.training import Training
 from morphogen.exports import writing
 from morphogen.exports.formats import ENTRY
 from morphogen.exports.loading import SUFFIXES

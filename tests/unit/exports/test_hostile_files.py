@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 import morphogen
 from morphogen import spaces
 from morphogen.core import DataError
-from morphogen.engine.weights import Signature, Size, write_weights
 from morphogen.exports import onnxfile
+from morphogen.runs.weights import Signature, Size, write_weights
 from morphogen.supernets import network
 
 ARCH = "|skip_connect~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"

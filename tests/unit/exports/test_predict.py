@@ -17,9 +17,9 @@ import morphogen
 from morphogen import spaces
 from morphogen.cli import main
 from morphogen.core import DataError
-from morphogen.engine.weights import Signature, Size, write_weights
 from morphogen.exports.pictures import expanded
 from morphogen.exports.pictures import pixels as pixels_of
+from morphogen.runs.weights import Signature, Size, write_weights
 from morphogen.supernets import network
 
 ARCH = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"

@@ -11,9 +11,9 @@ from PIL import Image
 
 import tiny
 from morphogen.core.errors import DataError
-from morphogen.engine.retrain import train
-from morphogen.engine.search import search
-from morphogen.engine.training import Training
+from morphogen.engine.search.search import search
+from morphogen.engine.train.retrain import train
+from morphogen.engine.train.training import Training
 from morphogen.tasks import ImageTask
 from morphogen.tasks.images import Source
 

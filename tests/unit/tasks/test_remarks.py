@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import tiny
-from morphogen.engine.search import search
-from morphogen.engine.watch import Silent
+from morphogen.engine.record.watch import Silent
+from morphogen.engine.search.search import search
 from morphogen.tasks import Images
 from morphogen.tasks.remarks import remarks
 

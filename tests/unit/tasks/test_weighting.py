@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import tiny
 from morphogen.bilevel.state import SGD
 from morphogen.core.errors import ConfigError
-from morphogen.engine.job import task_of
+from morphogen.engine.search.job import task_of
 from morphogen.evaluators.short import ShortTraining
 from morphogen.spaces import make
 from morphogen.supernets import Gates, NetworkSpec

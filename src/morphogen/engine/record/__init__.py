@@ -1,0 +1,1 @@
+"""Telling of a run while it goes on: watchers and loggers."""

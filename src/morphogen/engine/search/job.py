@@ -1,0 +1,104 @@
+"""What a search is made of, as one value that can be sent to other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from morphogen.core import ConfigError
+from morphogen.engine.record.watch import Watcher
+from morphogen.engine.search import warmstart
+from morphogen.engine.search.presets import quick_config
+from morphogen.engine.search.settings import Settings
+from morphogen.engine.sizes import usual
+from morphogen.methods import MethodInfo, find, methods
+from morphogen.runs.config import data_name
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import NetworkSpec
+from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import Data
+from morphogen.tasks.problem import Devices, Problem
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a process needs to run a search; sent to every data-parallel process."""
+
+    method: str
+    config: Any
+    space: SearchSpace
+    data: Data
+    settings: Settings
+    path: Path
+    resume: bool
+    watcher: Callable[[], Watcher]
+
+
+def method_of(method: str | object) -> tuple[MethodInfo, Any]:
+    """A method from its name (then with `quick_config`) or from its configuration."""
+    if isinstance(method, str):
+        info = find(method)
+        return info, quick_config(info)
+    for info in methods().values():
+        if type(method) is info.config:
+            return info, method
+    raise ConfigError(
+        f"{type(method).__name__} is no method's configuration; accepted: a name "
+        f"({', '.join(methods())}) or one of their configurations"
+    )
+
+
+def task_of(data: Data, s: Settings, *, origin: warmstart.Origin | None = None) -> ImageTask:
+    """The data, cut as the settings say.
+
+    Args:
+        data: what was asked for.
+        s: sizes and seed.
+        origin: where the supernet is from that the run begins with. Its images' channels are
+            taken; on the same data also its split, so that nothing that trained it is held out.
+    """
+    again = origin is not None and origin.data == data_name(data)
+    return ImageTask.of(
+        data,
+        train_images=s.train_images,
+        valid_images=s.valid_images,
+        at_most=usual(s, "train_images", "valid_images"),
+        size=s.image_size or None,
+        channels=origin.in_channels if origin else None,
+        seed=origin.seed if origin and again else s.seed,
+        augment=s.augment,
+        class_weights=s.class_weights,
+    )
+
+
+def task_of_job(job: Job) -> ImageTask:
+    """The data of a job, as they fit the weights that it begins with."""
+    return task_of(job.data, job.settings, origin=warmstart.origin_of(job.path))
+
+
+def spec_of(s: Settings, task: ImageTask) -> NetworkSpec:
+    """Sizes of the networks."""
+    return NetworkSpec(
+        channels=s.channels,
+        depth=s.depth,
+        classes=len(task.classes),
+        in_channels=task.in_channels,
+        execution=s.execution,
+    )
+
+
+def problem_of(job: Job, task: ImageTask, devices: Devices | None = None) -> Problem:
+    """What a method sees of the job."""
+    s = job.settings
+    return Problem(
+        job.space,
+        task,
+        spec_of(s, task),
+        batch_size=s.batch_size,
+        seed=s.seed,
+        devices=devices,
+        start=warmstart.read(job.path, data_name(job.data), task),
+        smoothing=s.label_smoothing,
+    )

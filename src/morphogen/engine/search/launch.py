@@ -1,0 +1,146 @@
+"""Run a job: in this process, or in several data-parallel ones that share every batch."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import nullcontext
+from typing import Any
+
+from torch.multiprocessing.spawn import ProcessExitedException
+
+from morphogen import cost
+from morphogen.core import ConfigError, MorphogenError, RunError, memory
+from morphogen.core.names import shell
+from morphogen.core.processes import GUARD, UNGUARDED, spawning
+from morphogen.engine.devices import FabricDevices
+from morphogen.engine.record.loggers import logged
+from morphogen.engine.record.watch import Silent, Watcher
+from morphogen.engine.search.blackbox import limited, run_rounds
+from morphogen.engine.search.job import Job, problem_of, task_of_job
+from morphogen.engine.search.loop import Desk, Outcome, run_steps
+from morphogen.engine.search.result import SearchResult, write_result
+from morphogen.engine.search.select import selecting
+from morphogen.methods import AskTell, Method, find
+from morphogen.runs.config import identities
+from morphogen.runs.directory import RunDirectory
+from morphogen.runs.provenance import (
+    elsewhere,
+    on_threads,
+    require_same_data,
+    require_same_files,
+    require_same_module,
+)
+from morphogen.supernets.draws import aside
+from morphogen.tasks import ImageTask
+from morphogen.tasks.problem import Devices, Problem
+from morphogen.tasks.remarks import remarks
+
+
+def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
+    """Run the job in this process, or in `devices` processes that share every batch.
+
+    Args:
+        where: of `devices.place`, for the job's settings.
+        job: what to do.
+        task: its task, if it is made already.
+    """
+    if job.settings.devices == 1:
+        return write_result(job, _work(where, job, task))
+    try:
+        packed = pickle.dumps(job)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"devices is {job.settings.devices}, and an object passed cannot be sent to another "
+            f"process ({str(error).splitlines()[0]}); accepted: classes and functions at the top "
+            "level of a module that can be imported, or devices 1"
+        ) from error
+    try:
+        with spawning(packed):
+            ended: str | MorphogenError = where.launch(_process, packed)
+    except ProcessExitedException as error:
+        if error.exit_code == UNGUARDED:
+            raise ConfigError(f"devices is {job.settings.devices}, and {GUARD}") from None
+        if error.signal_name is None:
+            raise RunError(
+                f"a process of the search ended by itself ({str(error).splitlines()[0]}); "
+                "accepted: a script that can be imported, with its search under "
+                f'`if __name__ == "__main__":`, then `{shell("morphogen", "resume", job.path)}`'
+            ) from error
+        raise RunError(
+            f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
+            f"accepted: `{shell('morphogen', 'resume', job.path)}`"
+        ) from error
+    if isinstance(ended, MorphogenError):
+        raise ended
+    history = RunDirectory(job.path).metrics()
+    return write_result(job, Outcome(job.space.parse(ended), history))
+
+
+def _process(fabric: Any, packed: bytes) -> str | MorphogenError:
+    """The work of one of several processes.
+
+    The job comes in bytes, because Fabric walks through its arguments and refuses frozen
+    dataclasses. What is returned goes through a pipe that nobody reads before all processes have
+    ended, so it is short: the architecture, or what went wrong.
+    """
+    try:
+        job: Job = pickle.loads(packed)
+    except (AttributeError, ImportError) as error:
+        return ConfigError(
+            f"an object passed cannot be found in another process ({error}); accepted: classes "
+            "and functions at the top level of a module that can be imported, or devices 1"
+        )
+    try:
+        with memory.reported(cost.SMALLER):
+            return job.space.format(_work(FabricDevices(fabric), job, None).architecture)
+    except MorphogenError as error:
+        return error
+
+
+def _work(devices: Devices, job: Job, task: ImageTask | None) -> Outcome:
+    if devices.rank:
+        return _watched(devices, job, task, Silent())
+    with logged(job.watcher(), job.settings.loggers) as watcher:
+        return _watched(devices, job, task, watcher)
+
+
+def _watched(devices: Devices, job: Job, task: ImageTask | None, watcher: Watcher) -> Outcome:
+    directory = RunDirectory(job.path)
+    main = devices.rank == 0
+    desk = Desk(directory, directory.config(), watcher, job.resume, main)
+    task = task or task_of_job(job)
+    if job.resume:
+        require_same_data(directory, desk.config, task)
+    if main and job.resume:
+        require_same_files(directory, desk.config)
+        saved = directory.checkpoint_file.exists()
+        other = require_same_module(directory, desk.config, job.space, redrawn=saved)
+        for sentence in filter(None, (elsewhere(desk.config), other)):
+            desk.watcher.notice(sentence)
+    if main:
+        for entry in desk.config.get("lengthened", ())[-1:]:
+            desk.watcher.notice(entry["note"])
+        for sentence in (*desk.config.get("remarks", ()), *remarks(task.pool)):
+            desk.watcher.notice(sentence)
+    problem = problem_of(job, task, devices)
+    method = find(job.method).build(job.config)
+    lock = directory.locked() if main else nullcontext()
+    threads = on_threads(desk.config["threads"])
+    with lock, task.sealed("the search"), aside(devices.device), threads:
+        return _loop(method, problem, desk, job)
+
+
+def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:
+    s = job.settings
+    if isinstance(method, AskTell):
+        return run_rounds(method, problem, desk, job)
+    problem.space = limited(problem, s)
+    return run_steps(
+        selecting(method, s),
+        problem,
+        desk,
+        identities=identities(desk.config),
+        epochs=s.epochs,
+        steps=s.steps_per_epoch or len(problem.task.valid) // s.batch_size,
+        diagnostic_images=s.diagnostic_images,
+    )

@@ -1,0 +1,164 @@
+"""`resume --epochs N`: search on from where a run has come to, to another length.
+
+config.yaml then says what happened: the new length, the one before, how much was done, and the
+identity that checkpoints up to there carry. Schedules run over a search's epochs, so that the
+result is not that of a search of N epochs from the start, and it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from morphogen.core import ConfigError
+from morphogen.core.config import from_mapping, to_mapping
+from morphogen.engine.search.job import Job, problem_of
+from morphogen.engine.search.loop import latest, timetable
+from morphogen.engine.search.select import selecting
+from morphogen.engine.search.settings import Settings
+from morphogen.methods import AskTell, find
+from morphogen.runs import store
+from morphogen.runs.config import identities, identity
+from morphogen.runs.directory import RunDirectory
+from morphogen.tasks import ImageTask
+
+
+def wanted(job: Job, *, epochs: int | None, evaluations: int | None) -> tuple[str, Settings] | None:
+    """The setting that is to change and the settings with it; None if there is nothing to do.
+
+    Raises:
+        ConfigError: the method does not count by it, or the number is out of range.
+    """
+    info = find(job.method)
+    own, other = ("evaluations", "epochs") if info.black_box else ("epochs", "evaluations")
+    given = {"epochs": epochs, "evaluations": evaluations}
+    if given[other] is not None:
+        what = "asks for scores" if info.black_box else "trains a supernet"
+        raise ConfigError(
+            f"{other} is {given[other]}, and {info.name!r} {what}; accepted: {own}, by which its "
+            "length counts"
+        )
+    if given[own] is None or given[own] == getattr(job.settings, own):
+        return None
+    if info.staged:
+        raise ConfigError(
+            f"{own} is {given[own]}, and {info.name!r} has planned its trainings for "
+            f"{getattr(job.settings, own)}; accepted: a new search of that length"
+        )
+    return own, from_mapping(Settings, {**to_mapping(job.settings), own: given[own]})
+
+
+def lengthened(
+    directory: RunDirectory,
+    values: Mapping[str, Any],
+    job: Job,
+    task: ImageTask,
+    change: tuple[str, Settings],
+) -> Job:
+    """The job of another length, when config.yaml says so; the result so far is put aside.
+
+    Args:
+        directory: the run.
+        values: its config.yaml.
+        job: as it stands there.
+        task: its data.
+        change: of `wanted`.
+
+    Raises:
+        ConfigError: more is done than that, or a later phase has begun.
+    """
+    setting, settings = change
+    before, after = (getattr(s, setting) for s in (job.settings, settings))
+    longer = replace(job, settings=settings)
+    with directory.locked():
+        if setting == "evaluations":
+            done, note = _rounds(directory, settings, before, after)
+        else:
+            done, note = _epochs(directory, values, job, task, before, after)
+        entry = {
+            "setting": setting,
+            "before": before,
+            "after": after,
+            "done": done,
+            "identity": values["identity"],
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "note": note,
+        }
+        fresh = {
+            **values,
+            "settings": to_mapping(settings),
+            "lengthened": [*values.get("lengthened", ()), entry],
+        }
+        directory.put_aside(f"{before}-{setting}")
+        directory.write_config({**fresh, "identity": identity(fresh)})
+    return longer
+
+
+def _rounds(directory: RunDirectory, s: Settings, before: int, after: int) -> tuple[int, str]:
+    done = len(store.rows(directory.store_file))
+    _require_more("evaluations", after, done)
+    if done == before and before % (s.round_size or 1):
+        return done, (
+            f"searched on from {before} to {after} architectures: the round in which the search "
+            f"ended was shorter than the others, so the result is not quite that of a search of "
+            f"{after} from the start"
+        )
+    return done, f"searched on to {after} architectures, as a search of {after} from the start does"
+
+
+def _epochs(
+    directory: RunDirectory,
+    values: Mapping[str, Any],
+    job: Job,
+    task: ImageTask,
+    before: int,
+    after: int,
+) -> tuple[int, str]:
+    saved, _ = latest(directory, identities(values))
+    done = len(saved["history"]) if saved is not None else 0
+    method = find(job.method).build(job.config)
+    problem = problem_of(job, task)
+    s = job.settings
+    steps = s.steps_per_epoch or len(task.valid) // s.batch_size
+    if isinstance(method, AskTell):
+        raise ConfigError(f"epochs is {after}, and {job.method!r} asks and tells")
+    stepwise = selecting(method, s)
+    was, now = (
+        [clock.phase for clock in timetable(stepwise, problem, epochs, steps)]
+        for epochs in (before, after)
+    )
+    if len(was) == len(now):
+        raise ConfigError(
+            f"epochs is {after}, and the supernet of {directory.path} comes trained from another "
+            "run; accepted: a search from one that was trained longer"
+        )
+    _require_more("epochs", after, sum(phase == was[0] for phase in was[:done]))
+    if was[:done] != now[:done]:
+        raise ConfigError(
+            f"epochs is {after}, and in {directory.path} the phase {was[done - 1]!r} has begun, "
+            f"after {before} epochs of {was[0]!r}; accepted: a new search, or one --from a run"
+        )
+    if not done:
+        return 0, f"{after} epochs instead of {before}, before the first was done"
+    return done, (
+        f"searched on from epoch {done}: until then schedules (learning rates, temperatures) were "
+        f"those of {before} epochs, from then on those of {after} at the same epoch, so that a "
+        f"rate that had fallen may rise again; the result is not that of a search of {after} "
+        "epochs from the start"
+    )
+
+
+def _require_more(setting: str, after: int, done: int) -> None:
+    if after < done:
+        raise ConfigError(f"{setting} is {after}, and {done} are done; accepted: {done} or more")
+
+
+def stops(values: Mapping[str, Any]) -> Sequence[int]:
+    """Numbers of architectures after which a round ended because the search did."""
+    return [
+        entry["before"]
+        for entry in values.get("lengthened", ())
+        if entry["setting"] == "evaluations" and entry["done"] == entry["before"]
+    ]

@@ -1,0 +1,100 @@
+"""What holds where the user says nothing: a search of minutes, or that of the publication."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from morphogen.core import ConfigError, given
+from morphogen.core.config import to_mapping
+from morphogen.engine.search.settings import Settings
+from morphogen.methods import MethodInfo, find
+from morphogen.spaces import SearchSpace, of_space
+
+HALVES = {"image_size": 0, "train_images": 25000, "valid_images": 25000}
+
+PAPER_SCALE: dict[str, dict[str, int]] = {
+    "nasbench201": {"channels": 16, "depth": 5, **HALVES},
+    "nasbench-macro": {"channels": 32, **HALVES},
+    "nasbench1shot1": {"channels": 16, "depth": 3, **HALVES},
+    "darts": {"channels": 16, "depth": 8, **HALVES},
+    "shufflenet-cifar": HALVES,
+}
+"""Sizes of the published searches on CIFAR-10, by space or family of spaces."""
+
+QUICK_ALPHA_RATE = 0.01
+"""Learning rate of alpha in a search of a few hundred steps: Adam moves alpha by about its rate a
+step, and the papers' 3e-4 needs their ten thousand steps to move it at all."""
+
+QUICK_WEIGHTS_RATE = 0.025
+"""Learning rate of the weights in such a search (DARTS' own). With the 0.01 of iDARTS' paper they
+learn so little in five epochs that an edge with no operation at all can look best."""
+
+QUICK_NUMBERS = {
+    "generations": 6,
+    "fitness_images": 500,
+    "recalibration_images": 500,
+    "selection_images": 500,
+    "interval": 1,
+    "validation": 10,
+}
+"""Numbers of such a search, of the methods that have them: the papers' 21 generations of 50 take
+longer than the training of a small supernet."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Defaults of a search."""
+
+    settings: Settings
+    options: Any
+    """The method's configuration."""
+
+
+def quick_preset(method: MethodInfo | str) -> Preset:
+    """A search of minutes on a small machine."""
+    info = method if isinstance(method, MethodInfo) else find(method)
+    return Preset(Settings(epochs=info.quick_epochs), quick_config(info))
+
+
+def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:
+    """Sizes, epochs and rates of the publication, for a GPU and full data.
+
+    Raises:
+        ConfigError: nothing is published for the space.
+    """
+    info = method if isinstance(method, MethodInfo) else find(method)
+    if not isinstance(space, str):
+        given.instance("space", space, SearchSpace, "a space or its name")
+    name = space if isinstance(space, str) else space.name
+    scale = of_space(PAPER_SCALE, name)
+    if scale is None:
+        raise ConfigError(
+            f"preset 'paper' has no sizes for space {name!r}; accepted: preset quick, or a space "
+            f"of {', '.join(PAPER_SCALE)}"
+        )
+    numbers = {**scale, "epochs": info.epochs, **(of_space(info.published, name) or {})}
+    common = {key: value for key, value in numbers.items() if key in to_mapping(Settings())}
+    own = {key: value for key, value in numbers.items() if key not in common}
+    return Preset(Settings(**common), altered(info.config(), own))
+
+
+def altered(config: Any, values: Mapping[str, Any]) -> Any:
+    """A configuration with other values of some fields, `weights.lr` being one of a part of it."""
+    for path, value in values.items():
+        name, _, rest = path.partition(".")
+        config = replace(
+            config, **{name: altered(getattr(config, name), {rest: value}) if rest else value}
+        )
+    return config
+
+
+def quick_config(info: MethodInfo) -> Any:
+    """The method's defaults with rates and numbers fit for a search of minutes."""
+    config = info.config()
+    if hasattr(config, "alpha"):
+        for part, rate in (("alpha", QUICK_ALPHA_RATE), ("weights", QUICK_WEIGHTS_RATE)):
+            config = replace(config, **{part: replace(getattr(config, part), lr=rate)})
+    small = {name: value for name, value in QUICK_NUMBERS.items() if hasattr(config, name)}
+    return replace(config, **small)

@@ -1,0 +1,187 @@
+"""What a search ends with: in memory and as result.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphogen.core import Architecture
+from morphogen.engine.search.job import Job
+from morphogen.engine.search.loop import TIMES, Outcome
+from morphogen.evaluators.limits import COSTS
+from morphogen.evaluators.objectives import labels_of, told
+from morphogen.evolution.pareto import front, hypervolume
+from morphogen.methods import find
+from morphogen.runs import store
+from morphogen.runs.directory import RunDirectory
+from morphogen.spaces import SearchSpace
+
+SPLITS = {
+    "training": "search data only: train part for weights, search-validation part for the "
+    "architecture; test data was not opened",
+    "supernet": "search data only: scores on the search-validation part, with weights of a "
+    "supernet that another part trained; test data was not opened",
+    "proxy": "search data only: a batch of the train part through untrained networks; test data "
+    "was not opened",
+    "table": "the benchmark table's search metric; no test figure was read during the search",
+}
+"""What the numbers of a search are from."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found, and at what cost."""
+
+    architecture: Architecture
+    text: str
+    """The architecture in the space's own notation."""
+    method: str
+    space: SearchSpace
+    remarks: tuple[str, ...]
+    """What the user should be told of the architecture, a sentence each."""
+    history: list[dict[str, Any]] = field(repr=False)
+    """One row per epoch, as in metrics.jsonl."""
+    cost: Mapping[str, float]
+    """Seconds of wall clock and CPU, images drawn."""
+    run: Path
+    """The run directory."""
+    front: Mapping[str, Any] = field(default_factory=dict)
+    """Of several objectives: the Pareto front and its hypervolume, as in result.json."""
+
+
+def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
+    """The result of a run that has one, read from its files; None if it has to go on."""
+    written, history = directory.result(), directory.metrics()
+    if written is None or not history or len(history) != written.get("epochs"):
+        return None
+    text = history[-1].get("architecture")
+    if not isinstance(text, str) or text != written.get("architecture"):
+        return None  # damaged: the checkpoint knows better
+    s = job.settings
+    names = labels_of(s.objectives, s.evaluator, s.evaluation_proxy)
+    scored = [row for row in history if "candidate" in row and "failed" not in row]
+    if any(name not in row for row in scored for name in names):
+        return None  # the loop says what is wrong with the record
+    return write_result(job, Outcome(job.space.parse(text), history))
+
+
+def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+    """The Pareto front of the architectures evaluated, the best by the first objective first.
+
+    Returns:
+        `pareto_front`: the architectures with their objectives; `hypervolume`: what they dominate
+        above `reference`, the worst value of each objective among all evaluated, so that it
+        compares searches only where the reference is the same.
+    """
+    rows = [row for row in history if "failed" not in row]
+    values = [{name: float(row[name]) for name in names} for row in rows]
+    points = np.array([told(v, names) for v in values]).reshape(-1, len(names))
+    if not len(points):
+        return {}
+    worst = points.min(axis=0)
+    members = [int(i) for i in np.flatnonzero(front(points))]
+    members.sort(key=lambda i: tuple(-points[i]))
+    return {
+        "pareto_front": [{"architecture": rows[i]["candidate"], **values[i]} for i in members],
+        "hypervolume": hypervolume(points[members], worst),
+        "reference": {n: float(-w if n in COSTS else w) for n, w in zip(names, worst, strict=True)},
+    }
+
+
+def trained(history: Sequence[Mapping[str, Any]], epochs: int) -> dict[str, float]:
+    """Epochs of the trainings that were cut off early, and of those in full, failures included."""
+    budgets = [float(row.get("budget", 1.0)) for row in history]
+    early = math.fsum(b for b in budgets if b < 1)
+    return {"early_epochs": early * epochs, "full_epochs": float(budgets.count(1.0) * epochs)}
+
+
+UNDECIDED = 0.98
+"""Normalised entropy of the gates above which the strongest option hardly differs from the rest:
+of five equal options but one, that one has a gate of 0.31 instead of 0.2."""
+
+
+def undecided(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A sentence if the search ended with gates as good as uniform."""
+    entropy = history[-1].get("entropy") if history else None
+    if entropy is None or entropy < UNDECIDED:
+        return ()
+    return (
+        f"the gates are undecided (normalised entropy {entropy:.3f}, where 1 is no preference at "
+        "all): the choice rests on small differences, and another seed may choose otherwise; "
+        "search for more epochs",
+    )
+
+
+MEMORISED = 0.25
+"""Nats of search-validation loss above the training loss from which on the supernet is said to know
+its training images by heart. Searches on thousands of augmented images end at 0.02 to 0.1; in those
+of results/darts-pt-s4.json DARTS keeps noise on 3 to 7 of 16 edges when it is passed, 11 later."""
+
+
+def memorised(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A sentence if gates were trained by a supernet that fits its training images too well."""
+    last = history[-1] if history else {}
+    train, valid = last.get("train_loss"), last.get("valid_loss")
+    if "gates" not in last or train is None or valid is None or valid - train <= MEMORISED:
+        return ()
+    return (
+        "the supernet knows its training images much better than the search-validation images "
+        f"(loss {train:.2f} against {valid:.2f}): gates then tend to drift to options that do "
+        "little or harm, such as skip connections or noise; give it more training images, or fewer "
+        "epochs",
+    )
+
+
+def write_result(job: Job, outcome: Outcome) -> SearchResult:
+    """Write result.json and return the same."""
+    directory = RunDirectory(job.path)
+    config = directory.config()
+    if directory.store_file.exists():
+        cost = store.cost(directory.store_file)
+    else:
+        cost = {name: round(sum(row[name] for row in outcome.history), 3) for name in TIMES}
+    info = find(job.method)
+    if info.staged:
+        cost |= trained(outcome.history, job.settings.evaluation_epochs)
+    s = job.settings
+    names = labels_of(s.objectives, s.evaluator, s.evaluation_proxy)
+    found = pareto(outcome.history, names) if len(names) > 1 else {}
+    failed = sum("failed" in row for row in outcome.history)
+    images = outcome.history[-1].get("images", {}) if outcome.history else {}
+    result = SearchResult(
+        architecture=outcome.architecture,
+        text=job.space.format(outcome.architecture),
+        method=job.method,
+        space=job.space,
+        remarks=(
+            *job.space.remarks(outcome.architecture),
+            *(str(entry["note"]) for entry in config.get("lengthened", ())),
+            *config.get("remarks", ()),
+            *undecided(outcome.history),
+            *memorised(outcome.history),
+        ),
+        history=outcome.history,
+        cost={**cost, **{f"{part}_images": n for part, n in images.items()}},
+        run=job.path,
+        front=found,
+    )
+    directory.write_result(
+        {
+            "architecture": result.text,
+            "method": result.method,
+            "space": result.space.name,
+            "remarks": list(result.remarks),
+            "seed": job.settings.seed,
+            "epochs": len(outcome.history),
+            **({"failed_evaluations": failed} if failed else {}),
+            **found,
+            "split": SPLITS[job.settings.evaluator if info.black_box else "training"],
+            "cost": dict(result.cost),
+        }
+    )
+    return result

@@ -1,0 +1,212 @@
+"""Start a search, or resume one: from names or objects to a run directory and a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphogen import cost
+from morphogen.core import ConfigError, given, memory
+from morphogen.core.config import from_mapping, to_mapping
+from morphogen.core.processes import refuse_again
+from morphogen.engine import sizes
+from morphogen.engine.devices import place
+from morphogen.engine.ownmodule import settled, try_space
+from morphogen.engine.record.loggers import names_of
+from morphogen.engine.record.watch import Silent, Watcher
+from morphogen.engine.search import blackbox
+from morphogen.engine.search.job import Job, method_of, spec_of, task_of
+from morphogen.engine.search.launch import launch
+from morphogen.engine.search.lengthen import lengthened, wanted
+from morphogen.engine.search.result import SearchResult, finished
+from morphogen.engine.search.select import require_select
+from morphogen.engine.search.settings import Settings
+from morphogen.engine.search.warmstart import check_split, origin_of, read_run
+from morphogen.engine.search.warmstart import write as write_start
+from morphogen.methods import MethodInfo, find
+from morphogen.runs.config import (
+    Space,
+    data_name,
+    describe,
+    read_back,
+    require_types,
+    searched_space,
+)
+from morphogen.runs.directory import RunDirectory
+from morphogen.runs.provenance import provenance, require_same_data
+from morphogen.spaces import SearchSpace
+from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import Data
+
+
+@memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
+def search(
+    method: str | object = "idarts",
+    *,
+    space: Space = "nasbench201",
+    data: Data = "fashion-mnist",
+    settings: Settings | None = None,
+    run: str | Path | RunDirectory | None = None,
+    start: str | Path | None = None,
+    watcher: Callable[[], Watcher] = Silent,
+) -> SearchResult:
+    """Find an architecture.
+
+    Args:
+        method: a method's name (then with `quick_config`), or a method's configuration.
+        space: a built-in space's name, a space, or your own module with `OneOf` in it.
+        data: a name or path as `morphogen.tasks.load` takes it, or images.
+        settings: budget, sizes, seed, devices.
+        run: the run directory, new (or one that is `claimed`); by default
+            `runs/<method>-<space>-<time>`.
+        start: a finished run whose trained supernet this one begins with; on other data its
+            classifier is drawn anew. Space and sizes must be that run's.
+        watcher: makes the object that is told of progress, in the main process.
+
+    Raises:
+        MorphogenError: one sentence on what is wrong and what is accepted.
+    """
+    refuse_again()
+    info, config = method_of(method)
+    settings = Settings(epochs=info.quick_epochs) if settings is None else settings
+    require_types(run, settings=(settings, Settings))
+    given.function("watcher", watcher, "a class or function that makes a watcher")
+    known = searched_space(space, settings.without)
+    info.require(known)
+    require_select(info, settings)
+    # What is wrong with the request is said before anything is written.
+    where = _place(settings)
+    begun = None if start is None else read_run(start, known, settings)
+    origin = begun[1] if begun else None
+    task = task_of(data, settings, origin=origin)
+    known_data = origin is not None and origin.knows(data_name(data), task)
+    task.check_test(open=False)
+    settings, shrunk = sizes.fitted(settings, task)
+    if origin is not None and known_data and not task.own_valid:
+        check_split(origin, settings)
+    _check_batch(settings, task)
+    _check_memory(info, known, settings, task)
+    known, remarks = try_space(
+        known,
+        task,
+        task.train,
+        batch_size=settings.batch_size // settings.devices,
+        seed=settings.seed,
+    )
+    settings = blackbox.settled(info, known, settings, origin, known_data=known_data)
+    names_of(settings.loggers)
+    with RunDirectory.claimed(run, f"{info.name}-{known.name}") as directory:
+        if begun:
+            write_start(directory.path, *begun)
+        job = Job(
+            info.name, config, known, data, settings, directory.path, resume=False, watcher=watcher
+        )
+        directory.begin(
+            describe(
+                info.name,
+                space,
+                known,
+                data,
+                settings=to_mapping(settings),
+                config=to_mapping(config),
+                grounds=provenance(
+                    known,
+                    task,
+                    threads=settings.threads,
+                    devices=settings.devices,
+                    accelerator=settings.accelerator,
+                    table=settings.table,
+                    begun=directory.start_file if begun else None,
+                ),
+                remarks=(*shrunk, *remarks),
+            )
+            | {"parts": task.describe()}
+            | ({} if start is None else {"start": str(start)})
+        )
+    return launch(where, job, task)
+
+
+@memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
+def resume(
+    run: str | Path,
+    *,
+    space: Space | None = None,
+    data: Data | None = None,
+    epochs: int | None = None,
+    evaluations: int | None = None,
+    watcher: Callable[[], Watcher] = Silent,
+) -> SearchResult:
+    """Continue a run to the result it would have had without the interruption, bit for bit.
+
+    Args:
+        run: its directory.
+        space: needed again if it was an object of yours rather than a name.
+        data: needed again if it was an object of yours rather than a name or path.
+        epochs: search on to so many, also from a finished run; schedules then go on as those of a
+            search of that length at the same epoch, see `lengthen`.
+        evaluations: likewise, of a black-box method.
+        watcher: as for `search`.
+
+    Raises:
+        ConfigError: more epochs or evaluations than that are done.
+        RunError: there is no such run, or an object is missing.
+        CheckpointError: its checkpoint is damaged or another run's.
+    """
+    refuse_again()
+    directory = RunDirectory.open(run)
+    values, known, images = read_back(directory, space, data, call="resume")
+    info = find(values["method"])
+    settings = from_mapping(Settings, values["settings"])
+    origin = origin_of(directory.path)
+    known = searched_space(known, settings.without)
+    job = Job(
+        info.name,
+        from_mapping(info.config, values["config"]),
+        settled(known, lambda: task_of(images, settings, origin=origin), settings.seed),
+        images,
+        settings,
+        directory.path,
+        resume=True,
+        watcher=watcher,
+    )
+    change = wanted(job, epochs=epochs, evaluations=evaluations)
+    if change is None:
+        return finished(directory, job) or launch(_place(job.settings), job)
+    where, task = _place(job.settings), task_of(images, settings, origin=origin)
+    require_same_data(directory, values, task)
+    return launch(where, lengthened(directory, values, job, task, change), task)
+
+
+def _place(settings: Settings) -> Any:
+    return place(settings.accelerator, settings.devices, settings.precision)
+
+
+def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: ImageTask) -> None:
+    """Supernet or short training must fit; an accelerator has a memory of its own."""
+    if s.accelerator != "cpu" or (info.black_box and s.evaluator == "table"):
+        return
+    channels, height, width = task.train.pixels.shape[1:]
+    cost.require(
+        space,
+        spec_of(s, task),
+        (channels, height, width),
+        batch=s.batch_size,
+        arch=space.sample(np.random.default_rng(0)) if info.black_box else None,
+    )
+
+
+def _check_batch(settings: Settings, task: ImageTask) -> None:
+    smallest = min(len(task.train), len(task.valid))
+    if settings.batch_size > smallest:
+        raise ConfigError(
+            f"batch_size is {settings.batch_size}, and the smaller part of the data has "
+            f"{smallest} images; accepted: at most {smallest}"
+        )
+    if settings.batch_size % settings.devices:
+        raise ConfigError(
+            f"batch_size is {settings.batch_size} for {settings.devices} devices; "
+            "accepted: a multiple of the devices"
+        )

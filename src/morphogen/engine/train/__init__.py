@@ -1,0 +1,1 @@
+"""Trainings from scratch: the evaluation after a search."""

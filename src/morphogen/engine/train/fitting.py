@@ -1,0 +1,230 @@
+"""The loop that trains one architecture from scratch, seed after seed, epoch after epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from morphogen.core import CheckpointError, ConfigError, NumericalError, SpaceError
+from morphogen.core.rng import seed_for
+from morphogen.engine.search.loop import Desk
+from morphogen.engine.train.training import Training
+from morphogen.runs import checkpoint
+from morphogen.supernets import enough_values, explained, train_mode
+from morphogen.supernets.draws import aside
+from morphogen.tasks import Images, ImageTask, Stream
+from morphogen.tasks.problem import Clock, Devices
+
+EVALUATION_BATCH = 500
+"""Images of a pass without gradients."""
+
+
+@dataclass
+class Fit:
+    """Everything that a training changes; captured in the checkpoint."""
+
+    net: nn.Module
+    optimiser: torch.optim.SGD
+    stream: Stream
+    number: int
+    """Of this training among the seeds, from 0."""
+    epoch: int = 0
+    """Finished epochs of this training."""
+    best: float = -1.0
+    """Best held-out accuracy so far."""
+    best_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What all trainings of a run have in common."""
+
+    training: Training
+    task: ImageTask
+    part: str
+    """Part of the task that is trained on: `train`, or `pool` where nothing is held out."""
+    make: Callable[[int], nn.Module]
+    """Network of a seed, its weights drawn from it."""
+    save: Callable[[nn.Module, int, str, int], None]
+    """Write the weights of a network: seed, `best` or `last`, epoch."""
+    devices: Devices
+    identity: str
+    text: str
+    """The architecture."""
+    own: bool = False
+    """Whether the network is of a user's module: what it raises is then explained."""
+
+    def running(self, net: nn.Module, x: Tensor) -> AbstractContextManager[None]:
+        """The context in which the network runs on images `x`."""
+        return explained(net, x, "your module") if self.own else enough_values(x)
+
+    def start(self, number: int) -> Fit:
+        """The training with the given number, before its first step."""
+        t = self.training
+        seed = t.seed + number
+        torch.manual_seed(seed_for(seed, "torch"))  # drop-path and users' dropout
+        net = train_mode(self.make(seed).to(self.devices.device))
+        if t.drop_path and not hasattr(net, "drop_path"):
+            raise ConfigError(
+                f"drop_path is {t.drop_path:g}, and the network has none; accepted: 0, or a "
+                "network of the DARTS space"
+            )
+        if t.auxiliary and getattr(net, "auxiliary", None) is None:
+            raise ConfigError(
+                f"auxiliary is {t.auxiliary:g}, and the network has no such head; accepted: 0, or "
+                "a network of the DARTS space"
+            )
+        weights = [w for w in net.parameters() if w.requires_grad]
+        if not weights:
+            raise SpaceError(
+                f"the network of {self.text} has no weight to train; accepted: at least one with "
+                "requires_grad"
+            )
+        optimiser = torch.optim.SGD(
+            weights,
+            lr=t.lr,
+            momentum=t.momentum,
+            nesterov=t.nesterov and t.momentum > 0,
+            weight_decay=t.weight_decay,
+        )
+        generator = torch.Generator().manual_seed(seed_for(seed, "data/train"))
+        stream = self.task.stream(self.part, t.batch_size, generator, device=self.devices.device)
+        return Fit(net, optimiser, stream, number)
+
+
+def run(fitting: Fitting, desk: Desk, content: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Train every seed, from the start or from a checkpoint's content; the lines of the record.
+
+    Raises:
+        NumericalError: the loss is not finite.
+        CheckpointError: the content does not fit.
+    """
+    t = fitting.training
+    history: list[dict[str, Any]] = []
+    fit: Fit | None = None
+    if content is not None:
+        history = list(content["history"])
+        number = content["state"].get("number")
+        if type(number) is not int or not 0 <= number < t.seeds:
+            raise CheckpointError(
+                f"the checkpoint's training is number {number}; accepted: 0 to {t.seeds - 1}"
+            )
+        fit = fitting.start(number)
+        checkpoint.restore(fit, content["state"])
+        checkpoint.go_on(content, fitting.devices.device)
+    desk.start(history)
+    for number in range(fit.number if fit else 0, t.seeds):
+        if fit is None or fit.number != number:
+            fit = fitting.start(number)
+        while fit.epoch < t.epochs and not _exhausted(fit, t):
+            row = _epoch(fitting, fit, desk)
+            history.append(row)
+            state = checkpoint.capture(fit)
+            checkpoint.require_finite(state, row["epoch"])
+            desk.save(
+                row,
+                {
+                    "identity": fitting.identity,
+                    "state": state,
+                    **checkpoint.standing(fitting.devices.device),
+                    "history": json.dumps(history),
+                },
+            )
+    return history
+
+
+def _exhausted(fit: Fit, t: Training) -> bool:
+    return bool(t.patience) and fit.epoch - fit.best_epoch >= t.patience
+
+
+def _epoch(fitting: Fitting, fit: Fit, desk: Desk) -> dict[str, Any]:
+    """One pass over the training images, and the held-out accuracy after it."""
+    t, stream = fitting.training, fit.stream
+    wall, cpu = time.perf_counter(), time.process_time()
+    # As in DARTS: the rate is constant within an epoch, and so is the probability of drop-path.
+    share = fit.epoch / t.epochs
+    lr = t.lr_end + (t.lr - t.lr_end) * (1 + math.cos(math.pi * share)) / 2
+    for group in fit.optimiser.param_groups:
+        group["lr"] = lr
+    if t.drop_path:
+        fit.net.drop_path = t.drop_path * share  # type: ignore[assignment]
+    steps, done = stream.steps_per_epoch, fit.number * t.epochs + fit.epoch
+    loss_sum = torch.zeros((), device=fitting.devices.device)
+    right = torch.zeros((), device=fitting.devices.device)
+    train_mode(fit.net)
+    for step in range(steps):
+        loss, correct = _step(fitting, fit, t)
+        loss_sum += loss
+        right += correct
+        desk.watcher.stepped(Clock(done, t.epochs * t.seeds, step + 1, steps))
+    mean = float(loss_sum) / steps
+    if not math.isfinite(mean):
+        raise NumericalError(
+            f"the training loss is {mean} in epoch {fit.epoch + 1}; the last checkpoint is from "
+            "before; a smaller lr or a tighter clip may help"
+        )
+    fit.epoch += 1
+    row: dict[str, Any] = {
+        "epoch": done + 1,
+        "seed": t.seed + fit.number,
+        "seed_epoch": fit.epoch,
+        "architecture": fitting.text,
+        "train_loss": mean,
+        "train_accuracy": 100 * float(right) / (steps * t.batch_size),
+        "lr": lr,
+    }
+    seed = t.seed + fit.number
+    if t.held_out:
+        row["held_out_accuracy"] = accuracy(fitting, fit.net, fitting.task.valid)
+        if row["held_out_accuracy"] > fit.best:
+            fit.best, fit.best_epoch = row["held_out_accuracy"], fit.epoch
+            fitting.save(fit.net, seed, "best", fit.epoch)
+    fitting.save(fit.net, seed, "last", fit.epoch)
+    row["images"] = {"train": stream.images_seen}
+    row["seconds"] = round(time.perf_counter() - wall, 3)
+    row["cpu_seconds"] = round(time.process_time() - cpu, 3)
+    return row
+
+
+def _step(fitting: Fitting, fit: Fit, t: Training) -> tuple[Tensor, Tensor]:
+    """One step of SGD: the loss of the main head, and how many images were right."""
+    x, y = fit.stream.next()
+    with fitting.running(fit.net, x), fitting.devices.autocast():
+        scores = fit.net(x)
+    extra: Tensor | None = None
+    if isinstance(scores, tuple):
+        scores, extra = scores
+    scores = scores.float()
+    loss = fitting.task.training_loss(scores, y, t.label_smoothing)
+    total = loss
+    if extra is not None:
+        beside = fitting.task.training_loss(extra.float(), y, t.label_smoothing)
+        total = loss + t.auxiliary * beside
+    fit.optimiser.zero_grad()
+    total.backward()  # type: ignore[no-untyped-call]
+    if t.clip:
+        nn.utils.clip_grad_norm_(fit.net.parameters(), t.clip)
+    fit.optimiser.step()
+    return loss.detach(), (scores.detach().argmax(1) == y).sum()
+
+
+def accuracy(fitting: Fitting, net: nn.Module, images: Images) -> float:
+    """Percent of images whose largest score is their label's, in evaluation mode."""
+    net.eval()
+    right = torch.zeros((), dtype=torch.int64, device=fitting.devices.device)
+    with torch.no_grad(), aside(fitting.devices.device, seed=fitting.training.seed):
+        for x, y in fitting.task.sequential(
+            images, EVALUATION_BATCH, device=fitting.devices.device
+        ):
+            with fitting.running(net, x), fitting.devices.autocast():
+                scores = net(x)
+            right += (scores.argmax(1) == y).sum()
+    return 100 * int(right) / len(images)

@@ -1,0 +1,211 @@
+"""Train an architecture from scratch and say what it reaches: the evaluation after a search.
+
+Trained on all training images of the data, the parts that a search used among them, but for a
+held-out share that chooses the epoch. The test part is opened once, when every seed is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from morphogen import cost
+from morphogen.core import Architecture, RunError, given, memory
+from morphogen.core.config import from_mapping, to_mapping
+from morphogen.core.processes import refuse_again
+from morphogen.engine.devices import one_device
+from morphogen.engine.ownmodule import settled, some_images, try_network, try_space
+from morphogen.engine.record.loggers import logged, names_of
+from morphogen.engine.record.watch import Silent, Watcher
+from morphogen.engine.search.loop import Desk, latest
+from morphogen.engine.sizes import fitted_training
+from morphogen.engine.train import fitting
+from morphogen.engine.train.trained import METHOD, TrainResult, evaluate, finished
+from morphogen.engine.train.training import Training, quick_training
+from morphogen.engine.train.trainjob import (
+    TrainJob,
+    fitting_of,
+    kept_weights,
+    part_of,
+    spec_of,
+    training_task,
+)
+from morphogen.runs.config import (
+    Space,
+    describe,
+    identity,
+    known_space,
+    read_back,
+    require_types,
+)
+from morphogen.runs.directory import RunDirectory
+from morphogen.runs.provenance import (
+    elsewhere,
+    on_threads,
+    provenance,
+    require_same_data,
+    require_same_module,
+)
+from morphogen.supernets.draws import aside
+from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import Data
+from morphogen.tasks.problem import Devices
+from morphogen.tasks.remarks import remarks
+
+
+@memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
+def train(
+    architecture: Architecture | str,
+    *,
+    space: Space = "nasbench201",
+    data: Data = "fashion-mnist",
+    training: Training | None = None,
+    run: str | Path | RunDirectory | None = None,
+    watcher: Callable[[], Watcher] = Silent,
+) -> TrainResult:
+    """Train an architecture from scratch, once per seed, and evaluate it on the test part.
+
+    Args:
+        architecture: an architecture, or its text.
+        space: the space it is from: a name, a space, or your own module with `OneOf` in it.
+        data: a name or path as `morphogen.tasks.load` takes it, or images.
+        training: protocol; by default `quick_training(space)`.
+        run: the run directory, new (or one that is `claimed`); by default
+            `runs/train-<space>-<time>`.
+        watcher: makes the object that is told of progress.
+
+    Raises:
+        MorphogenError: one sentence on what is wrong and what is accepted.
+    """
+    refuse_again()
+    known = known_space(space)
+    arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
+    training = quick_training(known) if training is None else training
+    require_types(run, training=(training, Training))
+    given.function("watcher", watcher, "a class or function that makes a watcher")
+    job = TrainJob(known, arch, data, training, Path(), watcher)
+    # What is wrong with the request is said before anything is written.
+    names_of(job.training.loggers)
+    devices = one_device(job.training.accelerator, job.training.precision)
+    task = training_task(job)
+    t, shrunk = fitted_training(job.training, task, part_of(job.training))
+    job = replace(job, training=t)
+    known, odd = try_space(known, task, task.pool, batch_size=t.batch_size, seed=t.seed)
+    job = replace(job, space=known)
+    channels, height, width = task.pool.pixels.shape[1:]
+    if job.training.accelerator == "cpu":
+        cost.require(
+            known,
+            spec_of(job, task),
+            (channels, height, width),
+            batch=job.training.batch_size,
+            arch=arch,
+        )
+    _try(job, task, devices)
+    with RunDirectory.claimed(run, f"{METHOD}-{known.name}") as directory:
+        job = replace(job, path=directory.path)
+        directory.begin(
+            describe(
+                METHOD,
+                space,
+                known,
+                data,
+                settings=to_mapping(job.training),
+                config={"architecture": known.format(arch)},
+                grounds=provenance(known, task, threads=t.threads, accelerator=t.accelerator),
+                remarks=(*shrunk, *odd, *kept_weights(job, task)),
+            )
+        )
+    return _run(job, task, devices)
+
+
+@memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
+def resume_training(
+    run: str | Path,
+    *,
+    space: Space | None = None,
+    data: Data | None = None,
+    watcher: Callable[[], Watcher] = Silent,
+) -> TrainResult:
+    """Continue a training to the result it would have had, bit for bit on the CPU.
+
+    Args:
+        run: its directory.
+        space: needed again if it was an object of yours rather than a name.
+        data: needed again if it was an object of yours rather than a name or path.
+        watcher: as for `train`.
+
+    Raises:
+        RunError: there is no such run, or an object is missing.
+        CheckpointError: its checkpoint is damaged or another run's.
+    """
+    refuse_again()
+    directory = RunDirectory.open(run)
+    if not is_training(run):
+        raise RunError(
+            f"{run} is the run of a search ({directory.config().get('method')}); accepted: one "
+            "that `train` made"
+        )
+    values, known, images = read_back(directory, space, data, call="resume_training")
+    training = from_mapping(Training, values["settings"])
+    job = TrainJob(
+        known,
+        known.parse(values["config"]["architecture"]),
+        images,
+        training,
+        directory.path,
+        watcher,
+        resumed=True,
+    )
+    job = replace(job, space=settled(known, lambda: training_task(job), training.seed))
+    return finished(job) or _run(
+        job, training_task(job), one_device(training.accelerator, training.precision)
+    )
+
+
+def is_training(run: str | Path) -> bool:
+    """Whether a run directory is that of a training, and not of a search.
+
+    Raises:
+        RunError: there is no run.
+    """
+    return RunDirectory.open(run).config().get("method") == METHOD
+
+
+def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:
+    """A few images through the network, or a sentence that says what is wrong."""
+    with aside(devices.device):
+        net = fitting_of(job, task, devices, "").start(0).net
+    x = some_images(task, task.pool, min(2, job.training.batch_size)).to(devices.device)
+    try_network(net, x, task, auxiliary=job.training.auxiliary > 0)
+
+
+def _run(job: TrainJob, task: ImageTask, devices: Devices) -> TrainResult:
+    with logged(job.watcher(), job.training.loggers) as watcher:
+        return _watched(job, task, devices, watcher)
+
+
+def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher) -> TrainResult:
+    directory = RunDirectory(job.path)
+    config = directory.config()
+    desk = Desk(directory, config, watcher, job.resumed)
+    if job.resumed:
+        require_same_data(directory, config, task)
+        drawn = job.training.fresh_weights or directory.checkpoint_file.exists()
+        other = require_same_module(directory, config, job.space, redrawn=drawn)
+        for sentence in filter(None, (elsewhere(config), other)):
+            desk.watcher.notice(sentence)
+    for sentence in (*config.get("remarks", ()), *remarks(task.pool)):
+        desk.watcher.notice(sentence)
+    name = identity(config)
+    with directory.locked(), aside(devices.device), on_threads(config["threads"]):
+        content = None
+        if job.resumed:
+            content, notice = latest(directory, [name])
+            if notice:
+                desk.watcher.notice(notice)
+        work = fitting_of(job, task, devices, name)
+        with task.sealed("the training"):
+            history = fitting.run(work, desk, content)
+        return evaluate(job, task, work, history, desk.watcher.notice)

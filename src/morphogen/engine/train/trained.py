@@ -1,0 +1,188 @@
+"""What trainings reached: the one look at the test part, result.json, and reading it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from morphogen import cost
+from morphogen.core import Architecture, RunError
+from morphogen.core.names import shell
+from morphogen.core.statistics import interval
+from morphogen.engine.search.loop import TIMES
+from morphogen.engine.train import fitting
+from morphogen.engine.train.fitting import Fitting
+from morphogen.engine.train.trainjob import TrainJob, spec_of, split_sentence, weights_file
+from morphogen.runs.directory import RunDirectory
+from morphogen.runs.validation import require_alike, require_finite
+from morphogen.runs.weights import read_weights
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import network
+from morphogen.tasks import Images, ImageTask
+
+METHOD = "train"
+"""What config.yaml of a training says where that of a search names its method."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What trainings of one architecture reached."""
+
+    architecture: Architecture
+    text: str
+    """The architecture in the space's own notation."""
+    space: SearchSpace
+    accuracies: tuple[float, ...]
+    """Percent of the test images, one per seed; empty for data without a test part."""
+    accuracy: Mapping[str, float]
+    """Their mean, `low` and `high` of its 95 % interval from two seeds on; empty likewise."""
+    held_out: Mapping[str, float]
+    """The same of the held-out images, which also chose the epoch; empty if none are held out."""
+    weights: tuple[Path, ...]
+    """The evaluated weights, one .safetensors file per seed."""
+    cost: Mapping[str, float]
+    """Seconds of wall clock and CPU, images, and the network's parameters and MACs."""
+    history: list[dict[str, Any]] = field(repr=False)
+    """One row per epoch, as in metrics.jsonl."""
+    run: Path
+    """The run directory."""
+    remarks: tuple[str, ...] = ()
+    """What the user should be told of the architecture and of its weights, a sentence each."""
+
+
+def evaluate(
+    job: TrainJob,
+    task: ImageTask,
+    work: Fitting,
+    history: list[dict[str, Any]],
+    notice: Callable[[str], None],
+) -> TrainResult:
+    """Evaluate the weights of every seed, write result.json and return the same.
+
+    How the test images were read goes to `notice` and into the result.
+    """
+    t = job.training
+    kind = "best" if t.held_out else "last"
+    files = tuple(weights_file(job.path, t.seed + i, kind) for i in range(t.seeds))
+    accuracies: list[float] = []
+    notes: tuple[str, ...] = ()  # of how the test images were read, which nobody saw before
+    if task.has_test:
+        test = task.open_test(f"evaluation of {t.seeds} finished trainings from scratch")
+        accuracies = [_evaluate(job, task, work, file, test) for file in files]
+        notes = test.notes
+        for sentence in notes:
+            notice(sentence)
+    best = [
+        max(r["held_out_accuracy"] for r in history if r["seed"] == t.seed + i)
+        for i in range(t.seeds)
+        if t.held_out
+    ]
+    size = task.image_size
+    counted = cost.of(
+        job.space,
+        job.arch,
+        replace(spec_of(job, task), auxiliary=False),
+        (task.in_channels, size, size),
+    )
+    spent = {
+        **{name: round(sum(row[name] for row in history), 3) for name in TIMES},
+        "train_images": len(history) * _per_epoch(history),
+        "params": counted.params,
+        "macs": counted.macs,
+    }
+    RunDirectory(job.path).write_result(
+        {
+            "architecture": job.space.format(job.arch),
+            "method": METHOD,
+            "space": job.space.name,
+            "remarks": [
+                *job.space.remarks(job.arch),
+                *RunDirectory(job.path).config().get("remarks", ()),
+                *notes,
+            ],
+            "seed": t.seed,
+            "seeds": t.seeds,
+            "epochs": len(history),
+            "test_accuracy": {**_percent(accuracies), "values": accuracies} if accuracies else None,
+            "held_out_accuracy": {**_percent(best), "values": best} if best else None,
+            "split": split_sentence(job, task),
+            "test_openings": list(task.test_openings),
+            "weights": [file.name for file in files],
+            "cost": spent,
+        }
+    )
+    written = finished(job)
+    if written is None:
+        raise RunError(f"{job.path} changed while its result was written; accepted: a quiet disk")
+    return written
+
+
+def _percent(values: list[float]) -> dict[str, float]:
+    """Mean and interval of accuracies, which are never below 0 nor above 100."""
+    return {
+        name: min(max(value, 0.0), 100.0) if name in ("low", "high") else value
+        for name, value in interval(values).items()
+    }
+
+
+def _per_epoch(history: list[dict[str, Any]]) -> int:
+    """Images drawn in an epoch: the same in every one."""
+    return int(history[0]["images"]["train"])
+
+
+def _evaluate(job: TrainJob, task: ImageTask, work: Fitting, file: Path, images: Images) -> float:
+    tensors, _ = read_weights(file)
+    net = network(job.space, job.arch, replace(spec_of(job, task), auxiliary=False))
+    try:
+        require_alike(net.state_dict(), tensors, "it")
+        require_finite(tensors)
+    except ValueError as error:
+        raise RunError(
+            f"{file} does not fit the network of the run: {error}; accepted: the weights that the "
+            "training wrote"
+        ) from error
+    net.load_state_dict(tensors)
+    return fitting.accuracy(work, net.to(work.devices.device), images)
+
+
+def finished(job: TrainJob) -> TrainResult | None:
+    """The result of a run that has one, read from its files; None if it has to go on."""
+    directory = RunDirectory(job.path)
+    written, history = directory.result(), directory.metrics()
+    text = job.space.format(job.arch)
+    if written is None or written.get("architecture") != text:
+        return None
+    if len(history) != written.get("epochs") or "test_accuracy" not in written:
+        return None
+    test, held = written["test_accuracy"] or {}, written["held_out_accuracy"] or {}
+    return TrainResult(
+        architecture=job.arch,
+        text=text,
+        space=job.space,
+        accuracies=tuple(test.get("values", ())),
+        accuracy={k: v for k, v in test.items() if k != "values"},
+        held_out={k: v for k, v in held.items() if k != "values"},
+        weights=tuple(job.path / name for name in written["weights"]),
+        cost=written["cost"],
+        history=history,
+        run=job.path,
+        remarks=tuple(written.get("remarks", ())),
+    )
+
+
+def found_in(run: str | Path) -> tuple[str, str, str]:
+    """What a finished run found: architecture, name of its space, its data.
+
+    Raises:
+        RunError: there is no run, or it is not finished.
+    """
+    directory = RunDirectory.open(run)
+    values, written = directory.config(), directory.result()
+    if written is None or not isinstance(written.get("architecture"), str):
+        raise RunError(
+            f"{run} is not finished: it has no result yet; accepted: a finished run, or first "
+            f"`{shell('morphogen', 'resume', directory.path)}`"
+        )
+    return written["architecture"], str(values.get("space")), str(values.get("data"))

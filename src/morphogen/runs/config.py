@@ -1,0 +1,172 @@
+"""What every run is asked for: a space, data, settings; written to config.yaml and read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from morphogen import spaces
+from morphogen.core import ConfigError, RunError
+from morphogen.core.given import path as path_of
+from morphogen.core.names import shell
+from morphogen.runs.provenance import DECISIVE, require_recorded, versions
+from morphogen.runs.directory import RunDirectory
+from morphogen.spaces import SearchSpace
+from morphogen.supernets.own import space_of
+from morphogen.tasks.classification import Data
+
+Space = str | SearchSpace | torch.nn.Module
+
+OBJECT = "(an object passed from Python)"
+
+
+def known_space(space: Space) -> SearchSpace:
+    """A space from its name, itself, or a module with `OneOf` in it."""
+    if isinstance(space, str):
+        return spaces.make(space)
+    return space if isinstance(space, SearchSpace) else space_of(space)
+
+
+def searched_space(space: Space, without: str) -> SearchSpace:
+    """The space as it is searched: without the options named in `without`, several with commas.
+
+    Raises:
+        UnknownNameError: `without` names no option.
+        SpaceError: it leaves a choice nothing.
+    """
+    left_out = [name.strip() for name in without.split(",") if name.strip()]
+    return known_space(space).without(left_out)
+
+
+def require_types(run: object, **given: tuple[object, type]) -> None:
+    """A `ConfigError` for settings of another type, or a run directory that is no path.
+
+    Args:
+        run: the run directory, or None.
+        given: by name of the argument, what was passed and its type.
+    """
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            raise ConfigError(
+                f"{name} is of type {type(value).__name__}; accepted: an instance of "
+                f"morphogen.{kind.__name__}"
+            )
+    if run is not None and not isinstance(run, RunDirectory):  # one that is claimed already
+        path_of("run", run)
+
+
+def data_name(data: Data) -> str:
+    """How config.yaml names the data."""
+    return str(data) if isinstance(data, str | Path) else OBJECT
+
+
+def describe(
+    method: str,
+    space: Space,
+    known: SearchSpace,
+    data: Data,
+    *,
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
+    grounds: Mapping[str, Any],
+    remarks: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The content of config.yaml.
+
+    Args:
+        method: what is run.
+        space: the space as it was given.
+        known: the space itself.
+        data: the data as they were given.
+        settings: how it is run.
+        config: what is run, in full.
+        grounds: what else its numbers depend on, of `provenance`.
+        remarks: what the user should be told of the space, before the run and with its result.
+    """
+    decisive = {
+        "method": method,
+        "space": space if isinstance(space, str) else OBJECT,
+        "data": data_name(data),
+        "settings": settings,
+        "config": config,
+        **grounds,
+    }
+    name = Path(sys.argv[0]).name  # `morphogen` or `python -m morphogen`, or a script
+    program = "morphogen" if name == "__main__.py" else name
+    return {
+        **decisive,
+        "identity": identity(decisive),
+        "command": shell(program, *sys.argv[1:]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **({} if isinstance(space, str) else {"choices": _choices(known)}),
+        **({"remarks": list(remarks)} if remarks else {}),
+    }
+
+
+def _choices(space: SearchSpace) -> list[dict[str, Any]]:
+    """The choices of a space that has no name by which a report could ask for them."""
+    return [
+        {"name": c.name, "options": list(c.options), "group": c.group, "least": c.least}
+        | {"most": c.most}
+        for c in space.choices
+    ]
+
+
+def identity(values: Mapping[str, Any]) -> str:
+    """Fingerprint of what decides a run's numbers: what was asked for, and `DECISIVE`."""
+    asked = {k: values[k] for k in ("method", "space", "data", "settings", "config")}
+    decisive = asked | {k: values[k] for k in DECISIVE if k in values}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def identities(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The run's identity, and those it had at other lengths: a checkpoint has one of them."""
+    return (
+        str(values["identity"]),
+        *(str(entry["identity"]) for entry in values.get("lengthened", ())),
+    )
+
+
+def read_back(
+    directory: RunDirectory, space: Space | None, data: Data | None, *, call: str
+) -> tuple[dict[str, Any], SearchSpace, Data]:
+    """The content of config.yaml, with the space and the data that it names or that are passed.
+
+    Args:
+        directory: the run.
+        space: passed again, if it was an object.
+        data: passed again, if they were an object.
+        call: the function that is to go on with it, for the message.
+
+    Raises:
+        RunError: the file is not as it was written, or an object is missing.
+    """
+    values = directory.config()
+    require_recorded(directory, values)
+    if values.get("identity") != identity(values):
+        raise RunError(
+            f"{directory.config_file} is not as it was written: what was asked for, or what "
+            "it depends on, has changed since; accepted: the file as written, or a new run"
+        )
+    for name, given in (("space", space), ("data", data)):
+        if values[name] == OBJECT and given is None:
+            raise RunError(
+                f"the {name} of {directory.path} was an object of yours; pass it again: "
+                f"{call}({str(directory.path)!r}, {name}=...)"
+            )
+    return (
+        values,
+        known_space(space if space is not None else values["space"]),
+        data if data is not None else values["data"],
+    )

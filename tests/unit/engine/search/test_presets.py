@@ -1,0 +1,252 @@
+"""The searches of the publications: numbers of the cards, method by method and space by space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+import morphogen
+from morphogen import spaces
+from morphogen.core import ConfigError
+from morphogen.core.config import to_mapping
+from morphogen.engine.search.presets import PAPER_SCALE
+from morphogen.engine.search.settings import Settings
+from morphogen.engine.train.training import paper_training
+from morphogen.methods import methods
+
+# -- the cards, figure by figure -------------------------------------------------------------------
+# Of what a card does not say nothing stands here; steps of an epoch are not a preset's.
+
+ALPHA = {"lr": 3e-4, "betas": [0.5, 0.999], "weight_decay": 1e-3}
+"""darts 5, gdas 5, idarts 5, nasbench-1shot1 5, darts-pt 5: Adam of the architecture."""
+SGD_201 = {"lr": 0.025, "lr_end": 0.001, "momentum": 0.9, "nesterov": True, "clip": 5.0}
+SGD_201 |= {"weight_decay": 5e-4}
+"""darts 5, NB201 P1; gdas 5."""
+SGD_DARTS = {**SGD_201, "nesterov": False, "weight_decay": 3e-4}
+"""darts 5, DARTS search; nasbench-1shot1 5; darts-pt 5; discretization-gap 4."""
+NB201 = {"channels": 16, "depth": 5}
+"""darts 4B: C = 16, N = 5."""
+CELLS = {"channels": 16, "depth": 8}
+"""darts 4A: C = 16, 8 cells."""
+ONESHOT = {"channels": 16, "depth": 3, "batch_size": 96}
+"""nasbench-1shot1 3.4 and 5: C = 16, 9 cells in three stacks, batch 96."""
+ONESHOT_SPACES = tuple(f"nasbench1shot1-s{number}" for number in (1, 2, 3))
+ROBUST_SPACES = tuple(f"darts-s{number}" for number in (1, 2, 3, 4))
+DARTS_PT = {"batch_size": 64, "interval": 5, "tuning_lr": 0.0025, "criterion": "accuracy"}
+DARTS_PT |= {"order": "random", "selection_images": 0, "epsilon": 0.3, "supernet": "darts"}
+DARTS_PT |= {"weights": SGD_DARTS, "alpha": ALPHA}
+ZERO_COST = {"epochs": 10, "validation": 100, "proxy": "nwot_eval", "order": "random"}
+EVOLUTION = {"population": 50, "generations": 21, "parents": 10, "mutants": 25, "crossovers": 25}
+EVOLUTION |= {"mutation": 0.1}
+"""spos 3.4 and supernet-shifting 5: 20 generations after the random one."""
+SGD_PATHS = {"lr": 0.05, "momentum": 0.9, "nesterov": False, "weight_decay": 2.5e-4, "clip": 5.0}
+
+CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
+    # darts 3.7 P1: weight step first in first order, alpha step first in second order.
+    (
+        "darts",
+        ("nasbench201",),
+        {"epochs": 50, "batch_size": 64, **NB201, "order": "nasbench201", "radius": 0.01}
+        | {"weights": SGD_201, "alpha": ALPHA, "inner_steps": 1},
+    ),
+    # darts 3.4: alpha step, then weight step.
+    (
+        "darts",
+        ("darts",),
+        {"epochs": 50, "batch_size": 64, **CELLS, "order": "alpha-first", "radius": 0.01}
+        | {"weights": SGD_DARTS, "alpha": ALPHA, "without": ""},
+    ),
+    # discretization-gap 4: second order.
+    (
+        "darts",
+        ROBUST_SPACES,
+        {"epochs": 50, "batch_size": 64, **CELLS, "order": "alpha-first", "second_order": True}
+        | {"weights": SGD_DARTS, "alpha": ALPHA},
+    ),
+    # nasbench-1shot1 3.8 and 5.
+    (
+        "darts",
+        ONESHOT_SPACES,
+        {"epochs": 50, **ONESHOT, "order": "alpha-first", "weights": SGD_DARTS, "alpha": ALPHA},
+    ),
+    # gdas 5; tau 10 -> 0.1.
+    (
+        "gdas",
+        ("nasbench201",),
+        {"epochs": 250, "batch_size": 64, **NB201, "tau_start": 10.0, "tau_end": 0.1}
+        | {"weights": SGD_201, "alpha": ALPHA},
+    ),
+    # gdas 4 and 5: 6 cells, batch 256 in the code.
+    (
+        "gdas",
+        ("darts", "darts-gdas"),
+        {"epochs": 250, "batch_size": 256, "channels": 16, "depth": 6, "tau_end": 0.1}
+        | {"weights": SGD_201, "alpha": ALPHA},
+    ),
+    # nasbench-1shot1 3.8 and 5: 100 epochs, tau from 10 towards 1.
+    (
+        "gdas",
+        ONESHOT_SPACES,
+        {"epochs": 100, **ONESHOT, "tau_start": 10.0, "tau_end": 1.0}
+        | {"weights": SGD_DARTS, "alpha": ALPHA},
+    ),
+    # idarts 5.
+    (
+        "idarts",
+        ("nasbench201",),
+        {"epochs": 30, "batch_size": 64, **NB201, "inner_steps": 4, "neumann_terms": 2}
+        | {"neumann_step": 0.0, "weights": {**SGD_201, "lr": 0.01}, "alpha": ALPHA},
+    ),
+    (
+        "idarts",
+        ONESHOT_SPACES,
+        {"epochs": 50, **ONESHOT, "inner_steps": 5, "neumann_terms": 2, "neumann_step": 0.0}
+        | {"weights": SGD_DARTS, "alpha": ALPHA},
+    ),
+    (
+        "idarts",
+        ("darts",),
+        {"epochs": 50, "batch_size": 64, **CELLS, "neumann_terms": 2, "neumann_step": 0.0}
+        | {"weights": SGD_DARTS, "alpha": ALPHA},
+    ),
+    # darts-pt 4 and 5: 7 operations, without none; S1-S4 as they are.
+    ("darts-pt", ("nasbench201",), {"epochs": 100, **NB201, **DARTS_PT, "without": ""}),
+    ("darts-pt", ("darts",), {"epochs": 50, **CELLS, **DARTS_PT, "without": "none"}),
+    ("darts-pt", ROBUST_SPACES, {"epochs": 50, **CELLS, **DARTS_PT, "without": ""}),
+    # zero-cost-pt 4 and 5.
+    ("zero-cost-pt", ("nasbench201",), {**ZERO_COST, **NB201, "batch_size": 256}),
+    ("zero-cost-pt", ("nasbench-macro",), {**ZERO_COST, "channels": 32, "batch_size": 256}),
+    (
+        "zero-cost-pt",
+        ONESHOT_SPACES,
+        {**ZERO_COST, **ONESHOT, "batch_size": 128, "zero_op": "run"},
+    ),
+    (
+        "zero-cost-pt",
+        ("darts",),
+        {**ZERO_COST, **CELLS, "batch_size": 64, "zero_op": "skip", "without": "none"},
+    ),
+    (
+        "zero-cost-pt",
+        ROBUST_SPACES,
+        {**ZERO_COST, **CELLS, "batch_size": 64, "zero_op": "skip", "without": ""},
+    ),
+    # spos 4.5 and 5.
+    (
+        "spos",
+        ("nasbench201",),
+        {"epochs": 250, "batch_size": 256, **NB201, **EVOLUTION, "weights": SGD_PATHS},
+    ),
+    (
+        "spos",
+        ("shufflenet-cifar",),
+        {"epochs": 600, "batch_size": 96, "label_smoothing": 0.0, **EVOLUTION}
+        | {"weights": {**SGD_PATHS, "lr": 0.025, "weight_decay": 3e-4}},
+    ),
+    # supernet-shifting 5: stage 1 is SPOS'.
+    (
+        "supernet-shifting",
+        ("nasbench201",),
+        {"epochs": 250, "batch_size": 256, **NB201, **EVOLUTION, "weights": SGD_PATHS},
+    ),
+    (
+        "supernet-shifting",
+        ("shufflenet-cifar",),
+        {"epochs": 600, "batch_size": 96, **EVOLUTION}
+        | {"weights": {**SGD_PATHS, "lr": 0.025, "weight_decay": 3e-4}},
+    ),
+]
+ROWS = [(method, space, numbers) for method, several, numbers in CARDS for space in several]
+
+
+@pytest.mark.parametrize(
+    ("method", "space", "numbers"), ROWS, ids=[f"{method}-{space}" for method, space, _ in ROWS]
+)
+def test_numbers_are_those_of_the_cards(method, space, numbers):
+    held = morphogen.paper_preset(method, space)
+    values = {**to_mapping(held.settings), **to_mapping(held.options)}
+    for name, wanted in numbers.items():
+        if isinstance(wanted, Mapping):
+            assert {key: values[name][key] for key in wanted} == wanted, name
+        else:
+            assert values[name] == wanted, name
+    assert held.settings.image_size == 0
+    assert held.settings.train_images + held.settings.valid_images == 50000
+
+
+def test_every_search_that_is_published_has_a_row():
+    listed = {(method, space) for method, space, _ in ROWS}
+    for info in methods().values():
+        for name in info.published:
+            for space in spaces.BUILT_IN:
+                if space == name or space.startswith(f"{name}-s"):
+                    assert (info.name, space) in listed or space in ROBUST_SPACES
+
+
+def test_the_halves_of_a_search_are_equal_and_paths_hold_a_tenth_out():
+    """darts 3.4: 25,000 images for weights, as many for alpha."""
+    for method, space, _ in ROWS:
+        settings = morphogen.paper_preset(method, space).settings
+        paths = method in ("spos", "supernet-shifting")
+        assert settings.train_images == (45000 if paths else 25000)
+
+
+RETRAINED = {"epochs": 600, "batch_size": 96, "lr": 0.025, "lr_end": 0.0, "weight_decay": 3e-4}
+RETRAINED |= {"momentum": 0.9, "nesterov": False, "clip": 5.0, "cutout": 16, "drop_path": 0.2}
+RETRAINED |= {"auxiliary": 0.4, "depth": 20, "held_out": 0.0}
+"""darts 5, CIFAR retrain."""
+
+
+@pytest.mark.parametrize(
+    ("space", "numbers"),
+    [
+        ("darts", {**RETRAINED, "channels": 36}),
+        ("darts-gdas", {**RETRAINED, "channels": 36}),
+        # discretization-gap 4: C = 36 on S1 and S3, 16 on S2 and S4.
+        ("darts-s1", {**RETRAINED, "channels": 36}),
+        ("darts-s2", {**RETRAINED, "channels": 16}),
+        ("darts-s3", {**RETRAINED, "channels": 36}),
+        ("darts-s4", {**RETRAINED, "channels": 16}),
+        # darts 4B: how the table was trained.
+        (
+            "nasbench201",
+            {"epochs": 200, "batch_size": 256, "lr": 0.1, "lr_end": 0.0, "weight_decay": 5e-4}
+            | {"momentum": 0.9, "nesterov": True, "channels": 16, "depth": 5},
+        ),
+    ],
+)
+def test_trainings_are_those_of_the_cards(space, numbers):
+    values = to_mapping(paper_training(space))
+    assert {name: values[name] for name in numbers} == numbers
+
+
+# -- what presets keep -----------------------------------------------------------------------------
+
+
+def test_what_is_published_names_spaces_and_fields_that_exist():
+    families = {name.partition("-")[0] for name in spaces.BUILT_IN} | set(spaces.BUILT_IN)
+    common = to_mapping(Settings())
+    for info in methods().values():
+        own = to_mapping(info.config())
+        assert not set(own) & set(common)  # else a number would be another's
+        for space, numbers in info.published.items():
+            assert space in families
+            for path in numbers:
+                values = {**common, **own}
+                for name in path.split("."):
+                    values = values[name]
+    for space in PAPER_SCALE:
+        assert space in families
+
+
+def test_a_space_without_a_published_search_is_named():
+    with pytest.raises(ConfigError, match="'shufflenet-small'; accepted: preset quick, or a"):
+        morphogen.paper_preset("spos", "shufflenet-small")
+
+
+def test_the_quick_one_is_what_a_name_alone_means():
+    held = morphogen.quick_preset("spos")
+    assert held.options == morphogen.quick_config(morphogen.methods.find("spos"))
+    assert held.settings == Settings(epochs=60)
