@@ -36,9 +36,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import ConfigError, MorphogenError
-
-Loss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
-"""`loss(weights, alphas)` -> scalar tensor."""
+from morphogen.tasks.problem import BilevelLoss
 
 Reduce = Callable[[list[Tensor]], list[Tensor]]
 """Mean over processes of a list of tensors; each calls it equally often, with equal shapes.
@@ -95,7 +93,11 @@ class Hypergradient:
 
 
 def first_order(
-    outer: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor], *, reduce: Reduce = unchanged
+    outer: BilevelLoss,
+    weights: Sequence[Tensor],
+    alphas: Sequence[Tensor],
+    *,
+    reduce: Reduce = unchanged,
 ) -> Hypergradient:
     """The gradient of outer(w, alpha) with w held fixed (DARTS with xi = 0).
 
@@ -109,8 +111,8 @@ def first_order(
 
 
 def unrolled(
-    inner: Loss,
-    outer: Loss,
+    inner: BilevelLoss,
+    outer: BilevelLoss,
     weights: Sequence[Tensor],
     alphas: Sequence[Tensor],
     *,
@@ -181,8 +183,8 @@ def unrolled(
 
 
 def neumann(
-    inners: Sequence[Loss],
-    outer: Loss,
+    inners: Sequence[BilevelLoss],
+    outer: BilevelLoss,
     weights: Sequence[Tensor],
     alphas: Sequence[Tensor],
     *,
@@ -266,8 +268,8 @@ def neumann(
 
 
 def conjugate_gradient(
-    inner: Loss,
-    outer: Loss,
+    inner: BilevelLoss,
+    outer: BilevelLoss,
     weights: Sequence[Tensor],
     alphas: Sequence[Tensor],
     *,
@@ -330,8 +332,8 @@ def conjugate_gradient(
 
 
 def exact(
-    inner: Loss,
-    outer: Loss,
+    inner: BilevelLoss,
+    outer: BilevelLoss,
     weights: Sequence[Tensor],
     alphas: Sequence[Tensor],
     *,
@@ -385,7 +387,7 @@ def mixed_product(
 
 
 def mixed_product_by_differences(
-    inner: Loss,
+    inner: BilevelLoss,
     weights: Sequence[Tensor],
     alphas: Sequence[Tensor],
     vector: Sequence[Tensor],
@@ -410,7 +412,7 @@ def mixed_product_by_differences(
     return [(up - down) / (2 * scale) for up, down in zip(*ends, strict=True)]
 
 
-def hessian(inner: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
+def hessian(inner: BilevelLoss, weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
     """d2 inner / dw dw written out: [n, n], n the number of weights. For a few hundred weights."""
     w = _leaves(weights)
     return _hessian(_inner_gradient(inner, w, _fixed(alphas), graph=True), w)
@@ -461,7 +463,7 @@ def _gradients(value: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _inner_gradient(
-    inner: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor], *, graph: bool
+    inner: BilevelLoss, weights: Sequence[Tensor], alphas: Sequence[Tensor], *, graph: bool
 ) -> list[Tensor]:
     """G = grad_w inner(w, alpha): one tensor per weight."""
     _, gradient = _split_gradients("inner", inner(weights, alphas), [], weights, graph=graph)
@@ -469,7 +471,7 @@ def _inner_gradient(
 
 
 def _outer_gradients(
-    outer: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor], reduce: Reduce
+    outer: BilevelLoss, weights: Sequence[Tensor], alphas: Sequence[Tensor], reduce: Reduce
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The outer loss, d outer / d alpha and v = d outer / dw: one backward pass, one `reduce`."""
     w, a = _leaves(weights), _leaves(alphas)

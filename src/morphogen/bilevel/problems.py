@@ -1,6 +1,6 @@
 """Small bilevel problems whose hypergradient is known: the yardsticks of tests and of results.
 
-Each has the two losses as methods `inner` and `outer`, called as in `hypergradient.Loss`. Random
+Each has the two losses as methods `inner` and `outer`, each a `BilevelLoss`. Random
 problems are float64, so that an error seen is the method's and not rounding.
 """
 
@@ -13,8 +13,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from morphogen.bilevel.hypergradient import Loss, hessian
+from morphogen.bilevel.hypergradient import hessian
 from morphogen.core.errors import ConfigError, NumericalError
+from morphogen.tasks.problem import BilevelLoss
 
 
 class ScalarToy:
@@ -165,12 +166,12 @@ class MixedLogistic:
         """The validation loss over all validation samples."""
         return self._cross_entropy(self.valid_x, self.valid_y, weights, alphas)
 
-    def inner_on(self, samples: Tensor) -> Loss:
+    def inner_on(self, samples: Tensor) -> BilevelLoss:
         """The training loss on some samples; its mean over equal batches is `inner`."""
         x, y = self.train_x[samples], self.train_y[samples]
         return lambda weights, alphas: self._train(x, y, weights, alphas)
 
-    def outer_on(self, samples: Tensor) -> Loss:
+    def outer_on(self, samples: Tensor) -> BilevelLoss:
         """The validation loss on some samples."""
         x, y = self.valid_x[samples], self.valid_y[samples]
         return lambda weights, alphas: self._cross_entropy(x, y, weights, alphas)
@@ -224,7 +225,9 @@ class MixedLogistic:
         return cross_entropy(mixed @ weights[0], y)
 
 
-def largest_curvature(inner: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> float:
+def largest_curvature(
+    inner: BilevelLoss, weights: Sequence[Tensor], alphas: Sequence[Tensor]
+) -> float:
     """L, the largest eigenvalue of the inner Hessian; `neumann` converges for step < 2 / L."""
     return float(torch.linalg.eigvalsh(hessian(inner, weights, alphas))[-1])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["params", "features"]
+TraceKind = Literal["params", "features"]
 """Of a trace: how a layer's parameters change, or its features (see `traces`)."""
 
 
@@ -15,7 +15,7 @@ class Stage:
 
     budget: float = 1.0
     """Share of the evaluator's full training, above 0; learning rates are the full training's."""
-    trace: Kind | None = None
+    trace: TraceKind | None = None
     """What is recorded of the training; None: nothing."""
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from morphogen.core import SpaceError
 from morphogen.evaluators.short import ShortTraining
-from morphogen.evaluators.stage import Kind
+from morphogen.evaluators.stage import TraceKind
 from morphogen.supernets import frozen_statistics
 from morphogen.supernets.draws import CPU, aside
 
@@ -42,7 +42,7 @@ TINY = 1e-12
 
 
 @runtime_checkable
-class Layered(Protocol):
+class HasLayers(Protocol):
     """A network that says itself what its layers are, the same for all networks of its space."""
 
     def layers(self) -> Layers:
@@ -51,7 +51,7 @@ class Layered(Protocol):
 
 def layers_of(net: nn.Module) -> Layers:
     """The network's own layers, or else each module that holds weights of two axes or more."""
-    if isinstance(net, Layered):
+    if isinstance(net, HasLayers):
         return net.layers()
     return {
         name: [module]
@@ -82,7 +82,11 @@ class Recorder:
     """
 
     def __init__(
-        self, net: nn.Module, kind: Kind, probe: Tensor | None = None, layers: Layers | None = None
+        self,
+        net: nn.Module,
+        kind: TraceKind,
+        probe: Tensor | None = None,
+        layers: Layers | None = None,
     ) -> None:
         if kind == "features" and probe is None:
             raise SpaceError("probe is None; accepted for features: images [n, channels, h, w]")
@@ -180,8 +184,8 @@ def milestones(steps: int, checkpoints: int = 3) -> list[int]:
 
 
 def train_traced(
-    training: ShortTraining, to: int, kinds: Sequence[Kind], checkpoints: int = 3
-) -> dict[Kind, Trace]:
+    training: ShortTraining, to: int, kinds: Sequence[TraceKind], checkpoints: int = 3
+) -> dict[TraceKind, Trace]:
     """Train from here until `to` steps are done, and record how the layers change.
 
     Args:
@@ -191,7 +195,9 @@ def train_traced(
         checkpoints: looks after the first one, by `milestones`.
     """
     probe = probe_of(training) if "features" in kinds else None
-    recorders: dict[Kind, Recorder] = {kind: Recorder(training.net, kind, probe) for kind in kinds}
+    recorders: dict[TraceKind, Recorder] = {
+        kind: Recorder(training.net, kind, probe) for kind in kinds
+    }
     for step in (training.done, *milestones(to, checkpoints)):
         training.advance(step)
         for recorder in recorders.values():

@@ -27,7 +27,14 @@ from morphogen.core import Architecture
 from morphogen.core.config import Count, config
 from morphogen.evolution import Best
 from morphogen.methods._contract import Scores, method
-from morphogen.predictors import Ensemble, Kind, PredictorSizes, Standard, encode_all, finite
+from morphogen.predictors import (
+    Ensemble,
+    PredictorKind,
+    PredictorSizes,
+    Standard,
+    encode_all,
+    finite,
+)
 from morphogen.predictors.acquisition import thompson
 from morphogen.predictors.encodings import Encoding
 from morphogen.predictors.estimators import MLPSizes
@@ -48,7 +55,7 @@ class BANANASConfig:
     """best evaluated architectures that are mutated (paper's code: 10; NASLib: 2)"""
     members: Count = 5
     """predictors of the ensemble (paper: 5)"""
-    predictor: Kind = "mlp"
+    predictor: PredictorKind = "mlp"
     """kind of the members: mlp, tree, forest, gbdt or ridge (paper: mlp)"""
     sizes: PredictorSizes = PredictorSizes(mlp=MLPSizes(layers=10, width=20, iterations=150))
     """sizes of a member (paper: MLP of 10 layers of 20 units, 150 epochs)"""

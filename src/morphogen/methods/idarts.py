@@ -36,7 +36,7 @@ from morphogen.core.ranges import FEW
 from morphogen.methods._contract import Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
-from morphogen.tasks.problem import Batch, Clock, Loss, Problem
+from morphogen.tasks.problem import Batch, BilevelLoss, Clock, Problem
 
 SHIFT_RADIUS = 0.01
 """R ||v|| of the authors' finite difference, whose faulty undoing `official_noise` reproduces."""
@@ -96,7 +96,7 @@ class IDARTS:
             for _ in range(c.inner_steps)
         ]
 
-        def on(batch: Batch) -> Loss:
+        def on(batch: Batch) -> BilevelLoss:
             return problem.bilevel_loss(
                 state.net, lambda alphas: softmax_gates(problem.space, alphas), batch
             )

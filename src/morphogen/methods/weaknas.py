@@ -36,7 +36,7 @@ from morphogen.core import Architecture
 from morphogen.core.config import Count, Natural, Positive, config
 from morphogen.evolution import Best
 from morphogen.methods._contract import Scores, method
-from morphogen.predictors import Ensemble, Kind, PredictorSizes, Standard, finite
+from morphogen.predictors import Ensemble, PredictorKind, PredictorSizes, Standard, finite
 from morphogen.predictors.acquisition import expected_improvement, pool_size
 from morphogen.predictors.candidates import Candidates
 from morphogen.predictors.encodings import Encoding
@@ -64,7 +64,7 @@ class WeakNASConfig:
     """pool: uniform draws from the best N; ei: largest expected improvement"""
     keep: Literal["all", "top", "none"] = "all"
     """what is fitted: all evaluated, those among the best N, only the last batch (paper: all)"""
-    predictor: Kind = "mlp"
+    predictor: PredictorKind = "mlp"
     """kind of the weak predictor: mlp, tree, forest, gbdt or ridge (paper: mlp)"""
     sizes: PredictorSizes = PredictorSizes()
     """sizes of the predictor (paper: MLP of 4 layers of 1000 units, 100 iterations)"""

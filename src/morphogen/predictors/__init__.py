@@ -3,7 +3,7 @@
 from morphogen.core.ranking import kendall, overlap_at, precision_at, regret, spearman
 from morphogen.predictors.encodings import encode_all
 from morphogen.predictors.ensemble import Ensemble
-from morphogen.predictors.estimators import KINDS, Estimator, Kind, PredictorSizes, make
+from morphogen.predictors.estimators import KINDS, Estimator, PredictorKind, PredictorSizes, make
 from morphogen.predictors.metrics import coverage, miscalibration
 from morphogen.predictors.targets import Standard, finite
 
@@ -11,7 +11,7 @@ __all__ = [
     "KINDS",
     "Ensemble",
     "Estimator",
-    "Kind",
+    "PredictorKind",
     "PredictorSizes",
     "Standard",
     "coverage",

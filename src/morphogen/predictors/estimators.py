@@ -23,11 +23,11 @@ Inputs = NDArray[np.float32]
 
 Values = NDArray[np.float64]
 
-Kind = Literal["mlp", "tree", "forest", "gbdt", "ridge"]
+PredictorKind = Literal["mlp", "tree", "forest", "gbdt", "ridge"]
 """mlp: multi-layer perceptron; tree: one regression tree; forest: random forest; gbdt: gradient
 boosted trees; ridge: linear regression with an L2 penalty."""
 
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS: tuple[str, ...] = get_args(PredictorKind)
 
 
 @config

@@ -24,7 +24,7 @@ T = TypeVar("T")
 LONGEST, LONGEST_OF_CHOICE = 10_000, 200
 """Signs of an architecture's text at most, in all and for each choice."""
 
-Scores = Mapping[str, NDArray[np.floating]]
+OptionScores = Mapping[str, NDArray[np.floating]]
 """Group name -> array [choices of the group, widest number of options]: what `derive` reads."""
 
 
@@ -276,7 +276,7 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         rows = self.one_hot(arch)
         return np.concatenate([rows[g][self.masks[g]] for g in self.groups])
 
-    def derive(self, scores: Scores) -> Architecture:
+    def derive(self, scores: OptionScores) -> Architecture:
         """The space's own discretization rule; here the best-scored option of every choice.
 
         Args:
@@ -289,7 +289,7 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         }
         return self.check(Architecture(kept))
 
-    def rows(self, scores: Scores) -> list[tuple[Choice, NDArray[np.floating]]]:
+    def rows(self, scores: OptionScores) -> list[tuple[Choice, NDArray[np.floating]]]:
         """Each choice with its row of `scores`, cut to its own options, in the order of choices.
 
         Raises:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
-from morphogen.spaces.base import Contest, Differentiable, Lane, Scores, SearchSpace
+from morphogen.spaces.base import Contest, Differentiable, Lane, OptionScores, SearchSpace
 from morphogen.spaces.genotype import PUBLISHED, Genotype, Pair, read_genotype
 
 OPERATIONS = (
@@ -290,7 +290,7 @@ class DARTS(SearchSpace, Differentiable):
                 out.append(f"the {cell} cell is disconnected: its output does not see its inputs")
         return tuple(out)
 
-    def derive(self, scores: Scores) -> Architecture:
+    def derive(self, scores: OptionScores) -> Architecture:
         """DARTS' rule (section 2.4): two incoming edges per node, by their best operation.
 
         With `distinct`, an edge's score is its largest entry other than `none`; the two best edges

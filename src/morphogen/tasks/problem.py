@@ -33,10 +33,10 @@ from morphogen.tasks.streams import Stream
 Batch = tuple[Tensor, Tensor]
 """Images [batch, channels, height, width], float, augmented; labels [batch], int64."""
 
-Loss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
-"""`loss(weights, alphas)` -> scalar tensor."""
+BilevelLoss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+"""`loss(weights, alphas)` -> scalar tensor: an inner or an outer objective on its batch."""
 
-Relaxation = Callable[[Sequence[Tensor]], Gates]
+AlphasToGates = Callable[[Sequence[Tensor]], Gates]
 """From alphas, one matrix per group of the space in the order of groups, to gates."""
 
 
@@ -211,30 +211,53 @@ class Problem:
             take_weights(net, self.start.weights, classes=self.start.other_classes)
         return train_mode(net.to(self.devices.device))
 
+    def forward(
+        self,
+        net: Supernet,
+        gates: Gates,
+        x: Tensor,
+        weights: Mapping[str, Tensor] | Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """The output of `net` under `gates`, in float32: logits, apart from any loss.
+
+        Args:
+            net: the supernet, in the mode it has.
+            gates: the options that are run and their weights.
+            x: the inputs of a batch.
+            weights: other weights than the net's own, which stay as they are: by name (of
+                parameters or buffers, not necessarily all), or in the order of `trainable(net)`.
+        """
+        with running(net, x), self.devices.autocast():
+            if weights is None:
+                output: Tensor = net(x, gates)
+            else:
+                ordered = not isinstance(weights, Mapping)
+                named = zip(trainable(net), weights, strict=True) if ordered else weights
+                output = functional_call(net, dict(named), (x, gates))
+        return output.float()
+
     def loss(self, net: Supernet, gates: Gates, batch: Batch) -> Tensor:
         """The task's mean loss of `net` under `gates`: a weight step's loss."""
         x, y = batch
-        with running(net, x), self.devices.autocast():
-            scores = net(x, gates)
-        return self.task.training_loss(scores.float(), y, self.smoothing)
+        return self.task.training_loss(self.forward(net, gates, x), y, self.smoothing)
 
-    def bilevel_loss(self, net: Supernet, relaxation: Relaxation, batch: Batch) -> Loss:
+    def bilevel_loss(self, net: Supernet, gates: AlphasToGates, batch: Batch) -> BilevelLoss:
         """The loss on `batch` as a function of (weights, alphas), for hypergradients.
 
         The weights are those of `trainable(net)`, in its order; frozen ones keep their values.
         Running statistics of batch norms stay as they are: these passes ask, they do not train.
-        What modules and the relaxation draw (dropout, noise, sampled gates) is drawn at the first
-        call and is the same in all that follow: it is one function.
+        What modules and `gates` draw (dropout, noise, sampled gates) is drawn at the first call
+        and is the same in all that follow: it is one function.
         """
         names = list(trainable(net))
         x, y = batch
         drawn = Once(self.devices.device, more=[self.search_rng])
 
         def loss(weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
-            parameters = dict(zip(names, weights, strict=True))
-            with running(net, x), drawn(), frozen_statistics(net), self.devices.autocast():
-                scores = functional_call(net, parameters, (x, relaxation(alphas)))
-            return self.task.loss(scores.float(), y)
+            named = dict(zip(names, weights, strict=True))
+            with drawn(), frozen_statistics(net):
+                output = self.forward(net, gates(alphas), x, named)
+            return self.task.loss(output, y)
 
         return loss
 

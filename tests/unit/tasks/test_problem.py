@@ -8,7 +8,7 @@ import torch
 import tiny
 from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.spaces import make
-from morphogen.supernets import space_of
+from morphogen.supernets import frozen_statistics, space_of
 from morphogen.tasks.problem import Clock, trainable
 
 
@@ -90,3 +90,22 @@ def test_schedules_are_constant_in_an_epoch_and_end_where_they_should():
     # half a cosine over four epochs: 1, (1 + cos pi/4)/2, 1/2, ... scaled to 0.2 .. 1
     assert cosine[::2] == pytest.approx([1.0, 0.88284271, 0.6, 0.31715729])
     assert [c.linear(10.0, 0.1) for c in clocks][::2] == pytest.approx([10.0, 6.7, 3.4, 0.1])
+
+
+def test_other_weights_are_used_in_place_of_the_nets_own_which_stay():
+    space = make("nasbench201")
+    problem, other = tiny.problem(space), tiny.problem(space, seed=1)
+    net, teacher = problem.supernet(), other.supernet()
+    x, _ = problem.train_batch()
+    gates = softmax_gates(space, start_alphas(space, problem.search_rng, x.device))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    wanted = problem.forward(teacher, gates, x)
+    with frozen_statistics(net):
+        by_order = problem.forward(net, gates, x, list(teacher.parameters()))
+        by_name = problem.forward(net, gates, x, dict(teacher.named_parameters()))
+        head = {"classifier.bias": net.classifier.bias + 1}
+        lifted = problem.forward(net, gates, x, head) - problem.forward(net, gates, x)
+    assert torch.equal(by_order, wanted)
+    assert torch.equal(by_name, wanted)
+    torch.testing.assert_close(lifted, torch.ones_like(lifted))
+    assert tiny.same(dict(net.state_dict()), before)

@@ -16,9 +16,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from morphogen.core import MorphogenError, RunError
 from morphogen.evaluators.executors.base import Job, Report, attempt, one_line
 
-Kind = Literal["ready", "done", "fatal", "gone"]
+Event = Literal["ready", "done", "fatal", "gone"]
 
-Message = tuple[Kind, Any]
+Message = tuple[Event, Any]
 """From a worker: `ready` (it can take tasks), `done` with what `attempt` returns, `fatal` with a
 `MorphogenError`, or, from its crew, `gone` with the reason."""
 
