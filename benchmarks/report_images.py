@@ -14,8 +14,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from morphogen import __version__
-from morphogen.cli.reading import read_run
 from morphogen.reports.page import report
+from morphogen.reports.reading import read_run
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]

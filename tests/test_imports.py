@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,17 @@ WITHOUT_TORCH = ("core", "spaces", "benchmarks")
 
 SHARED_BY_METHODS = ("base", "registry")
 """Modules of `methods` that are no method: any method may import them."""
+
+CLI_ROOMS: tuple[tuple[str, ...], ...] = (
+    ("options", "terminal"),
+    ("catalogue", "command", "interruptible"),
+    ("searching", "training"),
+    ("commands",),
+    ("",),
+)
+"""Likewise within `cli`, whose own file, with `main`, is the top."""
+
+CLI_LEVEL = {name: level for level, floor in enumerate(CLI_ROOMS) for name in floor}
 
 Edge = tuple[str, str]
 
@@ -82,6 +94,11 @@ def fault(
         # `morphogen.__version__` and such: names of the top, which imports nothing itself.
         return None
     to = package(target)
+    if module.split(".")[1] == to == "cli":
+        own, other = [*module.split("."), ""][2], [*parts, ""][2]
+        other = other if other in CLI_LEVEL else ""
+        upward = own != other and CLI_LEVEL.get(own, -1) <= CLI_LEVEL[other]
+        return f"cli/{own} must not import {target}" if upward else None
     if source == to == "methods":
         own, other = [*module.split("."), ""][2], [*parts, ""][2]
         foreign = own in methods and other in methods and other != own
@@ -115,6 +132,16 @@ def faults(root: Path) -> list[str]:
 
 def test_no_import_goes_upward() -> None:
     assert faults(SOURCE) == []
+
+
+def test_nothing_in_the_command_line_imports_in_a_circle() -> None:
+    files = {module_of(p, SOURCE): p for p in (SOURCE / "cli").rglob("*.py")}
+    edges: dict[str, set[str]] = {}
+    for module, path in files.items():
+        names = imported(ast.parse(path.read_text("utf-8")), module, path.name == "__init__.py")
+        homes = {name if name in files else name.rpartition(".")[0] for name in names}
+        edges[module] = homes & (set(files) - {module})
+    assert len([*TopologicalSorter(edges).static_order()]) == len(files)  # raises for a circle
 
 
 def test_every_package_stands_on_a_floor() -> None:
@@ -161,6 +188,11 @@ def test_every_package_stands_on_a_floor() -> None:
         ("methods/a.py", "from morphogen.runs import store", True),
         ("engine/a.py", "from morphogen.methods import METHODS", False),
         ("cli.py", "from morphogen import engine, reports", False),
+        ("cli/options.py", "from morphogen.cli.commands import search", True),
+        ("cli/terminal/a.py", "def f():\n    from morphogen.cli.command import Command", True),
+        ("cli/commands/a.py", "from morphogen.cli import main", True),
+        ("cli/commands/a.py", "from morphogen.cli.terminal.output import width", False),
+        ("cli/__init__.py", "from morphogen.cli.commands import run", False),
         ("core/a.py", "import numpy, morphogen.core.errors", False),
     ],
 )
@@ -172,6 +204,6 @@ def test_the_walk_catches_an_upward_edge(
     (root / "spaces" / "nasbench201.py").touch()
     (root / "methods").mkdir()
     (root / "methods" / "darts.py").touch()
-    (root / file).parent.mkdir(exist_ok=True)
+    (root / file).parent.mkdir(exist_ok=True, parents=True)
     (root / file).write_text(code)
     assert bool(faults(root)) == caught

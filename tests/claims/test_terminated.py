@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from morphogen.cli.interrupts import GRACE, INTERRUPTED
+from morphogen.cli.terminal.interrupts import GRACE, INTERRUPTED
 from morphogen.engine.search.loop import latest
 from morphogen.runs.config import identity
 from morphogen.runs.directory import RunDirectory

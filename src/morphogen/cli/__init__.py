@@ -7,8 +7,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from morphogen.cli import interrupts, streams
-from morphogen.cli.interrupts import INTERRUPTED
+from morphogen.cli.terminal import interrupts, streams
+from morphogen.cli.terminal.interrupts import INTERRUPTED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def _run(words: Sequence[str]) -> int:
     except Exception as error:
         if interrupts.came():
             raise
-        from morphogen.cli import faults
+        from morphogen.cli.terminal import faults
 
         found = faults.told(error)
         _say(str(found))

@@ -10,14 +10,18 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from morphogen import spaces
 from morphogen.benchmarks import NAMES, describe
+from morphogen.cli.terminal.output import width
 from morphogen.core import UnknownNameError
 from morphogen.proxies import PROXIES
+from morphogen.reports.text import count, fold
 from morphogen.spaces import capabilities
 
 
@@ -106,6 +110,41 @@ def proxy_entries() -> list[ProxyEntry]:
     return [
         ProxyEntry(p.name, p.summary, p.source, p.labels, p.data, p.unit) for p in PROXIES.values()
     ]
+
+
+def method_lines(entries: Iterable[MethodEntry]) -> str:
+    """The methods for people, a line each."""
+    return _lines([(e.name, f"{e.paper}. {e.reference}.") for e in entries])
+
+
+def space_lines(entries: Iterable[SpaceEntry]) -> str:
+    """The spaces for people, a line each."""
+    return _lines(
+        [
+            (
+                e.name,
+                f"{e.summary}; {count(e.size)} architectures, {e.choices} choices; "
+                f"{', '.join(e.capabilities)}; "
+                + (f"table of {len(e.metrics)} metrics" if e.metrics else "no table")
+                + f". {e.reference}.",
+            )
+            for e in entries
+        ]
+    )
+
+
+def proxy_lines(entries: Iterable[ProxyEntry]) -> str:
+    """The proxies for people, a line each."""
+    return _lines([(e.name, f"{e.summary}. {e.source}.") for e in entries])
+
+
+def _lines(entries: list[tuple[str, str]]) -> str:
+    """One line each in a pipe, where someone may grep; folded in a terminal."""
+    left = max(len(name) for name, _ in entries) + 4
+    limit = width() if sys.stdout.isatty() else 10_000
+    return "\n".join(
+        fold(f"  {name}".ljust(left) + text, limit, hanging=left) for name, text in entries
+    )
 
 
 def _methods_in(tree: ast.Module) -> list[MethodEntry]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,10 +12,12 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from morphogen import benchmarks, spaces
-from morphogen.cli import faults, interrupts, progress
 from morphogen.cli.catalogue import MethodEntry
-from morphogen.cli.commands import HELP, print_json, show_drawing, width
+from morphogen.cli.command import HELP
+from morphogen.cli.interruptible import interruptible
 from morphogen.cli.options import Section, parse, peek, sections, show
+from morphogen.cli.terminal import progress
+from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.core.config import config, from_mapping
 from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
@@ -121,29 +121,6 @@ def resume(
             watcher=partial(progress.watcher, as_json),
         )
     return _report(result, as_json=as_json)
-
-
-@contextmanager
-def interruptible(path: Path) -> Iterator[None]:
-    """Says how to go on when the search is interrupted, and ends what it started."""
-
-    def advice() -> str:
-        if not RunDirectory(path).config_file.exists():
-            return ""
-        command = shell("morphogen", "resume", path)
-        return f"nothing finished is lost; continue with: {command}"
-
-    try:
-        with interrupts.advised(advice):
-            yield
-    except KeyboardInterrupt:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    except Exception as error:
-        raise faults.told(error, path) from error
-    finally:
-        progress.end()
 
 
 def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Page as Tab
 
 import run_directories as made
-from morphogen.cli.reading import read_run
 from morphogen.reports.page import report
+from morphogen.reports.reading import read_run
 
 FLAGS = [
     "--no-sandbox",

@@ -20,9 +20,9 @@ from scipy import stats
 import run_directories as made
 from morphogen import benchmarks
 from morphogen.cli import main
-from morphogen.cli.reading import read_run
 from morphogen.core import RunError
 from morphogen.reports.page import report
+from morphogen.reports.reading import read_run
 
 VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br"}
 

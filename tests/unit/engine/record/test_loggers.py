@@ -14,13 +14,13 @@ import pytest
 
 import run_directories as made
 import tiny
-from morphogen.cli.reading import read_run
 from morphogen.core import ConfigError, UnknownNameError
 from morphogen.engine.record import loggers
 from morphogen.engine.record.loggers import Logging, figures, logged, names_of
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.search import search
 from morphogen.reports.page import report
+from morphogen.reports.reading import read_run
 
 ROWS = [made.epoch(n, made.CONV) for n in range(1, 7)]
 

@@ -1,4 +1,4 @@
-"""`cost`: what architectures cost, counted and, if asked, measured. Torch is imported late."""
+"""`morphogen cost`: what architectures cost, counted and, if asked, measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import MISSING, asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from morphogen.cli.command import CELL, JSON, Command
 from morphogen.cli.options import Option, Section, whole
+from morphogen.cli.terminal.output import print_json, width
 from morphogen.core import ConfigError, ranges
 from morphogen.core.names import brief
 from morphogen.reports.text import columns, fold
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 def run(given: dict[str, Any]) -> int:
     """`morphogen cost SPACE ARCH...`, from its options."""
     from morphogen import spaces
-    from morphogen.cli.commands import print_json, width
 
     space = spaces.make(given["space"])
     archs = [space.parse(text) for text in given["arch"]]
@@ -148,6 +149,20 @@ OPTIONS = Section(
         Option(("--batch",), "N", "images of a measured pass", "1"),
         Option(("--rounds",), "N", "measured passes of each network", "50"),
         Option(("--threads",), "N", "CPU threads; 0: torch's own choice", "0"),
-        Option(("--json",), "", "print one JSON object on stdout", False),
+        JSON,
     ),
+)
+
+
+COMMAND = Command(
+    "cost",
+    "SPACE ARCH...",
+    "Parameters, FLOPs, memory traffic and, with --latency, measured time of architectures.",
+    (
+        f"morphogen cost nasbench201 \\\n      {CELL}",
+        "morphogen cost nasbench201 --latency --image 1x28x28 --channels 8 --depth 1 \\\n"
+        f"      {CELL}",
+    ),
+    run,
+    OPTIONS,
 )

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
-from morphogen.cli import commands, interrupts, main
+from morphogen.cli import main
+from morphogen.cli.command import Command
+from morphogen.cli.commands import list as listing
+from morphogen.cli.terminal import interrupts
 
 
 @pytest.fixture
@@ -19,10 +22,7 @@ def command(monkeypatch):
     """Makes `morphogen list` do something else."""
 
     def be(act: Callable[[], int]) -> None:
-        def run(words: Sequence[str]) -> int:
-            return act()
-
-        monkeypatch.setitem(commands.COMMANDS, "list", commands.Command(run, "", ""))
+        monkeypatch.setattr(listing, "COMMAND", Command("list", "", "", (), lambda words: act()))
 
     return be
 
@@ -169,7 +169,10 @@ def test_a_signal_that_is_ignored_stays_ignored(command):
 
 PROGRAM = """
 import ctypes, sys, time
-from morphogen.cli import commands, interrupts, main
+from morphogen.cli import main
+from morphogen.cli.command import Command
+from morphogen.cli.commands import list as listing
+from morphogen.cli.terminal import interrupts
 interrupts.GRACE = {grace}
 
 class Owner:
@@ -181,7 +184,7 @@ def work(words):
         print("ready", flush=True)
         {act}
 
-commands.COMMANDS["list"] = commands.Command(work, "", "")
+listing.COMMAND = Command("list", "", "", (), work)
 sys.argv[1:] = ["list"]
 sys.exit(main())
 """

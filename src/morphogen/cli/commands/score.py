@@ -1,4 +1,4 @@
-"""`score`: zero-cost proxies of a few architectures, of a sample, or of a whole space."""
+"""`morphogen score`: zero-cost proxies of a few architectures, of a sample, or of a whole space."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphogen import proxies
-from morphogen.cli.counting import counted
-from morphogen.cli.interrupts import advised
+from morphogen.cli.command import CELL, JSON_PROGRESS, Command
 from morphogen.cli.options import Option, Section, whole
+from morphogen.cli.terminal.counting import counted
+from morphogen.cli.terminal.interrupts import advised
+from morphogen.cli.terminal.output import print_json, width
 from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shown
 from morphogen.reports.text import columns, count, fold
@@ -30,7 +32,6 @@ TOP = 5
 def run(given: dict[str, Any]) -> int:
     """`morphogen score SPACE [ARCH...]`, from its options."""
     from morphogen import benchmarks, spaces
-    from morphogen.cli.commands import print_json
 
     space = spaces.make(given["space"])
     names = [name.strip() for name in given["proxy"].split(",")]
@@ -178,8 +179,6 @@ def _setting(scoring: Scoring) -> str:
 
 
 def _few(scored: Sequence[Scored], scoring: Scoring) -> str:
-    from morphogen.cli.commands import width
-
     lines = [
         f"  {i}  {scoring.space.format(s.architecture)}"
         + (f"  failed: {shown(s.failed)}" if s.failed else "")
@@ -194,8 +193,6 @@ def _few(scored: Sequence[Scored], scoring: Scoring) -> str:
 
 
 def _many(scored: Sequence[Scored], scoring: Scoring, given: Mapping[str, Any]) -> str:
-    from morphogen.cli.commands import width
-
     how = "all" if given["all"] else "random"
     head = f"{scoring.space.name}, {len(scored):,} {how} architectures: {_setting(scoring)}."
     first = scoring.proxies[0]
@@ -227,8 +224,6 @@ def _order(
     metric: str,
     resamples: int,
 ) -> str:
-    from morphogen.cli.commands import width
-
     rows = []
     for name, r in sorted(judged.items(), key=lambda item: -_sortable(item[1].levels[0].spearman)):
         level = r.levels[0]
@@ -260,8 +255,6 @@ def _estimate(estimate: Estimate) -> list[str]:
 
 
 def _notes(known: Sequence[proxies.Proxy]) -> str:
-    from morphogen.cli.commands import width
-
     return "\n".join(
         fold(
             f"{p.name}: {p.summary}{f', in {p.unit}' if p.unit else ''} ({p.source})",
@@ -322,6 +315,21 @@ OPTIONS = Section(
             "processes, each on one thread; 0: one for each core; scores do not depend on it",
             "0",
         ),
-        Option(("--json",), "", "print one JSON object on stdout, progress on stderr", False),
+        JSON_PROGRESS,
     ),
+)
+
+
+COMMAND = Command(
+    "score",
+    "SPACE [ARCH...]",
+    "Score architectures by zero-cost proxies, without any training: a few, a sample, or a whole "
+    "space; where there is a table, with the order that they give.",
+    (
+        f"morphogen score nasbench201 --proxy nwot,synflow,params \\\n      {CELL}",
+        "morphogen score nasbench201 --sample 1000 --proxy nwot,jacob_cov --output scores.jsonl",
+        "morphogen score nasbench-macro --all --data cifar10:/data/cifar-10 --output scores.jsonl",
+    ),
+    run,
+    OPTIONS,
 )

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from morphogen.cli.command import JSON, Command
 from morphogen.cli.options import Option, Section
-from morphogen.cli.reading import read_run
+from morphogen.cli.terminal.output import print_json
 from morphogen.core import MorphogenError, RunError
 from morphogen.core.names import shown
+from morphogen.reports.reading import read_run
 from morphogen.reports.run import Run
 from morphogen.reports.text import columns, duration
 
@@ -22,7 +24,7 @@ OPTIONS = Section(
     "Options",
     (
         Option((), "DIR", "where to look, in all folders", "runs"),
-        Option(("--json",), "", "print one JSON object on stdout", False),
+        JSON,
     ),
 )
 
@@ -44,8 +46,6 @@ class Listed:
 
 def run(given: dict[str, Any]) -> int:
     """Print the list."""
-    from morphogen.cli.commands import print_json
-
     root = Path(given["dir"])
     listed, damaged = find(root)
     if given["json"]:
@@ -164,3 +164,17 @@ def _age(seconds: float) -> str:
 def _plain(rows: Sequence[Sequence[str]]) -> str:
     """Tabs between the cells, a heading first: for `cut`, `sort` and `grep`."""
     return "\n".join("\t".join(map(shown, row)) for row in (HEAD, *rows))
+
+
+COMMAND = Command(
+    "runs",
+    "[DIR]",
+    "List the runs in a folder, newest first: whether each is running, finished or cut off, what "
+    "it found and what it cost.",
+    (
+        "morphogen runs",
+        "morphogen runs results/ --json",
+    ),
+    run,
+    OPTIONS,
+)

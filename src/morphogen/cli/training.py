@@ -6,7 +6,6 @@ import dataclasses
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from morphogen import spaces
-from morphogen.cli import progress
-from morphogen.cli.commands import COMMANDS, EXAMPLES, HELP, print_json, show_drawing, width
-from morphogen.cli.options import Section, parse, peek, sections, show
-from morphogen.cli.searching import interruptible
+from morphogen.cli.interruptible import interruptible
+from morphogen.cli.options import Section, parse, peek, sections
+from morphogen.cli.terminal import progress
+from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.core import ConfigError, MorphogenError
 from morphogen.core.config import config
 from morphogen.core.names import shell, shown
@@ -59,18 +58,10 @@ class _Found:
 
 
 def train(words: Sequence[str]) -> int:
-    """`morphogen train RUN|ARCH ...`."""
-    if not words or any(word in HELP for word in words):
-        print(_help(peek(words, "--space", "nasbench201") or "nasbench201"))
-        return 0
-    if words[0].startswith("-"):
-        raise ConfigError(
-            "what to train comes first: morphogen train RUN|ARCH [options], a run directory or an "
-            "architecture in quotes"
-        )
+    """`morphogen train RUN|ARCH ...`, from the words after `train`."""
     found = _found(words[0], peek(words, "--space", ""), peek(words, "--data", ""))
-    preset = peek(words, "--preset", Target().preset)
-    held = paper_training(found.space) if preset == "paper" else quick_training(found.space)
+    chosen = peek(words, "--preset", Target().preset)
+    held = preset(chosen, found.space)
     plain = tyro.conf.arg(name="")
     arguments: Any = dataclasses.make_dataclass(
         "Arguments",
@@ -79,7 +70,7 @@ def train(words: Sequence[str]) -> int:
     given = parse(
         arguments,
         words[1:],
-        _sections(held),
+        option_sections(chosen, found.space),
         prog=f"morphogen {METHOD}",
         default=arguments(Target(), held),
     )
@@ -138,33 +129,21 @@ def _found(word: str, space: str, data: str) -> _Found:
     return _Found(text, own_space, data or own_data)
 
 
-def _sections(held: Training) -> list[Section]:
-    return [*sections("What and where", Target), *sections("Training", Training, held)]
+def preset(name: str, space: str) -> Training:
+    """The defaults of `--preset name` in a space.
+
+    Raises:
+        ConfigError: nothing is published for the space.
+    """
+    return paper_training(space) if name == "paper" else quick_training(space)
 
 
-def _help(space: str) -> str:
-    published: list[Section] = []
-    with suppress(ConfigError):  # nothing is published for every space
-        published = _sections(paper_training(space))
-    return "\n".join(
-        [
-            f"Usage: morphogen train {COMMANDS['train'].usage}",
-            "",
-            fold(COMMANDS["train"].summary, width()),
-            "",
-            fold(
-                "RUN is the directory of a finished search, ARCH an architecture of --space in "
-                "quotes. Trained is on all training images, those that the search used among them, "
-                "but for a held-out share that chooses the best epoch. The test part is opened "
-                "once, after the last training.",
-                width(),
-            ),
-            show(_sections(quick_training(space)), width=width(), paper=published),
-            "",
-            "Examples:",
-            *(f"  {line}" for line in EXAMPLES["train"]),
-        ]
-    )
+def option_sections(name: str, space: str) -> list[Section]:
+    """Every option of `morphogen train` in a space, with the defaults of a preset."""
+    return [
+        *sections("What and where", Target),
+        *sections("Training", Training, preset(name, space)),
+    ]
 
 
 def report(result: TrainResult, *, as_json: bool) -> int:

@@ -1,15 +1,14 @@
-"""`query`: what a table says of an architecture; `import-nasbench101`: a table to query."""
+"""`morphogen query`: what a table says of an architecture."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import MISSING, asdict
-from pathlib import Path
+from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any
 
+from morphogen.cli.command import CELL, JSON, Command
 from morphogen.cli.options import TABLE, Option, Section
+from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.core import CapabilityError, UnknownNameError
-from morphogen.core.names import shell, shown
 
 if TYPE_CHECKING:
     from morphogen.benchmarks import Benchmark
@@ -28,16 +27,7 @@ OPTIONS = Section(
         ),
         Option(("--metric",), "NAME", "one metric, with more about it (default: all)", ""),
         TABLE,
-        Option(("--json",), "", "print one JSON object on stdout", False),
-    ),
-)
-
-IMPORT = Section(
-    "Options",
-    (
-        Option((), "FILE", "nasbench_only108.tfrecord or nasbench_full.tfrecord", MISSING),
-        Option(("--to",), "FILE.parquet", "where the table is written", "nasbench101.parquet"),
-        Option(("--json",), "", "print one JSON object on stdout", False),
+        JSON,
     ),
 )
 
@@ -46,7 +36,6 @@ def query(given: dict[str, Any]) -> int:
     """Look an architecture up and print every figure with its rank and regret."""
     from morphogen import spaces
     from morphogen.benchmarks import nasbench101
-    from morphogen.cli.commands import print_json, show_drawing, width
     from morphogen.reports.draw import draw
     from morphogen.reports.standing import query_text, standing
     from morphogen.reports.text import fold
@@ -105,31 +94,14 @@ def _table(space: SearchSpace, file: str) -> tuple[str, Benchmark]:
     return benchmarks.describe(space.name).title, table
 
 
-def import_nasbench101(given: dict[str, Any]) -> int:
-    """Convert a public file once, and say what was found."""
-    from morphogen.benchmarks import nasbench101
-    from morphogen.cli.commands import print_json
-    from morphogen.reports.text import columns
-
-    source, target = Path(given["file"]), Path(given["to"])
-    if sys.stderr.isatty():
-        print(f"reading {shown(source)}; this takes a few minutes", file=sys.stderr)
-    found = nasbench101.convert(source, target)
-    if given["json"]:
-        print_json({"table": str(target), **asdict(found)})
-        return 0
-    rows = [[name, f"{cells:,}"] for name, cells in found.kept.items()]
-    lines = [
-        f"{shown(target)}: from {found.records:,} trainings of {found.cells:,} cells, after "
-        f"{', '.join(map(str, found.epochs))} epochs",
-        columns(["space", "cells of it"], rows),
-    ]
-    if found.cells < nasbench101.CELLS:
-        lines.append(
-            f"Note: the file has {found.cells:,} cells, the public ones have "
-            f"{nasbench101.CELLS:,}; an architecture whose cell is missing is not found."
-        )
-    ask = shell("morphogen", "query", "nasbench1shot1-s1", "ARCH", "--table", target)
-    lines.append(f"Ask it: {ask}")
-    print("\n\n".join(lines))
-    return 0
+COMMAND = Command(
+    "query",
+    "SPACE ARCH",
+    "Look an architecture up in the shipped benchmark table of a space.",
+    (
+        f"morphogen query nasbench201 \\\n      {CELL}",
+        "morphogen query nasbench-macro 12121212 --metric test_acc --json",
+    ),
+    query,
+    OPTIONS,
+)

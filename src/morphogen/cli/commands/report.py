@@ -7,6 +7,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
+from morphogen.cli.command import Command
 from morphogen.cli.options import Option, Section
 from morphogen.core import ConfigError, RunError
 from morphogen.core.files import made, write_anew
@@ -31,8 +32,8 @@ OPTIONS = Section(
 def run(given: dict[str, Any]) -> int:
     """Write the page and say where it is."""
     from morphogen import __version__
-    from morphogen.cli.reading import read_run
     from morphogen.reports.page import report
+    from morphogen.reports.reading import read_run
 
     paths = [Path(p) for p in dict.fromkeys(given["run"])]
     runs = [read_run(path) for path in paths]
@@ -55,3 +56,16 @@ def run(given: dict[str, Any]) -> int:
 
 def _default(paths: list[Path]) -> Path:
     return paths[0] / "report.html" if len(paths) == 1 else Path("report.html")
+
+
+COMMAND = Command(
+    "report",
+    "RUN...",
+    "Write one HTML page on a run, or one that compares several; it needs no network.",
+    (
+        "morphogen report runs/idarts-nasbench201-20260101-120000 --open",
+        "morphogen report runs/idarts-seed* runs/darts-seed* --out comparison.html",
+    ),
+    run,
+    OPTIONS,
+)

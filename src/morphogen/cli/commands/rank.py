@@ -1,4 +1,4 @@
-"""`rank`: how well a trained supernet, a proxy, a predictor or a column orders architectures."""
+"""`morphogen rank`: how well a supernet, a proxy, a predictor or a column orders architectures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from morphogen.cli.counting import counted
-from morphogen.cli.interrupts import advised
+from morphogen.cli.command import JSON_PROGRESS, Command
 from morphogen.cli.options import TABLE, Option, Section, whole
+from morphogen.cli.terminal.counting import counted
+from morphogen.cli.terminal.interrupts import advised
+from morphogen.cli.terminal.output import print_json, width
 from morphogen.core import ConfigError, UnknownNameError, ranges
 from morphogen.core.files import made, write_anew
 from morphogen.core.names import shown
@@ -45,7 +47,6 @@ OF = {
 
 def run(given: dict[str, Any]) -> int:
     """`morphogen rank`, from its options."""
-    from morphogen.cli.commands import print_json, width
     from morphogen.engine.judge.ranking import rank
     from morphogen.reports import ranking
     from morphogen.runs.directory import RunDirectory
@@ -322,6 +323,22 @@ OPTIONS = Section(
             "scatter plots of score and truth: a page with all figures, or a drawing",
             "",
         ),
-        Option(("--json",), "", "print one JSON object on stdout, progress on stderr", False),
+        JSON_PROGRESS,
     ),
+)
+
+
+COMMAND = Command(
+    "rank",
+    "RUN|--proxy|--predictor|--column",
+    "Measure how well a trained supernet (or a proxy, a predictor, a column) orders "
+    "architectures, over all and among the best, against a table or your own trainings.",
+    (
+        "morphogen rank runs/spos-nasbench201-20260101-120000 --sample 500 --plot order.html",
+        "morphogen rank --proxy nwot --sample 100",
+        "morphogen rank --predictor forest --fit 200 --metric cifar10_valid_12",
+        "morphogen rank --column cifar10_valid_12 --within 0.1",
+    ),
+    run,
+    OPTIONS,
 )

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from morphogen.cli import streams
+from morphogen.cli.terminal import streams
 from morphogen.core.names import shown
 from morphogen.engine.record.watch import Watcher
 from morphogen.reports.text import duration

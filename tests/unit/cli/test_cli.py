@@ -379,16 +379,17 @@ def test_interrupted_search_names_the_command_that_finishes_it(tmp_path, capsys)
 
 
 def test_a_fault_in_a_run_is_told_in_its_directory(tmp_path, capsys, monkeypatch):
-    from morphogen.cli import commands
-    from morphogen.cli.searching import interruptible
+    from morphogen.cli.command import Command
+    from morphogen.cli.commands import list as listing
+    from morphogen.cli.interruptible import interruptible
 
     (tmp_path / "config.yaml").write_text("{}")
 
-    def fail(words: Any) -> int:
+    def fail(given: Any) -> int:
         with interruptible(tmp_path):
             raise ZeroDivisionError("no way")
 
-    monkeypatch.setitem(commands.COMMANDS, "list", commands.Command(fail, "", ""))
+    monkeypatch.setattr(listing, "COMMAND", Command("list", "", "", (), fail))
     assert str(tmp_path / "fault.txt") in refused(capsys, "list", code=70)
     assert "ZeroDivisionError: no way" in (tmp_path / "fault.txt").read_text()
 

@@ -1,4 +1,4 @@
-"""`compare`: black-box methods on a benchmark table, with the same budget and the same seeds."""
+"""`morphogen compare`: black-box methods on a table, with the same budget and the same seeds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from morphogen.cli.counting import counted
-from morphogen.cli.interrupts import advised
+from morphogen.cli.command import JSON_PROGRESS, Command
 from morphogen.cli.options import TABLE, Option, Section, whole
+from morphogen.cli.terminal.counting import counted
+from morphogen.cli.terminal.interrupts import advised
+from morphogen.cli.terminal.output import print_json, width
 from morphogen.core import ConfigError, ranges
 from morphogen.core.files import alone, made, write_anew
 from morphogen.core.names import brief, shell, shown
@@ -23,7 +25,6 @@ from morphogen.reports.text import columns, count, figure, fold
 
 def run(given: dict[str, Any]) -> int:
     """`morphogen compare METHOD...`, from its options."""
-    from morphogen.cli.commands import print_json
     from morphogen.engine.judge import compare
 
     seeds = whole("--seeds", given["seeds"], ranges.SEEDS)
@@ -159,8 +160,6 @@ def _write(out: Path, content: dict[str, Any], table: Any) -> list[Path]:
 
 
 def _text(content: dict[str, Any], table: Any, files: Sequence[Path]) -> str:
-    from morphogen.cli.commands import width
-
     reported, searched = content["report_metric"], content["search_metric"]
     oracle = content["oracle"]
     metric = table.metric(reported)
@@ -264,6 +263,22 @@ OPTIONS = Section(
             "goes on where it was interrupted",
             "",
         ),
-        Option(("--json",), "", "print one JSON object on stdout, progress on stderr", False),
+        JSON_PROGRESS,
     ),
+)
+
+
+COMMAND = Command(
+    "compare",
+    "METHOD...",
+    "Compare black-box methods on a benchmark table: the same budget, the same seeds, in "
+    "parallel; means with intervals, ranks, tests, regret curves.",
+    (
+        "morphogen compare random aging-evolution --seeds 20 --budget 300 --out comparison",
+        "morphogen compare weaknas weaknas:predictor=forest local-search \\\n"
+        "      --benchmark cifar100_valid_12",
+        "morphogen compare random nsga2 --space nasbench-macro --benchmark test_acc --oracle",
+    ),
+    run,
+    OPTIONS,
 )

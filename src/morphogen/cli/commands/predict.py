@@ -1,4 +1,4 @@
-"""`export` and `predict`: a trained network as a file, and its use. Torch is imported late."""
+"""`morphogen predict`: images, classified by an exported network. Torch is not needed for ONNX."""
 
 from __future__ import annotations
 
@@ -6,38 +6,13 @@ import sys
 from dataclasses import MISSING, asdict
 from typing import Any
 
-from morphogen.cli.options import Option, Section
-from morphogen.core import ConfigError, DataError, ranges
-from morphogen.core.names import shell, shown
-from morphogen.reports.text import fold
-
-_JSON = Option(("--json",), "", "print one JSON object on stdout", False)
+from morphogen.cli.command import JSON, Command
+from morphogen.cli.options import Option, Section, whole
+from morphogen.cli.terminal.output import print_json
+from morphogen.core import DataError, ranges
+from morphogen.core.names import shown
 
 OPTIONS = Section(
-    "Options",
-    (
-        Option((), "RUN", "the run directory of a finished training", MISSING),
-        Option(
-            ("--to",),
-            "FORMATS",
-            "onnx, safetensors, torch-export, or several with commas between; onnx holds the whole "
-            "network, safetensors its weights; torch-export is for programs without morphogen, "
-            "which writes it and never loads it",
-            "onnx",
-        ),
-        Option(("--out",), "DIR", "folder to write to (default: RUN/export)", ""),
-        Option(
-            ("--data",),
-            "TEXT",
-            "the training images, if they have moved; the written file is run on some of them and "
-            "compared",
-            "",
-        ),
-        _JSON,
-    ),
-)
-
-PREDICT = Section(
     "Options",
     (
         Option((), "EXPORT", "an exported file, or the folder of an export", MISSING),
@@ -50,43 +25,12 @@ PREDICT = Section(
             MISSING,
         ),
         Option(("--top",), "N", "classes to name for each image", "1"),
-        _JSON,
+        JSON,
     ),
 )
 
-
 WIDEST = 30
 """Letters of a class up to which columns are aligned."""
-
-
-def export(given: dict[str, Any]) -> int:
-    """`morphogen export RUN`, from its options."""
-    to = [name.strip() for name in given["to"].split(",") if name.strip()]
-    if not to:
-        raise ConfigError("--to is empty; accepted: onnx, torch-export or safetensors")
-    from morphogen.cli.commands import print_json, width
-    from morphogen.exports import writing
-    from morphogen.exports.loading import SUFFIXES
-
-    done = writing.export(given["run"], to, given["out"] or None, data=given["data"] or None)
-    if given["json"]:
-        print_json({"files": [{**asdict(one), "path": str(one.path)} for one in done]})
-        return 0
-    for one in done:
-        text = (
-            f"{one.path}: {one.path.stat().st_size:,} bytes; run on {one.images} training images, "
-            f"its scores differ from the network's by at most {one.difference:.1e} (accepted: "
-            f"{one.tolerance:.1e})."
-        )
-        print(fold(text, width()))
-    folder = done[0].path.parent
-    print(f"{shown(folder / 'README.md')}: model card.\n\nTo use it:")
-    loaded = [one.path for suffix in SUFFIXES for one in done if one.path.suffix == suffix]
-    if loaded:
-        print(f"  {shell('morphogen', 'predict', loaded[0])} IMAGE...")
-    else:
-        print(f"  torch.export.load({str(done[0].path)!r}).module() in Python, without morphogen")
-    return 0
 
 
 def predict(given: dict[str, Any]) -> int:
@@ -94,8 +38,6 @@ def predict(given: dict[str, Any]) -> int:
 
     An image that cannot be read does not hide the others: it is named, and the exit code says so.
     """
-    from morphogen.cli.options import whole
-
     top = whole("--top", given["top"], ranges.CLASSES)
     from morphogen.exports import load
     from morphogen.exports.pictures import Failed, Named, expanded
@@ -134,8 +76,6 @@ def predict(given: dict[str, Any]) -> int:
 def _print_predictions(
     model: str, said: list[dict[str, Any]], failed: list[tuple[str, DataError]]
 ) -> None:
-    from morphogen.cli.commands import print_json
-
     lost = [{"image": name, "reason": str(error)} for name, error in failed]
     print_json({"model": model, "predictions": said} | ({"failed": lost} if lost else {}))
 
@@ -145,3 +85,16 @@ def _ranked(probabilities: dict[str, float], top: int) -> str:
     wide = min(max(len(shown(name)) for name in probabilities), WIDEST)
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
     return "  ".join(f"{shown(name):<{wide}} {100 * p:5.1f} %" for name, p in ranked)
+
+
+COMMAND = Command(
+    "predict",
+    "EXPORT IMAGE...",
+    "Classify images with an exported network; needs nothing else.",
+    (
+        "morphogen predict model/model.onnx image.png",
+        "morphogen predict model/model.onnx photos/*.jpg --top 3 --json",
+    ),
+    predict,
+    OPTIONS,
+)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from morphogen.cli import main
-from morphogen.cli.compare import configured
+from morphogen.cli.commands.compare import configured
 from morphogen.core import ConfigError
 from morphogen.methods.random import RandomSearchConfig
 

@@ -1,0 +1,51 @@
+"""`morphogen list`: methods, search spaces and zero-cost proxies. No torch: it answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from morphogen.cli import catalogue
+from morphogen.cli.command import JSON_PROGRESS, Command
+from morphogen.cli.options import Option, Section
+from morphogen.cli.terminal.output import print_json
+from morphogen.core import UnknownNameError
+
+KINDS = ("methods", "spaces", "proxies")
+
+
+def run(given: dict[str, Any]) -> int:
+    """`morphogen list`, from its options."""
+    if given["what"] not in ("", *KINDS):
+        raise UnknownNameError("list", given["what"], KINDS)
+    wanted = (given["what"],) if given["what"] else KINDS
+    methods = [*catalogue.method_entries().values()] if "methods" in wanted else []
+    spaces = catalogue.space_entries() if "spaces" in wanted else []
+    proxies = catalogue.proxy_entries() if "proxies" in wanted else []
+    if given["json"]:
+        found: dict[str, list[Any]] = {"methods": methods, "spaces": spaces, "proxies": proxies}
+        print_json({kind: [asdict(entry) for entry in found[kind]] for kind in wanted})
+        return 0
+    parts = []
+    if methods:
+        parts.append("Methods, for `morphogen search METHOD`:\n" + catalogue.method_lines(methods))
+    if spaces:
+        parts.append("Search spaces, for `--space NAME`:\n" + catalogue.space_lines(spaces))
+    if proxies:
+        lines = catalogue.proxy_lines(proxies)
+        parts.append("Zero-cost proxies, for `morphogen score --proxy NAME` and `rank`:\n" + lines)
+    print("\n\n".join(parts))
+    return 0
+
+
+COMMAND = Command(
+    "list",
+    "[methods|spaces|proxies]",
+    "List methods, search spaces and zero-cost proxies.",
+    ("morphogen list", "morphogen list spaces --json"),
+    run,
+    Section(
+        "Options",
+        (Option((), "WHAT", "methods, spaces or proxies (default: all)", ""), JSON_PROGRESS),
+    ),
+)

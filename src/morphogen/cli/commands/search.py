@@ -1,0 +1,75 @@
+"""`morphogen search`: an architecture for given data. Torch is imported late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from morphogen.cli import catalogue
+from morphogen.cli.command import HELP, Command
+from morphogen.cli.terminal.output import width
+from morphogen.core import ConfigError
+from morphogen.reports.text import columns, count, fold
+
+
+def search(words: Sequence[str]) -> int:
+    """`morphogen search METHOD ...`."""
+    if not words or words[0] in HELP:
+        print(_overview())
+        return 0
+    if words[0].startswith("-"):
+        raise ConfigError(
+            "the method comes first: morphogen search METHOD [options]; known: "
+            + ", ".join(catalogue.method_entries())
+        )
+    entry = catalogue.method_entry(words[0])
+    from morphogen.cli import searching
+
+    return searching.search(entry, words[1:])
+
+
+def _overview() -> str:
+    spaces = [
+        [e.name, count(e.size), f"{len(e.metrics)} metrics" if e.metrics else "-"]
+        for e in catalogue.space_entries()
+        if "Differentiable" in e.capabilities or e.metrics
+    ]
+    return "\n".join(
+        [
+            f"Usage: morphogen search {COMMAND.usage}",
+            "",
+            fold(COMMAND.summary, width()),
+            "",
+            "Methods:",
+            catalogue.method_lines(catalogue.method_entries().values()),
+            "",
+            "Search spaces (--space; `morphogen list spaces` says more):",
+            columns(["name", "architectures", "table"], spaces),
+            "",
+            fold(
+                "Data (--data): fashion-mnist is shipped; else a path to a parquet or .npz file, "
+                "to an image folder, hf:NAME, or a standard data set (cifar10:PATH names its "
+                "classes).",
+                width(),
+            ),
+            "",
+            "Examples:",
+            *(f"  {line}" for line in COMMAND.examples),
+            "",
+            fold("`morphogen search METHOD --help` lists every option of a method.", width()),
+        ]
+    )
+
+
+COMMAND = Command(
+    "search",
+    "METHOD [options]",
+    "Find an architecture in a search space, on your data; writes a run directory that `resume` "
+    "continues.",
+    (
+        "morphogen search idarts",
+        "morphogen search darts --data cifar10:/data/cifar-10-batches-py --epochs 20 --seed 1",
+        "morphogen search idarts --preset paper --data cifar10:/data/cifar-10-batches-py",
+        "morphogen search random --evaluator table --evaluations 100",
+    ),
+    search,
+)
