@@ -18,13 +18,13 @@ from morphogen.cli.terminal.counting import counted
 from morphogen.cli.terminal.interrupts import advised
 from morphogen.cli.terminal.output import print_json, width
 from morphogen.core import ConfigError, ranges
-from morphogen.core.files import alone, made, write_anew
 from morphogen.core.names import brief, shell, shown
 from morphogen.reports.text import columns, count, figure, fold
 
 
 def run(given: dict[str, Any]) -> int:
     """`morphogen compare METHOD...`, from its options."""
+    from morphogen.core.files import alone, made
     from morphogen.engine.judge import compare
 
     seeds = whole("--seeds", given["seeds"], ranges.SEEDS)
@@ -143,6 +143,7 @@ def _reported(table: Any, searched: str, asked: str, *, oracle: bool) -> str:
 
 
 def _write(out: Path, content: dict[str, Any], table: Any) -> list[Path]:
+    from morphogen.core.files import write_anew
     from morphogen.reports.curves import Band, svg
 
     unit = table.metric(content["report_metric"]).unit

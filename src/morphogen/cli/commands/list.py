@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from morphogen.cli import catalogue
 from morphogen.cli.command import JSON_PROGRESS, Command
 from morphogen.cli.options import Option, Section
 from morphogen.cli.terminal.output import print_json
@@ -18,6 +17,8 @@ def run(given: dict[str, Any]) -> int:
     """`morphogen list`, from its options."""
     if given["what"] not in ("", *KINDS):
         raise UnknownNameError("list", given["what"], KINDS)
+    from morphogen.cli import catalogue  # late: the overview imports this file, and no catalogue
+
     wanted = (given["what"],) if given["what"] else KINDS
     methods = [*catalogue.method_entries().values()] if "methods" in wanted else []
     spaces = catalogue.space_entries() if "spaces" in wanted else []

@@ -13,7 +13,6 @@ from morphogen.cli.terminal.counting import counted
 from morphogen.cli.terminal.interrupts import advised
 from morphogen.cli.terminal.output import print_json, width
 from morphogen.core import ConfigError, UnknownNameError, ranges
-from morphogen.core.files import made, write_anew
 from morphogen.core.names import shown
 from morphogen.core.ranges import Range
 
@@ -197,6 +196,7 @@ def _write(
     found: Ranked, content: dict[str, Any], plot: Path | None, subject: str, given: dict[str, Any]
 ) -> Sequence[Path]:
     from morphogen import __version__
+    from morphogen.core.files import made, write_anew
     from morphogen.reports import rankingpage
     from morphogen.runs.directory import RunDirectory
 

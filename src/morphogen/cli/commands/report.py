@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from morphogen.cli.command import Command
 from morphogen.cli.options import Option, Section
 from morphogen.core import ConfigError, RunError
-from morphogen.core.files import made, write_anew
 from morphogen.core.names import shown
 
 OPTIONS = Section(
@@ -32,6 +30,7 @@ OPTIONS = Section(
 def run(given: dict[str, Any]) -> int:
     """Write the page and say where it is."""
     from morphogen import __version__
+    from morphogen.core.files import made, write_anew
     from morphogen.reports.page import report
     from morphogen.reports.reading import read_run
 
@@ -49,8 +48,11 @@ def run(given: dict[str, Any]) -> int:
         if known.state != "finished":
             print(f"note: {shown(known.path)} is {known.state}: the page shows what is there")
     print(f"{shown(out)} ({len(page.encode()) / 1024:,.0f} KiB)")
-    if given["open"] and not webbrowser.open(out.resolve().as_uri()):
-        raise RunError(f"no browser could be started; the page is in {out}")
+    if given["open"]:
+        import webbrowser
+
+        if not webbrowser.open(out.resolve().as_uri()):
+            raise RunError(f"no browser could be started; the page is in {out}")
     return 0
 
 

@@ -9,16 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.command import JSON, Command
 from morphogen.cli.options import Option, Section
 from morphogen.cli.terminal.output import print_json
 from morphogen.core import MorphogenError, RunError
 from morphogen.core.names import shown
-from morphogen.reports.reading import read_run
-from morphogen.reports.run import Run
 from morphogen.reports.text import columns, duration
+
+if TYPE_CHECKING:
+    from morphogen.reports.run import Run
 
 OPTIONS = Section(
     "Options",
@@ -85,6 +86,8 @@ def find(root: Path) -> tuple[list[Listed], list[str]]:
 
 def _listed(path: Path) -> Listed:
     """All that is said of a run: what is wrong with it comes up here, and stops no other."""
+    from morphogen.reports.reading import read_run
+
     known = read_run(path)
     started = _started(known, path)
     return Listed(_entry(known, started), _row(known, max(0.0, time.time() - started)), started)

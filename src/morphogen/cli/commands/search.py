@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from morphogen.cli import catalogue
 from morphogen.cli.command import HELP, Command
 from morphogen.cli.terminal.output import width
 from morphogen.core import ConfigError
@@ -16,6 +15,8 @@ def search(words: Sequence[str]) -> int:
     if not words or words[0] in HELP:
         print(_overview())
         return 0
+    from morphogen.cli import catalogue
+
     if words[0].startswith("-"):
         raise ConfigError(
             "the method comes first: morphogen search METHOD [options]; known: "
@@ -28,6 +29,8 @@ def search(words: Sequence[str]) -> int:
 
 
 def _overview() -> str:
+    from morphogen.cli import catalogue
+
     spaces = [
         [e.name, count(e.size), f"{len(e.metrics)} metrics" if e.metrics else "-"]
         for e in catalogue.space_entries()
