@@ -28,8 +28,8 @@ from morphogen.core import Architecture, SpaceError
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
 
-Image = tuple[int, int, int]
-"""Channels, height, width."""
+Image = tuple[int, ...]
+"""Channels, height, width; of a signal channels, time."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def of(
         arch: the architecture.
         spec: size of the network; its `in_channels` are taken from `image`. By default
             `published(space)`. A user's own module has its own size.
-        image: channels, height, width.
+        image: channels, height, width; of a space of signals channels, time.
 
     Raises:
         CapabilityError: the space has no networks.
@@ -78,7 +78,7 @@ def of(
 
 
 def count(net: nn.Module, image: Image = (3, 32, 32)) -> Cost:
-    """The counts of any module that takes images `[batch, channels, height, width]`.
+    """The counts of any module that takes images `[batch, channels, height, width]`, or signals.
 
     The module runs once on the device where its parameters are, in evaluation mode; its weights,
     statistics and mode are left as they were.
@@ -100,7 +100,7 @@ def count(net: nn.Module, image: Image = (3, 32, 32)) -> Cost:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SpaceError(
             f"the network fails on an image of {'x'.join(map(str, image))}: {reason}; accepted: "
-            "channels, height and width that the network takes"
+            "channels and sizes that the network takes"
         ) from error
     finally:
         for module, training in modes.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -39,7 +41,7 @@ def require(
     Args:
         space: of the networks.
         spec: their size.
-        image: channels, height, width.
+        image: channels, height, width; of signals channels, time.
         batch: images of a step.
         arch: the architecture; without one the supernet is meant.
         training: whether gradients are kept.
@@ -50,9 +52,8 @@ def require(
     free = memory.available()
     if free is None or isinstance(space, ModuleSpace):
         return
-    _, height, width = image
     cells = max(spec.depth, 4)
-    rough = batch * height * width * spec.channels * cells * MAP_BYTES
+    rough = batch * math.prod(image[1:]) * spec.channels * cells * MAP_BYTES
     if rough + spec.channels**2 * cells * WEIGHT_BYTES < free:
         return
     one = of(space, arch or space.sample(np.random.default_rng(0)), spec, image)

@@ -30,6 +30,8 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     "darts-s2": ("robustdarts", "s2"),
     "darts-s3": ("robustdarts", "s3"),
     "darts-s4": ("robustdarts", "s4"),
+    "signal201": ("signals", "Signal201"),
+    "signal-darts": ("signals", "SignalDARTS"),
     "nasbench-macro": ("nasbench_macro", "NASBenchMacro"),
     "shufflenet": ("shufflenet", "imagenet"),
     "shufflenet-cifar": ("shufflenet", "cifar"),

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Literal, Self, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,10 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         name: how the command line and the run directory call the space.
         choices: the decisions, in a fixed order.
     """
+
+    spatial_dims: ClassVar[int | None] = 2
+    """Axes of what its networks take, beside the channels: 2 of images, 1 of signals; None: what
+    the user's own module takes."""
 
     def __init__(self, name: str, choices: Sequence[Choice]) -> None:
         self.name = name

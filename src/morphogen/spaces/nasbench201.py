@@ -47,12 +47,14 @@ def edge_name(source: int, target: int) -> str:
 
 
 class NASBench201(SearchSpace, Differentiable):
-    """The topology search space of NAS-Bench-201 (and of NATS-Bench)."""
+    """The topology search space of NAS-Bench-201 (and of NATS-Bench).
 
-    def __init__(self) -> None:
-        super().__init__(
-            "nasbench201", [Choice(edge_name(s, t), OPERATIONS, "cell") for s, t in EDGES]
-        )
+    Args:
+        name: how the command line and the run directory call the space.
+    """
+
+    def __init__(self, name: str = "nasbench201") -> None:
+        super().__init__(name, [Choice(edge_name(s, t), OPERATIONS, "cell") for s, t in EDGES])
 
     def format(self, arch: Architecture) -> str:
         """The benchmark's notation, e.g. `|skip_connect~0|+|none~0|none~1|+|none~0|...|`."""

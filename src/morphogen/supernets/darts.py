@@ -12,6 +12,8 @@ edge after edge. `fused`: all that leaves a node at once, channels-last:
 - Dilated convolutions work on the four grids of every second pixel (`operations.split_phases`),
   where they are ordinary ones; their sum is put together once per node.
 - `fused.mix` folds the gate into the last norm of each option and adds into the nodes in place.
+
+A space of signals is run as one of images of one row (`supernets.dimensions`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from morphogen.core import Choice
 from morphogen.spaces.darts import CELLS, DARTS, EDGES, NODES
@@ -35,6 +38,7 @@ from morphogen.supernets.darts_network import (
     cell_places,
     make_stem,
 )
+from morphogen.supernets.dimensions import Dimensions, of_supernet
 from morphogen.supernets.gates import Gates
 from morphogen.supernets.operations import (
     DilConv,
@@ -46,6 +50,7 @@ from morphogen.supernets.operations import (
     join_phases,
     operation,
     split_phases,
+    strided,
 )
 
 SOURCES = NODES[-1]
@@ -82,9 +87,14 @@ def _plan(
 
 
 class _Sums:
-    """The nodes of a cell while they grow: two sums each, one of them split in phases."""
+    """The nodes of a cell while they grow: two sums each, one of them split in phases.
 
-    def __init__(self) -> None:
+    Args:
+        rows: see `split_phases`.
+    """
+
+    def __init__(self, *, rows: bool) -> None:
+        self.rows = rows
         self.whole: dict[int, Tensor] = {}
         self.split: dict[int, Tensor] = {}
 
@@ -93,7 +103,7 @@ class _Sums:
         whole, split = self.whole.pop(node, None), self.split.pop(node, None)
         if split is None:
             return whole
-        joined = join_phases(split)
+        joined = join_phases(split, rows=self.rows)
         return joined if whole is None else whole + joined
 
 
@@ -103,21 +113,21 @@ class MixedCell(nn.Module):
     Args:
         space: says which options each edge has.
         place: where the cell stands.
+        dims: for images or signals.
     """
 
-    def __init__(self, space: DARTS, place: Place) -> None:
+    def __init__(self, space: DARTS, place: Place, dims: Dimensions) -> None:
         super().__init__()
+        self.dims = dims
         self.kind = place.kind
         self.reduction = place.reduction
-        self.inputs = CellInputs(place, affine=False, norm=fused.BatchNorm)
+        self.inputs = CellInputs(place, affine=False, dims=dims)
         self.edges = nn.ModuleDict()
         for (source, _), choice in zip(EDGES, space.groups[place.kind], strict=True):
             stride = 2 if place.reduction and source < NODES[0] else 1
             self.edges[choice.name] = nn.ModuleDict(
                 {
-                    name: operation(
-                        name, place.channels, stride, affine=False, norm=fused.BatchNorm
-                    )
+                    name: operation(name, place.channels, stride, affine=False, dims=dims)
                     for name in choice.options
                     if name != "none"
                 }
@@ -147,9 +157,9 @@ class MixedCell(nn.Module):
         """
         nodes: list[Tensor] = self.inputs(s0, s1)
         step = 2 if self.reduction else 1
-        shape = nodes[0][:, :, ::step, ::step]
+        shape = strided(nodes[0], step)
         run = self._plain if execution == "plain" else self._fused
-        sums = _Sums()
+        sums = _Sums(rows=self.dims.rows)
         for source, terms in enumerate(plan):
             if source >= NODES[0]:
                 node = sums.take(source)
@@ -177,7 +187,8 @@ class MixedCell(nn.Module):
         x = fused.channels_last(fused.at_least_float32(x))
         active: Tensor | None = None
         phases: Tensor | None = None
-        splits = stride == 1 and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
+        rows = self.dims.rows
+        splits = stride == 1 and (rows or x.shape[2] % 2 == 0) and x.shape[3] % 2 == 0
         whole, split = _Batch(), _Batch()
         pooled: dict[str, list[_Term]] = {}
         for term in terms:
@@ -193,7 +204,9 @@ class MixedCell(nn.Module):
                     active = F.relu(x)
                 if isinstance(module, DilConv):
                     if phases is None and (splits or stride == 2):
-                        phases = split_phases(active) if splits else _every_second(active)
+                        phases = (
+                            split_phases(active, rows=rows) if splits else _every_second(active)
+                        )
                     if phases is None:  # odd sizes have no equal phases
                         y = module.pointwise(module.depthwise(active))
                     else:
@@ -217,12 +230,13 @@ class MixedCell(nn.Module):
         self, x: Tensor, name: str, terms: Sequence[_Term], batch: _Batch, stride: int
     ) -> None:
         """One pool for all edges; one norm, too, where all norms agree: in train mode."""
+        modules = [m for t in terms if isinstance(m := self.option(t), Pool)]
+        norms = [m.norm for m in modules if isinstance(m.norm, _BatchNorm)]
         y = (
-            F.max_pool2d(x, 3, stride, 1)
+            modules[0].pool(x)
             if name == "max_pool_3x3"
-            else fused.average_pool(x, stride)
+            else fused.average_pool(x, stride, rows=self.dims.rows)
         )
-        norms = [m.norm for t in terms if isinstance(m := self.option(t), Pool) and m.norm]
         if not self.training:
             for term, norm in zip(terms, norms, strict=True):
                 batch.add_normed(y, norm, term)
@@ -240,12 +254,12 @@ class _Batch:
 
     def __init__(self) -> None:
         self.normed: list[Tensor] = []
-        self.norms: list[nn.BatchNorm2d] = []
+        self.norms: list[_BatchNorm] = []
         self.normed_terms: list[_Term] = []
         self.direct: list[Tensor] = []
         self.direct_terms: list[tuple[int, _Term]] = []
 
-    def add_normed(self, y: Tensor, norm: nn.BatchNorm2d, term: _Term) -> None:
+    def add_normed(self, y: Tensor, norm: _BatchNorm, term: _Term) -> None:
         """Add gate * norm(y) to the term's target."""
         self.normed.append(y)
         self.norms.append(norm)
@@ -289,7 +303,7 @@ class _Batch:
         sums.update(zip(targets, mixed.sums, strict=True))
 
 
-def _norm_once(y: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, fused.Moments]:
+def _norm_once(y: Tensor, norm: _BatchNorm) -> tuple[Tensor, fused.Moments]:
     """`y` normalised by its batch's statistics without affine, and those statistics."""
     if fused.several_processes():
         matrix = fused.at_least_float32(fused.as_matrix(fused.channels_last(y)))
@@ -308,7 +322,7 @@ def _norm_once(y: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, fused.Moments]:
 
 
 def _every_second(x: Tensor) -> Tensor:
-    return fused.channels_last(x[:, :, ::2, ::2])
+    return fused.channels_last(strided(x, 2))
 
 
 @lru_cache(maxsize=4096)
@@ -333,27 +347,30 @@ class DARTSSupernet(Supernet):
         super().__init__()
         self.space = space
         self.execution = spec.execution
+        self.dims = dims = of_supernet(space)
         places = cell_places(spec)
-        self.stem = make_stem(spec, fused.BatchNorm)
-        self.cells = nn.ModuleList(MixedCell(space, place) for place in places)
+        self.stem = make_stem(spec, dims)
+        self.cells = nn.ModuleList(MixedCell(space, place, dims) for place in places)
         self.classifier = nn.Linear(len(NODES) * places[-1].channels, spec.classes)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Class scores [n, classes] of images [n, in_channels, h, w].
 
         Args:
-            x: images; height and width multiples of 4 (CIFAR stem) or 32 (ImageNet stem).
+            x: images; height and width multiples of 4 (CIFAR stem) or 32 (ImageNet stem); or
+                signals [n, in_channels, t] of a space of signals.
             gates: groups "normal" and "reduce", weights [14, options], columns in each choice's
                 own order. A live `none` is not executed and adds nothing.
         """
         plain = self.execution == "plain"
         plans = {kind: _plan(self.space.groups[kind], gates.live[kind]) for kind in CELLS}
         flat = {kind: None if gates.unit else gates.weights[kind].reshape(-1) for kind in CELLS}
+        x = self.dims.enter(x)
         s0, s1 = self.stem(x if plain else fused.channels_last(x))
         for cell in self.cells:
             if isinstance(cell, MixedCell):
                 s0, s1 = s1, cell(s0, s1, plans[cell.kind], flat[cell.kind], self.execution)
-        scores: Tensor = self.classifier(s1.mean((2, 3)))
+        scores: Tensor = self.classifier(self.dims.mean(s1))
         return scores
 
 

@@ -3,7 +3,7 @@
 Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055; composition as in quark0/darts: stem, `depth`
 cells with reduction cells at depth // 3 and 2 * depth // 3 (channels double there), global average
 pool, linear classifier; affine norms, none after pools, drop-path, and an auxiliary head after cell
-2 * depth // 3.
+2 * depth // 3. The same with kernels of one dimension takes signals (`supernets.dimensions`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from morphogen.core import Architecture, ConfigError, DataError
 from morphogen.spaces.darts import CELLS, DARTS, NODES
 from morphogen.supernets.base import NetworkSpec
+from morphogen.supernets.dimensions import Dimensions, of_network
 from morphogen.supernets.operations import (
     FactorizedReduce,
-    Norm,
     ReLUConvBN,
     drop_path,
     operation,
@@ -30,22 +30,20 @@ class ImageNetStem(nn.Module):
 
     Args:
         spec: `channels` (even) and `in_channels`.
-        norm: batch norm class; always affine.
+        dims: for images or signals; the norms are affine.
     """
 
-    def __init__(self, spec: NetworkSpec, norm: Norm) -> None:
+    def __init__(self, spec: NetworkSpec, dims: Dimensions) -> None:
         super().__init__()
         c = spec.channels
         self.stem0 = nn.Sequential(
-            nn.Conv2d(spec.in_channels, c // 2, 3, stride=2, padding=1, bias=False),
-            norm(c // 2),
+            dims.conv(spec.in_channels, c // 2, 3, stride=2),
+            dims.norm(c // 2),
             nn.ReLU(),
-            nn.Conv2d(c // 2, c, 3, stride=2, padding=1, bias=False),
-            norm(c),
+            dims.conv(c // 2, c, 3, stride=2),
+            dims.norm(c),
         )
-        self.stem1 = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(c, c, 3, stride=2, padding=1, bias=False), norm(c)
-        )
+        self.stem1 = nn.Sequential(nn.ReLU(), dims.conv(c, c, 3, stride=2), dims.norm(c))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[n, in_channels, h, w] -> [n, C, h / 4, w / 4] and [n, C, h / 8, w / 8]."""
@@ -58,13 +56,13 @@ class CIFARStem(nn.Module):
 
     Args:
         spec: `channels` and `in_channels`.
-        norm: batch norm class; always affine.
+        dims: for images or signals; the norm is affine.
     """
 
-    def __init__(self, spec: NetworkSpec, norm: Norm) -> None:
+    def __init__(self, spec: NetworkSpec, dims: Dimensions) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(spec.in_channels, 3 * spec.channels, 3, padding=1, bias=False)
-        self.norm = norm(3 * spec.channels)
+        self.conv = dims.conv(spec.in_channels, 3 * spec.channels, 3)
+        self.norm = dims.norm(3 * spec.channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[n, in_channels, h, w] -> twice [n, 3C, h, w]."""
@@ -110,19 +108,19 @@ def cell_places(spec: NetworkSpec) -> list[Place]:
     return places
 
 
-def make_stem(spec: NetworkSpec, norm: Norm) -> nn.Module:
+def make_stem(spec: NetworkSpec, dims: Dimensions) -> nn.Module:
     """What stands before the first cell and gives it both its inputs."""
-    return ImageNetStem(spec, norm) if spec.stem == "imagenet" else CIFARStem(spec, norm)
+    return ImageNetStem(spec, dims) if spec.stem == "imagenet" else CIFARStem(spec, dims)
 
 
 class CellInputs(nn.Module):
     """The preprocessing of a cell's two inputs."""
 
-    def __init__(self, place: Place, *, affine: bool, norm: Norm) -> None:
+    def __init__(self, place: Place, *, affine: bool, dims: Dimensions) -> None:
         super().__init__()
         first = FactorizedReduce if place.after_reduction else ReLUConvBN
-        self.first = first(place.c_before, place.channels, affine=affine, norm=norm)
-        self.second = ReLUConvBN(place.c_last, place.channels, affine=affine, norm=norm)
+        self.first = first(place.c_before, place.channels, affine=affine, dims=dims)
+        self.second = ReLUConvBN(place.c_last, place.channels, affine=affine, dims=dims)
 
     def forward(self, s0: Tensor, s1: Tensor) -> list[Tensor]:
         """Outputs of the two cells before -> nodes 0 and 1, [n, channels, h, w] both."""
@@ -140,7 +138,8 @@ class Cell(nn.Module):
 
     def __init__(self, space: DARTS, arch: Architecture, place: Place) -> None:
         super().__init__()
-        self.inputs = CellInputs(place, affine=True, norm=nn.BatchNorm2d)
+        dims = of_network(space)
+        self.inputs = CellInputs(place, affine=True, dims=dims)
         self.operations = nn.ModuleList()
         self.wiring: list[tuple[int, int]] = []
         """(source, target) of each operation."""
@@ -148,7 +147,8 @@ class Cell(nn.Module):
             for source, choice in enumerate(space.node(place.kind, target)):
                 stride = 2 if place.reduction and source < NODES[0] else 1
                 for name in arch[choice.name]:
-                    self.operations.append(operation(name, place.channels, stride, affine=True))
+                    module = operation(name, place.channels, stride, affine=True, dims=dims)
+                    self.operations.append(module)
                     self.wiring.append((source, target))
 
     def forward(self, s0: Tensor, s1: Tensor, drop: float = 0.0) -> Tensor:
@@ -178,20 +178,22 @@ class AuxiliaryHead(nn.Module):
     Args:
         channels: of its input.
         spec: `stem` says which of the two published heads, `classes` its outputs.
+        dims: for images or signals.
     """
 
-    def __init__(self, channels: int, spec: NetworkSpec) -> None:
+    def __init__(self, channels: int, spec: NetworkSpec, dims: Dimensions) -> None:
         super().__init__()
         large = spec.stem == "imagenet"
+        self.dims = dims
         self.features = nn.Sequential(
             nn.ReLU(),
-            nn.AvgPool2d(5, stride=2 if large else 3, count_include_pad=False),
-            nn.Conv2d(channels, 128, 1, bias=False),
-            nn.BatchNorm2d(128),
+            dims.avg_pool(5, 2 if large else 3, 0),
+            dims.conv(channels, 128, 1),
+            dims.norm(128),
             nn.ReLU(),
-            nn.Conv2d(128, 768, 2, bias=False),
+            dims.conv(128, 768, 2, padding=0),
             # The authors left out this norm for ImageNet.
-            nn.Identity() if large else nn.BatchNorm2d(768),
+            nn.Identity() if large else dims.norm(768),
             nn.ReLU(),
         )
         self.classifier = nn.Linear(768, spec.classes)
@@ -203,11 +205,12 @@ class AuxiliaryHead(nn.Module):
         Published sizes leave one pixel after the convolutions; larger images are averaged.
         """
         if min(x.shape[2:]) < self._least:
+            size = "x".join(map(str, x.shape[2:]))
             raise DataError(
-                f"the auxiliary head gets features of {x.shape[2]}x{x.shape[3]} pixels; accepted: "
-                f"at least {self._least}x{self._least} (larger images, or auxiliary=False)"
+                f"the auxiliary head gets features of size {size}; accepted: {self._least} or more "
+                "(larger images or longer signals, or auxiliary=False)"
             )
-        scores: Tensor = self.classifier(self.features(x).mean((2, 3)))
+        scores: Tensor = self.classifier(self.dims.mean(self.features(x)))
         return scores
 
 
@@ -231,20 +234,22 @@ class DARTSNetwork(nn.Module):
         arch = space.check(arch)
         places = cell_places(spec)
         self.drop_path = 0.0
-        self.stem = make_stem(spec, nn.BatchNorm2d)
+        self.dims = of_network(space)
+        self.stem = make_stem(spec, self.dims)
         self.cells = nn.ModuleList(Cell(space, arch, place) for place in places)
         self.auxiliary_cell = 2 * spec.depth // 3
         self.auxiliary: AuxiliaryHead | None = None
         if spec.auxiliary:
             width = len(NODES) * places[self.auxiliary_cell].channels
-            self.auxiliary = AuxiliaryHead(width, spec)
+            self.auxiliary = AuxiliaryHead(width, spec, self.dims)
         self.classifier = nn.Linear(len(NODES) * places[-1].channels, spec.classes)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Class scores [n, classes] of images [n, in_channels, h, w].
 
-        Height and width must be multiples of 4 (CIFAR stem) or 32 (ImageNet stem). With
-        spec.auxiliary and in train mode, a pair: the scores, and those of the auxiliary head.
+        Height and width must be multiples of 4 (CIFAR stem) or 32 (ImageNet stem). Of a space of
+        signals: of signals [n, in_channels, t] of any length. With spec.auxiliary and in train
+        mode, a pair: the scores, and those of the auxiliary head.
         """
         s0, s1 = self.stem(x)
         extra: Tensor | None = None
@@ -252,5 +257,5 @@ class DARTSNetwork(nn.Module):
             s0, s1 = s1, cell(s0, s1, self.drop_path)
             if self.training and self.auxiliary is not None and i == self.auxiliary_cell:
                 extra = self.auxiliary(s1)
-        scores: Tensor = self.classifier(s1.mean((2, 3)))
+        scores: Tensor = self.classifier(self.dims.mean(s1))
         return scores if extra is None else (scores, extra)

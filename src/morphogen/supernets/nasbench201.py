@@ -5,7 +5,8 @@ convolution to C channels, batch norm), then three stages of N cells at C, 2C an
 a residual block that halves the image between them, then batch norm, ReLU, global average pool and
 a linear classifier. In the supernet the operations of the cells have no bias and batch norms
 without affine; in the stand-alone networks these norms are affine. Convolutions are drawn by
-nn.Conv2d's own Kaiming-uniform rule, which the search networks of AutoDL-Projects keep too.
+nn.Conv2d's own Kaiming-uniform rule, which the search networks of AutoDL-Projects keep too. The
+same with kernels of one dimension takes signals (`supernets.dimensions`).
 
 The supernet has one set of parameters, one module per option, and two ways to run them:
 
@@ -29,6 +30,7 @@ from morphogen.core import Architecture, Choice
 from morphogen.spaces.nasbench201 import EDGES, NODES, OPERATIONS, NASBench201, edge_name
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
+from morphogen.supernets.dimensions import Dimensions, of_network, of_supernet
 from morphogen.supernets.gates import Gates
 
 GROUP = "cell"
@@ -47,22 +49,23 @@ class ResidualBlock(nn.Module):
     Args:
         c_in: input channels.
         c_out: output channels.
-        norm: class of the (affine) batch norms.
+        dims: for images or signals; the norms are affine.
     """
 
-    def __init__(self, c_in: int, c_out: int, norm: type[nn.BatchNorm2d]) -> None:
+    def __init__(self, c_in: int, c_out: int, dims: Dimensions) -> None:
         super().__init__()
-        self.conv_a = nn.Conv2d(c_in, c_out, 3, stride=2, padding=1, bias=False)
-        self.norm_a = norm(c_out)
-        self.conv_b = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
-        self.norm_b = norm(c_out)
-        self.shortcut = nn.Conv2d(c_in, c_out, 1, bias=False)
+        self.dims = dims
+        self.conv_a = dims.conv(c_in, c_out, 3, stride=2)
+        self.norm_a = dims.norm(c_out)
+        self.conv_b = dims.conv(c_out, c_out, 3)
+        self.norm_b = dims.norm(c_out)
+        self.shortcut = dims.conv(c_in, c_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, c_in, h, w] -> [n, c_out, h / 2, w / 2], no final ReLU."""
         y = self.norm_a(self.conv_a(F.relu(x)))
         y = self.norm_b(self.conv_b(F.relu(y)))
-        result: Tensor = self.shortcut(F.avg_pool2d(x, 2)) + y
+        result: Tensor = self.shortcut(self.dims.halved(x)) + y
         return result
 
 
@@ -72,13 +75,14 @@ class ReLUConvNorm(nn.Module):
     Args:
         channels: input and output channels.
         size: 1 or 3, side of the kernel; the image keeps its size.
-        norm: the batch norm.
+        dims: for images or signals.
+        affine: whether the batch norm has scale and shift.
     """
 
-    def __init__(self, channels: int, size: int, norm: nn.BatchNorm2d) -> None:
+    def __init__(self, channels: int, size: int, dims: Dimensions, *, affine: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, size, padding=size // 2, bias=False)
-        self.norm = norm
+        self.conv = dims.conv(channels, channels, size)
+        self.norm = dims.norm(channels, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, channels, h, w] -> the same shape."""
@@ -86,20 +90,19 @@ class ReLUConvNorm(nn.Module):
         return y
 
 
-def operation(name: str, channels: int, norm: nn.BatchNorm2d) -> nn.Module:
-    """The module of one option other than `none`; `norm` is used if the option has one."""
+def operation(name: str, channels: int, dims: Dimensions, *, affine: bool) -> nn.Module:
+    """The module of one option other than `none`; `affine` is for its norm, if it has one."""
     if name == "skip_connect":
         return nn.Identity()
     if name == "avg_pool_3x3":
-        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-    return ReLUConvNorm(channels, {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[name], norm)
+        return dims.avg_pool(3, 1, 1)
+    size = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[name]
+    return ReLUConvNorm(channels, size, dims, affine=affine)
 
 
-def stem(spec: NetworkSpec, norm: type[nn.BatchNorm2d]) -> nn.Sequential:
+def stem(spec: NetworkSpec, dims: Dimensions) -> nn.Sequential:
     """3x3 convolution to C channels and batch norm, no ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(spec.in_channels, spec.channels, 3, padding=1, bias=False), norm(spec.channels)
-    )
+    return nn.Sequential(dims.conv(spec.in_channels, spec.channels, 3), dims.norm(spec.channels))
 
 
 # -- the stand-alone network ---------------------------------------------------------------------
@@ -108,12 +111,14 @@ def stem(spec: NetworkSpec, norm: type[nn.BatchNorm2d]) -> nn.Sequential:
 class Cell(nn.Module):
     """One architecture as a cell: plain modules, no gates; `none` edges do not exist."""
 
-    def __init__(self, operations: Mapping[tuple[int, int], str], channels: int) -> None:
+    def __init__(
+        self, operations: Mapping[tuple[int, int], str], channels: int, dims: Dimensions
+    ) -> None:
         super().__init__()
         self.edges = [edge for edge in EDGES if operations[edge] != "none"]
         self.operations = nn.ModuleDict(
             {
-                edge_name(*edge): operation(operations[edge], channels, nn.BatchNorm2d(channels))
+                edge_name(*edge): operation(operations[edge], channels, dims, affine=True)
                 for edge in self.edges
             }
         )
@@ -142,23 +147,27 @@ class NASBench201Network(nn.Module):
         super().__init__()
         arch = space.check(arch)
         chosen = {(s, t): arch.one(edge_name(s, t)) for s, t in EDGES}
-        self.stem = stem(spec, nn.BatchNorm2d)
+        self.dims = dims = of_network(space)
+        self.stem = stem(spec, dims)
         self.cells = nn.ModuleList()
         width = spec.channels
         for multiple in STAGES:
             if multiple > 1:
-                self.cells.append(ResidualBlock(width, spec.channels * multiple, nn.BatchNorm2d))
+                self.cells.append(ResidualBlock(width, spec.channels * multiple, dims))
             width = spec.channels * multiple
-            self.cells.extend(Cell(chosen, width) for _ in range(spec.depth))
-        self.norm = nn.BatchNorm2d(width)
+            self.cells.extend(Cell(chosen, width, dims) for _ in range(spec.depth))
+        self.norm = dims.norm(width)
         self.classifier = nn.Linear(width, spec.classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class scores [n, classes] of images [n, in_channels, h, w], h and w at least 4."""
+        """Class scores [n, classes] of images [n, in_channels, h, w], h and w at least 4.
+
+        Of a space of signals: of signals [n, in_channels, t], of any length.
+        """
         x = self.stem(x)
         for cell in self.cells:
             x = cell(x)
-        scores: Tensor = self.classifier(F.relu(self.norm(x)).mean((2, 3)))
+        scores: Tensor = self.classifier(self.dims.mean(F.relu(self.norm(x))))
         return scores
 
     def layers(self) -> dict[str, list[nn.Module]]:
@@ -255,16 +264,18 @@ class MixedCell(nn.Module):
     Args:
         space: says which options each edge has.
         channels: of every node.
+        dims: for images or signals.
     """
 
-    def __init__(self, space: NASBench201, channels: int) -> None:
+    def __init__(self, space: NASBench201, channels: int, dims: Dimensions) -> None:
         super().__init__()
+        self.dims = dims
         self.choices = space.groups[GROUP]
         self.edges = nn.ModuleDict(
             {
                 choice.name: nn.ModuleDict(
                     {
-                        name: operation(name, channels, fused.BatchNorm(channels, affine=False))
+                        name: operation(name, channels, dims, affine=False)
                         for name in choice.options
                         if name != "none"
                     }
@@ -330,7 +341,8 @@ class MixedCell(nn.Module):
         normed, linear = [], None
         if active is not None and conv3:
             weight = _stacked([c.conv.weight for c in conv3], plan.conv3, plan.idle)
-            normed = [fused.at_least_float32(F.conv2d(active, weight, padding=1))]
+            y = F.conv2d(active, weight, padding=self.dims.sides(1, 0))
+            normed = [fused.at_least_float32(y)]
         if conv1:
             linear = _stacked([c.conv.weight.flatten(1) for c in conv1], plan.conv1, plan.idle)
         moments = None
@@ -343,13 +355,16 @@ class MixedCell(nn.Module):
             normed=normed,
             source=active if conv1 else None,
             linear=linear,
-            direct=[x if name == "skip_connect" else fused.average_pool(x) for name in plan.direct],
+            direct=[x if name == "skip_connect" else self._pooled(x) for name in plan.direct],
             gains=gain,
             moments=moments,
         )
         if self.training:
             fused.update_running(norms, mixed.moments, fused.joint_rows(fused.as_matrix(x)))
         return mixed.sums
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        return fused.average_pool(x, rows=self.dims.rows)
 
     def _convolution(self, edge: str, name: str) -> ReLUConvNorm:
         module = self.option(edge, name)
@@ -385,26 +400,28 @@ class NASBench201Supernet(Supernet):
         super().__init__()
         self.space = space
         self.execution = spec.execution
-        self.stem = stem(spec, fused.BatchNorm)
+        self.dims = dims = of_supernet(space)
+        self.stem = stem(spec, dims)
         self.cells = nn.ModuleList()
         width = spec.channels
         for multiple in STAGES:
             if multiple > 1:
-                self.cells.append(ResidualBlock(width, spec.channels * multiple, fused.BatchNorm))
+                self.cells.append(ResidualBlock(width, spec.channels * multiple, dims))
             width = spec.channels * multiple
-            self.cells.extend(MixedCell(space, width) for _ in range(spec.depth))
-        self.norm = fused.BatchNorm(width)
+            self.cells.extend(MixedCell(space, width, dims) for _ in range(spec.depth))
+        self.norm = dims.norm(width)
         self.classifier = nn.Linear(width, spec.classes)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Class scores [n, classes] of images [n, in_channels, h, w], h and w at least 4.
 
         Args:
-            x: images.
+            x: images; signals [n, in_channels, t] of a space of signals.
             gates: group "cell", weights [6, options] (columns in each choice's own order).
         """
+        x = self.dims.enter(x)
         x = self._plain(x, gates) if self.execution == "plain" else self._fused(x, gates)
-        scores: Tensor = self.classifier(F.relu(self.norm(x)).mean((2, 3)))
+        scores: Tensor = self.classifier(self.dims.mean(F.relu(self.norm(x))))
         return scores
 
     def _plain(self, x: Tensor, gates: Gates) -> Tensor:

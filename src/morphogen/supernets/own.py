@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,8 @@ class ModuleSpace(SearchSpace, Differentiable):
         choices: the decisions.
         module: the module they were found in; neither changed nor called.
     """
+
+    spatial_dims: ClassVar[int | None] = None
 
     def __init__(
         self, name: str, choices: Sequence[Choice], module: nn.Module | None = None

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from morphogen.supernets.fused.layout import (
     as_images,
@@ -143,9 +144,7 @@ def batch_norm(x: Tensor, norms: Sequence[nn.BatchNorm2d]) -> Tensor:
     return result
 
 
-def update_running(
-    norms: Sequence[nn.BatchNorm2d], moments: Sequence[Moments], rows: float
-) -> None:
+def update_running(norms: Sequence[_BatchNorm], moments: Sequence[Moments], rows: float) -> None:
     """Let running statistics follow the batch, as nn.BatchNorm2d does in train mode.
 
     Args:
@@ -162,7 +161,7 @@ def update_running(
         _move_running(norms, mean, variance * (rows / max(rows - 1.0, 1.0)))
 
 
-def running_moments(norms: Sequence[nn.BatchNorm2d]) -> Moments:
+def running_moments(norms: Sequence[_BatchNorm]) -> Moments:
     """Running statistics of several norms, their channels one after the other."""
     return (
         joined([_buffer(norm.running_mean) for norm in norms]),
@@ -170,7 +169,7 @@ def running_moments(norms: Sequence[nn.BatchNorm2d]) -> Moments:
     )
 
 
-def _move_running(norms: Sequence[nn.BatchNorm2d], mean: Tensor, variance: Tensor) -> None:
+def _move_running(norms: Sequence[_BatchNorm], mean: Tensor, variance: Tensor) -> None:
     """Running statistics go towards those of the batch; by the cumulative mean at momentum None."""
     sizes = [norm.num_features for norm in norms]
     with torch.no_grad():
