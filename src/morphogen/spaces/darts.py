@@ -21,7 +21,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -456,6 +456,19 @@ class DARTS(SearchSpace, Differentiable):
                 if target == source:
                     matrix[j + 2, i + 2] = 1.0
         return [matrix[np.triu_indices(vertices, 1)], labels.ravel()]
+
+
+class SignalDARTS(DARTS):
+    """The DARTS space in one dimension, for signals [n, channels, time].
+
+    Choices, notation and derivation are those of images: `sep_conv_5x5` is a convolution over 5
+    points of time.
+    """
+
+    spatial_dims: ClassVar[int | None] = 1
+
+    def __init__(self) -> None:
+        super().__init__("signal-darts")
 
 
 def darts() -> DARTS:

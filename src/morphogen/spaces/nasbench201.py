@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import product
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,6 +164,19 @@ class NASBench201(SearchSpace, Differentiable):
         if open_paths(self.check(arch)):
             return ()
         return ("the cell is disconnected: every path from its input to its output passes a none",)
+
+
+class Signal201(NASBench201):
+    """The cell and the stages of NAS-Bench-201 in one dimension, for signals [n, channels, time].
+
+    Choices, notation and derivation are those of images: `nor_conv_3x3` is a convolution over 3
+    points of time.
+    """
+
+    spatial_dims: ClassVar[int | None] = 1
+
+    def __init__(self) -> None:
+        super().__init__("signal201")
 
 
 def open_paths(arch: Architecture) -> set[tuple[str, ...]]:
