@@ -31,6 +31,10 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 """By space: how the re-implementations for CIFAR-10 train the supernet."""
 
+QUICK = {"epochs": 33, "generations": 6, "fitness_images": 500, "recalibration_images": 500}
+"""About 1,500 steps, after which paths differ; the papers' 21 generations of 50 take longer than
+the training of a small supernet."""
+
 
 @config
 class SinglePathConfig:

@@ -22,7 +22,7 @@ from torch import Tensor
 from morphogen.core import Architecture, CapabilityError, ConfigError, UnknownNameError
 from morphogen.evaluators.stage import Stage as Stage
 from morphogen.spaces import Capability, SearchSpace, capabilities
-from morphogen.supernets import Gates
+from morphogen.supernets import Gates, Supernet
 from morphogen.tasks.problem import Clock, Problem
 
 Scores = NDArray[np.float64]
@@ -43,18 +43,37 @@ class Phase:
     """The clock says it in every step, and metrics.jsonl in every line."""
     epochs: int
     """Lines of metrics, and checkpoints; a phase of 0 epochs is left out."""
-    steps: int
-    """Steps of an epoch."""
+    steps: int | None = None
+    """Steps of an epoch; None: a pass over `part`, or as many as the user asks for."""
+    part: str = "valid"
+    """The part of the data that an epoch is a pass over: of the parts that a step takes a batch of,
+    the one whose batches the publication counts."""
+
+
+@runtime_checkable
+class WithSupernet(Protocol):
+    """A state with a supernet: each epoch's diagnostics compare it, and `--from` begins with it."""
+
+    net: Supernet
+
+
+@runtime_checkable
+class WithAlphas(Protocol):
+    """A state with architecture parameters: each epoch's line records them."""
+
+    alphas: list[Tensor]
+    """One matrix per group of the space, in group order."""
 
 
 @runtime_checkable
 class Stepwise(Protocol):
     """A method that trains a supernet or measures it, a step of the algorithm at a time."""
 
-    config: Any
-
     def init(self, problem: Problem) -> Any:
-        """The state before the first step; a dataclass of modules, optimisers and tensors."""
+        """The state before the first step; a dataclass of modules, optimisers and tensors.
+
+        What the engine reads of it is declared by `WithSupernet` and `WithAlphas`.
+        """
 
     def step(self, state: Any, problem: Problem, clock: Clock) -> Metrics:
         """One step of the paper's algorithm; changes the state and nothing else."""
@@ -65,15 +84,25 @@ class Stepwise(Protocol):
 
 @runtime_checkable
 class Phased(Stepwise, Protocol):
-    """A method whose search has several phases, one after the other."""
+    """A method of several phases, or whose epoch is another than a pass over the part `valid`."""
 
-    def phases(self, problem: Problem, epochs: int, steps: int) -> Sequence[Phase]:
+    def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """The phases, in their order; called before `init`.
 
         Args:
             problem: what is searched; `problem.start` says if the supernet is trained already.
             epochs: what the user asks for, of the phase that trains the supernet.
-            steps: likewise, steps of an epoch.
+        """
+
+
+@runtime_checkable
+class Ending(Stepwise, Protocol):
+    """A method that may end a phase before its last epoch: nothing is left to do, say."""
+
+    def ended(self, state: Any, clock: Clock) -> bool:
+        """Whether the phase is over; asked after each epoch, with the clock of its last step.
+
+        The answer must follow from the state, which is all that a resumed search knows.
         """
 
 
@@ -85,11 +114,29 @@ class Relaxing(Stepwise, Protocol):
         """The relaxed network that the state stands for now."""
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """One of several architectures that a search ends with."""
+
+    architecture: Architecture
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What speaks for it, by name: finite numbers, the same names for all candidates."""
+
+
+@runtime_checkable
+class Offering(Protocol):
+    """A method that ends with several candidates: a front, a series, the best few.
+
+    The architecture of `derive` is the result all the same; the candidates stand beside it.
+    """
+
+    def candidates(self, state: Any, space: SearchSpace) -> Sequence[Candidate]:
+        """What the search offers at its end, the best first."""
+
+
 @runtime_checkable
 class AskTell(Protocol):
     """A method that proposes architectures and reads their scores; it never sees a network."""
-
-    config: Any
 
     def init(self, space: SearchSpace) -> Any:
         """The state before the first question; a dataclass of plain values."""
@@ -135,7 +182,8 @@ class MethodInfo:
     """A registered method: how it is called, made, and what it needs."""
 
     name: str
-    build: Callable[[Any], Method]
+    build: type[Any]
+    """Its class, a `Stepwise` or an `AskTell`; made from a configuration."""
     config: type[Any]
     needs: tuple[type[Capability], ...]
     paper: str
@@ -148,21 +196,27 @@ class MethodInfo:
     """Whether a black-box method reads several objectives, as columns of the scores."""
     limits: bool = False
     """Whether a method that trains a supernet proposes only what the space allows (`limit`)."""
-    quick_epochs: int = 5
-    """Epochs of a search of minutes on a small machine."""
+    quick: Mapping[str, Any] = field(default_factory=dict)
+    """What a search of minutes on a small machine has other than the defaults: fields of the
+    settings (`epochs`) and of the configuration (`alpha.lr`)."""
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By space or family of spaces: what its published search has other than on NAS-Bench-201,
-    fields of the settings (`batch_size`) and of the configuration (`weights.lr`)."""
+    """By space or family of spaces: likewise, what its published search has other than on
+    NAS-Bench-201."""
 
     @property
     def black_box(self) -> bool:
         """True if the method only asks and tells."""
-        return hasattr(self.build, "ask")
+        return issubclass(self.build, AskTell)
 
     @property
     def staged(self) -> bool:
         """True if it has some architectures trained less than others; a table cannot do that."""
-        return hasattr(self.build, "stage")
+        return issubclass(self.build, Staged)
+
+    @property
+    def relaxing(self) -> bool:
+        """True if it has gates, and leaves it to others to select by them."""
+        return issubclass(self.build, Relaxing) and not issubclass(self.build, Phased)
 
     def require(self, space: SearchSpace) -> None:
         """A `CapabilityError` naming what would serve, if `space` lacks what the method needs."""
@@ -180,6 +234,12 @@ def _serves(info: MethodInfo, space: SearchSpace) -> bool:
     return all(isinstance(space, need) for need in info.needs)
 
 
+QUICK_RATES = {"alpha.lr": 0.01, "weights.lr": 0.025}
+"""Of a gradient method in a search of a few hundred steps. Adam moves alpha by about its rate a
+step, and the papers' 3e-4 needs their ten thousand steps to move it at all. The weights' rate is
+DARTS' own: with the 0.01 of iDARTS' paper they learn so little in five epochs that an edge with no
+operation at all can look best."""
+
 _REGISTRY: dict[str, MethodInfo] = {}
 
 C = TypeVar("C", bound=type)
@@ -193,7 +253,7 @@ def method(
     epochs: int,
     objectives: bool = False,
     limits: bool = False,
-    quick_epochs: int = 5,
+    quick: Mapping[str, Any] | None = None,
     published: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[C], C]:
     """Class decorator: register a method once, beside its class.
@@ -206,17 +266,23 @@ def method(
         objectives: a black-box method that is told several objectives, one a column.
         limits: a method that trains a supernet and samples and breeds by the space alone, so that
             a space under limits keeps them.
-        quick_epochs: epochs of its search by default.
-        published: by space or family (`darts`), the numbers of the paper's search that are other
-            than the defaults: of the settings (`batch_size`), of the configuration (`weights.lr`).
+        quick: numbers of a search of minutes that are other than the defaults: of the settings
+            (`epochs`), of the configuration (`weights.lr`).
+        published: by space or family (`darts`), likewise the numbers of the paper's search.
 
     Raises:
-        ConfigError: the name is taken, or the module's docstring has no title or arXiv id.
+        ConfigError: the name is taken, the class is no method, or the module's docstring has no
+            title or arXiv id.
     """
 
     def enter(cls: C) -> C:
         if name in _REGISTRY:
             raise ConfigError(f"method {name!r} is registered twice; accepted: one class a name")
+        if not issubclass(cls, Stepwise | AskTell):
+            raise ConfigError(
+                f"method {name!r}: {cls.__name__} lacks what a method has; accepted: a class with "
+                "init, step and derive, or with init, ask, tell and derive"
+            )
         text = inspect.getdoc(inspect.getmodule(cls)) or ""
         title, _, rest = text.partition("\n")
         paper = re.search(r"^Paper: (.+?)\.?$", rest, re.MULTILINE)
@@ -232,7 +298,7 @@ def method(
             epochs,
             objectives,
             limits,
-            quick_epochs,
+            quick or {},
             published or {},
         )
         return cls

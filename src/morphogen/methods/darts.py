@@ -31,7 +31,7 @@ from morphogen.bilevel.hypergradient import Hypergradient, first_order, unrolled
 from morphogen.bilevel.state import SGD, Adam, BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Amount, Few, config
-from morphogen.methods._contract import Metrics, method
+from morphogen.methods._contract import QUICK_RATES, Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Batch, Clock, Problem
@@ -69,6 +69,7 @@ ROBUST_SPACES = ("darts-s1", "darts-s2", "darts-s3", "darts-s4")
     config=DARTSConfig,
     needs=[Differentiable],
     epochs=50,
+    quick=QUICK_RATES,
     published={
         "darts": {"order": "alpha-first", **PLAIN_SGD},
         **{

@@ -47,7 +47,7 @@ from morphogen.bilevel.state import (
 from morphogen.core import Architecture
 from morphogen.core.config import Amount, Natural, Rate, SomeImages, config
 from morphogen.evaluators.supernet import SupernetEvaluator
-from morphogen.methods._contract import Metrics, Phase, method
+from morphogen.methods._contract import QUICK_RATES, Metrics, Phase, method
 from morphogen.scoring import (
     Order,
     Perturbed,
@@ -115,6 +115,7 @@ ROBUST_SPACES = ("darts-s1", "darts-s2", "darts-s3", "darts-s4")
     config=DARTSPTConfig,
     needs=[Differentiable],
     epochs=100,
+    quick={**QUICK_RATES, "interval": 1, "selection_images": 500},
     published={
         **{space: {"epochs": 50} for space in ROBUST_SPACES},
         "darts": {"epochs": 50, "without": "none"},
@@ -126,14 +127,14 @@ class DARTSPT:
     def __init__(self, config: DARTSPTConfig) -> None:
         self.config = config
 
-    def phases(self, problem: Problem, epochs: int, steps: int) -> Sequence[Phase]:
+    def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """Training, unless the supernet is trained on these data; then selection."""
         trained = problem.start is not None and problem.start.other_classes is None
         turns = Projection(problem.space).turns()
-        supernet = Phase("supernet", 0 if trained else epochs, steps)
+        supernet = Phase("supernet", 0 if trained else epochs)
         if not self.config.interval:
             return supernet, Phase("selection", 1, turns)
-        return supernet, Phase("selection", self._schedule(problem.space)[0], steps)
+        return supernet, Phase("selection", self._schedule(problem.space)[0])
 
     def init(self, problem: Problem) -> DARTSPTState:
         """A supernet, alphas near zero, nothing decided."""

@@ -34,7 +34,7 @@ from morphogen.bilevel.hypergradient import first_order
 from morphogen.bilevel.state import SGD, Adam, BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Positive, config
-from morphogen.methods._contract import Metrics, method
+from morphogen.methods._contract import QUICK_RATES, Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
@@ -57,6 +57,7 @@ class GDASConfig:
     config=GDASConfig,
     needs=[Differentiable],
     epochs=250,
+    quick=QUICK_RATES,
     published={
         "darts": {"depth": 6, "batch_size": 256},  # the authors' code
         "nasbench1shot1": {

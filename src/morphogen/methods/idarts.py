@@ -33,7 +33,7 @@ from morphogen.bilevel.state import SGD, Adam, BilevelState, alpha_step, weight_
 from morphogen.core import Architecture
 from morphogen.core.config import Amount, Few, config
 from morphogen.core.ranges import FEW
-from morphogen.methods._contract import Metrics, method
+from morphogen.methods._contract import QUICK_RATES, Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Batch, BilevelLoss, Clock, Problem
@@ -72,6 +72,7 @@ PLAIN_SGD = {"weights.lr": 0.025, "weights.nesterov": False, "weights.weight_dec
     config=IDARTSConfig,
     needs=[Differentiable],
     epochs=30,
+    quick=QUICK_RATES,
     published={
         "darts": {"epochs": 50, **PLAIN_SGD},
         "nasbench1shot1": {"epochs": 50, "batch_size": 96, "inner_steps": 5, **PLAIN_SGD},

@@ -31,6 +31,7 @@ from morphogen.core import Architecture
 from morphogen.core.config import config
 from morphogen.evaluators.single_path import (
     PUBLISHED,
+    QUICK,
     SinglePathConfig,
     SinglePathState,
     path_step,
@@ -51,7 +52,7 @@ class SPOSConfig(SinglePathConfig):
     needs=[Discrete],
     epochs=250,
     limits=True,
-    quick_epochs=60,
+    quick=QUICK,
     published=PUBLISHED,
 )
 class SPOS:
@@ -60,11 +61,11 @@ class SPOS:
     def __init__(self, config: SPOSConfig) -> None:
         self.config = config
 
-    def phases(self, problem: Problem, epochs: int, steps: int) -> Sequence[Phase]:
+    def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """Training, unless the supernet is trained on these data, then a generation an epoch."""
         trained = problem.start is not None and problem.start.other_classes is None
         return (
-            Phase("supernet", 0 if trained else epochs, steps),
+            Phase("supernet", 0 if trained else epochs, part="train"),
             Phase("evolution", self.config.generations, self.config.population),
         )
 

@@ -37,6 +37,7 @@ from morphogen.core import Architecture
 from morphogen.core.config import Natural, config
 from morphogen.evaluators.single_path import (
     PUBLISHED,
+    QUICK,
     SinglePathConfig,
     SinglePathState,
     path_step,
@@ -79,7 +80,7 @@ class ShiftingState(SinglePathState):
     needs=[Discrete],
     epochs=250,
     limits=True,
-    quick_epochs=60,
+    quick=QUICK,
     published=PUBLISHED,
 )
 class SupernetShifting:
@@ -88,10 +89,10 @@ class SupernetShifting:
     def __init__(self, config: SupernetShiftingConfig) -> None:
         self.config = config
 
-    def phases(self, problem: Problem, epochs: int, steps: int) -> Sequence[Phase]:
+    def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """Stage 1, unless the supernet comes from another run, then a generation an epoch."""
         return (
-            Phase("supernet", 0 if problem.start is not None else epochs, steps),
+            Phase("supernet", 0 if problem.start is not None else epochs, part="train"),
             Phase("shifting", self.config.generations, self.config.population),
         )
 

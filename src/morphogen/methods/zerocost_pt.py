@@ -93,6 +93,7 @@ class ZeroCostPTState:
     config=ZeroCostPTConfig,
     needs=[Differentiable],
     epochs=10,
+    quick={"validation": 10},
     published={
         "nasbench201": {"batch_size": 256},
         "nasbench-macro": {"batch_size": 256},
@@ -107,7 +108,7 @@ class ZeroCostPT:
     def __init__(self, config: ZeroCostPTConfig) -> None:
         self.config = config
 
-    def phases(self, problem: Problem, epochs: int, steps: int) -> list[Phase]:
+    def phases(self, problem: Problem, epochs: int) -> list[Phase]:
         """N searches of a step per decision, then one pass over the minibatches of the validation.
 
         One search alone needs no validation.
