@@ -49,9 +49,9 @@ def test_a_search_changes_neither_weights_nor_statistics():
 
 def test_epochs_are_searches_and_steps_are_decisions():
     method, problem, _ = started(ZeroCostPTConfig(), NB201, depth=1)
-    phases = [(p.name, p.epochs, p.steps) for p in method.phases(problem, 10, 7)]
+    phases = [(p.name, p.epochs, p.steps) for p in method.phases(problem, 10)]
     assert phases == [("search", 10, 6), ("validate", 1, 100)]
-    alone = method.phases(problem, 1, 7)
+    alone = method.phases(problem, 1)
     assert [p.epochs for p in alone] == [1, 0]  # one search needs no validation
 
 

@@ -131,6 +131,8 @@ class Epoch(Record, extra="allow"):
 
     epoch: Count
     phase: Text | None = None
+    ended_early: bool | None = None
+    """Whether its phase ended with it, which was to be longer."""
     architecture: Text | None = None
     candidate: Text | None = None
     score: float | None = None

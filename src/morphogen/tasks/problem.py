@@ -165,6 +165,10 @@ class Problem:
         """A fresh batch of the search-validation part, which trains architectures."""
         return self._valid.next()
 
+    def steps(self, part: str) -> int:
+        """Whole batches in a part: the steps of a pass over it."""
+        return len(getattr(self.task, part)) // self.batch_size
+
     def stream(self, part: str, batch_size: int, purpose: str) -> Stream:
         """An endless stream of this process's share of augmented batches, seeded by its purpose."""
         return self.task.stream(

@@ -141,6 +141,6 @@ def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:
         desk,
         identities=identities(desk.config),
         epochs=s.epochs,
-        steps=s.steps_per_epoch or len(problem.task.valid) // s.batch_size,
+        steps=s.steps_per_epoch,
         diagnostic_images=s.diagnostic_images,
     )

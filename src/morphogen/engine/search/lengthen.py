@@ -15,7 +15,7 @@ from typing import Any
 from morphogen.core import ConfigError
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.engine.search.job import Job, problem_of
-from morphogen.engine.search.loop import latest, timetable
+from morphogen.engine.search.loop import ENDED_EARLY, latest, timetable
 from morphogen.engine.search.select import selecting
 from morphogen.engine.search.settings import Settings
 from morphogen.methods import AskTell, find
@@ -117,18 +117,23 @@ def _epochs(
     after: int,
 ) -> tuple[int, str]:
     saved, _ = latest(directory, identities(values))
-    done = len(saved["history"]) if saved is not None else 0
+    rows = saved["history"] if saved is not None else []
+    done = len(rows)
     method = find(job.method).build(job.config)
     problem = problem_of(job, task)
-    s = job.settings
-    steps = s.steps_per_epoch or len(task.valid) // s.batch_size
     if isinstance(method, AskTell):
         raise ConfigError(f"epochs is {after}, and {job.method!r} asks and tells")
-    stepwise = selecting(method, s)
+    stepwise, steps = selecting(method, job.settings), job.settings.steps_per_epoch
     was, now = (
         [clock.phase for clock in timetable(stepwise, problem, epochs, steps)]
         for epochs in (before, after)
     )
+    early = [row["epoch"] for row in rows if row.get(ENDED_EARLY)]
+    if early:
+        raise ConfigError(
+            f"epochs is {after}, and {job.method!r} has ended a phase of {directory.path} by "
+            f"itself, with epoch {early[0]}; accepted: a new search of other options"
+        )
     if len(was) == len(now):
         raise ConfigError(
             f"epochs is {after}, and the supernet of {directory.path} comes trained from another "

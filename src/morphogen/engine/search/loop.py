@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import accumulate
 from typing import Any, overload
 
 import torch
@@ -21,7 +21,17 @@ from morphogen.core import Architecture, CheckpointError, MorphogenError, Numeri
 from morphogen.core.rng import seed_for
 from morphogen.engine.record.watch import Watcher
 from morphogen.evaluators import diagnostics
-from morphogen.methods import Phase, Phased, Relaxing, Stepwise
+from morphogen.methods import (
+    Candidate,
+    Ending,
+    Offering,
+    Phase,
+    Phased,
+    Relaxing,
+    Stepwise,
+    WithAlphas,
+    WithSupernet,
+)
 from morphogen.runs import checkpoint
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
@@ -31,6 +41,9 @@ from morphogen.tasks.problem import Clock, Devices, Problem
 TIMES = ("seconds", "cpu_seconds")
 """The only entries of a line of metrics that differ between equal runs."""
 
+ENDED_EARLY = "ended_early"
+"""Entry of the line with which a phase ended that was to be longer."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -38,6 +51,8 @@ class Outcome:
 
     architecture: Architecture
     history: list[dict[str, Any]]
+    candidates: Sequence[Mapping[str, Any]] = ()
+    """Of a method that offers several: each one's architecture and figures."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,7 @@ def run_steps(
         desk: the run directory, new or to be continued.
         identities: fingerprint of the configuration, and those of a checkpoint that it takes.
         epochs: epochs of the search, or of the phase that trains the supernet.
-        steps: steps of such an epoch.
+        steps: steps of an epoch; 0: a pass over the part that the phase consumes.
         diagnostic_images: images for the discretization gap; 0 leaves it out.
 
     Raises:
@@ -107,16 +122,25 @@ def run_steps(
             checkpoint.go_on(content, problem.devices.device)
             history = list(content["history"])
     together(problem.devices, lambda: desk.start(history))
-    for clock in islice(plan, len(history), None):
+    *_, place = plan.places(history)
+    while place < len(plan):
+        clock, done = plan[place], len(history)
         wall_start, cpu_start = time.perf_counter(), time.process_time()
         told: dict[str, list[float]] = {}
+        total = done + len(plan) - place
         for step in range(clock.steps):
             metrics = method.step(state, problem, replace(clock, step=step))
-            _add(told, metrics, len(history), step)
-            desk.watcher.stepped(Clock(len(history), len(plan), step + 1, clock.steps, clock.phase))
+            _add(told, metrics, done, step)
+            desk.watcher.stepped(Clock(done, total, step + 1, clock.steps, clock.phase))
+        early = _ended(method, state, clock) and plan.after(place, ended=True) > place + 1
+        place = plan.after(place, ended=early)
+        if early:
+            total = done + 1 + len(plan) - place
+            desk.watcher.stepped(Clock(done, total, clock.steps, clock.steps, clock.phase))
         row = {
-            "epoch": len(history) + 1,
+            "epoch": done + 1,
             **({"phase": clock.phase} if plan[0].phase != plan[-1].phase else {}),
+            **({ENDED_EARLY: True} if early else {}),
             **_standing(method, state, problem, history, diagnostic_images),
             **{name: math.fsum(values) / len(values) for name, values in told.items()},
             "images": problem.images_seen,
@@ -139,7 +163,19 @@ def run_steps(
         raise RunError(
             "the search has ended without an architecture; accepted: phases that choose one"
         )
-    return Outcome(found, history)
+    several = method.candidates(state, problem.space) if isinstance(method, Offering) else ()
+    return Outcome(found, history, [listed(c, problem.space) for c in several])
+
+
+def listed(candidate: Candidate, space: SearchSpace) -> dict[str, Any]:
+    """A candidate as result.json has it."""
+    return {"architecture": space.format(candidate.architecture), **candidate.figures}
+
+
+def _ended(method: Stepwise, state: Any, clock: Clock) -> bool:
+    """Whether the method ends its phase with the clock's epoch."""
+    last = replace(clock, step=max(clock.steps - 1, 0))
+    return isinstance(method, Ending) and method.ended(state, last)
 
 
 @dataclass(frozen=True)
@@ -147,7 +183,7 @@ class Timetable(Sequence[Clock]):
     """One clock for each epoch of each phase, at the epoch's first step; made when it is due."""
 
     phases: tuple[Phase, ...]
-    """Those that have epochs."""
+    """Those that have epochs, all with a number of steps."""
 
     def __len__(self) -> int:
         return sum(phase.epochs for phase in self.phases)
@@ -162,17 +198,47 @@ class Timetable(Sequence[Clock]):
         left = place if place >= 0 else place + len(self)
         for phase in self.phases:
             if 0 <= left < phase.epochs:
-                return Clock(left, phase.epochs, 0, phase.steps, phase.name)
+                return Clock(left, phase.epochs, 0, phase.steps or 0, phase.name)
             left -= phase.epochs
         raise IndexError(place)
 
+    def after(self, place: int, *, ended: bool = False) -> int:
+        """The place of the epoch after that at `place`: if its phase has ended, of the next one."""
+        if not ended:
+            return place + 1
+        ends = accumulate(phase.epochs for phase in self.phases)
+        return next(end for end in ends if end > place)
+
+    def places(self, history: Iterable[Mapping[str, Any]]) -> Iterator[int]:
+        """The place of each line of metrics, and last that of the epoch to come."""
+        place = 0
+        for row in history:
+            yield place
+            place = self.after(place, ended=bool(row.get(ENDED_EARLY)))
+        yield place
+
 
 def timetable(method: Stepwise, problem: Problem, epochs: int, steps: int) -> Timetable:
-    """When which phase has its epochs."""
-    phases: Sequence[Phase] = [Phase("search", epochs, steps)]
+    """When which phase has its epochs.
+
+    Args:
+        method: what is stepped.
+        problem: what it sees.
+        epochs: of the phase that trains the supernet.
+        steps: of an epoch; 0: a pass over the part that the phase consumes.
+    """
+    phases: Sequence[Phase] = [Phase("search", epochs)]
     if isinstance(method, Phased):
-        phases = method.phases(problem, epochs, steps)
-    return Timetable(tuple(phase for phase in phases if phase.epochs))
+        phases = method.phases(problem, epochs)
+    held = [phase for phase in phases if phase.epochs]
+    return Timetable(
+        tuple(
+            replace(phase, steps=steps or problem.steps(phase.part))
+            if phase.steps is None
+            else phase
+            for phase in held
+        )
+    )
 
 
 def _standing(
@@ -191,7 +257,7 @@ def _standing(
         gates = method.gates(state, space) if isinstance(method, Relaxing) else None
         found = diagnostics.report(
             problem,
-            getattr(state, "net", None),
+            state.net if isinstance(state, WithSupernet) else None,
             gates,
             arch,
             None if last is None else space.parse(last),
@@ -269,10 +335,9 @@ def _finite(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _alphas(state: Any, space: SearchSpace) -> dict[str, Any]:
-    alphas = getattr(state, "alphas", None)
-    if alphas is None:
+    if not isinstance(state, WithAlphas):
         return {}
-    return {"alpha": _listed(dict(zip(space.groups, alphas, strict=True)))}
+    return {"alpha": _listed(dict(zip(space.groups, state.alphas, strict=True)))}
 
 
 def _listed(matrices: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -23,26 +23,6 @@ PAPER_SCALE: dict[str, dict[str, int]] = {
 }
 """Sizes of the published searches on CIFAR-10, by space or family of spaces."""
 
-QUICK_ALPHA_RATE = 0.01
-"""Learning rate of alpha in a search of a few hundred steps: Adam moves alpha by about its rate a
-step, and the papers' 3e-4 needs their ten thousand steps to move it at all."""
-
-QUICK_WEIGHTS_RATE = 0.025
-"""Learning rate of the weights in such a search (DARTS' own). With the 0.01 of iDARTS' paper they
-learn so little in five epochs that an edge with no operation at all can look best."""
-
-QUICK_NUMBERS = {
-    "generations": 6,
-    "fitness_images": 500,
-    "recalibration_images": 500,
-    "selection_images": 500,
-    "interval": 1,
-    "validation": 10,
-}
-"""Numbers of such a search, of the methods that have them: the papers' 21 generations of 50 take
-longer than the training of a small supernet."""
-
-
 @dataclass(frozen=True)
 class Preset:
     """Defaults of a search."""
@@ -55,7 +35,7 @@ class Preset:
 def quick_preset(method: MethodInfo | str) -> Preset:
     """A search of minutes on a small machine."""
     info = method if isinstance(method, MethodInfo) else find(method)
-    return Preset(Settings(epochs=info.quick_epochs), quick_config(info))
+    return _preset(info, info.quick)
 
 
 def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:
@@ -74,9 +54,20 @@ def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:
             f"preset 'paper' has no sizes for space {name!r}; accepted: preset quick, or a space "
             f"of {', '.join(PAPER_SCALE)}"
         )
-    numbers = {**scale, "epochs": info.epochs, **(of_space(info.published, name) or {})}
-    common = {key: value for key, value in numbers.items() if key in to_mapping(Settings())}
-    own = {key: value for key, value in numbers.items() if key not in common}
+    return _preset(
+        info, {**scale, "epochs": info.epochs, **(of_space(info.published, name) or {})}
+    )
+
+
+def quick_config(info: MethodInfo) -> Any:
+    """The method's defaults with rates and numbers fit for a search of minutes."""
+    return quick_preset(info).options
+
+
+def _preset(info: MethodInfo, numbers: Mapping[str, Any]) -> Preset:
+    """Numbers of the settings and of the configuration, told apart: no name is in both."""
+    common = {name: value for name, value in numbers.items() if name in to_mapping(Settings())}
+    own = {name: value for name, value in numbers.items() if name not in common}
     return Preset(Settings(**common), altered(info.config(), own))
 
 
@@ -88,13 +79,3 @@ def altered(config: Any, values: Mapping[str, Any]) -> Any:
             config, **{name: altered(getattr(config, name), {rest: value}) if rest else value}
         )
     return config
-
-
-def quick_config(info: MethodInfo) -> Any:
-    """The method's defaults with rates and numbers fit for a search of minutes."""
-    config = info.config()
-    if hasattr(config, "alpha"):
-        for part, rate in (("alpha", QUICK_ALPHA_RATE), ("weights", QUICK_WEIGHTS_RATE)):
-            config = replace(config, **{part: replace(getattr(config, part), lr=rate)})
-    small = {name: value for name, value in QUICK_NUMBERS.items() if hasattr(config, name)}
-    return replace(config, **small)

@@ -21,6 +21,7 @@ from morphogen.engine.search import blackbox
 from morphogen.engine.search.job import Job, method_of, spec_of, task_of
 from morphogen.engine.search.launch import launch
 from morphogen.engine.search.lengthen import lengthened, wanted
+from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.result import SearchResult, finished
 from morphogen.engine.search.select import require_select
 from morphogen.engine.search.settings import Settings
@@ -71,7 +72,7 @@ def search(
     """
     refuse_again()
     info, config = method_of(method)
-    settings = Settings(epochs=info.quick_epochs) if settings is None else settings
+    settings = quick_preset(info).settings if settings is None else settings
     require_types(run, settings=(settings, Settings))
     given.function("watcher", watcher, "a class or function that makes a watcher")
     known = searched_space(space, settings.without)

@@ -7,13 +7,15 @@ space) in the trained supernet. Nothing is tuned between decisions: `darts-pt` d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field, fields, make_dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from morphogen.core import Architecture, ConfigError
 from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.supernet import SupernetEvaluator
-from morphogen.methods import MethodInfo, Metrics, Phase, Relaxing, Stepwise, methods
+from morphogen.methods import Ending, MethodInfo, Metrics, Phase, Relaxing, Stepwise, methods
 from morphogen.proxies import named
 from morphogen.scoring import (
     Discretised,
@@ -26,8 +28,9 @@ from morphogen.scoring import (
     zero_cost,
 )
 from morphogen.spaces import SearchSpace
-from morphogen.supernets import Gates
+from morphogen.supernets import Gates, Supernet
 from morphogen.tasks.problem import Clock, Problem
+from morphogen.tasks.streams import Stream
 
 OWN = "magnitude"
 """The rule that every method has: its own `derive`."""
@@ -42,18 +45,14 @@ def require_select(info: MethodInfo, settings: Settings) -> None:
     """
     if settings.select == OWN:
         return
-    if not _takes(info):
-        able = ", ".join(name for name, other in methods().items() if _takes(other))
+    if not info.relaxing:
+        able = ", ".join(name for name, other in methods().items() if other.relaxing)
         raise ConfigError(
             f"select is {settings.select!r}, and method {info.name!r} has no gates from which it "
             f"could select, or selects by itself; accepted: {OWN}, or one of the methods {able}"
         )
     if settings.select.endswith("zc"):
         named([settings.evaluation_proxy])
-
-
-def _takes(info: MethodInfo) -> bool:
-    return hasattr(info.build, "gates") and not hasattr(info.build, "phases")
 
 
 def selecting(method: Stepwise, settings: Settings) -> Stepwise:
@@ -63,25 +62,55 @@ def selecting(method: Stepwise, settings: Settings) -> Stepwise:
     return Selecting(method, settings)
 
 
+@dataclass
+class SelectingState:
+    """The state of the method that is selected for, and what is decided."""
+
+    searched: Any
+    """The method's own state, which has the supernet."""
+    projection: Projection
+    evaluator: SupernetEvaluator | None = field(metadata={"checkpoint": False})
+    """Of a rule that goes by accuracy."""
+    batches: Stream | None
+    """Of a rule that goes by a zero-cost proxy."""
+
+    @property
+    def net(self) -> Supernet:
+        """The method's supernet."""
+        held: Supernet = self.searched.net
+        return held
+
+    @property
+    def alphas(self) -> list[Tensor]:
+        """The method's architecture parameters."""
+        held: list[Tensor] = self.searched.alphas
+        return held
+
+    @property
+    def begun(self) -> bool:
+        """Whether something is decided that was not from the start."""
+        return self.projection.decided != Projection(self.projection.space).decided
+
+
 class Selecting:
     """A gradient method, and decisions one after the other in the supernet it has trained.
 
     Args:
-        method: trains the supernet; its state gets what the decisions need as further fields.
+        method: trains the supernet.
         settings: `select` and what belongs to it.
     """
 
     def __init__(self, method: Relaxing, settings: Settings) -> None:
-        self.method, self.settings, self.config = method, settings, method.config
+        self.method, self.settings = method, settings
 
-    def phases(self, problem: Problem, epochs: int, steps: int) -> Sequence[Phase]:
+    def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """The method's search, then all decisions."""
         decisions = Projection(problem.space).turns()
-        return Phase("search", epochs, steps), Phase("select", int(decisions > 0), decisions)
+        return Phase("search", epochs), Phase("select", int(decisions > 0), decisions)
 
-    def init(self, problem: Problem) -> Any:
-        """The method's state, of a class with the decisions, too."""
-        state, s = self.method.init(problem), self.settings
+    def init(self, problem: Problem) -> SelectingState:
+        """The method's state, and nothing decided."""
+        searched, s = self.method.init(problem), self.settings
         by_accuracy = s.select.endswith("accuracy")
         evaluator = None
         if by_accuracy:
@@ -91,26 +120,17 @@ class Selecting:
                 images=s.evaluation_images,
                 batch_size=max(s.batch_size, 2 * problem.devices.world),
             )
-        kind = make_dataclass(
-            f"{type(state).__name__}AndSelection",
-            [
-                ("projection", Projection),
-                ("evaluator", Any, field(metadata={"checkpoint": False})),
-                ("batches", Any),
-            ],
-            bases=(type(state),),
-        )
-        return kind(
-            **{f.name: getattr(state, f.name) for f in fields(state)},
-            projection=Projection(problem.space),
-            evaluator=evaluator,
-            batches=None if by_accuracy else problem.joint_stream("train", "data/select"),
+        return SelectingState(
+            searched,
+            Projection(problem.space),
+            evaluator,
+            None if by_accuracy else problem.joint_stream("train", "data/select"),
         )
 
-    def step(self, state: Any, problem: Problem, clock: Clock) -> Metrics:
+    def step(self, state: SelectingState, problem: Problem, clock: Clock) -> Metrics:
         """A step of the method, or a decision."""
         if clock.phase == "search":
-            return self.method.step(state, problem, clock)
+            return self.method.step(state.searched, problem, clock)
         decisions = turn(
             state.projection,
             lambda: self.gates(state, problem.space).detach(),
@@ -120,28 +140,28 @@ class Selecting:
         )
         return {"decided": float(len(state.projection.decided)), **mean_margin(decisions)}
 
-    def _score(self, state: Any, problem: Problem) -> OperationScore:
+    def ended(self, state: SelectingState, clock: Clock) -> bool:
+        """Whether the method ends its search."""
+        method = self.method
+        searching = clock.phase == "search"
+        return searching and isinstance(method, Ending) and method.ended(state.searched, clock)
+
+    def _score(self, state: SelectingState, problem: Problem) -> OperationScore:
         s = self.settings
         if state.evaluator is not None:
             measure = accuracy(state.evaluator, state.net)
-        else:
-            measure = zero_cost(problem, state.net, s.evaluation_proxy, state.batches.next())
+        elif state.batches is not None:
+            batch = state.batches.next()
+            measure = zero_cost(problem, state.net, s.evaluation_proxy, batch)
         return (Perturbed if s.select.startswith("perturbed") else Discretised)(measure)
 
-    def gates(self, state: Any, space: SearchSpace) -> Gates:
+    def gates(self, state: SelectingState, space: SearchSpace) -> Gates:
         """The method's gates, one-hot where something is decided."""
-        soft = self.method.gates(state, space)
-        return state.projection.onto(soft) if _begun(state) else soft
+        soft = self.method.gates(state.searched, space)
+        return state.projection.onto(soft) if state.begun else soft
 
-    def derive(self, state: Any, space: SearchSpace) -> Architecture | None:
+    def derive(self, state: SelectingState, space: SearchSpace) -> Architecture | None:
         """What is decided; before the first decision, what the method itself derives."""
-        if not _begun(state):
-            return self.method.derive(state, space)
-        found: Architecture = state.projection.derive(self.method.gates(state, space))
-        return found
-
-
-def _begun(state: Any) -> bool:
-    """Whether something is decided that was not from the start."""
-    fresh = Projection(state.projection.space)
-    return bool(state.projection.decided != fresh.decided)
+        if not state.begun:
+            return self.method.derive(state.searched, space)
+        return state.projection.derive(self.method.gates(state.searched, space))

@@ -92,7 +92,10 @@ def read_run(
             "of a method that does"
         )
     content = checkpoint.read_saved(directory.checkpoint_file)
-    net, images = content["state"].get("net"), content.get("images")
+    state, images = content["state"], content.get("images")
+    if isinstance(state.get("searched"), dict):  # of a run with another rule of selection
+        state = state["searched"]
+    net = state.get("net")
     if not isinstance(net, dict) or not isinstance(images, dict):
         raise RunError(
             f"{what} is {run}, whose checkpoint holds no supernet; accepted: one with it"

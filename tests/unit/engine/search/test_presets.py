@@ -249,4 +249,4 @@ def test_a_space_without_a_published_search_is_named():
 def test_the_quick_one_is_what_a_name_alone_means():
     held = morphogen.quick_preset("spos")
     assert held.options == morphogen.quick_config(morphogen.methods.find("spos"))
-    assert held.settings == Settings(epochs=60)
+    assert held.settings == Settings(epochs=33)
