@@ -23,6 +23,7 @@ PAPER_SCALE: dict[str, dict[str, int]] = {
 }
 """Sizes of the published searches on CIFAR-10, by space or family of spaces."""
 
+
 @dataclass(frozen=True)
 class Preset:
     """Defaults of a search."""
@@ -54,9 +55,7 @@ def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:
             f"preset 'paper' has no sizes for space {name!r}; accepted: preset quick, or a space "
             f"of {', '.join(PAPER_SCALE)}"
         )
-    return _preset(
-        info, {**scale, "epochs": info.epochs, **(of_space(info.published, name) or {})}
-    )
+    return _preset(info, {**scale, "epochs": info.epochs, **(of_space(info.published, name) or {})})
 
 
 def quick_config(info: MethodInfo) -> Any:

@@ -33,7 +33,8 @@ class Settings:
     epochs: Count = 5
     """epochs of the search (paper, NAS-Bench-201: DARTS 50, iDARTS 30, GDAS 250)"""
     steps_per_epoch: Natural = 0
-    """steps (architecture updates) of an epoch; 0: one pass over the search-validation images"""
+    """steps of an epoch, in phases that train; 0: one pass over the images that the publication
+    counts by: search-validation images where gates learn by gradient, training images of paths"""
     batch_size: Count = 64
     """images of a joint batch, over all processes (paper: 64)"""
     train_images: Images = 3000

@@ -22,7 +22,6 @@ from morphogen.methods.darts import DARTSConfig
 from morphogen.runs.config import identity
 from morphogen.supernets import space_of
 
-
 RATES = {"alpha.lr": 0.01, "weights.lr": 0.025}
 EVOLUTION = {"generations": 6, "fitness_images": 500, "recalibration_images": 500}
 QUICK = {
