@@ -34,7 +34,7 @@ import record
 import torch
 
 from morphogen import benchmarks, spaces
-from morphogen.bilevel.state import SGD, Adam
+from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.core import Architecture
 from morphogen.engine.search.job import task_of
 from morphogen.engine.search.search import resume, search

@@ -16,7 +16,7 @@ import record
 import torch
 
 from morphogen import spaces
-from morphogen.bilevel.state import SGD
+from morphogen.bilevel.optimisers import SGD
 from morphogen.methods.darts import DARTS, DARTSConfig
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks import Augment, ImageTask

@@ -29,7 +29,7 @@ from scipy.stats import kendalltau
 
 from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
-from morphogen.bilevel.state import SGD
+from morphogen.bilevel.optimisers import SGD
 from morphogen.core import Architecture
 from morphogen.core.rng import numpy_stream, seed_for
 from morphogen.evaluators.clusters import divide, represent, winners

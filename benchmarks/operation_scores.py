@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 
 from morphogen import benchmarks, spaces
 from morphogen.bilevel.gates import softmax_gates, start_alphas
-from morphogen.bilevel.state import SGD, Adam
+from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.core import Architecture
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.methods.darts_pt import DARTSPT, DARTSPTConfig

@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from morphogen import spaces
-from morphogen.bilevel.state import SGD, SupernetState, new_supernet, optimiser_of, weight_step
+from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.state import SupernetState, new_supernet, weight_step
 from morphogen.supernets import Gates, NetworkSpec, network
 from morphogen.tasks import Images, ImageTask
 from morphogen.tasks.problem import Clock, Problem
@@ -95,7 +96,7 @@ def measure(setting: Setting) -> dict[str, float]:
     task = ImageTask.of(data, train_images=32, valid_images=32, seed=0)
     problem = Problem(space, task, spec, batch_size=16)
     net = new_supernet(problem)
-    state = SupernetState(net, optimiser_of(net, RATE))
+    state = SupernetState(net, RATE.make(net.parameters()))
     x = torch.randn(setting.batch, 3, setting.side, setting.side, generator=g)
     y = torch.randint(10, (setting.batch,), generator=g)
     rng = np.random.default_rng(0)

@@ -27,7 +27,8 @@ import record
 import torch
 
 from morphogen import benchmarks, spaces
-from morphogen.bilevel.state import SGD, SupernetState, optimiser_of, weight_step
+from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.state import SupernetState, weight_step
 from morphogen.core import Architecture
 from morphogen.core.ranking import kendall
 from morphogen.core.rng import numpy_stream
@@ -128,7 +129,7 @@ def supernet_of(problem: Problem, path: Path) -> Supernet:
 def uniform(problem: Problem, net: Supernet, rate: float, steps: int) -> Supernet:
     """The control: as many steps, on paths that are drawn uniformly."""
     sgd = shift_config(rate).shift
-    state = SupernetState(net, optimiser_of(net, sgd))
+    state = SupernetState(net, sgd.make(net.parameters()))
     clock = Clock(0, 1, 0, steps)
     for step in range(steps):
         gates = Gates.of(problem.space, problem.space.sample(problem.numpy_rng))

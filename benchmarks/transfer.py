@@ -25,7 +25,7 @@ from supernet_shifting import EPOCHS as STAGE_1
 from supernet_shifting import SETTINGS, run, shift_config
 
 from morphogen import spaces
-from morphogen.bilevel.state import SGD
+from morphogen.bilevel.optimisers import SGD
 from morphogen.core import Architecture
 from morphogen.core.rng import numpy_stream
 from morphogen.evaluators.short import ShortTraining

@@ -120,7 +120,8 @@ from pydantic import Field
 import morphogen
 from morphogen.bilevel.gates import probabilities, softmax_gates
 from morphogen.bilevel.hypergradient import first_order
-from morphogen.bilevel.state import SGD, Adam, BilevelState, weight_step
+from morphogen.bilevel.optimisers import SGD, Adam
+from morphogen.bilevel.state import BilevelState, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import config
 from morphogen.methods import Metrics, method

@@ -20,7 +20,8 @@ from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 import tiny
-from morphogen.bilevel.state import SGD, optimiser_of, weight_gradient
+from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.state import loss_and_gradients
 from morphogen.core import Architecture, Choice
 from morphogen.engine.search.loop import timetable
 from morphogen.evaluators.supernet import Inherited
@@ -125,7 +126,7 @@ class Toy:
         config = SupernetShiftingConfig(shift=rate, shift_steps=steps, rescore=False)
         method, net = SupernetShifting(config), ToySupernet(self.start)
         evolution = Generations(50, 10, 25, 25, 0.1, again=steps > 0)
-        state = ShiftingState(net, optimiser_of(net, rate), evolution, self.evaluator())
+        state = ShiftingState(net, rate.make(net.parameters()), evolution, self.evaluator())
         problem = self.problem(seed)
         for generation in range(21):
             for step in range(50):
@@ -140,7 +141,7 @@ class Toy:
         net, problem = ToySupernet(self.start), self.problem(seed)
         method = SPOS(SPOSConfig(weights=rate))
         state: Any = SimpleNamespace(
-            net=net, weights=list(net.parameters()), weight_optimiser=optimiser_of(net, rate)
+            net=net, weights=list(net.parameters()), weight_optimiser=rate.make(net.parameters())
         )
         for step in range(steps):
             method.step(state, problem, Clock(0, 1, step, steps, "supernet"))
@@ -244,9 +245,8 @@ def test_a_candidates_gradient_is_none_where_it_has_no_weight():
     problem = tiny.problem(space_of(tiny.own()))
     state = small().init(problem)
     arch = problem.space.sample(np.random.default_rng(0))
-    _, gradients = weight_gradient(
-        state, problem, problem.train_batch(), Gates.of(problem.space, arch)
-    )
+    loss = problem.loss(state.net, Gates.of(problem.space, arch), problem.train_batch())
+    _, gradients = loss_and_gradients(problem, loss, state.weights)
     names = [name for name, _ in state.net.named_parameters()]
     for name, gradient in zip(names, gradients, strict=True):
         if "option_" in name:

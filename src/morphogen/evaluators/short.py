@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from morphogen.bilevel.state import SGD
+from morphogen.bilevel.optimisers import SGD
 from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
 from morphogen.supernets import ModuleSpace, enough_values, network, train_mode
@@ -45,13 +45,7 @@ class ShortTraining:
         self.net = train_mode(net.to(device))
         self._stream = problem.stream("train", batch_size, "evaluation")
         self._weights = [w for w in self.net.parameters() if w.requires_grad]
-        self._optimiser = torch.optim.SGD(
-            self._weights,
-            lr=sgd.lr,
-            momentum=sgd.momentum,
-            nesterov=sgd.nesterov and sgd.momentum > 0,
-            weight_decay=sgd.weight_decay,
-        )
+        self._optimiser = sgd.make(self._weights)
         self.done = 0
         """Steps so far."""
 

@@ -10,12 +10,13 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from morphogen.bilevel.state import SGD, SupernetState, new_supernet, optimiser_of, weight_step
+from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.state import SupernetState, new_supernet, weight_step
 from morphogen.core.config import Count, Images, Natural, Probability, config
 from morphogen.evaluators.supernet import Norms, SupernetEvaluator
 from morphogen.evolution import Generations
 from morphogen.supernets import Gates
-from morphogen.tasks.problem import Clock, Problem
+from morphogen.tasks.problem import Clock, Problem, trainable
 
 # 5,000 training images are held out to score paths on.
 _MOST = {"train_images": 45000, "valid_images": 5000}
@@ -88,7 +89,7 @@ class SinglePathState(SupernetState):
         evolution = Generations(
             c.population, c.parents, c.mutants, c.crossovers, c.mutation, again=again
         )
-        return cls(net, optimiser_of(net, c.weights), evolution, evaluator, **more)
+        return cls(net, c.weights.make(trainable(net).values()), evolution, evaluator, **more)
 
     def standing(self) -> dict[str, float]:
         """What is told at the end of a generation."""

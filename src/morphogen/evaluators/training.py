@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from morphogen.bilevel.state import SGD
+from morphogen.bilevel.optimisers import SGD
 from morphogen.core import Architecture
 from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.stage import FULL, Stage

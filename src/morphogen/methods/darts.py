@@ -28,7 +28,8 @@ from torch import Tensor
 
 from morphogen.bilevel.gates import probabilities, softmax_gates
 from morphogen.bilevel.hypergradient import Hypergradient, first_order, unrolled
-from morphogen.bilevel.state import SGD, Adam, BilevelState, alpha_step, weight_step
+from morphogen.bilevel.optimisers import SGD, Adam
+from morphogen.bilevel.state import BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Amount, Few, config
 from morphogen.methods._contract import QUICK_RATES, Metrics, method
@@ -130,7 +131,7 @@ class DARTS:
             gradient = first_order(
                 outer, state.weights, state.alphas, reduce=problem.mean_over_ranks
             )
-        alpha_step(state, gradient)
+        alpha_step(state, gradient.total, c.alpha, clock)
         return gradient
 
     def gates(self, state: BilevelState, space: SearchSpace) -> Gates:

@@ -36,14 +36,8 @@ from typing import Literal
 
 from morphogen.bilevel.gates import moved, softmax_gates
 from morphogen.bilevel.hypergradient import first_order
-from morphogen.bilevel.state import (
-    SGD,
-    Adam,
-    BilevelState,
-    alpha_step,
-    optimiser_of,
-    weight_step,
-)
+from morphogen.bilevel.optimisers import SGD, Adam
+from morphogen.bilevel.state import BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Amount, Natural, Rate, SomeImages, config
 from morphogen.evaluators.supernet import SupernetEvaluator
@@ -167,7 +161,7 @@ class DARTSPT:
         told: Metrics = {}
         if clock.step == 0:
             if clock.epoch == 0:
-                state.weight_optimiser = optimiser_of(state.net, self._tuning)  # 2
+                state.weight_optimiser = self._tuning.make(state.weights)  # 2
             if clock.epoch in self._schedule(problem.space)[1]:
                 told = self._decide(state, problem)
         return {**told, **self._train(state, problem, clock, self._tuning, c.epsilon)}  # d
@@ -181,7 +175,7 @@ class DARTSPT:
             gradient = first_order(
                 outer, state.weights, state.alphas, reduce=problem.mean_over_ranks
             )
-            alpha_step(state, gradient)
+            alpha_step(state, gradient.total, self.config.alpha, clock)
             told["valid_loss"] = gradient.loss
         soft = softmax_gates(problem.space, state.alphas)
         if self.config.supernet == "sdarts-rs":

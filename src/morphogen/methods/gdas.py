@@ -31,7 +31,8 @@ from torch import Tensor
 
 from morphogen.bilevel.gates import probabilities, sampled_path, softmax_gates
 from morphogen.bilevel.hypergradient import first_order
-from morphogen.bilevel.state import SGD, Adam, BilevelState, alpha_step, weight_step
+from morphogen.bilevel.optimisers import SGD, Adam
+from morphogen.bilevel.state import BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Positive, config
 from morphogen.methods._contract import QUICK_RATES, Metrics, method
@@ -96,7 +97,7 @@ class GDAS:
             state.alphas,
             reduce=problem.mean_over_ranks,
         )
-        alpha_step(state, gradient)
+        alpha_step(state, gradient.total, c.alpha, clock)
         return {"train_loss": train_loss, "valid_loss": gradient.loss, "tau": tau}
 
     def gates(self, state: BilevelState, space: SearchSpace) -> Gates:

@@ -29,7 +29,8 @@ from pydantic import Field
 
 from morphogen.bilevel.gates import probabilities, softmax_gates
 from morphogen.bilevel.hypergradient import neumann
-from morphogen.bilevel.state import SGD, Adam, BilevelState, alpha_step, weight_step
+from morphogen.bilevel.optimisers import SGD, Adam
+from morphogen.bilevel.state import BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Amount, Few, config
 from morphogen.core.ranges import FEW
@@ -114,7 +115,7 @@ class IDARTS:
             shift_radius=SHIFT_RADIUS if c.official_noise else None,
             reduce=problem.mean_over_ranks,
         )
-        alpha_step(state, gradient)  # 3
+        alpha_step(state, gradient.total, c.alpha, clock)  # 3
         if gradient.shift is not None:
             with torch.no_grad():
                 torch._foreach_add_(state.weights, gradient.shift)

@@ -32,7 +32,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from morphogen.bilevel.state import SGD, descend, optimiser_of, weight_gradient, weight_step
+from morphogen.bilevel.optimisers import SGD, descend
+from morphogen.bilevel.state import loss_and_gradients, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Natural, config
 from morphogen.evaluators.single_path import (
@@ -107,7 +108,7 @@ class SupernetShifting:
         if clock.phase == "supernet":
             return {"train_loss": path_step(state, problem, self.config.weights, clock)}
         if not state.shifting:  # new momentum, new rate
-            state.weight_optimiser = optimiser_of(state.net, self.config.shift)
+            state.weight_optimiser = self.config.shift.make(state.weights)
             state.shifting = True
         return self._generation(state, problem, clock)
 
@@ -147,8 +148,9 @@ class SupernetShifting:
                 batch = problem.train_batch()
                 losses.append(weight_step(state, problem, batch, gates, c.shift, clock))
                 continue
-            loss, gradients = weight_gradient(state, problem, problem.train_batch(), gates)
-            losses.append(loss)
+            loss = problem.loss(state.net, gates, problem.train_batch())
+            value, gradients = loss_and_gradients(problem, loss, state.weights)
+            losses.append(value)
             for i, gradient in enumerate(gradients):
                 if gradient is not None:
                     state.gradient[i] += gradient / c.shift_steps
@@ -160,7 +162,7 @@ class SupernetShifting:
         count = len(state.evolution.members)
         pairs = zip(state.gradient, state.reached, strict=True)
         means = [gradient / count if reached else None for gradient, reached in pairs]
-        descend(state, means, clip=self.config.shift.clip)
+        descend(state.weight_optimiser, state.weights, means, clip=self.config.shift.clip)
         self._forget(state)
 
     def _forget(self, state: ShiftingState) -> None:

@@ -235,9 +235,9 @@ class Problem:
             if weights is None:
                 output: Tensor = net(x, gates)
             else:
-                ordered = not isinstance(weights, Mapping)
-                named = zip(trainable(net), weights, strict=True) if ordered else weights
-                output = functional_call(net, dict(named), (x, gates))
+                if not isinstance(weights, Mapping):
+                    weights = dict(zip(trainable(net), weights, strict=True))
+                output = functional_call(net, dict(weights), (x, gates))
         return output.float()
 
     def loss(self, net: Supernet, gates: Gates, batch: Batch) -> Tensor:

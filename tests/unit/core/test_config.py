@@ -89,6 +89,6 @@ def test_it_is_frozen_takes_keywords_only_and_can_be_sent_to_a_process():
         made.count = 8
     with pytest.raises(ConfigError):
         Outer(7)
-    from morphogen.bilevel.state import SGD
+    from morphogen.bilevel.optimisers import SGD
 
     assert pickle.loads(pickle.dumps(SGD(lr=0.5))) == SGD(lr=0.5)

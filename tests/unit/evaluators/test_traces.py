@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import tiny
-from morphogen.bilevel.state import SGD
+from morphogen.bilevel.optimisers import SGD
 from morphogen.core import SpaceError
 from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.traces import Recorder, gram, layers_of, milestones, train_traced

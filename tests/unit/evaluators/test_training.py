@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tiny
-from morphogen.bilevel.state import SGD
+from morphogen.bilevel.optimisers import SGD
 from morphogen.core import NumericalError
 from morphogen.evaluators.training import TrainingEvaluator
 from morphogen.spaces import make

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, softplus
 import tiny
 from morphogen.bilevel.gates import sampled_path, softmax_gates, start_alphas
 from morphogen.bilevel.hypergradient import neumann, unrolled
-from morphogen.bilevel.state import SGD
+from morphogen.bilevel.optimisers import SGD
 from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.traces import Recorder, layers_of, probe_of
 from morphogen.spaces import make

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tiny
 from morphogen import cost, spaces
-from morphogen.bilevel.state import SGD, Adam, BilevelState, weight_step
+from morphogen.bilevel.optimisers import SGD, Adam
+from morphogen.bilevel.state import BilevelState, weight_step
 from morphogen.spaces.shufflenet import OPERATIONS, Layer
 from morphogen.supernets import Gates, NetworkSpec, build, network
 from morphogen.supernets.shufflenet import Block, fixed_norm

@@ -9,7 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
 import tiny
-from morphogen.bilevel.state import SGD
+from morphogen.bilevel.optimisers import SGD
 from morphogen.core.errors import ConfigError
 from morphogen.engine.search.job import task_of
 from morphogen.evaluators.short import ShortTraining

@@ -1,0 +1,115 @@
+"""One configuration of an optimiser, for weights and for alphas, in searches and in trainings.
+
+A configuration makes its torch optimiser (`make`), says the learning rate of an epoch (`at`) and
+the largest norm of a gradient (`clip`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from morphogen.core.config import Amount, Rate, Share, config
+from morphogen.tasks.problem import Clock
+
+
+@config
+class SGD:
+    """Stochastic gradient descent, its learning rate a cosine that is constant within an epoch."""
+
+    lr: Rate = 0.025
+    """learning rate of the first epoch (DARTS: 0.025)"""
+    lr_end: Amount = 0.001
+    """floor of the cosine (DARTS code: 0.001; paper: 0)"""
+    momentum: Share = 0.9
+    """mu (DARTS: 0.9)"""
+    nesterov: bool = True
+    """Nesterov's momentum (NAS-Bench-201 protocol: yes; DARTS space: no)"""
+    weight_decay: Amount = 5e-4
+    """lambda (NAS-Bench-201 protocol: 5e-4; DARTS space: 3e-4)"""
+    clip: Amount = 5.0
+    """largest norm of the gradient; 0 does not clip (5)"""
+
+    def make(self, tensors: Iterable[Tensor]) -> torch.optim.SGD:
+        """A new optimiser of these tensors."""
+        return torch.optim.SGD(
+            tensors,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov and self.momentum > 0,
+            weight_decay=self.weight_decay,
+        )
+
+    def at(self, clock: Clock) -> float:
+        """The learning rate of the clock's epoch."""
+        return clock.cosine(self.lr, self.lr_end)
+
+
+@config
+class Adam:
+    """Adam; its learning rate is constant, or a cosine as that of `SGD`."""
+
+    lr: Rate = 3e-4
+    """learning rate (paper: 3e-4)"""
+    lr_end: Amount = 0.0
+    """floor of a cosine that begins at lr; 0: the learning rate stays as it is (paper: constant)"""
+    betas: tuple[Share, Share] = (
+        0.5,
+        0.999,
+    )
+    """decay of the two moments (paper: 0.5 0.999)"""
+    weight_decay: Amount = 1e-3
+    """L2 added to the gradient (paper: 1e-3)"""
+    clip: Amount = 0.0
+    """largest norm of the gradient; 0 does not clip (paper: 0)"""
+
+    def make(self, tensors: Iterable[Tensor]) -> torch.optim.Adam:
+        """A new optimiser of these tensors."""
+        return torch.optim.Adam(
+            tensors, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
+        )
+
+    def at(self, clock: Clock) -> float:
+        """The learning rate of the clock's epoch."""
+        return clock.cosine(self.lr, self.lr_end) if self.lr_end else self.lr
+
+
+Optimiser = SGD | Adam
+"""What a method's configuration may have for its weights and for its alphas."""
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Have the next steps taken with this learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def descend(
+    optimiser: torch.optim.Optimizer,
+    tensors: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    *,
+    clip: float = 0.0,
+) -> None:
+    """One step along these gradients, their joint norm at most `clip` (0: any); leaves no `.grad`.
+
+    A tensor without a gradient stays as it is: no decay and no momentum move it.
+
+    Args:
+        optimiser: of the tensors.
+        tensors: what is moved.
+        gradients: one for each.
+        clip: largest norm of the gradients taken as one vector.
+    """
+    used = []
+    for tensor, gradient in zip(tensors, gradients, strict=True):
+        if gradient is not None:
+            tensor.grad = gradient
+            used.append(tensor)
+    if clip:
+        clip_grad_norm_(used, clip)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)

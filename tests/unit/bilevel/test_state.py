@@ -1,0 +1,117 @@
+"""Optimisers by their configuration, and the steps of searches against plain torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import tiny
+from morphogen.bilevel.gates import softmax_gates
+from morphogen.bilevel.optimisers import SGD, Adam, Optimiser, descend
+from morphogen.bilevel.state import BilevelState, alpha_step, joint_step
+from morphogen.supernets import space_of
+from morphogen.tasks.problem import Clock, Problem
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SGD(lr=0.2, lr_end=0.02, nesterov=False, weight_decay=0.1, clip=0.5),
+        SGD(lr=0.2, momentum=0.0, clip=0.0),
+        Adam(lr=0.1),
+        Adam(lr=0.1, lr_end=0.01, clip=0.3),
+    ],
+)
+def test_steps_of_a_configuration_are_those_of_torch(config: Optimiser) -> None:
+    start = torch.arange(1.0, 5.0)
+    ours, theirs = start.clone(), torch.nn.Parameter(start.clone())
+    made = config.make([ours])
+    if isinstance(config, SGD):
+        reference: torch.optim.Optimizer = torch.optim.SGD(
+            [theirs],
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.momentum > 0 and config.nesterov,
+            weight_decay=config.weight_decay,
+        )
+    else:
+        reference = torch.optim.Adam(
+            [theirs], lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+        )
+    for epoch in range(3):
+        gradient = torch.tensor([3.0, -4.0, 0.0, 12.0]) / (epoch + 1)
+        clock = Clock(epoch, 3, 0, 1)
+        made.param_groups[0]["lr"] = config.at(clock)
+        descend(made, [ours], [gradient.clone()], clip=config.clip)
+        scale = min(1.0, config.clip * (epoch + 1) / 13) if config.clip else 1.0  # 3, 4, 12: 13
+        reference.param_groups[0]["lr"] = config.at(clock)
+        theirs.grad = scale * gradient
+        reference.step()
+        torch.testing.assert_close(ours, theirs.detach())
+    assert ours.grad is None
+
+
+def test_rates_of_adam_are_constant_or_a_cosine() -> None:
+    clocks = [Clock(epoch, 2, 0, 1) for epoch in range(2)]
+    assert [Adam(lr=0.3).at(c) for c in clocks] == [0.3, 0.3]
+    assert [Adam(lr=0.3, lr_end=0.1).at(c) for c in clocks] == pytest.approx([0.3, 0.2])
+
+
+def test_what_has_no_gradient_is_not_moved_not_even_by_momentum() -> None:
+    tensors = [torch.ones(2), torch.ones(2)]
+    made = SGD(weight_decay=0.1).make(tensors)
+    descend(made, tensors, [torch.ones(2), torch.ones(2)])
+    kept = tensors[1].clone()
+    descend(made, tensors, [torch.ones(2), None])
+    assert torch.equal(tensors[1], kept)
+    assert not torch.equal(tensors[0], kept)
+
+
+def started(seed: int = 0) -> tuple[BilevelState, Problem]:
+    problem = tiny.problem(space_of(tiny.smooth()), seed=seed)
+    return BilevelState.start(problem, SGD(), Adam()), problem
+
+
+def test_a_joint_step_is_one_backward_pass_and_two_optimisers() -> None:
+    weights, alpha = SGD(lr=0.1, lr_end=0.1, clip=0.05), Adam(lr=0.02, clip=1e-3)
+    state, problem = started()
+    twin, other = started()
+    batch = problem.train_batch()
+
+    def objective(s: BilevelState, p: Problem) -> Tensor:
+        gates = softmax_gates(p.space, s.alphas)
+        penalty = sum(w.square().sum() for w in gates.weights.values())
+        return p.loss(s.net, gates, batch) + 0.3 * penalty
+
+    value = joint_step(
+        state,
+        problem,
+        objective(state, problem),
+        weights,
+        alpha,
+        tiny.CLOCK,
+    )
+    wanted = objective(twin, other)
+    wanted.backward()  # type: ignore[no-untyped-call]
+    for config, tensors in ((weights, twin.weights), (alpha, twin.alphas)):
+        torch.nn.utils.clip_grad_norm_(tensors, config.clip)
+        config.make(tensors).step()
+    assert torch.equal(value, wanted.detach())
+    for mine, theirs in zip(
+        [*state.weights, *state.alphas], [*twin.weights, *twin.alphas], strict=True
+    ):
+        torch.testing.assert_close(mine, theirs)
+        assert mine.grad is None
+
+
+def test_alphas_may_descend_by_sgd() -> None:
+    state, _ = started()
+    plain = SGD(lr=1.0, lr_end=1.0, momentum=0.0, weight_decay=0.0, clip=0.0)
+    state = replace(state, alpha_optimiser=plain.make(state.alphas))
+    before = [a.detach().clone() for a in state.alphas]
+    alpha_step(state, [torch.ones_like(a) for a in state.alphas], plain, tiny.CLOCK)
+    for old, new in zip(before, state.alphas, strict=True):
+        assert torch.equal(new, old - 1)
