@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphogen import benchmarks, cost, methods, proxies, spaces, supernets, tasks
     from morphogen.core import Architecture, MorphogenError
+    from morphogen.engine.resume import resume
     from morphogen.engine.search.presets import paper_preset, quick_config, quick_preset
     from morphogen.engine.search.result import SearchResult
-    from morphogen.engine.search.search import resume, search
+    from morphogen.engine.search.search import search
     from morphogen.engine.search.settings import Settings
-    from morphogen.engine.train.retrain import resume_training, train
+    from morphogen.engine.train.retrain import train
     from morphogen.engine.train.trained import TrainResult
     from morphogen.engine.train.training import Training
     from morphogen.exports.loading import load
@@ -46,7 +47,6 @@ __all__ = [
     "quick_config",
     "quick_preset",
     "resume",
-    "resume_training",
     "search",
     "space_of",
     "spaces",
@@ -68,8 +68,7 @@ _HOME = {
     "paper_preset": "engine.search.presets",
     "quick_config": "engine.search.presets",
     "quick_preset": "engine.search.presets",
-    "resume": "engine.search.search",
-    "resume_training": "engine.train.retrain",
+    "resume": "engine.resume",
     "search": "engine.search.search",
     "space_of": "supernets",
     "train": "engine.train.retrain",

@@ -20,7 +20,6 @@ from morphogen import (
     export,
     load,
     resume,
-    resume_training,
     search,
     space_of,
     train,
@@ -136,9 +135,7 @@ def test_training_keeps_what_is_frozen_and_names_what_it_cannot_draw(tmp_path: P
         torch.testing.assert_close(weights["1.w"], torch.full((1,), 0.7))
     assert not torch.allclose(first["2.weight"], second["2.weight"])
     # The same is read back from a finished run.
-    again = resume_training(
-        tmp_path / "r", space=network(pretrained(), Kernel()), data=tiny.images()
-    )
+    again = resume(tmp_path / "r", space=network(pretrained(), Kernel()), data=tiny.images())
     assert again.remarks == result.remarks
 
 

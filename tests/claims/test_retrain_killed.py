@@ -12,7 +12,8 @@ import pytest
 import forked
 import tiny
 from morphogen.engine.record.watch import Silent
-from morphogen.engine.train.retrain import resume_training, train
+from morphogen.engine.resume import resume
+from morphogen.engine.train.retrain import train
 from morphogen.engine.train.training import Training
 
 ARCH = "|skip_connect~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
@@ -41,7 +42,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert len(tiny.metrics(tmp_path / "cut")) == 2
-    resume_training(tmp_path / "cut", data=tiny.images())
+    resume(tmp_path / "cut", data=tiny.images())
     train(ARCH, data=tiny.images(), training=TINY, run=tmp_path / "whole")
     tiny.assert_same_run(tmp_path / "whole", tmp_path / "cut")
     for file in (tmp_path / "whole").glob("*.safetensors"):

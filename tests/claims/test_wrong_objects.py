@@ -45,7 +45,6 @@ CALLS = {
         for name in ("architecture", "space", "data", "training")
     },
     "resume": morphogen.resume,
-    "resume_training": morphogen.resume_training,
     "load": morphogen.load,
     "export": morphogen.export,
     "export to": lambda v: morphogen.export("run", v),

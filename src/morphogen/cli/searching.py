@@ -6,7 +6,6 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -23,7 +22,6 @@ from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
 from morphogen.engine.search.presets import PAPER_SCALE, Preset, paper_preset, quick_preset
 from morphogen.engine.search.result import SearchResult
-from morphogen.engine.search.search import resume as resume_run
 from morphogen.engine.search.search import search as run_search
 from morphogen.engine.search.settings import Settings
 from morphogen.methods import MethodInfo, find
@@ -106,21 +104,7 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
             start=target.start or None,
             watcher=partial(progress.watcher, target.json),
         )
-    return _report(result, as_json=target.json)
-
-
-def resume(
-    run: str, *, as_json: bool, epochs: int | None = None, evaluations: int | None = None
-) -> int:
-    """`morphogen resume RUN`."""
-    with interruptible(Path(run)):
-        result = resume_run(
-            run,
-            epochs=epochs,
-            evaluations=evaluations,
-            watcher=partial(progress.watcher, as_json),
-        )
-    return _report(result, as_json=as_json)
+    return report(result, as_json=target.json)
 
 
 def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:
@@ -141,7 +125,8 @@ def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:
     )
 
 
-def _report(result: SearchResult, *, as_json: bool) -> int:
+def report(result: SearchResult, *, as_json: bool) -> int:
+    """Print what was found."""
     table = benchmarks.of(result.space)
     listed = table is not None and result.architecture in table
     found = standing(table, result.architecture, final_metrics(table)) if table and listed else {}

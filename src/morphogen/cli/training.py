@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -21,14 +20,13 @@ from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.core import ConfigError, MorphogenError
 from morphogen.core.config import config
 from morphogen.core.names import shell, shown
-from morphogen.engine.train.retrain import resume_training
 from morphogen.engine.train.retrain import train as run_training
-from morphogen.engine.train.trained import METHOD, TrainResult, found_in
+from morphogen.engine.train.trained import TrainResult, found_in
 from morphogen.engine.train.training import Training, paper_training, quick_training
 from morphogen.reports.draw import draw
 from morphogen.reports.text import count, duration, fold
 from morphogen.runs.config import OBJECT
-from morphogen.runs.directory import RunDirectory
+from morphogen.runs.directory import TRAINING, RunDirectory
 
 
 @config
@@ -71,7 +69,7 @@ def train(words: Sequence[str]) -> int:
         arguments,
         words[1:],
         option_sections(chosen, found.space),
-        prog=f"morphogen {METHOD}",
+        prog=f"morphogen {TRAINING}",
         default=arguments(Target(), held),
     )
     target: Target = given.target
@@ -79,7 +77,7 @@ def train(words: Sequence[str]) -> int:
     arch = space.parse(found.text)
     # Claimed here and not by the engine, since an interrupt must name it.
     with (
-        RunDirectory.claimed(target.run or None, f"{METHOD}-{found.space}") as directory,
+        RunDirectory.claimed(target.run or None, f"{TRAINING}-{found.space}") as directory,
         interruptible(directory.path),
     ):
         result = run_training(
@@ -91,13 +89,6 @@ def train(words: Sequence[str]) -> int:
             watcher=partial(progress.watcher, target.json),
         )
     return report(result, as_json=target.json)
-
-
-def resume(run: str, *, as_json: bool) -> int:
-    """`morphogen resume RUN`, where RUN is a training."""
-    with interruptible(Path(run)):
-        result = resume_training(run, watcher=partial(progress.watcher, as_json))
-    return report(result, as_json=as_json)
 
 
 def _found(word: str, space: str, data: str) -> _Found:

@@ -18,12 +18,11 @@ from morphogen.core import ConfigError, DataError, MorphogenError, RunError, Unk
 from morphogen.core.config import config
 from morphogen.core.files import alone, fresh, made, write_anew
 from morphogen.core.names import brief, shell
-from morphogen.engine.train.trained import METHOD
 from morphogen.exports import formats
 from morphogen.exports.card import card
 from morphogen.exports.formats import Run, built
 from morphogen.runs.config import OBJECT, Space, known_space
-from morphogen.runs.directory import RunDirectory
+from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.runs.weights import Signature, read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import ImageTask
@@ -106,7 +105,7 @@ def export(
             raise UnknownNameError("format", name, FORMATS)
     directory = RunDirectory.open(run)
     values, result = directory.config(), directory.result()
-    if values.get("method") != METHOD:
+    if values.get("method") != TRAINING:
         raise RunError(
             f"{run} is the run of a search, whose network is not trained; accepted: the run of a "
             f"training, first `{shell('morphogen', 'train', Path(run))}`"

@@ -42,6 +42,9 @@ from morphogen.core.records import Record, checked, from_json, read_yaml
 from morphogen.runs import records
 from morphogen.runs import store
 
+TRAINING = "train"
+"""What config.yaml of a training says where that of a search names its method."""
+
 WRITTEN = "what morphogen wrote"
 """What is accepted of a file that is read back."""
 
@@ -135,7 +138,7 @@ class RunDirectory:
             os.close(claim)
 
     @classmethod
-    def open(cls, path: str | Path) -> RunDirectory:
+    def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
         """An existing run, or a `RunError`."""
         run = cls(given.path("run", path))
         if not os.path.lexists(run.config_file):
@@ -144,6 +147,11 @@ class RunDirectory:
                 "a search"
             )
         return run
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the run is a training's, and not a search's."""
+        return bool(self.config().get("method") == TRAINING)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

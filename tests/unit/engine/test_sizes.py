@@ -9,9 +9,10 @@ import yaml
 
 import tiny
 from morphogen.core import ConfigError, DataError
-from morphogen.engine.search.search import resume, search
+from morphogen.engine.resume import resume
+from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
-from morphogen.engine.train.retrain import resume_training, train
+from morphogen.engine.train.retrain import train
 from morphogen.engine.train.training import Training
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
@@ -112,4 +113,4 @@ def test_the_users_own_validation_part_is_searched_and_trained_with(data, tmp_pa
     result = train(CELL, data=parts, training=whole, run=tmp_path / "whole")
     split = json.loads((result.run / "result.json").read_text())["split"]
     assert "trained on all 64 images of the train part and of the data's own validation" in split
-    assert resume_training(result.run).accuracies == result.accuracies
+    assert resume(result.run).accuracies == result.accuracies

@@ -13,9 +13,10 @@ import yaml
 import tiny
 from morphogen.core import RunError
 from morphogen.runs.provenance import on_threads
-from morphogen.engine.train.retrain import resume_training, train
+from morphogen.engine.train.retrain import train
 from morphogen.engine.judge.scorers import supernet_scorer
-from morphogen.engine.search.search import resume, search
+from morphogen.engine.resume import resume
+from morphogen.engine.search.search import search
 from morphogen.engine.train.training import Training
 from morphogen.supernets.own import space_of
 from morphogen.tasks import Images, ImageTask
@@ -157,8 +158,8 @@ def test_a_training_goes_on_with_its_data_only(tmp_path):
             watcher=tiny.Stop(epochs=1),
         )
     with pytest.raises(RunError, match="other pixels; accepted: the data as they were"):
-        resume_training(tmp_path / "run", space=tiny.own(), data=pixel(tiny.images()))
-    assert resume_training(tmp_path / "run", space=tiny.own(), data=tiny.images()).history
+        resume(tmp_path / "run", space=tiny.own(), data=pixel(tiny.images()))
+    assert resume(tmp_path / "run", space=tiny.own(), data=tiny.images()).history
 
 
 def test_a_supernet_is_not_taken_to_know_data_that_changed(tmp_path, monkeypatch):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import MISSING
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from morphogen.cli.command import JSON_PROGRESS, Command
 from morphogen.cli.options import Option, Section, whole
-from morphogen.core import ConfigError
 from morphogen.core.ranges import COUNT
 
 
@@ -19,20 +19,22 @@ def resume(given: dict[str, Any]) -> int:
         for name in ("epochs", "evaluations")
         if given[name]
     }
-    from morphogen.runs.directory import RunDirectory
+    from morphogen.cli import searching, training
+    from morphogen.cli.interruptible import interruptible
+    from morphogen.cli.terminal import progress
+    from morphogen.engine.resume import resume as resume_run
+    from morphogen.engine.train.trained import TrainResult
 
-    if RunDirectory.open(Path(given["run"])).config().get("method") == "train":
-        from morphogen.cli import training
-
-        for name, value in lengths.items():
-            raise ConfigError(
-                f"--{name} is {value}, and {given['run']} is a training, whose rate has run down "
-                "with its epochs; accepted: a new `morphogen train` with --epochs"
-            )
-        return training.resume(given["run"], as_json=given["json"])
-    from morphogen.cli import searching
-
-    return searching.resume(given["run"], as_json=given["json"], **lengths)
+    with interruptible(Path(given["run"])):
+        result = resume_run(
+            given["run"],
+            epochs=lengths.get("epochs"),
+            evaluations=lengths.get("evaluations"),
+            watcher=partial(progress.watcher, given["json"]),
+        )
+    if isinstance(result, TrainResult):
+        return training.report(result, as_json=given["json"])
+    return searching.report(result, as_json=given["json"])
 
 
 COMMAND = Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def search(
 
 @memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
 def resume(
-    run: str | Path,
+    run: str | os.PathLike[str],
     *,
     space: Space | None = None,
     data: Data | None = None,

@@ -6,6 +6,7 @@ held-out share that chooses the epoch. The test part is opened once, when every 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from morphogen.engine.record.watch import Silent, Watcher
 from morphogen.engine.search.loop import Desk, latest
 from morphogen.engine.sizes import fitted_training
 from morphogen.engine.train import fitting
-from morphogen.engine.train.trained import METHOD, TrainResult, evaluate, finished
+from morphogen.engine.train.trained import TrainResult, evaluate, finished
 from morphogen.engine.train.training import Training, quick_training
 from morphogen.engine.train.trainjob import (
     TrainJob,
@@ -39,7 +40,7 @@ from morphogen.runs.config import (
     read_back,
     require_types,
 )
-from morphogen.runs.directory import RunDirectory
+from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.runs.provenance import (
     elsewhere,
     on_threads,
@@ -103,11 +104,11 @@ def train(
             arch=arch,
         )
     _try(job, task, devices)
-    with RunDirectory.claimed(run, f"{METHOD}-{known.name}") as directory:
+    with RunDirectory.claimed(run, f"{TRAINING}-{known.name}") as directory:
         job = replace(job, path=directory.path)
         directory.begin(
             describe(
-                METHOD,
+                TRAINING,
                 space,
                 known,
                 data,
@@ -121,8 +122,8 @@ def train(
 
 
 @memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
-def resume_training(
-    run: str | Path,
+def resume(
+    run: str | os.PathLike[str],
     *,
     space: Space | None = None,
     data: Data | None = None,
@@ -142,12 +143,12 @@ def resume_training(
     """
     refuse_again()
     directory = RunDirectory.open(run)
-    if not is_training(run):
+    if not directory.is_training:
         raise RunError(
             f"{run} is the run of a search ({directory.config().get('method')}); accepted: one "
             "that `train` made"
         )
-    values, known, images = read_back(directory, space, data, call="resume_training")
+    values, known, images = read_back(directory, space, data, call="resume")
     training = from_mapping(Training, values["settings"])
     job = TrainJob(
         known,
@@ -162,15 +163,6 @@ def resume_training(
     return finished(job) or _run(
         job, training_task(job), one_device(training.accelerator, training.precision)
     )
-
-
-def is_training(run: str | Path) -> bool:
-    """Whether a run directory is that of a training, and not of a search.
-
-    Raises:
-        RunError: there is no run.
-    """
-    return RunDirectory.open(run).config().get("method") == METHOD
 
 
 def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:

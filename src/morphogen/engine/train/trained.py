@@ -15,15 +15,12 @@ from morphogen.engine.search.loop import TIMES
 from morphogen.engine.train import fitting
 from morphogen.engine.train.fitting import Fitting
 from morphogen.engine.train.trainjob import TrainJob, spec_of, split_sentence, weights_file
-from morphogen.runs.directory import RunDirectory
+from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.runs.validation import require_alike, require_finite
 from morphogen.runs.weights import read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import network
 from morphogen.tasks import Images, ImageTask
-
-METHOD = "train"
-"""What config.yaml of a training says where that of a search names its method."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def evaluate(
     RunDirectory(job.path).write_result(
         {
             "architecture": job.space.format(job.arch),
-            "method": METHOD,
+            "method": TRAINING,
             "space": job.space.name,
             "remarks": [
                 *job.space.remarks(job.arch),

@@ -17,9 +17,11 @@ import tiny
 from morphogen import spaces
 from morphogen.core import ConfigError, DataError, RunError, SpaceError
 from morphogen.core.rng import seed_for
-from morphogen.engine.train.retrain import is_training, resume_training, train
+from morphogen.engine.resume import resume
+from morphogen.engine.train.retrain import train
 from morphogen.engine.train.trained import found_in
 from morphogen.engine.train.training import Training, paper_training, quick_training
+from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import read_weights
 from morphogen.supernets import NetworkSpec, network, reinitialise, space_of
 from morphogen.tasks import ImageTask
@@ -109,7 +111,7 @@ def test_what_is_reported_is_what_the_weights_reach(data: str, tmp_path: Path) -
     assert "180 were trained on and 20 held out" in written["split"]
     assert [p.name for p in found.weights] == [f"seed-{s}-best.safetensors" for s in (4, 5)]
     assert found_in(tmp_path / "run") == (SPACE.format(ARCH), "nasbench201", data)
-    assert is_training(tmp_path / "run")
+    assert RunDirectory.open(tmp_path / "run").is_training
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +130,12 @@ def test_resume_gives_the_same_bits(
     t = replace(TINY, seeds=2)
     with pytest.raises(KeyboardInterrupt):
         train(ARCH, data=data, training=t, run=cut, watcher=tiny.Stop(**stop))
-    resume_training(cut)
+    resume(cut)
     tiny.assert_same_run(whole, cut)
     for file in whole.glob("*.safetensors"):
         assert file.read_bytes() == (cut / file.name).read_bytes()
     before = (cut / "result.json").read_bytes()
-    assert resume_training(cut).accuracies
+    assert resume(cut).accuracies
     assert (cut / "result.json").read_bytes() == before
 
 
@@ -178,7 +180,7 @@ def test_own_module_is_drawn_anew_for_every_seed(tmp_path: Path) -> None:
     same, _ = read_weights(tmp_path / "kept" / "seed-0-last.safetensors")
     assert torch.allclose(same["classifier.weight"], module.classifier.weight, atol=1e-6)
     with pytest.raises(RunError, match=r"space .* was an object of yours"):
-        resume_training(run)
+        resume(run)
 
 
 def test_published_protocols() -> None:
@@ -216,4 +218,4 @@ def test_a_changed_config_is_refused(data: str, tmp_path: Path) -> None:
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("epochs: 1", "epochs: 2"))
     with pytest.raises(RunError, match="not as it was written"):
-        resume_training(run)
+        resume(run)
