@@ -1,0 +1,215 @@
+"""How long the publications' searches are: epochs and steps of the cards, counted without training.
+
+An epoch takes whole batches of a part. The cards that say 391 (darts 3.4, idarts 3.2) or 261 steps
+(idarts 3.2) count the last, shorter batch as well; here it is 390 of 64 and 260 of 96 in 25,000.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cache
+
+import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+import morphogen
+import tiny
+from morphogen import spaces
+from morphogen.core.config import to_mapping
+from morphogen.engine.search.loop import timetable
+from morphogen.methods import find, methods
+from morphogen.supernets import NetworkSpec
+from morphogen.tasks import Images, ImageTask
+from morphogen.tasks.problem import Problem
+
+
+@dataclass(frozen=True)
+class Published:
+    """A search as a card has it."""
+
+    method: str
+    spaces: tuple[str, ...]
+    train: int
+    """Images that train weights."""
+    phases: dict[str, tuple[int, int]]
+    """Epochs, and steps of each."""
+    weight_steps: int
+    alpha_steps: int
+
+
+ROBUST = tuple(f"darts-s{number}" for number in (1, 2, 3, 4))
+ONESHOT = tuple(f"nasbench1shot1-s{number}" for number in (1, 2, 3))
+HALF = 25000
+"""darts 3.4, gdas 5, idarts 4, darts-pt 5, zero-cost-pt 3.3: half of CIFAR-10's training images."""
+EVOLUTION = (21, 50)
+"""spos 3.4: P (T + 1) = 50 x 21 = 1,050 evaluations."""
+SHIFTS = 21 * 50 * 5
+"""supernet-shifting 5: K = 5 to 20 steps of a candidate at NAS-Bench-201's size; here 5."""
+
+CARDS = [
+    # darts 3.4: 50 epochs, in each step an alpha step and a weight step. 25,000 / 64: 390.
+    Published(
+        "darts", ("nasbench201", "darts", *ROBUST), HALF, {"search": (50, 390)}, 19500, 19500
+    ),
+    # nasbench-1shot1 5: 50 epochs of batch 96. 25,000 / 96: 260.
+    Published("darts", ONESHOT, HALF, {"search": (50, 260)}, 13000, 13000),
+    # gdas 5: 250 epochs of batch 64, both steps on every pair of batches.
+    Published("gdas", ("nasbench201",), HALF, {"search": (250, 390)}, 97500, 97500),
+    # gdas 5: batch 256 in the code of the DARTS space. 25,000 / 256: 97.
+    Published("gdas", ("darts", "darts-gdas"), HALF, {"search": (250, 97)}, 24250, 24250),
+    # nasbench-1shot1 5: 100 epochs of batch 96.
+    Published("gdas", ONESHOT, HALF, {"search": (100, 260)}, 26000, 26000),
+    # idarts 3.2: an epoch is a pass over the architecture's batches, with T = 4 weight steps each.
+    Published("idarts", ("nasbench201",), HALF, {"search": (30, 390)}, 46800, 11700),
+    Published("idarts", ("darts",), HALF, {"search": (50, 390)}, 78000, 19500),
+    # idarts 5: T = 5 in NAS-Bench-1Shot1, batch 96.
+    Published("idarts", ONESHOT, HALF, {"search": (50, 260)}, 65000, 13000),
+    # darts-pt 3.2 and 5: 100 epochs, then 25 of tuning, all of them as DARTS' own.
+    Published(
+        "darts-pt",
+        ("nasbench201",),
+        HALF,
+        {"supernet": (100, 390), "selection": (25, 390)},
+        48750,
+        48750,
+    ),
+    # darts-pt 3.3 and 5: 50 epochs, then 81 of tuning.
+    Published(
+        "darts-pt",
+        ("darts", *ROBUST),
+        HALF,
+        {"supernet": (50, 390), "selection": (81, 390)},
+        51090,
+        51090,
+    ),
+    # zero-cost-pt 3.3: N = 10 searches of a decision per edge, V = 100 minibatches; no training.
+    *(
+        Published(
+            "zero-cost-pt",
+            names,
+            HALF,
+            {"search": (10, decisions), "validate": (1, 100)},
+            0,
+            0,
+        )
+        for names, decisions in (
+            (("nasbench201",), 6),  # edges
+            (("nasbench-macro",), 8),  # blocks
+            (("darts", *ROBUST), 14 + 3),  # edges, then nodes of more than two inputs
+        )
+    ),
+    # nasbench-1shot1 4: blocks, then nodes (the output among them) that choose their inputs.
+    *(
+        Published(
+            "zero-cost-pt",
+            (name,),
+            HALF,
+            {"search": (10, blocks + nodes), "validate": (1, 100)},
+            0,
+            0,
+        )
+        for name, blocks, nodes in zip(ONESHOT, (4, 4, 5), (3, 4, 5), strict=True)
+    ),
+    # spos 4.5: 250 epochs of batch 256 over the training images, less 5,000 held out. 45,000 / 256.
+    Published(
+        "spos",
+        ("nasbench201",),
+        45000,
+        {"supernet": (250, 175), "evolution": EVOLUTION},
+        43750,
+        0,
+    ),
+    # spos 5, CIFAR-10: 600 epochs of batch 96. 45,000 / 96: 468.
+    Published(
+        "spos",
+        ("shufflenet-cifar",),
+        45000,
+        {"supernet": (600, 468), "evolution": EVOLUTION},
+        280800,
+        0,
+    ),
+    # supernet-shifting 3.1 and 3.3: stage 1 as SPOS', then its evolution, whose candidates train.
+    Published(
+        "supernet-shifting",
+        ("nasbench201",),
+        45000,
+        {"supernet": (250, 175), "shifting": EVOLUTION},
+        43750 + SHIFTS,
+        0,
+    ),
+    Published(
+        "supernet-shifting",
+        ("shufflenet-cifar",),
+        45000,
+        {"supernet": (600, 468), "shifting": EVOLUTION},
+        280800 + SHIFTS,
+        0,
+    ),
+]
+ROWS = [(card, space) for card in CARDS for space in card.spaces]
+
+
+@cache
+def task(train: int) -> ImageTask:
+    """As many images as CIFAR-10 trains with, of 4 x 4 pixels."""
+    images = Images(
+        torch.zeros(50000, 1, 4, 4, dtype=torch.uint8), torch.arange(50000) % 4, tuple("abcd")
+    )
+    return ImageTask.of(images, train_images=train, valid_images=50000 - train)
+
+
+@cache
+def optimiser_steps(name: str, **numbers: int) -> dict[str, tuple[int, int]]:
+    """Steps of the weights' and of alpha's optimisers in the first step of each phase, counted."""
+    method = find(name).build(replace(tiny.config(name), **numbers))
+    problem = tiny.problem(spaces.make("nasbench201"))
+    state = method.init(problem)
+    alphas = {id(alpha) for alpha in getattr(state, "alphas", ())}
+    counted: Counter[tuple[str, bool]] = Counter()
+    phase = ""
+
+    def count(optimiser: torch.optim.Optimizer, *_: object) -> None:
+        held = {id(p) for group in optimiser.param_groups for p in group["params"]}
+        counted[phase, bool(held & alphas)] += 1
+
+    plan = timetable(method, problem, 2, 1)
+    hook = register_optimizer_step_post_hook(count)
+    try:
+        for clock in plan:
+            if clock.phase != phase:
+                phase = clock.phase
+                method.step(state, problem, clock)
+    finally:
+        hook.remove()
+    return {p.name: (counted[p.name, False], counted[p.name, True]) for p in plan.phases}
+
+
+@pytest.mark.parametrize(
+    ("card", "space"), ROWS, ids=[f"{card.method}-{space}" for card, space in ROWS]
+)
+def test_the_paper_preset_trains_as_long_as_the_paper(card, space):
+    held = morphogen.paper_preset(card.method, space)
+    s, options = held.settings, to_mapping(held.options)
+    assert (s.train_images, s.valid_images) == (card.train, 50000 - card.train)
+    assert s.steps_per_epoch == 0
+    searched = spaces.make(space).without([name for name in s.without.split(",") if name])
+    spec = NetworkSpec(classes=4, in_channels=1)
+    problem = Problem(searched, task(card.train), spec, batch_size=s.batch_size)
+    plan = timetable(find(card.method).build(held.options), problem, s.epochs, 0)
+    assert {p.name: (p.epochs, p.steps) for p in plan.phases} == card.phases
+    numbers = {n: options[n] for n in ("inner_steps", "shift_steps") if n in options}
+    counted = optimiser_steps(card.method, **numbers)
+    made = [(p.epochs * (p.steps or 0), *counted[p.name]) for p in plan.phases]
+    assert sum(steps * weights for steps, weights, _ in made) == card.weight_steps
+    assert sum(steps * alphas for steps, _, alphas in made) == card.alpha_steps
+
+
+def test_every_published_search_of_a_supernet_has_its_length_here():
+    listed = {(card.method, space) for card, space in ROWS}
+    for info in methods().values():
+        for name in () if info.black_box else info.published:
+            for space in spaces.BUILT_IN:
+                if space == name or space.startswith(f"{name}-s"):
+                    assert (info.name, space) in listed or space in ROBUST
