@@ -9,7 +9,7 @@ from typing import cast
 from morphogen.benchmarks import nasbench101, shipped
 from morphogen.benchmarks.table import Benchmark
 from morphogen.core import CapabilityError, given
-from morphogen.spaces import SearchSpace, make
+from morphogen.spaces import SearchSpace, about, make
 from morphogen.spaces.nasbench1shot1 import PARENTS, NASBench1Shot1
 
 
@@ -37,9 +37,13 @@ def of(space: SearchSpace, file: str = "") -> Benchmark | None:
         path = Path(file)
         changed = path.stat().st_mtime_ns if path.exists() else 0
         return _imported(path, changed, space.name)
-    if space.name not in shipped.SOURCES or not isinstance(space, type(make(space.name))):
+    known = about(space)
+    if known is None or not known.table:
         return None
-    return shipped.load(space.name)
+    table = shipped.load(known.table)
+    whole = table.space
+    there = all(set(c.options) <= set(whole.choice(c.name).options) for c in space.choices)
+    return table if there else None
 
 
 @lru_cache(maxsize=4)

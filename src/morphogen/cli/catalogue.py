@@ -8,16 +8,14 @@ against the registry.
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from morphogen import spaces
-from morphogen.benchmarks import NAMES, describe
+from morphogen.benchmarks import describe
 from morphogen.cli.terminal.output import width
 from morphogen.core import UnknownNameError
 from morphogen.proxies import PROXIES
@@ -40,7 +38,7 @@ class MethodEntry:
 
 @dataclass(frozen=True)
 class SpaceEntry:
-    """A built-in space."""
+    """A search space."""
 
     name: str
     summary: str
@@ -86,23 +84,27 @@ def method_entry(name: str) -> MethodEntry:
 
 
 def space_entries() -> list[SpaceEntry]:
-    """All built-in spaces, in their own order."""
+    """All spaces, those of other packages included; by name."""
     out = []
-    for name, (module, constructor) in spaces.BUILT_IN.items():
-        home = import_module(f"morphogen.spaces.{module}")
-        space = spaces.make(name)
+    for info in spaces.registered().values():
+        space = info.build()
         out.append(
             SpaceEntry(
-                name,
-                (inspect.getdoc(getattr(home, constructor)) or "").split("\n")[0].rstrip("."),
-                _reference(inspect.getdoc(home) or ""),
+                info.name,
+                info.summary,
+                info.paper,
                 space.size(),
                 len(space.choices),
                 tuple(c.__name__ for c in capabilities(space)),
-                tuple(m.name for m in describe(name).metrics) if name in NAMES else (),
+                tuple(m.name for m in describe(info.table).metrics) if info.table else (),
             )
         )
     return out
+
+
+def broken_spaces() -> tuple[str, ...]:
+    """A sentence for each package whose spaces cannot be had."""
+    return spaces.broken()
 
 
 def proxy_entries() -> list[ProxyEntry]:
@@ -126,7 +128,7 @@ def space_lines(entries: Iterable[SpaceEntry]) -> str:
                 f"{e.summary}; {count(e.size)} architectures, {e.choices} choices; "
                 f"{', '.join(e.capabilities)}; "
                 + (f"table of {len(e.metrics)} metrics" if e.metrics else "no table")
-                + f". {e.reference}.",
+                + (f". {e.reference}." if e.reference else "."),
             )
             for e in entries
         ]
@@ -169,11 +171,3 @@ def _methods_in(tree: ast.Module) -> list[MethodEntry]:
                     )
                 )
     return found
-
-
-def _reference(docstring: str) -> str:
-    """The paper in a space's docstring: its second paragraph, up to the first arXiv id."""
-    paragraphs = docstring.split("\n\n")
-    text = " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
-    match = re.match(r".+?arXiv \d{4}\.\d{4,5}", text)
-    return match[0] if match else ""

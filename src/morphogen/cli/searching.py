@@ -20,7 +20,7 @@ from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.core.config import config, from_mapping
 from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
-from morphogen.engine.search.presets import PAPER_SCALE, Preset, paper_preset, quick_preset
+from morphogen.engine.search.presets import Preset, paper_preset, quick_preset
 from morphogen.engine.search.result import SearchResult
 from morphogen.engine.search.search import search as run_search
 from morphogen.engine.search.settings import Settings
@@ -109,7 +109,8 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
 
 def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:
     published: list[Section] = []
-    if spaces.of_space(PAPER_SCALE, space):
+    known = spaces.about(space)
+    if known is not None and known.search is not None:
         published = option_sections(info, paper_preset(info, space))
     return "\n".join(
         [

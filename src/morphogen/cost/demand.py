@@ -9,8 +9,8 @@ import torch
 
 from morphogen.core import Architecture, memory
 from morphogen.cost.count import Image, of
-from morphogen.spaces import SearchSpace
-from morphogen.supernets import ModuleSpace, NetworkSpec, build
+from morphogen.spaces import ModuleSpace, SearchSpace
+from morphogen.supernets import NetworkSpec, build
 
 SMALLER = "batch_size, channels, depth or image_size"
 """What a user can make smaller."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from morphogen.core import SpaceError
 from morphogen.core.rng import seed_for
-from morphogen.spaces import SearchSpace
-from morphogen.supernets import ModuleSpace, explained, train_mode
+from morphogen.spaces import ModuleSpace, SearchSpace
+from morphogen.supernets import explained, train_mode
 from morphogen.supernets.draws import aside
 from morphogen.supernets.trying import WHOSE, backward, is_lazy, materialised, try_module
 from morphogen.tasks import Images, ImageTask

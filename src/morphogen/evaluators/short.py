@@ -14,7 +14,8 @@ from torch import nn
 from morphogen.bilevel.optimisers import SGD
 from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
-from morphogen.supernets import ModuleSpace, enough_values, network, train_mode
+from morphogen.spaces import ModuleSpace
+from morphogen.supernets import enough_values, network, train_mode
 from morphogen.supernets.draws import Own, aside
 from morphogen.tasks.problem import Clock, Problem
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from morphogen import spaces
 from morphogen.core.names import code, markdown
 from morphogen.exports.loading import SUFFIXES
 from morphogen.runs.weights import Signature
-from morphogen.spaces import BUILT_IN
 from morphogen.tasks import ImageTask
 
 LICENCES = {
@@ -71,7 +71,7 @@ def _commands(signature: Signature, files: Sequence[str]) -> str:
             "To read such a file is to run a program: do so only if you trust who gave it to you."
         )
     file = loaded[0]
-    own = file.endswith(".safetensors") and signature.space not in BUILT_IN
+    own = file.endswith(".safetensors") and spaces.about(signature.space) is None
     return (
         ("" if own else f"```console\n$ morphogen predict {file} IMAGE...\n```\n\n")
         + f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r}"

@@ -24,8 +24,8 @@ from morphogen.core import ConfigError, DataError
 from morphogen.core.names import shell
 from morphogen.exports.onnxfile import INPUT, MOST, OUTPUT, need, opened
 from morphogen.runs.weights import KEY, Signature, packed, read_weights
-from morphogen.spaces import BUILT_IN, SearchSpace
-from morphogen.supernets import ModuleSpace, network, space_of
+from morphogen.spaces import ModuleSpace, SearchSpace
+from morphogen.supernets import network, space_of
 from morphogen.supernets.trying import materialised
 
 ENTRY = f"{KEY}.json"
@@ -146,7 +146,7 @@ def read_safetensors(path: Path, module: nn.Module | None = None) -> tuple[Run, 
     space: SearchSpace
     if module is not None:
         space = space_of(module, signature.space)
-    elif signature.space in BUILT_IN:
+    elif spaces.about(signature.space) is not None:
         space = spaces.make(signature.space)
     else:
         raise ConfigError(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from morphogen.core import Architecture
 from morphogen.reports.charts import drawing
+from morphogen.reports.draw import drawing_of
 from morphogen.reports.html import Html, el, join, table
 from morphogen.spaces import SearchSpace
 from morphogen.spaces.darts import CELLS, DARTS, NODES
@@ -13,23 +17,18 @@ from morphogen.spaces.nasbench1shot1 import (
     operation_name,
     topology,
 )
-from morphogen.spaces.nasbench201 import EDGES, NASBench201, edge_name
-from morphogen.spaces.nasbench_macro import NASBenchMacro
-from morphogen.spaces.shufflenet import ShuffleNet
+from morphogen.spaces.nasbench201 import EDGES, edge_name
+from morphogen.spaces.registry import Drawing
 
 
 def picture(space: SearchSpace, arch: Architecture) -> Html:
     """The drawing of an architecture, with a text that says the same."""
     arch = space.check(arch)
-    if isinstance(space, NASBench201):
-        return _graph(arch)
-    if isinstance(space, DARTS):
-        return el("div", {"class": "pair"}, *(_rails(space, arch, cell) for cell in CELLS))
-    if isinstance(space, NASBenchMacro | ShuffleNet):
-        return _layers(arch)
-    if isinstance(space, NASBench1Shot1):
-        return _nodes(space, arch)
-    return choices_table(arch)
+    return _DRAWN[drawing_of(space)](space, arch)
+
+
+def _pair(space: DARTS, arch: Architecture) -> Html:
+    return el("div", {"class": "pair"}, *(_rails(space, arch, cell) for cell in CELLS))
 
 
 def choices_table(arch: Architecture) -> Html:
@@ -59,7 +58,7 @@ _ARCS = {(0, 2): -66.0, (1, 3): 58.0, (0, 3): -126.0}
 """Height of the longer edges over the line of nodes; below it if positive."""
 
 
-def _graph(arch: Architecture) -> Html:
+def _graph(_: SearchSpace, arch: Architecture) -> Html:
     parts = []
     for source, target in EDGES:
         operation = arch.one(edge_name(source, target))
@@ -211,19 +210,19 @@ def _nodes(space: NASBench1Shot1, arch: Architecture) -> Html:
 # -- spaces of layers: in rows, higher where they are heavier --------------------------------------
 
 _HEIGHTS = {
-    **{"identity": 26.0, "MB3_K3": 68.0, "MB6_K5": 110.0},
+    **{"identity": 26.0, "skip_connect": 26.0, "MB3_K3": 68.0, "MB6_K5": 110.0},
     **{"shuffle_3x3": 47.0, "shuffle_5x5": 68.0, "shuffle_7x7": 89.0, "xception_3x3": 110.0},
 }
 
 _IN_A_ROW = 10
 
 
-def _layers(arch: Architecture) -> Html:
+def _layers(_: SearchSpace, arch: Architecture) -> Html:
     parts = []
     for i, (_, kept) in enumerate(arch.items()):
         row, column = divmod(i, _IN_A_ROW)
-        base, height, x = 150.0 + 142 * row, _HEIGHTS[kept[0]], 8.0 + 64 * column
-        name = "skip" if kept[0] == "identity" else "conv"
+        base, height, x = 150.0 + 142 * row, _HEIGHTS.get(kept[0], 68.0), 8.0 + 64 * column
+        name = kind(kept[0])
         box = {"x": x, "y": base - height, "width": 58, "height": height, "rx": 5}
         parts.append(el("rect", {"class": f"pill {name}", **box}))
         for line, word in enumerate(reversed(kept[0].split("_"))):
@@ -237,3 +236,12 @@ def _layers(arch: Architecture) -> Html:
     said = ", ".join(kept[0] for kept in arch.values())
     size = (10 + 64 * min(len(arch), _IN_A_ROW), 192 + last)
     return drawing(f"Layers from input to output: {said}.", parts, size=size, look="graph")
+
+
+_DRAWN: Mapping[Drawing, Callable[[Any, Architecture], Html]] = {
+    "cell-edges": _graph,
+    "cell-pair": _pair,
+    "cell-nodes": _nodes,
+    "layers": _layers,
+    "choices": lambda _, arch: choices_table(arch),
+}

@@ -7,9 +7,11 @@ other architecture is a list of its choices.
 
 from __future__ import annotations
 
+from typing import cast
+
 from morphogen.core import Architecture
 from morphogen.reports.text import columns
-from morphogen.spaces import SearchSpace
+from morphogen.spaces import SearchSpace, about
 from morphogen.spaces.darts import CELLS, DARTS, NODES
 from morphogen.spaces.nasbench1shot1 import (
     NASBench1Shot1,
@@ -17,7 +19,8 @@ from morphogen.spaces.nasbench1shot1 import (
     operation_name,
     topology,
 )
-from morphogen.spaces.nasbench201 import EDGES, NASBench201, edge_name
+from morphogen.spaces.nasbench201 import EDGES, edge_name
+from morphogen.spaces.registry import Drawing
 
 ASCII = str.maketrans(
     {"─": "-", "│": "|", "├": "+", "┼": "+", "└": "`", "┴": "+", "┘": "'", "┤": "+", "┐": "."}
@@ -35,14 +38,21 @@ def draw(space: SearchSpace, arch: Architecture, *, width: int = 80) -> str:
         width: columns; two DARTS cells stand side by side if they fit.
     """
     arch = space.check(arch)
-    if isinstance(space, NASBench201):
+    drawing = drawing_of(space)
+    if drawing == "cell-edges":
         return _line(arch)
-    if isinstance(space, DARTS):
-        return _rails(space, arch, width)
-    if isinstance(space, NASBench1Shot1):
-        return _nodes(space, arch)
+    if drawing == "cell-pair":
+        return _rails(cast(DARTS, space), arch, width)
+    if drawing == "cell-nodes":
+        return _nodes(cast(NASBench1Shot1, space), arch)
     rows = [[name, " + ".join(kept) or "(dropped)"] for name, kept in arch.items()]
     return columns(["choice", "kept"], rows, left=2)
+
+
+def drawing_of(space: SearchSpace) -> Drawing:
+    """How the architectures of a space are drawn, as its registration says."""
+    known = about(space)
+    return known.drawing if known else "choices"
 
 
 def _nodes(space: NASBench1Shot1, arch: Architecture) -> str:

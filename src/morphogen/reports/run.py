@@ -69,9 +69,10 @@ class Run:
     def space_title(self) -> str:
         """The space as its paper calls it, or `your own module`."""
         name = str(self.config["space"])
-        if name in benchmarks.NAMES:
-            return benchmarks.describe(name).title
-        return f"the space {name}" if name in spaces.BUILT_IN else "a module of one's own"
+        known = spaces.about(name)
+        if known is None:
+            return "a module of one's own"
+        return benchmarks.describe(known.table).title if known.table else f"the space {name}"
 
     @cached_property
     def space(self) -> SearchSpace | None:
@@ -79,7 +80,7 @@ class Run:
         name = str(self.config["space"])
         listed = self.config.get("choices")
         try:
-            if name in spaces.BUILT_IN:
+            if spaces.about(name) is not None:
                 return self._searched(spaces.make(name))
             if not isinstance(listed, list):
                 return None

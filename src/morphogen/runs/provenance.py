@@ -20,8 +20,8 @@ import torch
 from morphogen.core import RunError
 from morphogen.core.reading import sha256
 from morphogen.runs.directory import RunDirectory
-from morphogen.spaces import SearchSpace
-from morphogen.supernets.own import ModuleSpace
+from morphogen.spaces import ModuleSpace, SearchSpace
+from morphogen.supernets.own import copied_module
 from morphogen.tasks import ImageTask
 from morphogen.tasks.contents import changed, contents, digest, raw
 
@@ -183,7 +183,7 @@ def on_threads(count: int) -> Iterator[None]:
 
 def module_digests(space: ModuleSpace) -> dict[str, str]:
     """Digests of a module's structure and of its weights."""
-    module = space.copy_module()
+    module = copied_module(space)
     state = {**dict(module.named_buffers()), **dict(module.named_parameters())}
     shapes = [f"{n} {list(t.shape)} {t.dtype} {t.requires_grad}" for n, t in state.items()]
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(module))  # where an object lies says nothing

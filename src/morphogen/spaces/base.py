@@ -11,15 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
 from morphogen.core.names import brief
-
-T = TypeVar("T")
 
 LONGEST, LONGEST_OF_CHOICE = 10_000, 200
 """Signs of an architecture's text at most, in all and for each choice."""
@@ -361,6 +359,25 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         SearchSpace.__init__(new, self.name, choices)
         return new
 
+    # -- writing and reading ---------------------------------------------------------------------
+
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor of a class of one's own takes besides `name`, as plain values.
+
+        `type(space)(name=space.name, **space.arguments())` is the whole space again.
+        """
+        return {}
+
+    def network_sizes(self) -> dict[str, Any]:
+        """Fields of `NetworkSpec` that this very space decides: the channels of its stem, say."""
+        return {}
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The space as plain values (YAML, JSON), which `spaces.read` makes an equal space of."""
+        from morphogen.spaces.mapping import to_mapping
+
+        return to_mapping(self)
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, SearchSpace)
@@ -373,12 +390,6 @@ class SearchSpace(Discrete, Encodable, Restrictable):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self.choices)} choices>"
-
-
-def of_space(by_space: Mapping[str, T], space: SearchSpace | str) -> T | None:
-    """What is said of a space, or else of its family (`darts` of `darts-s2`), or None."""
-    name = space if isinstance(space, str) else space.name
-    return by_space.get(name, by_space.get(name.partition("-")[0]))
 
 
 def _best(row: NDArray[np.floating], keep: int) -> list[int]:

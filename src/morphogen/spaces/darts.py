@@ -21,7 +21,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
 from morphogen.spaces.base import Contest, Differentiable, Lane, OptionScores, SearchSpace
 from morphogen.spaces.genotype import PUBLISHED, Genotype, Pair, read_genotype
+from morphogen.spaces.registry import register
 
 OPERATIONS = (
     "none",
@@ -72,8 +73,41 @@ def _values_of(choices: Sequence[Choice], pairs: Collection[Pair]) -> dict[str, 
     }
 
 
+@register(
+    "darts",
+    supernet="morphogen.supernets.darts",
+    drawing="cell-pair",
+    network={"channels": 36, "depth": 20},  # as retrained on CIFAR-10
+    search={
+        "channels": 16,
+        "depth": 8,
+        "image_size": 0,
+        "train_images": 25000,
+        "valid_images": 25000,
+    },
+    evaluation={
+        "epochs": 600,
+        "batch_size": 96,
+        "image_size": 0,
+        "channels": 36,
+        "depth": 20,
+        "lr": 0.025,
+        "nesterov": False,
+        "weight_decay": 3e-4,
+        "clip": 5.0,
+        "cutout": 16,
+        "drop_path": 0.2,
+        "auxiliary": 0.4,
+        "held_out": 0.0,
+    },
+    quick={"depth": 4, "channels": 12, "lr": 0.025},
+    reference="DARTS_V1",
+    reference_name="DARTS (first order)",
+)
 class DARTS(SearchSpace, Differentiable):
-    """The DARTS cell space, or a space on the same cell with other operations per edge.
+    """The DARTS space: eight operations on every edge, about 10^18 pairs of cells.
+
+    Or a space on the same cells with other operations per edge.
 
     Args:
         name: how the command line and the run directory call the space.
@@ -318,6 +352,11 @@ class DARTS(SearchSpace, Differentiable):
             nodes[cell, target] = [pair for _, pair in ranked[:KEPT]]
         return self.check(self._build(nodes))
 
+    def arguments(self) -> dict[str, Any]:
+        """One list of options for each edge, and whether sources are distinct."""
+        rows = {cell: [list(c.options) for c in self.groups[cell]] for cell in CELLS}
+        return {"operations": rows, "distinct": self.distinct}
+
     # -- text --------------------------------------------------------------------------------
 
     def format(self, arch: Architecture) -> str:
@@ -458,6 +497,12 @@ class DARTS(SearchSpace, Differentiable):
         return [matrix[np.triu_indices(vertices, 1)], labels.ravel()]
 
 
+@register(
+    "signal-darts",
+    supernet="morphogen.supernets.darts",
+    drawing="cell-pair",
+    quick={"depth": 4, "channels": 12, "lr": 0.025},
+)
 class SignalDARTS(DARTS):
     """The DARTS space in one dimension, for signals [n, channels, time].
 
@@ -467,15 +512,17 @@ class SignalDARTS(DARTS):
 
     spatial_dims: ClassVar[int | None] = 1
 
-    def __init__(self) -> None:
-        super().__init__("signal-darts")
+    def __init__(
+        self,
+        name: str = "signal-darts",
+        operations: Sequence[str] | Mapping[str, Sequence[Sequence[str]]] = OPERATIONS,
+        *,
+        distinct: bool = True,
+    ) -> None:
+        super().__init__(name, operations, distinct=distinct)
 
 
-def darts() -> DARTS:
-    """The DARTS space: eight operations on every edge, about 10^18 pairs of cells."""
-    return DARTS()
-
-
+@register("darts-gdas", like="darts", reference="GDAS_V1", reference_name="GDAS")
 def gdas() -> DARTS:
     """The DARTS space under GDAS' rule: a node keeps two (operation, source) pairs, of any edge."""
     return DARTS("darts-gdas", distinct=False)

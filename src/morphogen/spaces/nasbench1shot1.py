@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import combinations, product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from morphogen.spaces.nasbench101 import (
     sequences,
 )
 from morphogen.spaces.printed import WRONG
+from morphogen.spaces.registry import register
 
 OPERATIONS = ("maxpool3x3", "conv3x3-bn-relu", "conv1x1-bn-relu")
 """In the order of the authors' code, which is also the order of the columns of alpha."""
@@ -91,6 +92,10 @@ class NASBench1Shot1(SearchSpace, Differentiable):
     def inputs_choice(self, node: int) -> str:
         """Name of the choice of the inputs of `node`, or, at `nodes` + 1, of the output."""
         return OUTPUT if node > self.nodes else inputs_name(node)
+
+    def arguments(self) -> dict[str, Any]:
+        """How many inputs each node keeps."""
+        return {"parents": list(self.parents)}
 
     def lanes(self) -> tuple[Lane, ...]:
         """Operations first, then the inputs of nodes, those of the output last."""
@@ -255,16 +260,32 @@ class NASBench1Shot1(SearchSpace, Differentiable):
         return self.check(Architecture(kept))
 
 
+@register(
+    "nasbench1shot1-s1",
+    family="nasbench1shot1",
+    supernet="morphogen.supernets.nasbench1shot1",
+    drawing="cell-nodes",
+    network={"channels": 128, "depth": 3},
+    search={
+        "channels": 16,
+        "depth": 3,
+        "image_size": 0,
+        "train_images": 25000,
+        "valid_images": 25000,
+    },
+)
 def s1() -> NASBench1Shot1:
     """Search space 1 of NAS-Bench-1Shot1: 4 nodes, 180 topologies."""
     return _space("nasbench1shot1-s1")
 
 
+@register("nasbench1shot1-s2", like="nasbench1shot1-s1", table="nasbench1shot1-s2")
 def s2() -> NASBench1Shot1:
     """Search space 2 of NAS-Bench-1Shot1: 4 nodes, 360 topologies."""
     return _space("nasbench1shot1-s2")
 
 
+@register("nasbench1shot1-s3", like="nasbench1shot1-s1")
 def s3() -> NASBench1Shot1:
     """Search space 3 of NAS-Bench-1Shot1: 5 nodes, 5,400 topologies."""
     return _space("nasbench1shot1-s3")

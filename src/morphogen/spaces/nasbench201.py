@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import product
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from morphogen.core import Architecture, ArchitectureError, Choice
 from morphogen.core.names import brief
 from morphogen.spaces.base import Differentiable, SearchSpace
 from morphogen.spaces.printed import WRONG, numbers, value
+from morphogen.spaces.registry import register
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """In the benchmark's own order, which is also the order of the rows of alpha."""
@@ -46,15 +47,48 @@ def edge_name(source: int, target: int) -> str:
     return f"edge_{source}_{target}"
 
 
+@register(
+    "nasbench201",
+    supernet="morphogen.supernets.nasbench201",
+    drawing="cell-edges",
+    network={"channels": 16, "depth": 5},
+    search={
+        "channels": 16,
+        "depth": 5,
+        "image_size": 0,
+        "train_images": 25000,
+        "valid_images": 25000,
+    },
+    evaluation={
+        "epochs": 200,
+        "batch_size": 256,
+        "image_size": 0,
+        "channels": 16,
+        "depth": 5,
+        "lr": 0.1,
+        "weight_decay": 5e-4,
+        "clip": 0.0,
+        "held_out": 0.0,
+    },
+    table="nasbench201",
+    reference="|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|",
+    reference_name="ResNet",  # the authors' code, models/cell_searchs/genotypes.py
+)
 class NASBench201(SearchSpace, Differentiable):
     """The topology search space of NAS-Bench-201 (and of NATS-Bench).
 
     Args:
         name: how the command line and the run directory call the space.
+        operations: the options of every edge.
     """
 
-    def __init__(self, name: str = "nasbench201") -> None:
-        super().__init__(name, [Choice(edge_name(s, t), OPERATIONS, "cell") for s, t in EDGES])
+    def __init__(self, name: str = "nasbench201", operations: Sequence[str] = OPERATIONS) -> None:
+        self.operations = tuple(operations)
+        super().__init__(name, [Choice(edge_name(s, t), self.operations, "cell") for s, t in EDGES])
+
+    def arguments(self) -> dict[str, Any]:
+        """The options of every edge, of the whole space."""
+        return {"operations": list(self.operations)}
 
     def format(self, arch: Architecture) -> str:
         """The benchmark's notation, e.g. `|skip_connect~0|+|none~0|none~1|+|none~0|...|`."""
@@ -156,8 +190,8 @@ class NASBench201(SearchSpace, Differentiable):
             return super().encode(arch, kind)
         arch = self.check(arch)
         if kind == "adjacency":
-            return _operation_graph(arch)
-        return _paths(arch)
+            return _operation_graph(arch, self.operations)
+        return _paths(arch, self.operations)
 
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
         """Says so when the cell's output is zero because every path passes a `none`."""
@@ -165,7 +199,18 @@ class NASBench201(SearchSpace, Differentiable):
             return ()
         return ("the cell is disconnected: every path from its input to its output passes a none",)
 
+    def __eq__(self, other: object) -> bool:  # encodings have a place for each operation
+        return (
+            super().__eq__(other)
+            and isinstance(other, NASBench201)
+            and self.operations == other.operations
+        )
 
+    def __hash__(self) -> int:
+        return hash((super().__hash__(), self.operations))
+
+
+@register("signal201", supernet="morphogen.supernets.nasbench201", drawing="cell-edges")
 class Signal201(NASBench201):
     """The cell and the stages of NAS-Bench-201 in one dimension, for signals [n, channels, time].
 
@@ -175,8 +220,8 @@ class Signal201(NASBench201):
 
     spatial_dims: ClassVar[int | None] = 1
 
-    def __init__(self) -> None:
-        super().__init__("signal201")
+    def __init__(self, name: str = "signal201", operations: Sequence[str] = OPERATIONS) -> None:
+        super().__init__(name, operations)
 
 
 def open_paths(arch: Architecture) -> set[tuple[str, ...]]:
@@ -196,21 +241,21 @@ def open_paths(arch: Architecture) -> set[tuple[str, ...]]:
     return found
 
 
-def _paths(arch: Architecture) -> NDArray[np.float32]:
+def _paths(arch: Architecture, operations: Sequence[str]) -> NDArray[np.float32]:
     present = open_paths(arch)
     words: list[Sequence[str]] = [
-        word for length in range(1, NODES) for word in product(OPERATIONS, repeat=length)
+        word for length in range(1, NODES) for word in product(operations, repeat=length)
     ]
     return np.array([tuple(word) in present for word in words], np.float32)
 
 
-def _operation_graph(arch: Architecture) -> NDArray[np.float32]:
+def _operation_graph(arch: Architecture, operations: Sequence[str]) -> NDArray[np.float32]:
     """Operations as nodes: 28 entries above the diagonal of the 8x8 adjacency, then 30 one-hot."""
     size = len(EDGES) + 2  # input, six operations, output
     matrix = np.zeros((size, size), np.float32)
-    labels = np.zeros((len(EDGES), len(OPERATIONS)), np.float32)
+    labels = np.zeros((len(EDGES), len(operations)), np.float32)
     for i, (source, target) in enumerate(EDGES):
-        labels[i, OPERATIONS.index(arch.one(edge_name(source, target)))] = 1.0
+        labels[i, operations.index(arch.one(edge_name(source, target)))] = 1.0
         matrix[0, i + 1] = source == 0
         matrix[i + 1, size - 1] = target == NODES - 1
         for j, (other_source, _) in enumerate(EDGES):

@@ -11,6 +11,7 @@ from morphogen.core import Architecture, ArchitectureError, Choice
 from morphogen.core.names import brief
 from morphogen.spaces.base import Differentiable, SearchSpace
 from morphogen.spaces.printed import digits_of
+from morphogen.spaces.registry import register
 
 OPERATIONS = ("identity", "MB3_K3", "MB6_K5")
 """In the benchmark's own order: the position is the digit of the notation."""
@@ -23,6 +24,14 @@ def layer_name(layer: int) -> str:
     return f"layer_{layer}"
 
 
+@register(
+    "nasbench-macro",
+    supernet="morphogen.supernets.nasbench_macro",
+    drawing="layers",
+    network={"channels": 32},
+    search={"channels": 32, "image_size": 0, "train_images": 25000, "valid_images": 25000},
+    table="nasbench-macro",
+)
 class NASBenchMacro(SearchSpace, Differentiable):
     """The space of NAS-Bench-Macro: one of three blocks in each of eight layers.
 

@@ -1,11 +1,13 @@
 """RobustDARTS' S1 to S4: the DARTS cell with few operations per edge, on which DARTS collapses.
 
-Zela, Elsken, Saikia, Marrakchi, Brox and Hutter, ICLR 2020, arXiv 1909.09656, section 4.
+Zela, Elsken, Saikia, Marrakchi, Brox and Hutter, ICLR 2020, arXiv 1909.09656, section 4. They
+retrained with DARTS' protocol, S2 and S4 at 16 channels (DARTS-PT: at 36, too).
 """
 
 from __future__ import annotations
 
 from morphogen.spaces.darts import DARTS, NOISE
+from morphogen.spaces.registry import register
 
 _SHORT = {
     "sk": "skip_connect",
@@ -24,6 +26,7 @@ _S1 = {
 """Two operations per edge, in the order of `EDGES` (RobustDARTS, src/spaces.py)."""
 
 
+@register("darts-s1", like="darts")
 def s1() -> DARTS:
     """S1: on each edge the two operations that an iterative DARTS search left there."""
     rows = {
@@ -33,16 +36,19 @@ def s1() -> DARTS:
     return DARTS("darts-s1", rows)
 
 
+@register("darts-s2", like="darts", evaluation={"channels": 16})
 def s2() -> DARTS:
     """S2: skip connection or separable 3x3 convolution on every edge."""
     return DARTS("darts-s2", ("skip_connect", "sep_conv_3x3"))
 
 
+@register("darts-s3", like="darts")
 def s3() -> DARTS:
     """S3: as S2, and `none` in the supernet."""
     return DARTS("darts-s3", ("none", "skip_connect", "sep_conv_3x3"))
 
 
+@register("darts-s4", like="darts", evaluation={"channels": 16})
 def s4() -> DARTS:
     """S4: noise or separable 3x3 convolution on every edge."""
     return DARTS("darts-s4", (NOISE, "sep_conv_3x3"))

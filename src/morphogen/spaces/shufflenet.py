@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError
 from morphogen.core.names import brief
 from morphogen.spaces.base import Differentiable, SearchSpace
 from morphogen.spaces.printed import digits_of
+from morphogen.spaces.registry import register
 
 OPERATIONS = ("shuffle_3x3", "shuffle_5x5", "shuffle_7x7", "xception_3x3")
 """In the authors' own order: the position is the digit of the notation."""
@@ -123,6 +125,16 @@ class ShuffleNet(SearchSpace, Differentiable):
             width if channels == self.stem else max(2, 2 * round(width * channels / self.stem / 2))
         )
 
+    def arguments(self) -> dict[str, Any]:
+        """The sizes."""
+        names = ("stem", "stem_stride", "head", "dropout", "relu6")
+        lists = {n: list(getattr(self, n)) for n in ("repeats", "widths", "strides")}
+        return {**lists, **{n: getattr(self, n) for n in names}}
+
+    def network_sizes(self) -> dict[str, Any]:
+        """The channels of the stem, to which all widths are in proportion."""
+        return {"channels": self.stem}
+
     # -- text --------------------------------------------------------------------------------
 
     def format(self, arch: Architecture) -> str:
@@ -187,16 +199,39 @@ def _check_sizes(name: str, space: ShuffleNet) -> None:
             raise SpaceError(f"space {name!r}: {field} has {value}; accepted: {accepted}")
 
 
+@register(
+    "shufflenet",
+    supernet="morphogen.supernets.shufflenet",
+    drawing="layers",
+    network={"classes": 1000},
+    reference="0" * 20,
+    reference_name="ShuffleNetV2 blocks of kernel 3",
+)
 def imagenet() -> ShuffleNet:
     """The space of SPOS: four ShuffleNetV2 blocks in 20 layers, for 224x224."""
     return ShuffleNet(dropout=0.1)
 
 
+@register(
+    "shufflenet-cifar",
+    like="shufflenet",
+    network={"classes": 10},
+    search={"image_size": 0, "train_images": 25000, "valid_images": 25000},
+    reference="0" * 20,
+    reference_name="ShuffleNetV2 blocks of kernel 3",
+)
 def cifar() -> ShuffleNet:
     """The same 20 layers for 32x32: halved at layers 5 and 9 only, ReLU6 in stem and head."""
     return ShuffleNet("shufflenet-cifar", strides=(1, 2, 2, 1), stem_stride=1, relu6=True)
 
 
+@register(
+    "shufflenet-small",
+    like="shufflenet",
+    network={"classes": 10},
+    reference="0" * 10,
+    reference_name="ShuffleNetV2 blocks of kernel 3",
+)
 def small() -> ShuffleNet:
     """Ten narrow layers for small images, the same four blocks."""
     return ShuffleNet(

@@ -15,14 +15,13 @@ from morphogen.supernets.gated import Gated
 from morphogen.supernets.gates import Gates, all_live
 from morphogen.supernets.inheriting import take_weights
 from morphogen.supernets.oneof import OneOf
-from morphogen.supernets.own import ModuleSpace, ModuleSupernet, inherit, space_of
+from morphogen.supernets.own import ModuleSupernet, inherit, space_of
 from morphogen.supernets.relaxed import Relaxed, masked_softmax
 
 __all__ = [
     "Gated",
     "Gates",
     "Layered",
-    "ModuleSpace",
     "ModuleSupernet",
     "NetworkSpec",
     "OneOf",

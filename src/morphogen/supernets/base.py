@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from morphogen.core import Architecture, CapabilityError, SpaceError
-from morphogen.spaces import SearchSpace
+from morphogen.spaces import SearchSpace, about, registered
 from morphogen.supernets.gates import Gates
 
 
@@ -116,11 +116,13 @@ class _Entry:
 
 
 _REGISTRY: dict[type[SearchSpace], _Entry] = {}
-_MODULES = ("nasbench201", "darts", "nasbench_macro", "nasbench1shot1", "shufflenet", "own")
 
 
 def register(space: type[SearchSpace], *, supernet: Builder, network: NetworkBuilder) -> None:
-    """Say once, beside the classes, how the supernet and the networks of a space are built."""
+    """Say once, beside the classes, how the supernet and the networks of a space are built.
+
+    In the module that the space's registration names as `supernet`, or in the space's own.
+    """
     if space in _REGISTRY:
         raise CapabilityError(f"space {space.__name__} has a supernet already")
     _REGISTRY[space] = _Entry(supernet, network)
@@ -132,13 +134,13 @@ def _entry(space: SearchSpace) -> _Entry:
             f"space is of type {type(space).__name__}; accepted: a search space, as "
             "morphogen.spaces.make(name) or morphogen.space_of(module) gives it"
         )
-    for module in (None, *_MODULES):  # what is registered already first: imports take time
-        if module:
-            import_module(f"morphogen.supernets.{module}")
-        for kind in type(space).__mro__:
-            if kind in _REGISTRY:
-                return _REGISTRY[kind]
-    known = ", ".join(sorted(k.__name__ for k in _REGISTRY))
+    info = about(space)
+    if info is not None and info.supernet:
+        import_module(info.supernet)
+    for kind in type(space).__mro__:
+        if kind in _REGISTRY:
+            return _REGISTRY[kind]
+    known = ", ".join(name for name, other in registered().items() if other.supernet)
     raise CapabilityError(
         f"space {space.name!r} has no supernet, only architectures; spaces with one: {known}"
     )

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morphogen.core import Architecture, Choice
+from morphogen.core import Architecture, Choice, UnknownNameError
 from morphogen.spaces.nasbench201 import EDGES, NODES, OPERATIONS, NASBench201, edge_name
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
@@ -96,6 +96,8 @@ def operation(name: str, channels: int, dims: Dimensions, *, affine: bool) -> nn
         return nn.Identity()
     if name == "avg_pool_3x3":
         return dims.avg_pool(3, 1, 1)
+    if name not in OPERATIONS:
+        raise UnknownNameError("operation of NAS-Bench-201's supernet", name, OPERATIONS)
     size = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[name]
     return ReLUConvNorm(channels, size, dims, affine=affine)
 

@@ -22,90 +22,19 @@ own, draw them anew with `reinitialise`; to keep what the supernet learnt, use `
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from morphogen.core import Architecture, Choice, SpaceError
-from morphogen.spaces import Differentiable, SearchSpace
+from morphogen.spaces import ModuleSpace
+from morphogen.spaces.module import Route
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.gates import Gates
 from morphogen.supernets.oneof import PREFIX, OneOf, bound
-
-
-class ModuleSpace(SearchSpace, Differentiable):
-    """The space of all networks that a module with `OneOf` in it stands for.
-
-    Made by `space_of`. Every choice is a group of its own, with one row. A choice inside an option
-    of another is a choice like any other, also where that option is not taken: such architectures
-    are counted apart although their networks are equal, and `remarks` says so.
-
-    Equality, hash and notation are those of the choices; the module is carried along only to build
-    networks from. A space without one (read back from a run directory, say) answers everything
-    else, and equals the one found in the module.
-
-    Args:
-        name: how the run directory calls the space.
-        choices: the decisions.
-        module: the module they were found in; neither changed nor called.
-    """
-
-    spatial_dims: ClassVar[int | None] = None
-
-    def __init__(
-        self, name: str, choices: Sequence[Choice], module: nn.Module | None = None
-    ) -> None:
-        super().__init__(name, choices)
-        self.module = module
-
-    def copy_module(self) -> nn.Module:
-        """A deep copy of the user's module in which each `OneOf` has the options of this space."""
-        if self.module is None:
-            raise SpaceError(
-                f"space {self.name!r} has no module to build networks from; "
-                "find it with morphogen.supernets.space_of(module)"
-            )
-        memo: dict[int, Any] = {}
-        for tensor in (*self.module.parameters(), *self.module.buffers()):
-            if is_lazy(tensor):  # it has no size yet, and no copy of its own making
-                kind: Any = type(tensor)
-                memo[id(tensor)] = kind(
-                    requires_grad=tensor.requires_grad, device=tensor.device, dtype=tensor.dtype
-                )
-        try:
-            module = copy.deepcopy(self.module, memo)
-        except Exception as error:  # whatever a user's class raises when it is copied
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-            raise SpaceError(
-                f"module {type(self.module).__name__} cannot be copied ({reason}); accepted: one "
-                "that copy.deepcopy takes, without open files or locks, and with the weight norm "
-                "of torch.nn.utils.parametrizations instead of the one of torch.nn.utils"
-            ) from error
-        for _, mark, _ in list(_marks(module)):
-            mark._keep(self.choice(mark.name).options)
-        return module
-
-    def remarks(self, arch: Architecture) -> tuple[str, ...]:
-        """A sentence for every choice without effect: one inside options that are not taken."""
-        arch = self.check(arch)
-        marks = [] if self.module is None else list(_marks(self.module))
-        active = {
-            mark.name
-            for _, mark, inside in marks
-            if all(arch[name] == (option,) for name, option in inside)
-        }
-        return tuple(
-            f"choice {name!r} has no effect: it is inside an option that is not taken"
-            for name in dict.fromkeys(mark.name for _, mark, _ in marks)
-            if name not in active
-        )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ModuleSpace:
-        """The space itself: it is never changed, and its module need not be held twice."""
-        return self
 
 
 class ModuleSupernet(Supernet):
@@ -118,7 +47,7 @@ class ModuleSupernet(Supernet):
     def __init__(self, space: ModuleSpace) -> None:
         super().__init__()
         self.space = space
-        self.module = space.copy_module()
+        self.module = copied_module(space)
         self._rows = {
             c.name: (g, row) for g, cs in space.groups.items() for row, c in enumerate(cs)
         }
@@ -146,6 +75,35 @@ class ModuleSupernet(Supernet):
         return output
 
 
+def copied_module(space: ModuleSpace) -> nn.Module:
+    """A deep copy of the user's module in which each `OneOf` has the options of the space."""
+    own: nn.Module | None = space.module
+    if own is None:
+        raise SpaceError(
+            f"space {space.name!r} has no module to build networks from; "
+            "find it with morphogen.supernets.space_of(module)"
+        )
+    memo: dict[int, Any] = {}
+    for tensor in (*own.parameters(), *own.buffers()):
+        if is_lazy(tensor):  # it has no size yet, and no copy of its own making
+            kind: Any = type(tensor)
+            memo[id(tensor)] = kind(
+                requires_grad=tensor.requires_grad, device=tensor.device, dtype=tensor.dtype
+            )
+    try:
+        module = copy.deepcopy(own, memo)
+    except Exception as error:  # whatever a user's class raises when it is copied
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise SpaceError(
+            f"module {type(own).__name__} cannot be copied ({reason}); accepted: one "
+            "that copy.deepcopy takes, without open files or locks, and with the weight norm "
+            "of torch.nn.utils.parametrizations instead of the one of torch.nn.utils"
+        ) from error
+    for _, mark, _ in list(_marks(module)):
+        mark._keep(space.choice(mark.name).options)
+    return module
+
+
 def space_of(module: nn.Module, name: str = "own") -> ModuleSpace:
     """The search space of `module`: one choice per `OneOf` found in it, in the order of modules.
 
@@ -161,7 +119,9 @@ def space_of(module: nn.Module, name: str = "own") -> ModuleSpace:
     """
     _check_module(module)
     found: dict[str, tuple[str, OneOf]] = {}
-    for path, mark, _ in _marks(module):
+    routes: dict[str, list[Route]] = {}
+    for path, mark, inside in _marks(module):
+        routes.setdefault(mark.name, []).append(inside)
         where, first = found.setdefault(mark.name, (path, mark))
         if first is mark:
             continue
@@ -181,7 +141,9 @@ def space_of(module: nn.Module, name: str = "own") -> ModuleSpace:
             f"module {type(module).__name__} has no choices; mark at least one with "
             "morphogen.OneOf({...}, name=...), registered as a submodule"
         )
-    return ModuleSpace(name, [Choice(n, m.options) for n, (_, m) in found.items()], module)
+    choices = [Choice(n, m.options) for n, (_, m) in found.items()]
+    inner = {name: routes[name] for name in found if () not in routes[name]}
+    return ModuleSpace(name, choices, module, inner)
 
 
 def _check_module(module: object) -> None:
@@ -225,8 +187,8 @@ def inherit(supernet: ModuleSupernet, arch: Architecture) -> nn.Module:
 
 
 def _marks(
-    module: nn.Module, path: str = "", inside: tuple[tuple[str, str], ...] = ()
-) -> Iterator[tuple[str, OneOf, tuple[tuple[str, str], ...]]]:
+    module: nn.Module, path: str = "", inside: Route = ()
+) -> Iterator[tuple[str, OneOf, Route]]:
     """Every `OneOf` at or below `module`: its path, itself, and the (choice, option) around it.
 
     One that is registered in several places comes several times: each place is its own route.
@@ -262,7 +224,7 @@ def _supernet(space: ModuleSpace, spec: NetworkSpec) -> ModuleSupernet:
 
 def _network(space: ModuleSpace, arch: Architecture, spec: NetworkSpec) -> nn.Module:
     """The stand-alone network of `arch`, with the user's initial weights; `spec` is not read."""
-    return _resolved(space.copy_module(), arch, set())
+    return _resolved(copied_module(space), arch, set())
 
 
 register(ModuleSpace, supernet=_supernet, network=_network)

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy as is_lazy_tensor
 
 from morphogen.core import Architecture, SpaceError
+from morphogen.spaces import ModuleSpace
 from morphogen.supernets.base import NetworkSpec, network
 from morphogen.supernets.draws import aside
 from morphogen.supernets.failures import explained
 from morphogen.supernets.fresh import train_mode
 from morphogen.supernets.gates import Gates
 from morphogen.supernets.oneof import Watch, watching
-from morphogen.supernets.own import ModuleSpace, ModuleSupernet, space_of
+from morphogen.supernets.own import ModuleSupernet, space_of
 
 WHOSE = "your module"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +11,7 @@ from morphogen.cli.command import JSON_PROGRESS, Command
 from morphogen.cli.options import Option, Section
 from morphogen.cli.terminal.output import print_json
 from morphogen.core import UnknownNameError
+from morphogen.core.names import shown
 
 KINDS = ("methods", "spaces", "proxies")
 
@@ -22,10 +25,12 @@ def run(given: dict[str, Any]) -> int:
     wanted = (given["what"],) if given["what"] else KINDS
     methods = [*catalogue.method_entries().values()] if "methods" in wanted else []
     spaces = catalogue.space_entries() if "spaces" in wanted else []
+    broken = catalogue.broken_spaces() if "spaces" in wanted else ()
     proxies = catalogue.proxy_entries() if "proxies" in wanted else []
     if given["json"]:
         found: dict[str, list[Any]] = {"methods": methods, "spaces": spaces, "proxies": proxies}
         print_json({kind: [asdict(entry) for entry in found[kind]] for kind in wanted})
+        _warn(broken)
         return 0
     parts = []
     if methods:
@@ -36,7 +41,14 @@ def run(given: dict[str, Any]) -> int:
         lines = catalogue.proxy_lines(proxies)
         parts.append("Zero-cost proxies, for `morphogen score --proxy NAME` and `rank`:\n" + lines)
     print("\n\n".join(parts))
+    _warn(broken)
     return 0
+
+
+def _warn(sentences: Iterable[str]) -> None:
+    """What does not work of other packages, after what there is."""
+    for sentence in sentences:
+        print(f"morphogen: warning: {shown(sentence)}", file=sys.stderr)
 
 
 COMMAND = Command(

@@ -91,7 +91,7 @@ def _table(space: SearchSpace, file: str) -> tuple[str, Benchmark]:
         )
     if file:
         return f"NAS-Bench-1Shot1, search space {space.name[-1]}", table
-    return benchmarks.describe(space.name).title, table
+    return benchmarks.describe(table.name).title, table
 
 
 COMMAND = Command(

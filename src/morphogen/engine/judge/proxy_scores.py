@@ -34,9 +34,8 @@ from morphogen.evaluators.executors.make import cores
 from morphogen.proxies import WORST, batch_of, named, rank_sum, score_architecture
 from morphogen.runs.config import OBJECT, Space, data_name, known_space
 from morphogen.runs.provenance import module_digests
-from morphogen.spaces import SearchSpace
+from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec
-from morphogen.supernets.own import ModuleSpace
 from morphogen.tasks import ImageTask
 from morphogen.tasks.classification import Data
 from morphogen.tasks.contents import digest, raw

@@ -10,18 +10,7 @@ from morphogen.core import ConfigError, given
 from morphogen.core.config import to_mapping
 from morphogen.engine.search.settings import Settings
 from morphogen.methods import MethodInfo, find
-from morphogen.spaces import SearchSpace, of_space
-
-HALVES = {"image_size": 0, "train_images": 25000, "valid_images": 25000}
-
-PAPER_SCALE: dict[str, dict[str, int]] = {
-    "nasbench201": {"channels": 16, "depth": 5, **HALVES},
-    "nasbench-macro": {"channels": 32, **HALVES},
-    "nasbench1shot1": {"channels": 16, "depth": 3, **HALVES},
-    "darts": {"channels": 16, "depth": 8, **HALVES},
-    "shufflenet-cifar": HALVES,
-}
-"""Sizes of the published searches on CIFAR-10, by space or family of spaces."""
+from morphogen.spaces import SearchSpace, about, of_space, registered
 
 
 @dataclass(frozen=True)
@@ -48,14 +37,17 @@ def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:
     info = method if isinstance(method, MethodInfo) else find(method)
     if not isinstance(space, str):
         given.instance("space", space, SearchSpace, "a space or its name")
-    name = space if isinstance(space, str) else space.name
-    scale = of_space(PAPER_SCALE, name)
-    if scale is None:
+    known = about(space)
+    if known is None or known.search is None:
+        name = space if isinstance(space, str) else space.name
+        published = [other.name for other in registered().values() if other.search is not None]
         raise ConfigError(
             f"preset 'paper' has no sizes for space {name!r}; accepted: preset quick, or a space "
-            f"of {', '.join(PAPER_SCALE)}"
+            f"of {', '.join(published)}"
         )
-    return _preset(info, {**scale, "epochs": info.epochs, **(of_space(info.published, name) or {})})
+    of_method = of_space(info.published, space) or {}
+    in_space = known.searches.get(info.name, {})
+    return _preset(info, {**known.search, "epochs": info.epochs, **of_method, **in_space})
 
 
 def quick_config(info: MethodInfo) -> Any:

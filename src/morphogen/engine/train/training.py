@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from morphogen.core import ConfigError
 from morphogen.core.config import (
     Amount,
@@ -18,9 +16,10 @@ from morphogen.core.config import (
     Threads,
     Width,
     config,
+    from_mapping,
 )
 from morphogen.engine.devices import Accelerator, Precision
-from morphogen.spaces import SearchSpace, of_space
+from morphogen.spaces import SearchSpace, about, registered
 from morphogen.tasks import Augment
 
 
@@ -106,61 +105,24 @@ class Training:
         return self.image_size or None
 
 
-_DARTS = Training(
-    epochs=600,
-    batch_size=96,
-    image_size=0,
-    channels=36,
-    depth=20,
-    lr=0.025,
-    nesterov=False,
-    weight_decay=3e-4,
-    clip=5.0,
-    cutout=16,
-    drop_path=0.2,
-    auxiliary=0.4,
-    held_out=0.0,
-)
-_PAPER = {
-    "nasbench201": Training(
-        epochs=200,
-        batch_size=256,
-        image_size=0,
-        channels=16,
-        depth=5,
-        lr=0.1,
-        weight_decay=5e-4,
-        clip=0.0,
-        held_out=0.0,
-    ),
-    "darts": _DARTS,
-    "darts-s2": replace(_DARTS, channels=16),
-    "darts-s4": replace(_DARTS, channels=16),
-}
-"""By space or family of spaces, for CIFAR-10: how the benchmark's authors trained, how DARTS and
-RobustDARTS retrained. (DARTS-PT retrained the cells of S2 and S4 at 36 channels, too.)"""
-
-
-_QUICK = {"darts": Training(depth=4, channels=12, lr=0.025)}
-"""By family of spaces, where it is not the default."""
-
-
 def paper_training(space: SearchSpace | str) -> Training:
     """The published evaluation protocol of a space.
 
     Raises:
         ConfigError: none is published for it here.
     """
-    published = of_space(_PAPER, space)
-    if published is None:
+    known = about(space)
+    if known is None or known.evaluation is None:
         name = space if isinstance(space, str) else space.name
+        published = [other.name for other in registered().values() if other.evaluation is not None]
         raise ConfigError(
             f"preset 'paper' has no evaluation protocol for space {name!r}; accepted: preset "
-            f"quick, or a space of {', '.join(_PAPER)}"
+            f"quick, or a space of {', '.join(published)}"
         )
-    return published
+    return from_mapping(Training, known.evaluation)
 
 
 def quick_training(space: SearchSpace | str) -> Training:
     """A training of minutes on two cores."""
-    return of_space(_QUICK, space) or Training()
+    known = about(space)
+    return from_mapping(Training, known.quick if known else {})

@@ -20,8 +20,8 @@ from morphogen.engine.train.training import Training
 from morphogen.runs.config import data_name
 from morphogen.runs.provenance import versions
 from morphogen.runs.weights import Signature, Size, write_weights
-from morphogen.spaces import SearchSpace
-from morphogen.supernets import ModuleSpace, NetworkSpec, frozen_parts, network, reinitialise
+from morphogen.spaces import ModuleSpace, SearchSpace
+from morphogen.supernets import NetworkSpec, frozen_parts, network, reinitialise
 from morphogen.supernets.draws import aside
 from morphogen.supernets.trying import without_gradient
 from morphogen.tasks import ImageTask
