@@ -58,7 +58,7 @@ _ARCS = {(0, 2): -66.0, (1, 3): 58.0, (0, 3): -126.0}
 """Height of the longer edges over the line of nodes; below it if positive."""
 
 
-def _graph(_: SearchSpace, arch: Architecture) -> Html:
+def _graph(space: SearchSpace, arch: Architecture) -> Html:
     parts = []
     for source, target in EDGES:
         operation = arch.one(edge_name(source, target))
@@ -217,7 +217,7 @@ _HEIGHTS = {
 _IN_A_ROW = 10
 
 
-def _layers(_: SearchSpace, arch: Architecture) -> Html:
+def _layers(space: SearchSpace, arch: Architecture) -> Html:
     parts = []
     for i, (_, kept) in enumerate(arch.items()):
         row, column = divmod(i, _IN_A_ROW)

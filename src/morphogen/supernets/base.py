@@ -142,7 +142,8 @@ def _entry(space: SearchSpace) -> _Entry:
             return _REGISTRY[kind]
     known = ", ".join(name for name, other in registered().items() if other.supernet)
     raise CapabilityError(
-        f"space {space.name!r} has no supernet, only architectures; spaces with one: {known}"
+        f"space {space.name!r} has no supernet, only architectures; spaces with one: {known}, "
+        "and that of your own module (morphogen.space_of)"
     )
 
 

@@ -18,7 +18,6 @@ import yaml
 from morphogen import methods, spaces
 from morphogen.cli import main
 from morphogen.cli.catalogue import method_entries
-from morphogen.engine.search.presets import PAPER_SCALE
 from morphogen.engine.search.settings import Settings
 from morphogen.proxies import PROXIES
 
@@ -106,7 +105,7 @@ def test_help_says_docstring_default_and_paper_value_of_an_option(capsys):
     text = " ".join(said(capsys, "search", "idarts", "--help").split())
     assert "T, weight steps per alpha step (paper: 4; NAS-Bench-1Shot1: 5) [default: 4]" in text
     assert "[default: 0.01; with --preset paper: 0.0003]" in text
-    channels = PAPER_SCALE["nasbench201"]["channels"]
+    channels = spaces.info("nasbench201").search["channels"]
     assert f"[default: 8; with --preset paper: {channels}]" in text
 
 
@@ -138,15 +137,15 @@ def test_catalogue_read_from_the_files_equals_the_registry():
 
 
 def test_list_has_every_method_and_space_with_its_paper(capsys):
-    for kind, names in (("methods", NAMES), ("spaces", list(spaces.BUILT_IN))):
+    for kind, names in (("methods", NAMES), ("spaces", list(spaces.registered()))):
         lines = said(capsys, "list", kind).splitlines()[1:]
         assert [line.split()[0] for line in lines] == names
         assert all("arXiv" in line for line in lines)
-    shown = len(NAMES) + len(spaces.BUILT_IN) + len(PROXIES)
+    shown = len(NAMES) + len(spaces.registered()) + len(PROXIES)
     assert len(said(capsys, "list").splitlines()) == shown + 5
     content = json.loads(said(capsys, "list", "--json"))
     assert [m["name"] for m in content["methods"]] == NAMES
-    assert [s["name"] for s in content["spaces"]] == list(spaces.BUILT_IN)
+    assert [s["name"] for s in content["spaces"]] == list(spaces.registered())
     assert "methods" not in json.loads(said(capsys, "list", "spaces", "--json"))
 
 

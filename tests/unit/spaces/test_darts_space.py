@@ -10,12 +10,12 @@ import pytest
 
 from morphogen.core import Architecture, ArchitectureError, MorphogenError, SpaceError
 from morphogen.spaces import make
-from morphogen.spaces.darts import DARTS, EDGES, NODES, OPERATIONS, darts, edge_name, gdas
+from morphogen.spaces.darts import DARTS, EDGES, NODES, OPERATIONS, edge_name, gdas
 from morphogen.spaces.genotype import DARTS_V1, DARTS_V2, GDAS_V1, PUBLISHED
 from morphogen.spaces.robustdarts import s1, s2, s3, s4
 
 PER_CELL = 1 * 3 * 6 * 10
-ALL = [darts, gdas, s1, s2, s3, s4]
+ALL = [DARTS, gdas, s1, s2, s3, s4]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def rng():
 
 def small(distinct: bool = True) -> DARTS:
     """A sub-space small enough to list: sources 0 and 1 only, mostly one operation."""
-    space = darts() if distinct else gdas()
+    space = DARTS() if distinct else gdas()
     allowed = {c.name: ("none",) for c in space.choices}
     for target in NODES:
         for source in (0, 1):
@@ -38,7 +38,7 @@ def small(distinct: bool = True) -> DARTS:
 
 
 def test_sizes_of_the_published_spaces():
-    assert darts().size() == (PER_CELL * 7**8) ** 2
+    assert DARTS().size() == (PER_CELL * 7**8) ** 2
     assert s2().size() == s3().size() == s4().size() == (PER_CELL * 2**8) ** 2
     assert s1().size() == (PER_CELL * 2**8) ** 2
     assert gdas().size() == math.prod(math.comb(7 * n, 2) for n in NODES) ** 2
@@ -80,11 +80,11 @@ def test_enumerate_lists_each_architecture_once(distinct):
 
 def test_listing_a_huge_space_is_refused():
     with pytest.raises(SpaceError, match="restrict the space"):
-        darts().enumerate()
+        DARTS().enumerate()
 
 
 def test_names_and_order_of_the_choices():
-    space = darts()
+    space = DARTS()
     assert [c.name for c in space.groups["normal"]][:5] == [
         "normal_2_0",
         "normal_2_1",
@@ -120,7 +120,7 @@ def test_s1_has_two_operations_on_each_edge_of_the_published_list():
 def test_s2_and_s3_are_restrictions_of_the_darts_space():
     for sub in (s2(), s3()):
         options = {c.name: c.options for c in sub.choices}
-        assert darts().restrict(options).choices == sub.choices
+        assert DARTS().restrict(options).choices == sub.choices
     assert s4().choices[0].options == ("noise", "sep_conv_3x3")
 
 
@@ -139,7 +139,7 @@ def test_samples_neighbours_and_children_are_valid(make_space, rng):
 
 
 def test_neighbours_of_the_full_space():
-    space = darts()
+    space = DARTS()
     arch = space.parse("DARTS_V2")
     # 16 kept edges with 6 other operations; node t can move either edge to t - 2 other sources.
     assert len(space.neighbours(arch)) == 16 * 6 + 2 * 2 * sum(t - 2 for t in NODES)
@@ -166,7 +166,7 @@ def test_sampling_is_uniform(rng):
 
 
 def test_crossover_takes_whole_nodes(rng):
-    space = darts()
+    space = DARTS()
     a, b = space.sample(rng), space.sample(rng)
     child = space.crossover(a, b, rng)
     for cell in ("normal", "reduce"):
@@ -177,7 +177,7 @@ def test_crossover_takes_whole_nodes(rng):
 
 
 def test_published_cells_in_text_and_genotype_form():
-    space = darts()
+    space = DARTS()
     arch = space.parse("DARTS_V1")
     assert space.format(arch).startswith(
         "normal: sep_conv_3x3~0 sep_conv_3x3~1 | skip_connect~0 sep_conv_3x3~1 | "
@@ -222,7 +222,7 @@ GOOD = "skip_connect~0 skip_connect~1"
 def test_malformed_text_is_named(node, message):
     text = f"normal: {node} | {GOOD} | {GOOD} | {GOOD} ; reduce: " + " | ".join([GOOD] * 4)
     with pytest.raises(MorphogenError, match=message.replace("|", r"\|")):
-        darts().parse(text)
+        DARTS().parse(text)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_malformed_text_is_named(node, message):
 )
 def test_unreadable_text_is_refused(text):
     with pytest.raises(ArchitectureError):
-        darts().parse(text)
+        DARTS().parse(text)
 
 
 def test_an_operation_outside_the_sub_space_is_refused():
@@ -254,7 +254,7 @@ def uniform(space: DARTS) -> dict[str, np.ndarray]:
 
 
 def test_derive_never_keeps_none_and_breaks_ties_low():
-    space = darts()
+    space = DARTS()
     scores = uniform(space)
     for matrix in scores.values():
         matrix[:, 0] = 0.9  # none is largest everywhere
@@ -265,7 +265,7 @@ def test_derive_never_keeps_none_and_breaks_ties_low():
 
 
 def test_derive_takes_the_two_best_edges_by_their_best_operation():
-    space = darts()
+    space = DARTS()
     scores = uniform(space)
     normal = scores["normal"]
     normal[:] = 0.01
@@ -293,7 +293,7 @@ def test_gdas_may_keep_two_operations_of_one_edge():
     arch = space.derive(scores)
     assert arch[edge_name("normal", 3, 5)] == ("sep_conv_3x3", "sep_conv_5x5")
     assert space.parse(space.format(arch)) == arch
-    assert space.from_genotype(GDAS_V1) == darts().from_genotype(GDAS_V1)
+    assert space.from_genotype(GDAS_V1) == DARTS().from_genotype(GDAS_V1)
 
 
 def test_derive_on_one_hot_scores_gives_the_architecture_back(rng):
@@ -304,7 +304,7 @@ def test_derive_on_one_hot_scores_gives_the_architecture_back(rng):
 
 
 def test_restrict_keeps_the_kind_and_derive_ignores_removed_options():
-    space = darts().restrict(
+    space = DARTS().restrict(
         {"normal_2_0": ["sep_conv_5x5"], "normal_3_0": ["none"], "reduce_5_4": ["none"]}
     )
     assert isinstance(space, DARTS)
@@ -314,7 +314,7 @@ def test_restrict_keeps_the_kind_and_derive_ignores_removed_options():
     arch = space.derive(scores)
     assert arch["normal_2_0"] == ("sep_conv_5x5",)
     assert arch["normal_3_0"] == ()
-    assert space.size() < darts().size()
+    assert space.size() < DARTS().size()
     # Caches of the parent must not leak into the sub-space.
     again = space.restrict({"normal_2_1": ["skip_connect"]})
     assert again.size() * 7 == space.size()
@@ -322,13 +322,13 @@ def test_restrict_keeps_the_kind_and_derive_ignores_removed_options():
 
 def test_restrict_refuses_a_node_without_two_operations():
     with pytest.raises(SpaceError, match="node 2 of the normal cell"):
-        darts().restrict({"normal_2_0": ["none"]})
+        DARTS().restrict({"normal_2_0": ["none"]})
     with pytest.raises(SpaceError, match="accepted: 14"):
         DARTS("broken", {"normal": [("skip_connect",)] * 3, "reduce": [("skip_connect",)] * 14})
 
 
 def test_encodings(rng):
-    space = darts()
+    space = DARTS()
     archs = [space.sample(rng) for _ in range(20)]
     for kind, length, ones in (("onehot", 224, 16), ("adjacency", 222, None)):
         codes = [space.encode(a, kind) for a in archs]
@@ -341,7 +341,7 @@ def test_encodings(rng):
 
 
 def test_adjacency_of_a_known_cell():
-    space = darts()
+    space = DARTS()
     cell = " | ".join(["skip_connect~0 skip_connect~1"] * 3 + ["sep_conv_3x3~2 skip_connect~4"])
     code = space.encode(space.parse(f"normal: {cell} ; reduce: {cell}"), "adjacency")
     matrix = np.zeros((11, 11))
@@ -361,9 +361,9 @@ def test_remarks():
     assert "no convolution" in remarks[0]
     assert "the normal cell is disconnected" in remarks[1]
     for name in PUBLISHED:
-        assert darts().remarks(darts().parse(name)) == ()
+        assert DARTS().remarks(DARTS().parse(name)) == ()
 
 
 def test_check_refuses_missing_choices():
     with pytest.raises(ArchitectureError, match="no value"):
-        darts().check(Architecture({"normal_2_0": "skip_connect"}))
+        DARTS().check(Architecture({"normal_2_0": "skip_connect"}))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from morphogen.core import ConfigError, DataError
-from morphogen.spaces.darts import CELLS, EDGES, darts, gdas
+from morphogen.spaces.darts import CELLS, DARTS, EDGES, gdas
 from morphogen.spaces.genotype import PUBLISHED
 from morphogen.spaces.robustdarts import s1, s3, s4
 from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, fused, network
@@ -30,7 +30,7 @@ def _seeded():
 
 def meta(arch_name: str, spec: NetworkSpec) -> nn.Module:
     """A published network without memory: sizes only."""
-    space = darts()
+    space = DARTS()
     with torch.device("meta"):
         return network(space, space.parse(arch_name), spec)
 
@@ -73,7 +73,7 @@ def _no_init(monkeypatch):
 def test_search_network_sizes():
     for classes, wanted in ((10, 1_930_618), (100, 1_953_748)):
         with torch.device("meta"):
-            net = build(darts(), NetworkSpec(depth=8, classes=classes))
+            net = build(DARTS(), NetworkSpec(depth=8, classes=classes))
         assert parameters(net) == wanted
 
 
@@ -130,7 +130,7 @@ def test_published_multiply_adds(name, spec, side, wanted):
 @pytest.mark.slow
 @pytest.mark.usefixtures("_no_init")
 def test_shapes_of_the_search_network_per_cell():
-    space = darts()
+    space = DARTS()
     with torch.device("meta"):
         net = build(space, NetworkSpec(depth=8, execution="plain"))
         x = torch.zeros(2, 3, 32, 32)
@@ -143,14 +143,14 @@ def test_shapes_of_the_search_network_per_cell():
 
 
 def test_reductions_and_preprocessing():
-    net = build(darts(), NetworkSpec(channels=2, depth=8))
+    net = build(DARTS(), NetworkSpec(channels=2, depth=8))
     assert [c.reduction for c in net.cells] == [i in (2, 5) for i in range(8)]
     firsts = [type(c.inputs.first).__name__ for c in net.cells]
     assert [f == "FactorizedReduce" for f in firsts] == [i in (3, 6) for i in range(8)]
 
 
 def test_affine_flags():
-    space = darts()
+    space = DARTS()
     net = build(space, SMALL)
     inside = [m for c in net.cells for m in c.modules() if isinstance(m, nn.BatchNorm2d)]
     assert not any(m.affine for m in inside)
@@ -165,7 +165,7 @@ def test_affine_flags():
 
 
 def test_auxiliary_scores_in_train_mode_only():
-    space = darts()
+    space = DARTS()
     arch = space.parse("DARTS_V2")
     net = network(space, arch, NetworkSpec(channels=4, depth=3, auxiliary=True))
     assert isinstance(net, DARTSNetwork)
@@ -182,7 +182,7 @@ def test_auxiliary_scores_in_train_mode_only():
 
 @pytest.mark.usefixtures("_no_init")
 def test_auxiliary_head_on_imagenet():
-    space = darts()
+    space = DARTS()
     spec = NetworkSpec(channels=48, depth=14, stem="imagenet", classes=1000, auxiliary=True)
     with torch.device("meta"):
         net = network(space, space.parse("DARTS_V2"), spec)
@@ -193,7 +193,7 @@ def test_auxiliary_head_on_imagenet():
 
 
 def test_drop_path_acts_in_train_mode_and_spares_identities():
-    space = darts()
+    space = DARTS()
     node = "skip_connect~0 skip_connect~1"
     cell = " | ".join([node] * 4)
     conv = " | ".join(["sep_conv_3x3~0 sep_conv_3x3~1"] * 4)
@@ -217,7 +217,7 @@ def test_drop_path_acts_in_train_mode_and_spares_identities():
 
 
 def test_bad_sizes_are_named():
-    space = darts()
+    space = DARTS()
     with pytest.raises(ConfigError, match="channels 5"):
         build(space, NetworkSpec(channels=5, depth=8))
     with pytest.raises(ConfigError, match="depth 0"):
@@ -257,7 +257,7 @@ def calls(net: DARTSSupernet) -> dict[str, int]:
 @pytest.mark.parametrize("execution", ["plain", "fused"])
 def test_one_hot_gates_run_one_operation_per_edge_and_train_only_those(execution):
     # As GDAS samples: one live option on each of the 14 edges, whatever it is.
-    space = darts()
+    space = DARTS()
     net = build(space, NetworkSpec(channels=4, depth=3, execution=execution))
     rng = np.random.default_rng(1)
     picks = {g: rng.integers(8, size=14) for g in CELLS}
@@ -283,7 +283,7 @@ def test_one_hot_gates_run_one_operation_per_edge_and_train_only_those(execution
 
 @pytest.mark.parametrize("execution", ["plain", "fused"])
 def test_nothing_but_none_gives_the_bias_of_the_classifier(execution):
-    space = darts()
+    space = DARTS()
     net = build(space, NetworkSpec(channels=4, depth=3, execution=execution))
     live = dict.fromkeys(CELLS, ((0,),) * 14)
     gates = Gates({g: torch.ones(14, 8) for g in CELLS}, live)
@@ -326,7 +326,7 @@ def borrow(alone: DARTSNetwork, net: DARTSSupernet, arch) -> None:
 def test_path_equals_stand_alone_network_without_pools(execution, training):
     # Affine norms start as scale 1 and shift 0, so they agree with the supernet's plain ones.
     # Pools cannot agree: the supernet norms them, the stand-alone network does not.
-    space = darts()
+    space = DARTS()
     cell = "sep_conv_3x3~0 sep_conv_5x5~1 | skip_connect~0 dil_conv_3x3~2 | {} | {}".format(
         "dil_conv_5x5~1 skip_connect~2", "sep_conv_3x3~3 skip_connect~4"
     )
@@ -387,7 +387,7 @@ def measured(net, x, gates, weights, *, second=False):
 @pytest.mark.parametrize(
     ("make_space", "side"),
     # At 20 pixels the last cell has 5: odd, so no phases there.
-    [(darts, 8), pytest.param(darts, 20, marks=pytest.mark.slow), (s1, 8), (s3, 8), (s4, 8)],
+    [(DARTS, 8), pytest.param(DARTS, 20, marks=pytest.mark.slow), (s1, 8), (s3, 8), (s4, 8)],
 )
 def test_fused_equals_plain(make_space, side):
     space = make_space()
@@ -407,7 +407,7 @@ def test_fused_equals_plain_in_float32(monkeypatch):
     # Without kinks: a pre-activation within rounding error of 0 moves a gradient by 1e-3, between
     # any two orders of summation (the plain form differs so much from itself in float64).
     monkeypatch.setattr(torch.nn.functional, "relu", torch.nn.functional.softplus)
-    space = darts()
+    space = DARTS()
     smooth = {c.name: [o for o in c.options if o != "max_pool_3x3"] for c in space.choices}
     space = space.restrict(smooth)
     quick, slow = both(space, NetworkSpec(channels=8, depth=3), torch.float32)
@@ -419,7 +419,7 @@ def test_fused_equals_plain_in_float32(monkeypatch):
 
 
 def test_fused_equals_plain_to_the_second_derivative():
-    space = darts()
+    space = DARTS()
     quick, slow = both(space, NetworkSpec(channels=2, depth=2))
     x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
     weights = soft(space)
@@ -429,7 +429,7 @@ def test_fused_equals_plain_to_the_second_derivative():
 
 
 def test_fused_equals_plain_on_paths_and_partly_live_gates():
-    space = darts()
+    space = DARTS()
     quick, slow = both(space)
     x = torch.randn(3, 3, 16, 16, dtype=torch.float64)
     rng = np.random.default_rng(2)
@@ -455,7 +455,7 @@ def test_fused_equals_plain_on_paths_and_partly_live_gates():
 def test_the_form_for_several_processes_is_the_same_function(monkeypatch, tmp_path):
     # A group of one process that believes to be several: every shared statistic takes that path.
     # That two real processes agree with one is tests/unit/supernets/test_fused.py.
-    space = darts()
+    space = DARTS()
     quick, slow = both(space)
     x = torch.randn(3, 3, 8, 8, dtype=torch.float64)
     weights = soft(space)
@@ -474,7 +474,7 @@ def test_the_form_for_several_processes_is_the_same_function(monkeypatch, tmp_pa
 
 
 def test_frozen_statistics():
-    space = darts()
+    space = DARTS()
     net = build(space, SMALL)
     before = [b.clone() for b in net.buffers()]
     weights = {g: w.detach() for g, w in soft(space, torch.float32).items()}
@@ -488,7 +488,7 @@ def test_frozen_statistics():
 
 
 def test_padded_rows_are_read_by_the_options_of_each_choice():
-    space = darts().restrict({"normal_2_0": ["sep_conv_5x5", "skip_connect"]})
+    space = DARTS().restrict({"normal_2_0": ["sep_conv_5x5", "skip_connect"]})
     assert space.masks["normal"].shape == (14, 8)
     quick, slow = both(space)
     assert sorted(quick.cells[0].edges["normal_2_0"]) == ["sep_conv_5x5", "skip_connect"]
@@ -513,7 +513,7 @@ def test_s4_depends_on_torchs_generator_only():
 
 
 def test_autocast_runs_in_bfloat16():
-    space = darts()
+    space = DARTS()
     net = build(space, SMALL)
     weights = soft(space, torch.float32)
     x = torch.randn(4, 3, 16, 16)

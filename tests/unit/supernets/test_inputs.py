@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from morphogen.core import Architecture, SpaceError
-from morphogen.supernets import Gates, ModuleSpace, NetworkSpec, OneOf, build, space_of
+from morphogen.spaces import ModuleSpace
+from morphogen.supernets import Gates, NetworkSpec, OneOf, build, space_of
 from morphogen.supernets.trying import try_module
 
 X = torch.linspace(-2, 3, 12).reshape(3, 4)

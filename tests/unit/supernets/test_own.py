@@ -16,10 +16,16 @@ from torch import Tensor, nn
 
 import morphogen
 from morphogen.core import Architecture, SpaceError, UnknownNameError
-from morphogen.spaces import Differentiable, Discrete, Encodable, Restrictable, capabilities
+from morphogen.spaces import (
+    Differentiable,
+    Discrete,
+    Encodable,
+    ModuleSpace,
+    Restrictable,
+    capabilities,
+)
 from morphogen.supernets import (
     Gates,
-    ModuleSpace,
     ModuleSupernet,
     NetworkSpec,
     OneOf,

@@ -11,10 +11,10 @@ import morphogen
 from morphogen import spaces
 from morphogen.core import ConfigError
 from morphogen.core.config import to_mapping
-from morphogen.engine.search.presets import PAPER_SCALE
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.train.training import paper_training
 from morphogen.methods import methods
+from morphogen.supernets import NetworkSpec
 
 # -- the cards, figure by figure -------------------------------------------------------------------
 # Of what a card does not say nothing stands here; steps of an epoch are not a preset's.
@@ -180,7 +180,7 @@ def test_every_search_that_is_published_has_a_row():
     listed = {(method, space) for method, space, _ in ROWS}
     for info in methods().values():
         for name in info.published:
-            for space in spaces.BUILT_IN:
+            for space in spaces.registered():
                 if space == name or space.startswith(f"{name}-s"):
                     assert (info.name, space) in listed or space in ROBUST_SPACES
 
@@ -226,7 +226,8 @@ def test_trainings_are_those_of_the_cards(space, numbers):
 
 
 def test_what_is_published_names_spaces_and_fields_that_exist():
-    families = {name.partition("-")[0] for name in spaces.BUILT_IN} | set(spaces.BUILT_IN)
+    known = spaces.registered()
+    families = {info.family for info in known.values()} | set(known)
     common = to_mapping(Settings())
     for info in methods().values():
         own = to_mapping(info.config())
@@ -237,8 +238,10 @@ def test_what_is_published_names_spaces_and_fields_that_exist():
                 values = {**common, **own}
                 for name in path.split("."):
                     values = values[name]
-    for space in PAPER_SCALE:
-        assert space in families
+    for info in known.values():
+        assert set(info.search or {}) <= set(common)
+        assert set(info.searches) <= set(methods())
+        NetworkSpec(**info.network)
 
 
 def test_a_space_without_a_published_search_is_named():
