@@ -1,7 +1,8 @@
-"""One JSON file per claim in results/, and the tables that README shows.
+"""One JSON file per claim in results/, and the texts that are made of them and of the code.
 
-    python benchmarks/record.py          rewrites README's tables: of results/*.json, of the methods
-    python benchmarks/record.py --check  fails if README's tables are not that
+    python benchmarks/record.py          rewrites README's tables, of results/*.json and of the
+                                         methods, and docs/command-line.md, of the options
+    python benchmarks/record.py --check  fails if they are not that
 
 A claim's script calls `write`; nothing in results/ is written by hand.
 """
@@ -24,6 +25,7 @@ from morphogen.core.statistics import interval as interval
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
+COMMANDS = ROOT / "docs" / "command-line.md"
 PACKAGES = ("torch", "numpy", "lightning-fabric")
 
 Verdict = Literal["shown", "partly", "not shown"]
@@ -156,13 +158,23 @@ def readme() -> str:
     return text
 
 
+def made() -> dict[Path, str]:
+    """Every text that is made from the code and from results/, by its file."""
+    import commands_page
+
+    return {README: readme(), COMMANDS: commands_page.page()}
+
+
 def main() -> None:
-    fresh = readme()
+    fresh = made()
+    old = [p for p, text in fresh.items() if not p.exists() or p.read_text("utf-8") != text]
     if "--check" in sys.argv[1:]:
-        if fresh != README.read_text(encoding="utf-8"):
-            sys.exit("README's tables are old; run: python benchmarks/record.py")
+        if old:
+            names = " and ".join(p.name for p in old)
+            sys.exit(f"{names} not as the code has it; run: python benchmarks/record.py")
         return
-    README.write_text(fresh, encoding="utf-8")
+    for path in old:
+        path.write_text(fresh[path], encoding="utf-8")
 
 
 if __name__ == "__main__":

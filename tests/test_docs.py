@@ -7,6 +7,7 @@ A page is run in a folder of its own, which holds what a reader is told to have:
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 
 from documents import SMALL, commands, pictures, small, steps
 from morphogen.cli import main
+from morphogen.cli.catalogue import method_entries
+from morphogen.cli.commands import NAMES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -126,6 +129,44 @@ def test_no_step_of_a_page_is_overlooked() -> None:
         found = [step for step in steps(text) if not isinstance(step, str)]
         assert len(found) == len(lines) == len(commands(text)), page.name
         assert sum(isinstance(step, str) for step in steps(text)) == fences.count("python")
+
+
+def test_what_is_made_from_the_code_is_as_the_code_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    record = importlib.import_module("record")
+    for path, text in record.made().items():
+        assert path.read_text(encoding="utf-8") == text, "run: python benchmarks/record.py"
+    # By another way, so that nothing is left out: what `--help` prints.
+    page = record.COMMANDS.read_text(encoding="utf-8")
+    for words in [[name] for name in NAMES] + [["search", name] for name in method_entries()]:
+        main([*words, "--help"])
+        title = f"#{'#' * len(words)} {' '.join(words)}\n"
+        assert title in page
+        for flag in re.findall(r"^  (--\S+)", capsys.readouterr().out, re.MULTILINE):
+            # Those of every method stand once, before the first.
+            there = page if words[0] == "search" else page[page.index(title) :]
+            assert f"- `{flag}" in there, (words, flag)
+
+
+def test_commands_within_sentences_have_options_that_exist(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    helps: dict[tuple[str, ...], str] = {}
+    for page in (p for p in PAGES if p.name != "command-line.md"):
+        for line in re.findall(r"`morphogen ([^`]+)`", page.read_text(encoding="utf-8")):
+            words = line.replace("'", "").split()
+            known = words[0] == "search" and len(words) > 1 and words[1] in method_entries()
+            named = tuple(words[: 1 + known])
+            flags = [word for word in words if word.startswith("--") and word != "--help"]
+            if not flags or named[0] not in NAMES or named == ("search",):
+                continue
+            if named not in helps:
+                main([*named, "--help"])
+                helps[named] = capsys.readouterr().out
+            for flag in flags:
+                assert re.search(rf"{flag}\b", helps[named]), f"{page.name}: {line}"
 
 
 def test_the_page_on_methods_is_the_one_text_of_contributing() -> None:

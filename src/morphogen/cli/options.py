@@ -266,17 +266,28 @@ def peek(words: Sequence[str], flag: str, default: str) -> str:
     return found
 
 
-def _entry(option: Option, paper: Any, width: int) -> list[str]:
+def described(option: Option, paper: Any) -> tuple[str, str]:
+    """An option's head, `--epochs N`, and its text with the defaults in brackets.
+
+    Args:
+        option: the option.
+        paper: its default with `--preset paper`.
+    """
     switch = option.flags[-1:] if option.default is True else option.flags[:1]
     many = len(option.value) > FLAG_WIDTH + 20
-    head = "  " + " ".join([*switch, "NAME" if many else option.value]).strip()
+    head = " ".join([*switch, "NAME" if many else option.value]).strip()
     notes = [f"one of {option.value.replace('|', ', ')}"] if many else []
     if option.default is not dataclasses.MISSING and option.default not in ("", None):
         notes.append(f"default: {_text(option.default)}")
     if paper != option.default:
         notes.append(f"with --preset paper: {_text(paper)}")
     text = ("turns off: " if option.default is True else "") + option.text
-    text += f" [{'; '.join(notes)}]" if notes else ""
+    return head, text + (f" [{'; '.join(notes)}]" if notes else "")
+
+
+def _entry(option: Option, paper: Any, width: int) -> list[str]:
+    head, text = described(option, paper)
+    head = f"  {head}"
     body = fold(text, width, indent=FLAG_WIDTH).split("\n")
     if len(head) > FLAG_WIDTH - 2:
         return [head, *body]
