@@ -210,3 +210,9 @@ def test_the_walk_catches_an_upward_edge(
     (root / file).parent.mkdir(exist_ok=True, parents=True)
     (root / file).write_text(code)
     assert bool(faults(root)) == caught
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """One without __init__.py is passed over by tools that walk packages."""
+    for folder in {path.parent for path in SOURCE.rglob("*.py")}:
+        assert (folder / "__init__.py").is_file(), folder
