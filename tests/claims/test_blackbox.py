@@ -222,7 +222,7 @@ def test_the_pareto_front_and_its_hypervolume_are_those_of_brute_force(two_objec
         {p for p in points if not any(q != p and q[0] >= p[0] and q[1] <= p[1] for q in points)},
         reverse=True,
     )
-    members = [(m["accuracy"], m["params"]) for m in written["pareto_front"]]
+    members = [(m["accuracy"], m["params"]) for m in written["candidates"]]
     assert sorted(set(members), reverse=True) == front
     assert members[0][0] == max(p[0] for p in points)
     reference = min(p[0] for p in points), max(p[1] for p in points)
@@ -234,7 +234,7 @@ def test_the_pareto_front_and_its_hypervolume_are_those_of_brute_force(two_objec
     # each step adds the strip between two accuracies, up to the reference's parameters
     assert written["hypervolume"] == pytest.approx(area)
     assert two_objectives.front["hypervolume"] == written["hypervolume"]
-    assert written["architecture"] == written["pareto_front"][0]["architecture"]
+    assert written["architecture"] == written["candidates"][0]["architecture"]
 
 
 def test_costs_in_the_record_are_those_of_the_tables_networks(two_objectives):

@@ -152,33 +152,31 @@ def report(result: SearchResult, *, as_json: bool) -> int:
         parts.append(result_text(table, title, found, width()))
     elif table and not listed:
         parts.append(f"The {title} table does not have it.")
-    if result.front:
-        parts.append(_front(result))
+    if result.candidates:
+        parts.append(_candidates(result))
     parts += [_cost(result), f"Run directory: {shown(result.run)}", _next(result, bool(found))]
     print("\n" + "\n\n".join(parts))
     return 0
 
 
-SHOWN_FRONT = 12
-"""Members of a Pareto front that are printed."""
+SHOWN_CANDIDATES = 12
+"""Candidates that are printed."""
 
 
-def _front(result: SearchResult) -> str:
-    """The Pareto front, thinned if it is long, and its hypervolume."""
-    members = result.front["pareto_front"]
-    names = [name for name in members[0] if name != "architecture"]
-    step = max(1, -(-len(members) // SHOWN_FRONT))
-    shown = members[::step]
-    rows = [[*(f"{m[name]:,.6g}" for name in names), m["architecture"]] for m in shown]
-    reference = ", ".join(
-        f"{name} {value:,.6g}" for name, value in result.front["reference"].items()
-    )
-    about = (
-        f"Pareto front of what was evaluated, {len(members)} architectures"
-        + (f", every {step}th shown; result.json has all" if step > 1 else "")
-        + f"; hypervolume {result.front['hypervolume']:,.6g} above the worst evaluated "
-        f"({reference}):"
-    )
+def _candidates(result: SearchResult) -> str:
+    """The candidates, thinned if they are many; of a Pareto front its hypervolume, too."""
+    several = result.candidates
+    names = [name for name in several[0] if name != "architecture"]
+    step = max(1, -(-len(several) // SHOWN_CANDIDATES))
+    rows = [[*(f"{c[n]:,.6g}" for n in names), c["architecture"]] for c in several[::step]]
+    about = "Pareto front of what was evaluated" if result.front else "Candidates of the search"
+    about += f", {len(several)} architectures"
+    about += f", every {step}th shown; result.json has all" if step > 1 else ""
+    if result.front:
+        reference = ", ".join(f"{n} {value:,.6g}" for n, value in result.front["reference"].items())
+        volume = result.front["hypervolume"]
+        about += f"; hypervolume {volume:,.6g} above the worst evaluated ({reference})"
+    about += ":"
     return f"{fold(about, width())}\n\n{columns([*names, 'architecture'], rows, left=0)}"
 
 

@@ -91,10 +91,14 @@ class SinglePathState(SupernetState):
         )
         return cls(net, c.weights.make(trainable(net).values()), evolution, evaluator, **more)
 
+    def best(self, count: int = 1) -> list[tuple[str, float]]:
+        """The fittest of all evaluated, in the space's notation, each with its accuracy in %."""
+        return [(text, self.evolution.fitness[text][0]) for text in self.evolution.best(count)]
+
     def standing(self) -> dict[str, float]:
         """What is told at the end of a generation."""
-        best = self.evolution.fitness[self.evolution.best()[0]]
-        return {"best_accuracy": best[0], "evaluated": float(len(self.evolution.fitness))}
+        _, accuracy = self.best()[0]
+        return {"best_accuracy": accuracy, "evaluated": float(len(self.evolution.fitness))}
 
 
 def path_step(state: SupernetState, problem: Problem, sgd: SGD, clock: Clock) -> Tensor:

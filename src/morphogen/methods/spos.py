@@ -36,7 +36,7 @@ from morphogen.evaluators.single_path import (
     SinglePathState,
     path_step,
 )
-from morphogen.methods._contract import Metrics, Phase, method
+from morphogen.methods._contract import Candidate, Metrics, Phase, method
 from morphogen.spaces import Discrete, SearchSpace
 from morphogen.tasks.problem import Clock, Problem
 
@@ -88,6 +88,15 @@ class SPOS:
             told["candidate_accuracy"] = found.accuracy
         last = clock.step == clock.steps - 1
         return {**told, **(state.standing() if last else {})}
+
+    def ended(self, state: SinglePathState, clock: Clock) -> bool:
+        """Evolution is over when the space has nothing new for a generation."""
+        return clock.phase == "evolution" and not state.evolution.members
+
+    def candidates(self, state: SinglePathState, space: SearchSpace) -> list[Candidate]:
+        """The k best of all that were scored."""
+        best = state.best(self.config.parents)
+        return [Candidate(space.parse(text), {"accuracy": found}) for text, found in best]
 
     def derive(self, state: SinglePathState, space: SearchSpace) -> Architecture | None:
         """The best architecture scored; None before the first."""

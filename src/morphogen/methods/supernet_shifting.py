@@ -43,7 +43,7 @@ from morphogen.evaluators.single_path import (
     SinglePathState,
     path_step,
 )
-from morphogen.methods._contract import Metrics, Phase, method
+from morphogen.methods._contract import Candidate, Metrics, Phase, method
 from morphogen.spaces import Discrete, SearchSpace
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
@@ -169,6 +169,11 @@ class SupernetShifting:
         kept = state.weights if self.config.mode == "accumulate" else []
         state.gradient = [torch.zeros_like(w) for w in kept]
         state.reached = [False] * len(kept)
+
+    def candidates(self, state: ShiftingState, space: SearchSpace) -> list[Candidate]:
+        """The k best by their last score."""
+        best = state.best(self.config.parents)
+        return [Candidate(space.parse(text), {"accuracy": found}) for text, found in best]
 
     def derive(self, state: ShiftingState, space: SearchSpace) -> Architecture | None:
         """The best architecture by its last score; None before the first."""

@@ -64,8 +64,8 @@ def _kind(run: Run) -> str:
 
 def _front(run: Run, level: int) -> Html | None:
     """The first two objectives of all architectures, those of the front joined."""
-    front = run.result.get("pareto_front")
-    if not isinstance(front, list) or not front:
+    front = run.result.get("candidates")
+    if not isinstance(front, list) or not front or "reference" not in run.result:
         return None
     y_name, x_name = list(front[0])[1:3]
     found = [

@@ -37,7 +37,8 @@ ACCURACIES = (
 
 PLAIN = {
     "epoch", "architecture", "candidate", "score", "images", "gates", "alpha", "seconds",
-    "cpu_seconds", "entropy", "skips", "decisions_changed", "train_loss", "valid_loss",
+    "cpu_seconds", "ended_early", "entropy", "skips", "decisions_changed", "train_loss",
+    "valid_loss",
     *(f"{n}_{k}" for n in ("supernet", "discrete", "recalibrated") for k in ("accuracy", "loss")),
 }  # fmt: skip
 """Entries of the metrics that have their place; any other number is drawn as the method's own."""
@@ -56,6 +57,7 @@ def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str,
         ("Accuracy reached", reached),
         ("Where it stands", partial(where, alone=alone)),
         ("The training" if run.training else "The search", search),
+        ("Candidates", candidates),
         ("Architecture parameters", parameters),
         ("Order of the supernet", order),
         ("Cost", cost),
@@ -191,6 +193,17 @@ def search(run: Run, level: int) -> Html | None:
     else:
         drawn = [*learning(run, level), *others(run, level)]
     return el("div", {"class": "figures"}, *drawn) if drawn else None
+
+
+def candidates(run: Run, level: int) -> Html | None:
+    """Several architectures that the search ended with; a Pareto front is drawn with the scores."""
+    several = run.result.get("candidates")
+    if not isinstance(several, list) or not several or "reference" in run.result:
+        return None
+    names = [name for name in several[0] if name != "architecture"]
+    rows = [[str(c["architecture"]), *(f"{float(c[name]):.5g}" for name in names)] for c in several]
+    title = f"The {len(several)} architectures that the search offers, the best first"
+    return table(title, ["architecture", *names], rows, shown=True)
 
 
 ENTROPY = (

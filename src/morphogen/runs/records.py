@@ -156,8 +156,8 @@ class Cost(Record, extra="allow"):
     cpu_seconds: Amount
 
 
-class Member(Record, extra="allow"):
-    """An architecture of the Pareto front, and its objectives by name."""
+class Offered(Record, extra="allow"):
+    """One of several architectures that a search ends with, and its figures by name."""
 
     __pydantic_extra__: dict[str, float]
 
@@ -177,15 +177,15 @@ class Found(Record):
     split: Text
     cost: Cost
     failed_evaluations: Count | None = None
-    pareto_front: list[Member] | None = None
+    candidates: list[Offered] | None = None
     hypervolume: float | None = None
     reference: dict[str, float] | None = None
 
     @model_validator(mode="after")
-    def _front(self) -> Self:
-        for member in self.pareto_front or ():
-            if set(member.model_extra or ()) != set(self.reference or ()):
-                raise ValueError("a pareto_front whose members have the objectives of reference")
+    def _figures(self) -> Self:
+        figures = [set(candidate.model_extra or ()) for candidate in self.candidates or ()]
+        if any(names != set(self.reference or figures[0]) for names in figures):
+            raise ValueError("candidates with the same figures, the objectives of reference if any")
         return self
 
 

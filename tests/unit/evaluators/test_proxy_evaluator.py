@@ -115,7 +115,7 @@ def test_a_proxy_can_be_weighed_against_a_cost(tmp_path, capsys) -> None:
         evaluations=12,
     )
     result = search(NSGA2Config(population=6), settings=settings, run=tmp_path / "run")
-    front = result.front["pareto_front"]
+    front = result.candidates
     assert all(m["proxy_params"] == pytest.approx(m["params"] / 1e6) for m in front)
     every = {row["params"] for row in result.history}
     assert {m["params"] for m in front} == every  # neither is better in both

@@ -232,7 +232,7 @@ def test_scores_failures_and_the_front(tmp_path: Path) -> None:
         made.config("nsga2", evaluator="table"),
         rows,
         architecture=made.CONV,
-        pareto_front=front,
+        candidates=front,
         hypervolume=12.5,
         reference={"accuracy": 1.0, "params": 9e6},
     )
@@ -244,6 +244,18 @@ def test_scores_failures_and_the_front(tmp_path: Path) -> None:
     assert float(stops[-1]["t"][1].split(": ")[1].replace(",", "")) == pytest.approx(best, 1e-3)
     assert len(stops) <= 2000
     assert len(markup) < 1_500_000
+
+
+def test_what_a_search_offers_beside_its_result(tmp_path: Path) -> None:
+    rows = [made.epoch(i, made.CONV) for i in (1, 2)]
+    several = [{"architecture": made.CONV, "accuracy": 61.25}]
+    several.append({"architecture": made.SKIP, "accuracy": 60.5})
+    path = made.write(
+        tmp_path / "run", made.config("spos"), rows, architecture=made.CONV, candidates=several
+    )
+    _, read = page(path)
+    assert "The 2 architectures that the search offers, the best first" in read.text
+    assert "61.25" in read.text
 
 
 def test_a_training(tmp_path: Path) -> None:

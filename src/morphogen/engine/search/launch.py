@@ -18,7 +18,7 @@ from morphogen.engine.record.watch import Silent, Watcher
 from morphogen.engine.search.blackbox import limited, run_rounds
 from morphogen.engine.search.job import Job, problem_of, task_of_job
 from morphogen.engine.search.loop import Desk, Outcome, run_steps
-from morphogen.engine.search.result import SearchResult, write_result
+from morphogen.engine.search.result import SearchResult, finished, write_result
 from morphogen.engine.search.select import selecting
 from morphogen.methods import AskTell, Method, find
 from morphogen.runs.config import identities
@@ -56,7 +56,7 @@ def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
         ) from error
     try:
         with spawning(packed):
-            ended: str | MorphogenError = where.launch(_process, packed)
+            failure: MorphogenError | None = where.launch(_process, packed)
     except ProcessExitedException as error:
         if error.exit_code == UNGUARDED:
             raise ConfigError(f"devices is {job.settings.devices}, and {GUARD}") from None
@@ -70,18 +70,20 @@ def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
             f"a process of the search was ended from outside ({str(error).splitlines()[0]}); "
             f"accepted: `{shell('morphogen', 'resume', job.path)}`"
         ) from error
-    if isinstance(ended, MorphogenError):
-        raise ended
-    history = RunDirectory(job.path).metrics()
-    return write_result(job, Outcome(job.space.parse(ended), history))
+    if failure is not None:
+        raise failure
+    found = finished(RunDirectory(job.path), job)
+    if found is None:
+        raise RunError(f"{job.path} has lost its result; accepted: files that nobody else writes")
+    return found
 
 
-def _process(fabric: Any, packed: bytes) -> str | MorphogenError:
-    """The work of one of several processes.
+def _process(fabric: Any, packed: bytes) -> MorphogenError | None:
+    """The work of one of several processes; the first writes the result.
 
     The job comes in bytes, because Fabric walks through its arguments and refuses frozen
     dataclasses. What is returned goes through a pipe that nobody reads before all processes have
-    ended, so it is short: the architecture, or what went wrong.
+    ended, so it is short: what went wrong.
     """
     try:
         job: Job = pickle.loads(packed)
@@ -92,9 +94,13 @@ def _process(fabric: Any, packed: bytes) -> str | MorphogenError:
         )
     try:
         with memory.reported(cost.SMALLER):
-            return job.space.format(_work(FabricDevices(fabric), job, None).architecture)
+            devices = FabricDevices(fabric)
+            outcome = _work(devices, job, None)
+            if devices.rank == 0:
+                write_result(job, outcome)
     except MorphogenError as error:
         return error
+    return None
 
 
 def _work(devices: Devices, job: Job, task: ImageTask | None) -> Outcome:

@@ -50,8 +50,11 @@ class SearchResult:
     """Seconds of wall clock and CPU, images drawn."""
     run: Path
     """The run directory."""
+    candidates: Sequence[Mapping[str, Any]] = ()
+    """Architectures that the search ends with, the best first, each with its figures: the Pareto
+    front of several objectives, or what the method offers. Empty if it is one alone."""
     front: Mapping[str, Any] = field(default_factory=dict)
-    """Of several objectives: the Pareto front and its hypervolume, as in result.json."""
+    """Of several objectives: the front's hypervolume and the reference that it is above."""
 
 
 def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
@@ -67,14 +70,15 @@ def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
     scored = [row for row in history if "candidate" in row and "failed" not in row]
     if any(name not in row for row in scored for name in names):
         return None  # the loop says what is wrong with the record
-    return write_result(job, Outcome(job.space.parse(text), history))
+    offered = written.get("candidates", ())
+    return write_result(job, Outcome(job.space.parse(text), history, offered))
 
 
 def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     """The Pareto front of the architectures evaluated, the best by the first objective first.
 
     Returns:
-        `pareto_front`: the architectures with their objectives; `hypervolume`: what they dominate
+        `candidates`: the architectures with their objectives; `hypervolume`: what they dominate
         above `reference`, the worst value of each objective among all evaluated, so that it
         compares searches only where the reference is the same.
     """
@@ -87,7 +91,7 @@ def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[s
     members = [int(i) for i in np.flatnonzero(front(points))]
     members.sort(key=lambda i: tuple(-points[i]))
     return {
-        "pareto_front": [{"architecture": rows[i]["candidate"], **values[i]} for i in members],
+        "candidates": [{"architecture": rows[i]["candidate"], **values[i]} for i in members],
         "hypervolume": hypervolume(points[members], worst),
         "reference": {n: float(-w if n in COSTS else w) for n, w in zip(names, worst, strict=True)},
     }
@@ -150,7 +154,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         cost |= trained(outcome.history, job.settings.evaluation_epochs)
     s = job.settings
     names = labels_of(s.objectives, s.evaluator, s.evaluation_proxy)
-    found = pareto(outcome.history, names) if len(names) > 1 else {}
+    front = pareto(outcome.history, names) if len(names) > 1 else {}
+    candidates = front.pop("candidates", outcome.candidates)
     failed = sum("failed" in row for row in outcome.history)
     images = outcome.history[-1].get("images", {}) if outcome.history else {}
     result = SearchResult(
@@ -168,7 +173,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         history=outcome.history,
         cost={**cost, **{f"{part}_images": n for part, n in images.items()}},
         run=job.path,
-        front=found,
+        candidates=candidates,
+        front=front,
     )
     directory.write_result(
         {
@@ -179,7 +185,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             "seed": job.settings.seed,
             "epochs": len(outcome.history),
             **({"failed_evaluations": failed} if failed else {}),
-            **found,
+            **({"candidates": list(candidates)} if candidates else {}),
+            **front,
             "split": SPLITS[job.settings.evaluator if info.black_box else "training"],
             "cost": dict(result.cost),
         }
