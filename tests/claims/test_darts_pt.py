@@ -13,7 +13,7 @@ from torch import nn
 
 import tiny
 from morphogen import OneOf
-from morphogen.bilevel.gates import moved, softmax_gates, start_alphas
+from morphogen.bilevel.gates import jittered, softmax_gates, start_alphas
 from morphogen.engine.search.loop import timetable
 from morphogen.engine.search.search import search
 from morphogen.evaluators.supernet import Inherited
@@ -194,7 +194,7 @@ def test_random_smoothing_keeps_rows_normal_and_restores_alpha():
     before = [a.clone() for a in alphas]
     soft = softmax_gates(space, alphas)
     for epsilon in (0.03, 0.3):
-        shaken = moved(space, soft, epsilon, g)
+        shaken = jittered(soft, epsilon, g)
         for group, w in shaken.weights.items():
             w = w.detach()
             assert w.sum(1).tolist() == pytest.approx([1.0] * len(w), abs=1e-6)
@@ -211,10 +211,9 @@ def tiny_space():
 
 
 def test_smoothing_has_the_variance_of_uniform_noise_before_normalisation():
-    space = tiny_space()
     g = torch.Generator().manual_seed(1)
     start = Gates({"a": torch.tensor([[0.5, 0.5]])}, {"a": ((0, 1),)})
-    draws = torch.stack([moved(space, start, 0.1, g).weights["a"][0, 0] for _ in range(2000)])
+    draws = torch.stack([jittered(start, 0.1, g).weights["a"][0, 0] for _ in range(2000)])
     # First order: (0.5 + u) / (1 + u + v) = 0.5 + (u - v) / 2, each of variance 0.1^2 / 3.
     assert draws.mean().item() == pytest.approx(0.5, abs=4e-3)
     assert draws.var().item() == pytest.approx(2 * 0.1**2 / 3 / 4, rel=0.15)

@@ -9,15 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from morphogen.bilevel.relaxations import (
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import Gates
+from morphogen.supernets.relaxations import (
+    Relaxation,
     gumbel_soft,
     init_alpha,
     jitter,
     softmax,
     straight_through,
 )
-from morphogen.spaces import SearchSpace
-from morphogen.supernets import Gates, all_live
+
+Live = Sequence[Tensor] | None
+"""Masks of live options as of `live_masks`, one bool tensor [choices, widest] per group; None: all
+that the space has. A masked option has weight 0 and gradient 0, and is not executed."""
 
 
 def start_alphas(
@@ -29,37 +34,73 @@ def start_alphas(
     return [alpha.to(device).requires_grad_() for alpha in drawn]
 
 
-def softmax_gates(space: SearchSpace, alphas: Sequence[Tensor]) -> Gates:
-    """Every option live, weighted by the softmax of its row (DARTS, Eq. 2)."""
-    return Gates.dense(space, _each(space, alphas, softmax))
+def softmax_gates(space: SearchSpace, alphas: Sequence[Tensor], live: Live = None) -> Gates:
+    """Every live option weighted by the softmax of its row (DARTS, Eq. 2)."""
+    return relaxed_gates(space, alphas, softmax, live)
+
+
+def concrete_gates(
+    space: SearchSpace,
+    alphas: Sequence[Tensor],
+    tau: float,
+    generator: Generator,
+    live: Live = None,
+    *,
+    examples: int | None = None,
+) -> Gates:
+    """Every live option weighted by one sample of the concrete distribution (SNAS).
+
+    Args:
+        space: of the alphas.
+        alphas: one matrix per group.
+        tau: temperature.
+        generator: source of the noise.
+        live: masks of live options.
+        examples: a sample for each of so many examples; None: one for all of them.
+    """
+    if examples is not None:
+        alphas = [alpha.expand(examples, *alpha.shape) for alpha in alphas]
+    return relaxed_gates(space, alphas, lambda a, m: gumbel_soft(a, tau, generator, m), live)
+
+
+def relaxed_gates(
+    space: SearchSpace, alphas: Sequence[Tensor], relaxation: Relaxation, live: Live = None
+) -> Gates:
+    """Every live option, weighted by a relaxation of its row."""
+    return Gates.dense(space, _each(space, alphas, relaxation, live), live)
 
 
 def sampled_path(
-    space: SearchSpace, alphas: Sequence[Tensor], tau: float, generator: Generator
+    space: SearchSpace,
+    alphas: Sequence[Tensor],
+    tau: float,
+    generator: Generator,
+    live: Live = None,
 ) -> Gates:
-    """One option per choice, drawn from softmax(alpha), with the gradient of a concrete sample.
+    """One live option per choice, drawn from softmax(alpha), with a concrete sample's gradient.
 
-    Only the drawn options are live (GDAS, section 3.2). One option is no value of a choice that
-    keeps two or more: such a choice (`weighed`) has the concrete sample itself, all options live.
+    Only the drawn options are executed (GDAS, section 3.2). One option is no value of a choice that
+    keeps two or more: such a choice (`weighed`) has the concrete sample itself, all of its live
+    options executed.
     """
-    soft = _each(space, alphas, lambda a, m: gumbel_soft(a, tau, generator, m))
-    every, several = all_live(space), weighed(space)
+    soft = relaxed_gates(space, alphas, lambda a, m: gumbel_soft(a, tau, generator, m), live)
+    several = weighed(space)
     weights: dict[str, Tensor] = {}
-    live: dict[str, tuple[tuple[int, ...], ...]] = {}
-    for group, h in soft.items():
+    paths: dict[str, tuple[tuple[int, ...], ...]] = {}
+    for (group, h), mask in zip(soft.weights.items(), _masks(space, live), strict=True):
         stays = [choice.name in several for choice in space.groups[group]]
-        mask = torch.from_numpy(space.masks[group]).to(h.device)
-        weights[group] = straight_through(h, mask)
-        drawn = h.detach().argmax(dim=-1).tolist()
-        live[group] = tuple((i,) for i in drawn)
+        weights[group] = straight_through(h, mask.to(h.device))
+        every, drawn = soft.live[group], h.detach().argmax(dim=-1).tolist()
+        # A choice whose options are all switched off has none to draw.
+        paths[group] = tuple((i,) if i in of else () for i, of in zip(drawn, every, strict=True))
         if any(stays):
             rows = torch.tensor(stays, device=h.device)[:, None]
             weights[group] = torch.where(rows, h, weights[group])
-            live[group] = tuple(
+            paths[group] = tuple(
                 all_of if stay else one
-                for all_of, one, stay in zip(every[group], live[group], stays, strict=True)
+                for all_of, one, stay in zip(every, paths[group], stays, strict=True)
             )
-    return Gates(weights, live)
+    return Gates(weights, paths)
 
 
 def weighed(space: SearchSpace) -> frozenset[str]:
@@ -79,23 +120,31 @@ def weighed(space: SearchSpace) -> frozenset[str]:
     return frozenset([*several, *later])
 
 
-def moved(space: SearchSpace, gates: Gates, epsilon: float, generator: Generator) -> Gates:
+def jittered(gates: Gates, epsilon: float, generator: Generator) -> Gates:
     """Every weight moved at random by at most `epsilon`, rows sum to 1 again (SDARTS-RS)."""
     weights = {
-        group: jitter(w, epsilon, generator, torch.from_numpy(space.masks[group]).to(w.device))
+        group: jitter(w, epsilon, generator, gates.mask(group).to(w.device))
         for group, w in gates.weights.items()
     }
     return Gates(weights, gates.live)
 
 
-def probabilities(space: SearchSpace, alphas: Sequence[Tensor]) -> dict[str, NDArray[np.floating]]:
+def probabilities(
+    space: SearchSpace, alphas: Sequence[Tensor], live: Live = None
+) -> dict[str, NDArray[np.floating]]:
     """The softmax of alpha as arrays: the scores that a space's `derive` reads."""
     with torch.no_grad():
-        return {g: w.cpu().numpy() for g, w in _each(space, alphas, softmax).items()}
+        return {g: w.cpu().numpy() for g, w in _each(space, alphas, softmax, live).items()}
 
 
-def _each(space: SearchSpace, alphas: Sequence[Tensor], relaxation) -> Mapping[str, Tensor]:  # type: ignore[no-untyped-def]
+def _each(
+    space: SearchSpace, alphas: Sequence[Tensor], relaxation: Relaxation, live: Live
+) -> Mapping[str, Tensor]:
     return {
-        group: relaxation(alpha, torch.from_numpy(mask).to(alpha.device))
-        for (group, mask), alpha in zip(space.masks.items(), alphas, strict=True)
+        group: relaxation(alpha, mask.to(alpha.device))
+        for group, alpha, mask in zip(space.groups, alphas, _masks(space, live), strict=True)
     }
+
+
+def _masks(space: SearchSpace, live: Live) -> Sequence[Tensor]:
+    return [torch.from_numpy(m) for m in space.masks.values()] if live is None else live

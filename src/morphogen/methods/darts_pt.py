@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from morphogen.bilevel.gates import moved, softmax_gates
+from morphogen.bilevel.gates import jittered, softmax_gates
 from morphogen.bilevel.hypergradient import first_order
 from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.bilevel.state import BilevelState, alpha_step, weight_step
@@ -179,7 +179,7 @@ class DARTSPT:
             told["valid_loss"] = gradient.loss
         soft = softmax_gates(problem.space, state.alphas)
         if self.config.supernet == "sdarts-rs":
-            soft = moved(problem.space, soft.detach(), epsilon, problem.search_rng)
+            soft = jittered(soft.detach(), epsilon, problem.search_rng)
         gates = state.projection.onto(soft)
         loss = weight_step(state, problem, problem.train_batch(), gates, sgd, clock)
         return {"train_loss": loss, **told}

@@ -12,11 +12,11 @@ from morphogen.supernets.base import (
 from morphogen.supernets.failures import enough_values, explained
 from morphogen.supernets.fresh import frozen_norms, frozen_parts, reinitialise, train_mode
 from morphogen.supernets.gated import Gated
-from morphogen.supernets.gates import Gates, all_live
+from morphogen.supernets.gates import Gates, all_live, live_masks, weighted
 from morphogen.supernets.inheriting import take_weights
 from morphogen.supernets.oneof import OneOf
 from morphogen.supernets.own import ModuleSupernet, inherit, space_of
-from morphogen.supernets.relaxed import Relaxed, masked_softmax
+from morphogen.supernets.relaxed import Relaxed
 
 __all__ = [
     "Gated",
@@ -35,11 +35,12 @@ __all__ = [
     "frozen_parts",
     "frozen_statistics",
     "inherit",
-    "masked_softmax",
+    "live_masks",
     "network",
     "register",
     "reinitialise",
     "space_of",
     "take_weights",
     "train_mode",
+    "weighted",
 ]

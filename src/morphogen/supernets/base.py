@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from morphogen.core import Architecture, CapabilityError, SpaceError
 from morphogen.spaces import SearchSpace, about, registered
-from morphogen.supernets.gates import Gates
+from morphogen.supernets.gates import Gates, weighted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Layered(Supernet):
         live, weights = gates.row(choice.group, number)
         terms: list[Tensor] = [options[choice.options[i]](x) for i in live]  # type: ignore[index]
         if not gates.unit:
-            terms = [weights[i] * term for i, term in zip(live, terms, strict=True)]
+            terms = [weighted(term, weights[i]) for i, term in zip(live, terms, strict=True)]
         return sum(terms[1:], terms[0])
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:

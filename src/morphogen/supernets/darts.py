@@ -39,7 +39,7 @@ from morphogen.supernets.darts_network import (
     make_stem,
 )
 from morphogen.supernets.dimensions import Dimensions, of_supernet
-from morphogen.supernets.gates import Gates
+from morphogen.supernets.gates import Gates, weighted
 from morphogen.supernets.operations import (
     DilConv,
     FactorizedReduce,
@@ -152,7 +152,8 @@ class MixedCell(nn.Module):
             s0: output of the cell before the last.
             s1: output of the last cell.
             plan: what each node sends on.
-            gates: the flattened gates of this kind of cell; None means 1 for all that is live.
+            gates: the flattened gates of this kind of cell, [options of all edges] or, in plain
+                execution, [options of all edges, examples]; None means 1 for all that is live.
             execution: "plain" or "fused".
         """
         nodes: list[Tensor] = self.inputs(s0, s1)
@@ -176,7 +177,7 @@ class MixedCell(nn.Module):
         """One option after the other: node = sum over edges and live options of gate * option."""
         for term in terms:
             value = self.option(term)(x)
-            value = value if gates is None else gates[term.gate] * value
+            value = value if gates is None else weighted(value, gates[term.gate])
             so_far = sums.whole.get(term.target)
             sums.whole[term.target] = value if so_far is None else so_far + value
 
@@ -325,6 +326,11 @@ def _every_second(x: Tensor) -> Tensor:
     return fused.channels_last(strided(x, 2))
 
 
+def _flat(weights: Tensor) -> Tensor:
+    """Gates of all options in a row, [choices * options], or [choices * options, examples]."""
+    return weights.reshape(-1) if weights.dim() == 2 else weights.flatten(1).T
+
+
 @lru_cache(maxsize=4096)
 def _positions(gates: tuple[int, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(False):
@@ -362,14 +368,15 @@ class DARTSSupernet(Supernet):
             gates: groups "normal" and "reduce", weights [14, options], columns in each choice's
                 own order. A live `none` is not executed and adds nothing.
         """
-        plain = self.execution == "plain"
+        execution = "plain" if gates.examples else self.execution
+        plain = execution == "plain"
         plans = {kind: _plan(self.space.groups[kind], gates.live[kind]) for kind in CELLS}
-        flat = {kind: None if gates.unit else gates.weights[kind].reshape(-1) for kind in CELLS}
+        flat = {kind: None if gates.unit else _flat(gates.weights[kind]) for kind in CELLS}
         x = self.dims.enter(x)
         s0, s1 = self.stem(x if plain else fused.channels_last(x))
         for cell in self.cells:
             if isinstance(cell, MixedCell):
-                s0, s1 = s1, cell(s0, s1, plans[cell.kind], flat[cell.kind], self.execution)
+                s0, s1 = s1, cell(s0, s1, plans[cell.kind], flat[cell.kind], execution)
         scores: Tensor = self.classifier(self.dims.mean(s1))
         return scores
 

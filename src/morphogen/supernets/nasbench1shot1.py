@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from morphogen.core import Architecture
 from morphogen.spaces.nasbench1shot1 import NASBench1Shot1, cell_of, operation_name
 from morphogen.supernets.base import NetworkSpec, Supernet, register
-from morphogen.supernets.gates import Gates
+from morphogen.supernets.gates import Gates, weighted
 from morphogen.supernets.nasbench101 import STACKS, ConvBNReLU, NASBench101Network, operation
 
 OPERATIONS = "operations"
@@ -84,7 +84,7 @@ class OneShotCell(nn.Module):
 
 
 def _sum(terms: Weighted) -> Tensor:
-    weighed = [term if weight is None else weight * term for term, weight in terms]
+    weighed = [term if weight is None else weighted(term, weight) for term, weight in terms]
     return sum(weighed[1:], weighed[0])
 
 

@@ -31,7 +31,7 @@ from morphogen.spaces.nasbench201 import EDGES, NODES, OPERATIONS, NASBench201, 
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.dimensions import Dimensions, of_network, of_supernet
-from morphogen.supernets.gates import Gates
+from morphogen.supernets.gates import Gates, weighted
 
 GROUP = "cell"
 """The group of the space's choices: one matrix of gates [6, options], shared by all cells."""
@@ -306,7 +306,7 @@ class MixedCell(nn.Module):
                     if choice.options[column] == "none":
                         continue
                     term = self.option(choice.name, choice.options[column])(nodes[source])
-                    term = term if gates.unit else weights[column] * term
+                    term = term if gates.unit else weighted(term, weights[column])
                     total = term if total is None else total + term
             nodes.append(torch.zeros_like(x) if total is None else total)
         return nodes[-1]
@@ -422,7 +422,8 @@ class NASBench201Supernet(Supernet):
             gates: group "cell", weights [6, options] (columns in each choice's own order).
         """
         x = self.dims.enter(x)
-        x = self._plain(x, gates) if self.execution == "plain" else self._fused(x, gates)
+        plain = self.execution == "plain" or gates.examples
+        x = self._plain(x, gates) if plain else self._fused(x, gates)
         scores: Tensor = self.classifier(self.dims.mean(F.relu(self.norm(x))))
         return scores
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from morphogen.core import Choice, SpaceError
-from morphogen.supernets.gates import Gates
+from morphogen.supernets.gates import Gates, weighted
 from morphogen.supernets.inputs import Habits, apart, tensors
 
 PREFIX = "option_"
@@ -181,7 +181,7 @@ class OneOf(nn.Module):
                     f"{self.options[live[0]]!r} {list(total.shape)}, "
                     f"{self.options[position]!r} {list(output.shape)}; accepted: equal shapes"
                 )
-            part = output if gates.unit else output * weights[position]
+            part = output if gates.unit else weighted(output, weights[position])
             total = part if total is None else total + part
         return total
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +10,7 @@ from torch import Tensor, nn
 from morphogen.core import Architecture
 from morphogen.supernets.base import Supernet
 from morphogen.supernets.gates import Gates, all_live
-
-Relaxation = Callable[[Tensor, Tensor], Tensor]
-"""(alpha [choices, widest], mask [choices, widest], False where a row has no such option) ->
-gates [choices, widest], differentiable in alpha."""
-
-
-def masked_softmax(alpha: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the options of each choice; options that the mask rules out get exactly 0."""
-    return torch.softmax(alpha.masked_fill(~mask, -torch.inf), dim=-1)
+from morphogen.supernets.relaxations import Relaxation, softmax
 
 
 class Relaxed(nn.Module):
@@ -30,7 +22,7 @@ class Relaxed(nn.Module):
     Args:
         supernet: the supernet; it is held, not copied.
         generator: CPU generator from which alpha is drawn.
-        relaxation: maps one group's alpha and mask to gates; it may draw (concrete samples).
+        relaxation: maps one group's alpha and mask to weights; it may draw (concrete samples).
         scale: standard deviation of the initial alpha, normal around 0 (DARTS: 1e-3).
     """
 
@@ -39,7 +31,7 @@ class Relaxed(nn.Module):
         supernet: Supernet,
         *,
         generator: torch.Generator,
-        relaxation: Relaxation = masked_softmax,
+        relaxation: Relaxation = softmax,
         scale: float = 1e-3,
     ) -> None:
         super().__init__()

@@ -14,9 +14,9 @@ from morphogen.supernets import (
     ModuleSupernet,
     OneOf,
     Relaxed,
-    masked_softmax,
     space_of,
 )
+from morphogen.supernets.relaxations import softmax
 from own_network import OwnNetwork
 
 
@@ -60,10 +60,10 @@ def test_alpha_is_drawn_from_the_generator_alone() -> None:
     assert torch.equal(one.alphas["block1"], 1e-3 * torch.randn(1, 3, generator=reference))
 
 
-def test_masked_softmax_gives_absent_options_nothing() -> None:
+def test_softmax_gives_absent_options_nothing() -> None:
     alpha = torch.zeros(2, 3, requires_grad=True)
     mask = torch.tensor([[True, True, True], [True, True, False]])
-    weights = masked_softmax(alpha, mask)
+    weights = softmax(alpha, mask)
     torch.testing.assert_close(weights.detach(), torch.tensor([[1 / 3] * 3, [0.5, 0.5, 0.0]]))
     (weights * torch.arange(3.0)).sum().backward()
     assert alpha.grad is not None
@@ -133,7 +133,7 @@ def test_derive_follows_the_rule_of_the_space() -> None:
         net.alphas["pool"].copy_(torch.tensor([[-1.0, 1.0]]))
     space = net.supernet.space
     assert space.format(net.derive()) == "block1=skip;block2=conv3;pool=max"
-    flipped = net.derive(lambda alpha, mask: masked_softmax(-alpha, mask))
+    flipped = net.derive(lambda alpha, mask: softmax(-alpha, mask))
     assert space.format(flipped) == "block1=conv3;block2=separable;pool=average"
 
 
@@ -142,11 +142,11 @@ def test_a_relaxation_that_draws() -> None:
 
     def concrete(alpha: Tensor, mask: Tensor) -> Tensor:
         gumbel = -torch.empty_like(alpha).exponential_(generator=noise).log()
-        return masked_softmax(alpha + gumbel, mask)
+        return softmax(alpha + gumbel, mask)
 
     net, x = relaxed(relaxation=concrete).eval(), images()
     assert not torch.equal(net(x), net(x))
-    assert net.derive(masked_softmax) == net.derive(masked_softmax)
+    assert net.derive(softmax) == net.derive(softmax)
 
 
 def test_two_optimisers_learn_a_toy_problem() -> None:

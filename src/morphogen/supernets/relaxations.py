@@ -9,12 +9,15 @@ generator gives the same draw on every device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor
 
 from morphogen.core.errors import ConfigError
+
+Relaxation = Callable[[Tensor, Tensor | None], Tensor]
+"""(alpha [..., choices, options], mask or None) -> weights of the same shape."""
 
 
 def softmax(alpha: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from morphogen.bilevel import relaxations as rx
 from morphogen.core.errors import ConfigError
+from morphogen.supernets import relaxations as rx
 
 MASK = torch.tensor([[True, True, True, True], [True, False, True, False], [False] * 4])
 
