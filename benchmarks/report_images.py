@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from morphogen import __version__
-from morphogen.reports.page import report
+from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -33,7 +33,7 @@ def main(paths: list[str]) -> None:
         pages = {"one": runs[:1]} | ({"comparison": runs[1:]} if len(runs) > 1 else {})
         files = {name: Path(folder) / f"{name}.html" for name in pages}
         for name, shown in pages.items():
-            files[name].write_text(report(shown, __version__), encoding="utf-8")
+            files[name].write_text(render(shown, __version__), encoding="utf-8")
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for name, (width, height, scheme) in SHOTS.items():
             tab = browser.new_page(

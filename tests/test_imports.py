@@ -185,7 +185,7 @@ def test_every_package_stands_on_a_floor() -> None:
         ("methods/__init__.py", "from .darts import DARTS", False),
         ("reports/a.py", "from morphogen.engine import run", True),
         ("exports/a.py", "from morphogen.engine import run", True),
-        ("engine/a.py", "from morphogen.reports.page import report", False),
+        ("engine/a.py", "from morphogen.reports.page import render", False),
         ("reports/a.py", "from morphogen.runs.directory import RunDirectory", False),
         ("runs/a.py", "from morphogen.engine import run", True),
         ("methods/a.py", "from morphogen.runs import store", True),

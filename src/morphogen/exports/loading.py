@@ -1,4 +1,4 @@
-"""Load an exported network, whichever its format."""
+"""Load a trained network: an export, whichever its format, or the run of a training."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 from torch import nn
 
 from morphogen.core import DataError, given
-from morphogen.core.names import shell
 from morphogen.core.reading import trouble
 from morphogen.exports import formats, onnxfile
 from morphogen.exports.model import Model
+from morphogen.exports.trained import trained_network
 
 SUFFIXES = (".onnx", ".safetensors")
 """Of the files that can be loaded, in the order in which a folder's are preferred."""
@@ -23,13 +23,16 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model
     """A trained network that takes images and names classes.
 
     Args:
-        path: an exported file, or the folder of an export. It may come from anywhere: what is in
-            it is checked before anything is built from it, and no file can run code here.
-        module: your own module, for a .safetensors file of one of its architectures.
+        path: an exported file, the folder of an export, or the run directory of a finished
+            training, of which the best seed by its held-out figure is taken. It may come from
+            anywhere: what is in it is checked before anything is built from it, and no file can
+            run code here.
+        module: your own module, for a .safetensors file or a run of one of its architectures.
 
     Raises:
         DataError: it is missing, damaged, a torch-export archive (which is a program), reaches for
             other files, or was not written by morphogen.
+        RunError: it is the run of a search, or not finished.
         ConfigError: what is needed to run it is not installed, or `module` is missing.
     """
     file = given.path("path", path)
@@ -37,15 +40,13 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model
         inside = [file / f"model{suffix}" for suffix in SUFFIXES]
         there = [f for f in inside if f.is_file()]
         if not there and (file / "config.yaml").exists():
-            raise DataError(
-                f"{file} is a run; accepted: an exported network, first "
-                f"`{shell('morphogen', 'export', file)}`"
-            )
+            net, signature = trained_network(file, space=module)
+            return Model(net, signature, file)
         if not there and (file / f"model{PROGRAM}").is_file():
             raise formats.refusal(file / f"model{PROGRAM}")
         if not there:
             raise DataError(
-                f"{file} holds no exported network; accepted: a folder with "
+                f"{file} holds no exported network; accepted: a run directory, a folder with "
                 f"{' or '.join(f.name for f in inside)}, or such a file"
             )
         # Without the extra `onnx` the weights beside such a file do as well.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ from torch import Tensor, nn
 from morphogen.core import ConfigError, DataError, MorphogenError, RunError, UnknownNameError
 from morphogen.core.config import config
 from morphogen.core.files import alone, fresh, made, write_anew
-from morphogen.core.names import brief, shell
+from morphogen.core.names import brief
 from morphogen.exports import formats
 from morphogen.exports.card import card
 from morphogen.exports.formats import Run, built
+from morphogen.exports.trained import trained_network, weights_of
 from morphogen.runs.config import OBJECT, Space, known_space
-from morphogen.runs.directory import TRAINING, RunDirectory
+from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import Signature, read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import ImageTask
@@ -74,9 +76,9 @@ class Exported:
 
 
 def export(
-    run: str | Path,
-    to: Sequence[str] = ("onnx",),
-    out: str | Path | None = None,
+    run: str | os.PathLike[str],
+    to: str | Sequence[str] = ("onnx",),
+    out: str | os.PathLike[str] | None = None,
     *,
     space: Space | None = None,
     data: Data | None = None,
@@ -88,7 +90,7 @@ def export(
 
     Args:
         run: directory of a finished training.
-        to: formats, of `FORMATS`.
+        to: a format, or several: onnx, safetensors, torch-export.
         out: folder to write to; by default `export` in the run directory.
         space: needed again if it was an object of yours rather than a name.
         data: needed again if it was an object of yours rather than a name or path, or was moved.
@@ -96,6 +98,7 @@ def export(
     Raises:
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
+    to = [to] if isinstance(to, str) else to
     if not isinstance(to, list | tuple) or not to:
         raise ConfigError(
             f"to is {brief(to)}; accepted: a list of formats, of {', '.join(FORMATS)}"
@@ -104,25 +107,16 @@ def export(
         if not isinstance(name, str) or name not in FORMATS:
             raise UnknownNameError("format", name, FORMATS)
     directory = RunDirectory.open(run)
-    values, result = directory.config(), directory.result()
-    if values.get("method") != TRAINING:
-        raise RunError(
-            f"{run} is the run of a search, whose network is not trained; accepted: the run of a "
-            f"training, first `{shell('morphogen', 'train', Path(run))}`"
-        )
-    if result is None:
-        again = shell("morphogen", "resume", directory.path)
-        raise RunError(f"{run} is not finished; accepted: first `{again}`")
+    weights_of(directory)  # a run without a trained network is refused first
+    values, result = directory.config(), directory.result() or {}
     for name, given in (("space", space), ("data", data)):
         if values[name] == OBJECT and given is None:
             raise RunError(
-                f"the {name} of {run} was an object of yours; pass it again: "
-                f"morphogen.export({str(run)!r}, {list(to)}, {name}=...)"
+                f"the {name} of {directory.path} was an object of yours; pass it again: "
+                f"morphogen.export({os.fspath(run)!r}, {list(to)}, {name}=...)"
             )
-    file = directory.path / result["weights"][_chosen(result)]
-    tensors, signature = read_weights(file)
+    net, signature = trained_network(run, space=space)
     known = known_space(space if space is not None else values["space"])
-    net = built(known, signature, tensors, str(file))
     task = _task(data if data is not None else values["data"], signature)
     x = _images(task, signature)
     folder = Path(out) if out is not None else directory.path / "export"
@@ -137,12 +131,6 @@ def export(
                 text = card(signature, result, values, task, record)
                 write_anew(folder / "README.md", text)
     return done
-
-
-def _chosen(result: dict[str, Any]) -> int:
-    """Which seed's weights are exported."""
-    held = result.get("held_out_accuracy")
-    return max(range(held["n"]), key=held["values"].__getitem__) if held else 0
 
 
 def _task(data: Data, signature: Signature) -> ImageTask:

@@ -90,7 +90,7 @@ def _cloud(
 def _path(run: Run, bench: Benchmark, x: Metric, y: Metric, style: int) -> list[Mark]:
     """The architecture of each epoch, where it is another than before; the last is the result."""
     steps: list[tuple[str, str]] = []
-    for number, row in enumerate(run.rows, start=1):
+    for number, row in enumerate(run.metrics, start=1):
         text = str(row.get("architecture", ""))
         if (not steps or steps[-1][0] != text) and run.read(text) is not None:
             steps.append((text, f"{run.unit} {number}"))

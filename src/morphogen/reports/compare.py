@@ -138,7 +138,7 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
             f"{r.headline[1]:.2f}" if r.headline else "",
             _rank(r),
             f"{skips[-1][1]:.0f}" if (skips := r.series("skips")) else "",
-            count(len(r.rows)),
+            count(len(r.metrics)),
             duration(r.spent("seconds")),
         ]
         for i, r in enumerate(runs, start=1)

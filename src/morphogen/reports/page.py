@@ -16,7 +16,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 """Content security policy: the browser itself sees to it that nothing is fetched."""
 
 
-def report(runs: Sequence[Run], version: str) -> str:
+def render(runs: Sequence[Run], version: str) -> str:
     """The report on one run, or a comparison of several with a section for each.
 
     Args:
@@ -89,8 +89,8 @@ def document(
         el("title", {}, title),
         el("style", {}, Html(_asset("report.css") + _levels())),
     ]
-    page = el("html", {"lang": "en"}, el("head", {}, *head), el("body", {}, *body))
-    return f"<!doctype html>\n{page}\n"
+    whole = el("html", {"lang": "en"}, el("head", {}, *head), el("body", {}, *body))
+    return f"<!doctype html>\n{whole}\n"
 
 
 def _levels() -> str:

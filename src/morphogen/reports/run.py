@@ -26,7 +26,7 @@ class Run:
     state: State
     config: Mapping[str, Any]
     """config.yaml."""
-    rows: Sequence[Mapping[str, Any]]
+    metrics: Sequence[Mapping[str, Any]]
     """Lines of metrics: one per epoch, or one per architecture scored."""
     result: Mapping[str, Any]
     """result.json; empty if there is none."""
@@ -110,7 +110,7 @@ class Run:
     @property
     def black_box(self) -> bool:
         """Whether architectures were scored one by one, and no supernet was trained."""
-        return any("candidate" in row for row in self.rows)
+        return any("candidate" in row for row in self.metrics)
 
     @property
     def unit(self) -> str:
@@ -120,7 +120,7 @@ class Run:
     @property
     def text(self) -> str:
         """The architecture found, or the one of the last epoch; empty before the first."""
-        last = self.rows[-1].get("architecture", "") if self.rows else ""
+        last = self.metrics[-1].get("architecture", "") if self.metrics else ""
         return str(self.result.get("architecture") or last)
 
     @cached_property
@@ -191,14 +191,14 @@ class Run:
         """(epoch, value) of an entry of the metrics, where it is a finite number."""
         return [
             (float(i), float(row[name]))
-            for i, row in enumerate(self.rows, start=1)
+            for i, row in enumerate(self.metrics, start=1)
             if isinstance(row.get(name), int | float) and math.isfinite(row[name])
         ]
 
     @property
     def phases(self) -> list[tuple[str, int, int]]:
         """Name, first epoch and epochs of each phase, in order; none if the search has but one."""
-        names = [str(row.get("phase", "")) for row in self.rows]
+        names = [str(row.get("phase", "")) for row in self.metrics]
         found, first = [], 1
         for name, group in groupby(names):
             found.append((name, first, length := len(list(group))))

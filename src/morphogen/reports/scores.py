@@ -40,9 +40,9 @@ def _scores(run: Run, level: int) -> Html | None:
         return None
     kind = _kind(run)
     text = f"{kind[0].upper()}{kind[1:]} of each architecture asked for, in order; seed {run.seed}."
-    failed = sum("failed" in row for row in run.rows)
+    failed = sum("failed" in row for row in run.metrics)
     if failed:
-        text += f" {failed:,} of {len(run.rows):,} evaluations failed and have no score."
+        text += f" {failed:,} of {len(run.metrics):,} evaluations failed and have no score."
     if len(points) > MOST_POINTS:
         text += f" About {MOST_POINTS:,} of {len(points):,} are drawn."
     each, best = thin(points, MOST_POINTS), thin(rising(run), MOST_POINTS)
@@ -70,7 +70,7 @@ def _front(run: Run, level: int) -> Html | None:
     y_name, x_name = list(front[0])[1:3]
     found = [
         (float(row[x_name]), float(row[y_name]))
-        for row in run.rows
+        for row in run.metrics
         if isinstance(row.get(x_name), int | float) and isinstance(row.get(y_name), int | float)
     ]
     members = sorted(front, key=lambda m: float(m[x_name]))

@@ -100,8 +100,8 @@ def summary(run: Run) -> Html:
     notes += [f"Warning: {remark}." for remark in run.result.get("remarks", ())]
     if run.state != "finished":
         notes.append(
-            f"This run is not finished: what follows is its state after {len(run.rows)} "
-            f"{run.unit}{'s'[: len(run.rows) != 1]}."
+            f"This run is not finished: what follows is its state after {len(run.metrics)} "
+            f"{run.unit}{'s'[: len(run.metrics) != 1]}."
         )
     return join(
         [
@@ -114,7 +114,7 @@ def summary(run: Run) -> Html:
 def state(run: Run) -> str:
     """`finished, 8 epochs`, and of a search in phases how many each has."""
     parts = ", ".join(f"{name} {count(length)}" for name, _, length in run.phases)
-    return f"{run.state}, {count(len(run.rows))} {run.unit}{'s'[: len(run.rows) != 1]}" + (
+    return f"{run.state}, {count(len(run.metrics))} {run.unit}{'s'[: len(run.metrics) != 1]}" + (
         f": {parts}" if parts else ""
     )
 
@@ -184,7 +184,7 @@ def _interval(v: dict[str, object]) -> str:
 
 def search(run: Run, level: int) -> Html | None:
     """Curves over epochs, or over the architectures scored."""
-    if not run.rows:
+    if not run.metrics:
         return None
     if run.training:
         drawn = trained(run, level)
@@ -243,7 +243,7 @@ def learning(run: Run, level: int) -> list[Html]:
 
 def others(run: Run, level: int) -> list[Html]:
     """Whatever else the method measures, a chart each."""
-    names = dict.fromkeys(name for row in run.rows for name in row if name not in PLAIN)
+    names = dict.fromkeys(name for row in run.metrics for name in row if name not in PLAIN)
     text = f"A measure of {run.method}'s own, mean over the steps of an epoch; seed {run.seed}."
     made = []
     for name in names:
@@ -289,14 +289,14 @@ def _over_epochs(
 
 def parameters(run: Run, level: int) -> Html | None:
     """A heat map for each group of choices."""
-    groups = run.rows[-1].get("gates") if run.rows else None
+    groups = run.metrics[-1].get("gates") if run.metrics else None
     if not isinstance(groups, dict):
         return None
     made = []
     for group in groups:
         panels = _panels(run, group)
         if panels:
-            epochs = list(range(1, len(run.rows) + 1))
+            epochs = list(range(1, len(run.metrics) + 1))
             title = f"Gates over time: {group}" if len(groups) > 1 else "Gates over time"
             text = (
                 "The weight that each option of a choice has in the supernet, epoch by epoch; "
@@ -307,7 +307,7 @@ def parameters(run: Run, level: int) -> Html | None:
 
 
 def _panels(run: Run, group: str) -> list[Panel]:
-    gates, alphas = (matrices(run.rows, key, group) for key in ("gates", "alpha"))
+    gates, alphas = (matrices(run.metrics, key, group) for key in ("gates", "alpha"))
     if not gates:
         return []
     members = run.space.groups.get(group, ()) if run.space else ()
@@ -337,14 +337,14 @@ def _plain(name: str) -> str:
 
 def cost(run: Run, level: int) -> Html | None:
     """Time and images."""
-    if not run.rows:
+    if not run.metrics:
         return None
-    n = len(run.rows)
+    n = len(run.metrics)
     rows = [
         [title, _time(run.spent(name)), _time(run.spent(name) / n)]
         for name, title in (("seconds", "wall clock"), ("cpu_seconds", "CPU time"))
     ]
-    images = run.rows[-1].get("images")
+    images = run.metrics[-1].get("images")
     for part, title in (("train", "train part"), ("valid", "search-validation part")):
         drawn = images.get(part) if isinstance(images, dict) else None
         if isinstance(drawn, int):

@@ -20,7 +20,7 @@ CURVES = (
 
 def trained(run: Run, level: int) -> list[Html]:
     """A chart for each measure, a line in it for each seed."""
-    seeds = sorted({row["seed"] for row in run.rows if isinstance(row.get("seed"), int)})
+    seeds = sorted({row["seed"] for row in run.metrics if isinstance(row.get("seed"), int)})
     made = []
     for name, title, label in CURVES:
         series = [
@@ -65,7 +65,7 @@ def _range(known: Mapping[str, Any]) -> str:
 def _points(run: Run, name: str, seed: int) -> list[tuple[float, float]]:
     return [
         (float(row["seed_epoch"]), float(row[name]))
-        for row in run.rows
+        for row in run.metrics
         if row.get("seed") == seed
         and isinstance(row.get(name), int | float)
         and isinstance(row.get("seed_epoch"), int)

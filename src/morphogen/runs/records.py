@@ -60,6 +60,17 @@ class Module(Record):
     weights: Digest
 
 
+class Sizes(Record, extra="allow"):
+    """Of networks, as `NetworkSpec` has them."""
+
+    __pydantic_extra__: dict[str, Plain]
+
+    channels: Count
+    depth: Count
+    classes: Count
+    in_channels: Count
+
+
 class Lengthened(Record):
     """That a run was searched on to another length."""
 
@@ -104,6 +115,8 @@ class RunConfig(Record):
     versions: dict[str, Text] = Field(default_factory=dict)
     machine: Text | None = None
     choices: list[Listed] | None = None
+    network: Sizes | None = None
+    """Of the networks of a search; those of a training stand beside its weights."""
     start: Text | None = None
     """The run whose supernet this one begins with."""
     remarks: list[Text] = Field(default_factory=list)

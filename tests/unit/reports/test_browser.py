@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Page as Tab
 
 import run_directories as made
-from morphogen.reports.page import report
+from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 
 FLAGS = [
@@ -51,7 +51,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     out = {}
     for name, paths in runs.items():
         out[name] = root / f"{name}.html"
-        out[name].write_text(report([read_run(p) for p in paths], "0.0"), encoding="utf-8")
+        out[name].write_text(render([read_run(p) for p in paths], "0.0"), encoding="utf-8")
     return out
 
 

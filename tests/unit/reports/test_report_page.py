@@ -21,7 +21,7 @@ import run_directories as made
 from morphogen import benchmarks
 from morphogen.cli import main
 from morphogen.core import RunError
-from morphogen.reports.page import report
+from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 
 VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br"}
@@ -75,7 +75,7 @@ class Page(HTMLParser):
 
 
 def page(*paths: Path) -> tuple[str, Page]:
-    markup = report([read_run(path) for path in paths], "0.0")
+    markup = render([read_run(path) for path in paths], "0.0")
     return markup, Page(markup)
 
 

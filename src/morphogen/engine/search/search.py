@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def search(
                 ),
                 remarks=(*shrunk, *remarks),
             )
-            | {"parts": task.describe()}
+            | {"parts": task.describe(), "network": asdict(spec_of(settings, task))}
             | ({} if start is None else {"start": str(start)})
         )
     return launch(where, job, task)

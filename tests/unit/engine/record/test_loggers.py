@@ -19,7 +19,7 @@ from morphogen.engine.record import loggers
 from morphogen.engine.record.loggers import Logging, figures, logged, names_of
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.search import search
-from morphogen.reports.page import report
+from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 
 ROWS = [made.epoch(n, made.CONV) for n in range(1, 7)]
@@ -93,7 +93,7 @@ def test_a_search_of_ones_own_module_is_logged_and_reported(tmp_path: Path) -> N
     assert [loss for _, loss in logged_losses] == pytest.approx(
         [row["valid_loss"] for row in result.history]
     )
-    page = report([read_run(tmp_path / "run")], "0.0")
+    page = render([read_run(tmp_path / "run")], "0.0")
     for choice in result.space.choices:
         for option in choice.options:
             assert f">{escape(option)}<" in page or f"▸ {escape(option)}<" in page

@@ -1,0 +1,80 @@
+"""The trained network of a run, built from the weights that the training wrote."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from morphogen.core import ConfigError, RunError
+from morphogen.core.names import shell
+from morphogen.exports.formats import built
+from morphogen.runs.config import OBJECT, Space, known_space
+from morphogen.runs.directory import RunDirectory
+from morphogen.runs.weights import Signature, read_weights
+
+
+def weights_of(directory: RunDirectory, seed: int | None = None) -> Path:
+    """The file with the weights of a finished training.
+
+    Args:
+        directory: the run.
+        seed: which of its trainings; by default the one of the best held-out figure, without
+            looking at the test part (the first, where nothing was held out).
+
+    Raises:
+        RunError: it is a search's, whose network is not trained, or it is not finished.
+        ConfigError: there is no training with that seed.
+    """
+    values, result = directory.config(), directory.result()
+    if not directory.is_training:
+        raise RunError(
+            f"{directory.path} is the run of a search, whose network is not trained; accepted: the "
+            f"run of a training, first `{shell('morphogen', 'train', directory.path)}`"
+        )
+    if result is None:
+        again = shell("morphogen", "resume", directory.path)
+        raise RunError(f"{directory.path} is not finished; accepted: first `{again}`")
+    if seed is None:
+        return directory.path / str(result["weights"][_chosen(result)])
+    first, count = int(values["settings"]["seed"]), len(result["weights"])
+    if seed not in range(first, first + count):
+        raise ConfigError(
+            f"seed is {seed}; accepted: {first} to {first + count - 1}, those trained"
+        )
+    return directory.path / str(result["weights"][seed - first])
+
+
+def trained_network(
+    run: str | os.PathLike[str], *, space: Space | None = None, seed: int | None = None
+) -> tuple[nn.Module, Signature]:
+    """The network of a finished training with its weights, in evaluation mode.
+
+    Args:
+        run: its directory.
+        space: needed again if it was an object of yours.
+        seed: which of its trainings, see `weights_of`.
+
+    Raises:
+        RunError: there is no trained network, or `space` is missing.
+        DataError: the weights do not fit.
+    """
+    directory = RunDirectory.open(run)
+    file = weights_of(directory, seed)
+    tensors, signature = read_weights(file)
+    named = directory.config()["space"]
+    if named == OBJECT and space is None:
+        raise RunError(
+            f"the space of {directory.path} was an object of yours; accepted: the same call with "
+            "that object, the module or the space, passed again"
+        )
+    known = known_space(named if space is None else space)
+    return built(known, signature, tensors, str(file)), signature
+
+
+def _chosen(result: dict[str, Any]) -> int:
+    """Which seed's weights are taken."""
+    held = result.get("held_out_accuracy")
+    return max(range(held["n"]), key=held["values"].__getitem__) if held else 0
