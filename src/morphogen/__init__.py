@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphogen import benchmarks, cost, methods, proxies, spaces, supernets, tasks
     from morphogen.core import Architecture, MorphogenError
+    from morphogen.engine.record.opened import Run, open_run
     from morphogen.engine.resume import resume
     from morphogen.engine.search.presets import paper_preset, quick_config, quick_preset
     from morphogen.engine.search.result import SearchResult
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
     from morphogen.engine.train.trained import TrainResult
     from morphogen.engine.train.training import Training
     from morphogen.exports.loading import load
+    from morphogen.exports.predicting import predict
     from morphogen.exports.writing import export
+    from morphogen.reports.writing import report
     from morphogen.supernets import OneOf, space_of
 
 __all__ = [
     "Architecture",
     "MorphogenError",
     "OneOf",
+    "Run",
     "SearchResult",
     "Settings",
     "TrainResult",
@@ -42,10 +46,13 @@ __all__ = [
     "export",
     "load",
     "methods",
+    "open_run",
     "paper_preset",
+    "predict",
     "proxies",
     "quick_config",
     "quick_preset",
+    "report",
     "resume",
     "search",
     "space_of",
@@ -59,15 +66,19 @@ _HOME = {
     "Architecture": "core",
     "MorphogenError": "core",
     "OneOf": "supernets",
+    "Run": "engine.record.opened",
     "SearchResult": "engine.search.result",
     "Settings": "engine.search.settings",
     "TrainResult": "engine.train.trained",
     "Training": "engine.train.training",
     "export": "exports.writing",
     "load": "exports.loading",
+    "open_run": "engine.record.opened",
     "paper_preset": "engine.search.presets",
+    "predict": "exports.predicting",
     "quick_config": "engine.search.presets",
     "quick_preset": "engine.search.presets",
+    "report": "reports.writing",
     "resume": "engine.resume",
     "search": "engine.search.search",
     "space_of": "supernets",
@@ -90,5 +101,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Names of this module, the lazy ones among them."""
-    return sorted({*globals(), *__all__})
+    """The public names, the lazy ones among them."""
+    return sorted(__all__)

@@ -81,21 +81,8 @@ def order(run: Run, level: int) -> Html | None:
 
 
 def summary(run: Run) -> Html:
-    """The facts one looks for first."""
-    s = run.settings
-    facts: list[tuple[str, str | Html]] = [("State", state(run))]
-    if run.headline:
-        name, value, _ = run.headline
-        v = run.standing[run.main_metric] if run.standing and not run.training else None
-        rank = f", rank {v['rank']:,} of {v['of']:,}" if v else ""
-        facts.append((f"{name[0].upper()}{name[1:]}", f"{value:.4g}{rank}"))
-    facts += [
-        ("Data", run.data),
-        ("Seed", str(run.seed)),
-        ("Cost", f"{_time(run.spent('seconds'))}, CPU {_time(run.spent('cpu_seconds'))}"),
-        ("Device", f"{s.get('accelerator', 'cpu')} x {s.get('devices', 1)}"),
-    ]
-    items = [el("div", {}, el("dt", {}, name), el("dd", {}, value)) for name, value in facts]
+    """The facts one looks for first, and what is to be known of the run."""
+    items = [el("div", {}, el("dt", {}, name), el("dd", {}, value)) for name, value in facts(run)]
     notes = [f"{fault}." for fault in run.faults]
     notes += [f"Warning: {remark}." for remark in run.result.get("remarks", ())]
     if run.state != "finished":
@@ -109,6 +96,24 @@ def summary(run: Run) -> Html:
             *(el("p", {"class": "note-box", "role": "note"}, note) for note in notes),
         ]
     )
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """State, figure, data, seed, cost and device, each with its name."""
+    s = run.settings
+    found = [("State", state(run))]
+    if run.headline:
+        name, value, _ = run.headline
+        v = run.standing[run.main_metric] if run.standing and not run.training else None
+        rank = f", rank {v['rank']:,} of {v['of']:,}" if v else ""
+        found.append((f"{name[0].upper()}{name[1:]}", f"{value:.4g}{rank}"))
+    found += [
+        ("Data", run.data),
+        ("Seed", str(run.seed)),
+        ("Cost", f"{_time(run.spent('seconds'))}, CPU {_time(run.spent('cpu_seconds'))}"),
+        ("Device", f"{s.get('accelerator', 'cpu')} x {s.get('devices', 1)}"),
+    ]
+    return found
 
 
 def state(run: Run) -> str:

@@ -1,1 +1,1 @@
-"""The run directory: what is in it, read and written, and whether a run can go on to its own bits."""
+"""The run directory: its files, read and written; and whether a run can go on to its own bits."""

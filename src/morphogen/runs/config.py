@@ -18,8 +18,8 @@ from morphogen import spaces
 from morphogen.core import ConfigError, RunError
 from morphogen.core.given import path as path_of
 from morphogen.core.names import shell
-from morphogen.runs.provenance import DECISIVE, require_recorded, versions
 from morphogen.runs.directory import RunDirectory
+from morphogen.runs.provenance import DECISIVE, require_recorded, versions
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.own import space_of
 from morphogen.tasks.classification import Data

@@ -39,8 +39,7 @@ from morphogen.core.files import (
 from morphogen.core.names import shell
 from morphogen.core.reading import read_bytes, read_lines
 from morphogen.core.records import Record, checked, from_json, read_yaml
-from morphogen.runs import records
-from morphogen.runs import store
+from morphogen.runs import records, store
 
 TRAINING = "train"
 """What config.yaml of a training says where that of a search names its method."""

@@ -12,12 +12,12 @@ import yaml
 
 import tiny
 from morphogen.core import RunError
-from morphogen.runs.provenance import on_threads
-from morphogen.engine.train.retrain import train
 from morphogen.engine.judge.scorers import supernet_scorer
 from morphogen.engine.resume import resume
 from morphogen.engine.search.search import search
+from morphogen.engine.train.retrain import train
 from morphogen.engine.train.training import Training
+from morphogen.runs.provenance import on_threads
 from morphogen.supernets.own import space_of
 from morphogen.tasks import Images, ImageTask
 from morphogen.tasks.contents import contents

@@ -16,8 +16,8 @@ import torch
 
 import tiny
 from morphogen.core import CheckpointError
-from morphogen.runs import checkpoint
 from morphogen.engine.search.search import resume, search
+from morphogen.runs import checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from morphogen.core import Architecture
+from morphogen.core import Architecture, RunError, given
+from morphogen.engine.record.networks import fresh_network
+from morphogen.engine.record.watch import Silent, Watcher
 from morphogen.engine.search.job import Job
 from morphogen.engine.search.loop import TIMES, Outcome
+from morphogen.engine.train import retrain
+from morphogen.engine.train.trained import TrainResult
+from morphogen.engine.train.training import Training
 from morphogen.evaluators.limits import COSTS
 from morphogen.evaluators.objectives import labels_of, told
 from morphogen.evolution.pareto import front, hypervolume
+from morphogen.exports.writing import Exported
 from morphogen.methods import find
+from morphogen.reports import notebook
+from morphogen.reports.reading import read_run
+from morphogen.reports.writing import Report, report
 from morphogen.runs import store
+from morphogen.runs.config import OBJECT
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
+from morphogen.tasks.classification import Data
 
 SPLITS = {
     "training": "search data only: train part for weights, search-validation part for the "
@@ -55,6 +68,76 @@ class SearchResult:
     front of several objectives, or what the method offers. Empty if it is one alone."""
     front: Mapping[str, Any] = field(default_factory=dict)
     """Of several objectives: the front's hypervolume and the reference that it is above."""
+    data: Data = field(default="", repr=False, compare=False)
+    """What was searched on."""
+    trainings: list[TrainResult] = field(default_factory=list, repr=False, compare=False)
+    """What `train` made of this result, in order."""
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.run)
+
+    def network(self) -> nn.Module:
+        """The network of the architecture found, alone, as a module in evaluation mode.
+
+        Its weights are those of the last training if `train` was called on this result; else they
+        are drawn anew from the search's seed, for you to train: the supernet's are shared by all
+        its networks and belong to none. (A module of yours keeps the weights it has.)
+        """
+        if self.trainings:
+            return self.trainings[-1].network()
+        return fresh_network(RunDirectory.open(self.run), self.space, self.architecture)
+
+    def train(
+        self,
+        training: Training | None = None,
+        *,
+        data: Data | None = None,
+        run: str | os.PathLike[str] | None = None,
+        watcher: Callable[[], Watcher] = Silent,
+    ) -> TrainResult:
+        """Train the architecture from scratch and measure it on the test part.
+
+        Args:
+            training: protocol; by default `morphogen.quick_training` of the space.
+            data: other data than those of the search.
+            run: the run directory of the training, new; by default `runs/train-<space>-<time>`.
+            watcher: makes the object that is told of progress.
+
+        Raises:
+            MorphogenError: one sentence on what is wrong and what is accepted.
+        """
+        named = RunDirectory.open(self.run).config()["space"]
+        result = retrain.train(
+            self.architecture,
+            space=self.space if named == OBJECT else named,
+            data=self.data if data is None else data,
+            training=training,
+            run=None if run is None else given.path("run", run),
+            watcher=watcher,
+        )
+        self.trainings.append(result)
+        return result
+
+    def report(self, out: str | os.PathLike[str] | None = None) -> Report:
+        """Write the run's page, see `morphogen.report`."""
+        return report(self, out)
+
+    def export(
+        self, to: str | Sequence[str] = ("onnx",), out: str | os.PathLike[str] | None = None
+    ) -> list[Exported]:
+        """Write the network of the last training in some formats, see `morphogen.export`.
+
+        Raises:
+            RunError: `train` was not called on this result.
+        """
+        if not self.trainings:
+            raise RunError(
+                f"the network found in {self.run} is not trained; accepted: first result.train()"
+            )
+        return self.trainings[-1].export(to, out)
+
+    def _repr_html_(self) -> str:
+        return notebook.card(read_run(self.run), self.space, self.architecture)
 
 
 def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
@@ -175,6 +258,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         run=job.path,
         candidates=candidates,
         front=front,
+        data=job.data,
     )
     directory.write_result(
         {

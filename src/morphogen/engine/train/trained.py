@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from morphogen import cost
 from morphogen.core import Architecture, RunError
@@ -15,12 +18,18 @@ from morphogen.engine.search.loop import TIMES
 from morphogen.engine.train import fitting
 from morphogen.engine.train.fitting import Fitting
 from morphogen.engine.train.trainjob import TrainJob, spec_of, split_sentence, weights_file
+from morphogen.exports.trained import trained_network
+from morphogen.exports.writing import Exported, export
+from morphogen.reports import notebook
+from morphogen.reports.reading import read_run
+from morphogen.reports.writing import Report, report
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.runs.validation import require_alike, require_finite
 from morphogen.runs.weights import read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import network
 from morphogen.tasks import Images, ImageTask
+from morphogen.tasks.classification import Data
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,36 @@ class TrainResult:
     """The run directory."""
     remarks: tuple[str, ...] = ()
     """What the user should be told of the architecture and of its weights, a sentence each."""
+    data: Data = field(default="", repr=False, compare=False)
+    """What was trained on."""
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.run)
+
+    def network(self, seed: int | None = None) -> nn.Module:
+        """The trained network, a plain module in evaluation mode.
+
+        Args:
+            seed: of which training; by default the best by its held-out figure (the first, where
+                nothing was held out).
+
+        Raises:
+            ConfigError: there was no training with that seed.
+        """
+        return trained_network(self, space=self.space, seed=seed)[0]
+
+    def report(self, out: str | os.PathLike[str] | None = None) -> Report:
+        """Write the run's page, see `morphogen.report`."""
+        return report(self, out)
+
+    def export(
+        self, to: str | Sequence[str] = ("onnx",), out: str | os.PathLike[str] | None = None
+    ) -> list[Exported]:
+        """Write the network in some formats, see `morphogen.export`."""
+        return export(self, to, out, space=self.space, data=self.data)
+
+    def _repr_html_(self) -> str:
+        return notebook.card(read_run(self.run), self.space, self.architecture)
 
 
 def evaluate(
@@ -166,6 +205,7 @@ def finished(job: TrainJob) -> TrainResult | None:
         history=history,
         run=job.path,
         remarks=tuple(written.get("remarks", ())),
+        data=job.data,
     )
 
 
