@@ -96,9 +96,10 @@ def test_messages_are_one_line(name: str, capsys: pytest.CaptureFixture[str]) ->
 def test_a_run_called_like_an_option(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("-x y").mkdir()
-    Path("-x y/config.yaml").write_text("method: train\n")
-    text = said(capsys, "predict", "-x y", "image.png", code=2)
+    said(
+        capsys, "search", "random", "--evaluator", "table", "--evaluations", 2, "--run=-x y",
+    )  # fmt: skip
+    text = said(capsys, "predict", "-x y", "image.png", code=4)
     line = re.search("`(.*)`", text)
     assert line is not None
-    assert shlex.split(line[1]) == ["morphogen", "export", "./-x y"]
+    assert shlex.split(line[1]) == ["morphogen", "train", "./-x y"]
