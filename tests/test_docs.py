@@ -8,14 +8,18 @@ A page is run in a folder of its own, which holds what a reader is told to have:
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from documents import SMALL, commands, pictures, small, steps
+from morphogen import benchmarks, spaces
 from morphogen.cli import main
 from morphogen.cli.catalogue import method_entries
 from morphogen.cli.commands import NAMES
@@ -32,6 +36,9 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
     "first-search.md": (("epochs=5,", "epochs=1, steps_per_epoch=2, **SIZE,"),),
     "own-data.md": (
         ("epochs=2, train_images=2000, valid_images=1000", "epochs=1, steps_per_epoch=2, **SIZE"),
+    ),
+    "faq.md": (
+        ("epochs=2, train_images=2000, valid_images=1000", "epochs=2, steps_per_epoch=2, **SIZE"),
     ),
     "own-module.md": (
         (
@@ -190,3 +197,64 @@ def test_small_sizes_are_options_that_exist(capsys: pytest.CaptureFixture[str]) 
         main([*words, "--help"])
         told = capsys.readouterr().out
         assert all(re.search(rf"{flag}\b", told) for flag in options), name
+
+
+def test_citing_says_what_the_citation_file_says() -> None:
+    told = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "citing.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert told["authors"] == project["authors"] == [{"name": "The morphogen developers"}]
+    assert (told["version"], told["license"]) == (project["version"], project["license"])
+    for field, value in {
+        "author": f"{{{told['authors'][0]['name']}}}",
+        "title": told["title"],
+        "version": told["version"],
+        "year": str(told["date-released"])[:4],
+        "license": told["license"],
+    }.items():
+        assert f"{field} = {{{value}}}" in re.sub(" +", " ", page), field
+
+
+def test_figures_of_choosing_are_those_of_results() -> None:
+    """Each is computed here from its file, and stands on the page beside that file's name."""
+    page = (ROOT / "docs" / "choosing.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`([a-z0-9-]+\.(?:json|md))`", page):
+        assert (ROOT / "results" / name).is_file(), name
+
+    def figures(name: str) -> Any:
+        text = (ROOT / "results" / f"{name}.json").read_text(encoding="utf-8")
+        return json.loads(text)["figures"]
+
+    def shown(of: dict[str, float]) -> str:
+        return f"{of['mean']:.2f} % ({of['low']:.2f} to {of['high']:.2f})"
+
+    def row(name: str, method: str) -> str:
+        found = [r for r in page.splitlines() if r.endswith(f"`{name}` |") and f"`{method}`" in r]
+        (line,) = found
+        return line
+
+    first, race, proxies = map(figures, ("first-search", "idarts-vs-darts", "zerocost-pt"))
+    darts_pt = figures("darts-pt-nasbench201")["darts supernet, perturbation"]
+    spos = figures("supernet-shifting")["nasbench201"]
+    block = benchmarks.of(spaces.make("nasbench201"))
+    (cell,) = {c[-1] for c in commands(page) if c[0] == "query"}
+    value = block.query(cell).values["cifar10_test_200"]
+    assert f"{value:.2f} % on CIFAR-10" in page
+    assert f"rank {block.rank(cell, 'cifar10_test_200')} of 15,625" in page
+    for name, method, mean, seeds in (
+        ("first-search", "idarts", first["cifar10_test_200"], None),
+        ("idarts-vs-darts", "darts", race["DARTS, first order"]["cifar10_test_200"],
+         race["DARTS, first order"]["cifar10_test_200 of each seed"]),
+        ("idarts-vs-darts", "idarts", race["iDARTS"]["cifar10_test_200"],
+         race["iDARTS"]["cifar10_test_200 of each seed"]),
+        ("darts-pt-nasbench201", "darts-pt", darts_pt["table test accuracy"],
+         darts_pt["of each seed"]),
+        ("supernet-shifting", "spos", spos["spos: table"], spos["spos: table, each seed"]),
+        ("zerocost-pt", "zero-cost-pt", proxies["nasbench201"]["test accuracy"],
+         proxies["nasbench201"]["of each seed"]),
+    ):  # fmt: skip
+        line = row(name, method)
+        assert shown(mean) in line
+        above = sum(s >= round(value, 2) for s in seeds) if seeds else 0
+        assert f"| {above} of {mean['n']} |" in line
+    assert min(first["rank on cifar10_test_200 of 15625"]) > block.rank(cell, "cifar10_test_200")
