@@ -130,7 +130,6 @@ from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
 """
     docstring, _, body = block.partition('"""\n\n')
-    docstring = docstring.replace("no arXiv id", "arXiv 0000.00000")
     script.write_text(
         docstring
         + '"""\n'

@@ -13,14 +13,18 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from morphogen import spaces
 from morphogen.benchmarks import describe
 from morphogen.cli.terminal.output import width
-from morphogen.core import UnknownNameError
+from morphogen.core import UnknownNameError, plugins
 from morphogen.proxies import PROXIES
 from morphogen.reports.text import count, fold
 from morphogen.spaces import capabilities
+
+if TYPE_CHECKING:
+    from morphogen.methods import MethodInfo
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,22 @@ class ProxyEntry:
 
 
 def method_entries() -> dict[str, MethodEntry]:
-    """All methods by name."""
+    """All methods by name, those of other packages included."""
+    own = _own_methods()
+    if not plugins.names("methods"):
+        return own
+    from morphogen.methods import methods  # with torch, as their modules have it
+
+    added = [info for info in methods().values() if info.name not in own]
+    return dict(sorted({**own, **{info.name: _entry(info) for info in added}}.items()))
+
+
+def broken_methods() -> tuple[str, ...]:
+    """A sentence for each package whose methods cannot be had."""
+    return tuple(fault.sentence for fault in plugins.load("methods"))
+
+
+def _own_methods() -> dict[str, MethodEntry]:
     folder = Path(__file__).parent.parent / "methods"
     entries = [
         entry
@@ -75,8 +94,24 @@ def method_entries() -> dict[str, MethodEntry]:
     return {entry.name: entry for entry in sorted(entries, key=lambda e: e.name)}
 
 
+def _entry(info: MethodInfo) -> MethodEntry:
+    needs = tuple(kind.__name__ for kind in info.needs)
+    return MethodEntry(info.name, info.paper, info.reference, needs, info.epochs, info.algorithm)
+
+
 def method_entry(name: str) -> MethodEntry:
-    """The method called `name`, or an `UnknownNameError` with the nearest match."""
+    """The method called `name`, or an `UnknownNameError` with the nearest match.
+
+    Raises:
+        ConfigError: the package that would add it cannot be imported.
+    """
+    own = _own_methods()
+    if name in own:
+        return own[name]
+    if name in plugins.names("methods"):
+        from morphogen.methods import find
+
+        return _entry(find(name))
     known = method_entries()
     if name not in known:
         raise UnknownNameError("method", name, known)
@@ -116,7 +151,9 @@ def proxy_entries() -> list[ProxyEntry]:
 
 def method_lines(entries: Iterable[MethodEntry]) -> str:
     """The methods for people, a line each."""
-    return _lines([(e.name, f"{e.paper}. {e.reference}.") for e in entries])
+    return _lines(
+        [(e.name, ". ".join(filter(None, (e.paper, e.reference))) + ".") for e in entries]
+    )
 
 
 def space_lines(entries: Iterable[SpaceEntry]) -> str:

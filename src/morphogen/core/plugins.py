@@ -37,6 +37,13 @@ _SEEN: dict[EntryPoint, Broken | None] = {}
 """Imported already, or found broken: each once in a process."""
 
 
+def names(group: str) -> tuple[str, ...]:
+    """Names of a group's entry points; nothing is imported."""
+    from importlib.metadata import entry_points
+
+    return tuple(sorted(entry_points(group=PREFIX + group).names))
+
+
 def load(group: str) -> tuple[Broken, ...]:
     """Import every module that installed packages enter under a group, each once in a process.
 

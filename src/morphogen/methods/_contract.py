@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -19,7 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphogen.core import Architecture, CapabilityError, ConfigError, UnknownNameError
+from morphogen.core import (
+    Architecture,
+    CapabilityError,
+    ConfigError,
+    UnknownNameError,
+    plugins,
+)
 from morphogen.evaluators.stage import Stage as Stage
 from morphogen.spaces import Capability, SearchSpace, capabilities
 from morphogen.supernets import Gates, Supernet
@@ -187,9 +194,9 @@ class MethodInfo:
     config: type[Any]
     needs: tuple[type[Capability], ...]
     paper: str
-    """First line of the method file: the paper's title."""
+    """First line of the method file (or class): the paper's title."""
     reference: str
-    """Authors, venue, year, arXiv id."""
+    """Authors, venue, year, arXiv id: its line `Paper: `; empty without one."""
     epochs: int
     """Epochs of the paper's search on NAS-Bench-201."""
     objectives: bool = False
@@ -202,6 +209,11 @@ class MethodInfo:
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By space or family of spaces: likewise, what its published search has other than on
     NAS-Bench-201."""
+
+    @property
+    def algorithm(self) -> str:
+        """What its file says of it, up to the departures from the paper."""
+        return _introduction(self.build).partition("\nDepartures.")[0].rstrip()
 
     @property
     def black_box(self) -> bool:
@@ -240,6 +252,9 @@ step, and the papers' 3e-4 needs their ten thousand steps to move it at all. The
 DARTS' own: with the 0.01 of iDARTS' paper they learn so little in five epochs that an edge with no
 operation at all can look best."""
 
+GROUP = "methods"
+"""Of entry points by which other packages add methods (`core/plugins.py`)."""
+
 _REGISTRY: dict[str, MethodInfo] = {}
 
 C = TypeVar("C", bound=type)
@@ -271,30 +286,35 @@ def method(
         published: by space or family (`darts`), likewise the numbers of the paper's search.
 
     Raises:
-        ConfigError: the name is taken, the class is no method, or the module's docstring has no
-            title or arXiv id.
+        ConfigError: the name is taken, or the class is no method or has no docstring.
     """
 
     def enter(cls: C) -> C:
-        if name in _REGISTRY:
-            raise ConfigError(f"method {name!r} is registered twice; accepted: one class a name")
+        known = _REGISTRY.get(name)
+        if known is not None and _place(known.build) != _place(cls):  # a notebook's cell runs twice
+            raise ConfigError(
+                f"method {name!r} is registered twice, by {'.'.join(_place(known.build))} and by "
+                f"{'.'.join(_place(cls))}; accepted: one class a name"
+            )
         if not issubclass(cls, Stepwise | AskTell):
             raise ConfigError(
                 f"method {name!r}: {cls.__name__} lacks what a method has; accepted: a class with "
                 "init, step and derive, or with init, ask, tell and derive"
             )
-        text = inspect.getdoc(inspect.getmodule(cls)) or ""
-        title, _, rest = text.partition("\n")
-        paper = re.search(r"^Paper: (.+?)\.?$", rest, re.MULTILINE)
-        if paper is None or "arXiv" not in paper[1]:
-            raise ConfigError(f"method {name!r}: its module needs a line 'Paper: ... arXiv ...'")
+        text = _introduction(cls)
+        if not text:
+            raise ConfigError(
+                f"method {name!r} has no docstring; accepted: one of its module or class, whose "
+                "first line is the title"
+            )
+        paper = _PAPER.search(text)
         _REGISTRY[name] = MethodInfo(
             name,
             cls,
             config,
             tuple(needs),
-            title.rstrip("."),
-            paper[1],
+            text.partition("\n")[0].rstrip("."),
+            paper[1] if paper else "",
             epochs,
             objectives,
             limits,
@@ -306,17 +326,48 @@ def method(
     return enter
 
 
-def methods() -> dict[str, MethodInfo]:
-    """All methods by name: every file of this folder registers its own."""
+_PAPER = re.compile(r"^Paper: (.+?)\.?$", re.MULTILINE)
+
+
+def _introduction(cls: type) -> str:
+    """The docstring that says what a method is: its module's if that names a paper, or its own."""
+    text = inspect.getdoc(inspect.getmodule(cls)) or ""
+    return text if _PAPER.search(text) else inspect.cleandoc(cls.__doc__ or "")
+
+
+def _place(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
+@cache
+def _own() -> None:
+    """Import the files of this folder: each registers its method."""
     package = __name__.rpartition(".")[0]
     for module in iter_modules(import_module(package).__path__):
         if not module.name.startswith("_"):
             import_module(f"{package}.{module.name}")
+
+
+def methods() -> dict[str, MethodInfo]:
+    """All methods by name, those of other packages included."""
+    _own()
+    plugins.load(GROUP)
     return dict(sorted(_REGISTRY.items()))
 
 
 def find(name: str) -> MethodInfo:
-    """The method called `name`, or an `UnknownNameError` with the nearest match."""
+    """The method called `name`; other packages are asked where it is none of ours.
+
+    Raises:
+        UnknownNameError: there is none; it names the nearest match.
+        ConfigError: the package that would register it cannot be imported.
+    """
+    _own()
+    if isinstance(name, str) and name in _REGISTRY:
+        return _REGISTRY[name]
+    broken = {fault.name: fault.sentence for fault in plugins.load(GROUP)}
+    if name in broken:
+        raise ConfigError(broken[name])
     known = methods()
     if not isinstance(name, str) or name not in known:
         raise UnknownNameError("method", name, known)

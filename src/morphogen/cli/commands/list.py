@@ -25,7 +25,10 @@ def run(given: dict[str, Any]) -> int:
     wanted = (given["what"],) if given["what"] else KINDS
     methods = [*catalogue.method_entries().values()] if "methods" in wanted else []
     spaces = catalogue.space_entries() if "spaces" in wanted else []
-    broken = catalogue.broken_spaces() if "spaces" in wanted else ()
+    broken = [
+        *(catalogue.broken_methods() if "methods" in wanted else ()),
+        *(catalogue.broken_spaces() if "spaces" in wanted else ()),
+    ]
     proxies = catalogue.proxy_entries() if "proxies" in wanted else []
     if given["json"]:
         found: dict[str, list[Any]] = {"methods": methods, "spaces": spaces, "proxies": proxies}
