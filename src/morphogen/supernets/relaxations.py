@@ -25,6 +25,22 @@ def softmax(alpha: Tensor, mask: Tensor | None = None) -> Tensor:
     return _drop(torch.softmax(_exclude(alpha, mask), dim=-1), mask)
 
 
+def log_softmax(alpha: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The logarithm of `softmax`; finite and without meaning where masked."""
+    return torch.log_softmax(_exclude(alpha, mask), dim=-1)
+
+
+def tempered(scores: Tensor, tau: float, mask: Tensor | None = None) -> Tensor:
+    """Softmax of scores / tau over the live options.
+
+    Raises:
+        ConfigError: tau is not above 0.
+    """
+    if not tau > 0:
+        raise ConfigError(f"tau is {tau}; accepted: above 0")
+    return softmax(scores / tau, mask)
+
+
 def sigmoid(alpha: Tensor, mask: Tensor | None = None) -> Tensor:
     """Each option by itself between 0 and 1, without competition inside a row."""
     return _drop(torch.sigmoid(alpha), mask)
@@ -47,13 +63,9 @@ def gumbel_soft(
     Raises:
         ConfigError: tau is not above 0.
     """
-    if not tau > 0:
-        raise ConfigError(f"tau is {tau}; accepted: above 0")
     # Masked before and after: before, the normaliser must not see a masked option; after, noise
     # and temperature must not bring one back.
-    scores = torch.log_softmax(_exclude(alpha, mask), dim=-1)
-    scores = (scores + _gumbel(alpha, generator)) / tau
-    return _drop(torch.softmax(_exclude(scores, mask), dim=-1), mask)
+    return tempered(log_softmax(alpha, mask) + gumbel(alpha, generator), tau, mask)
 
 
 def gumbel_hard(
@@ -72,9 +84,14 @@ def gumbel_hard(
 
 def straight_through(h: Tensor, mask: Tensor | None = None) -> Tensor:
     """One-hot rows, 1 at the largest entry of `h` and with the gradient of `h` in all of them."""
-    one_hot = torch.zeros_like(h).scatter_(-1, h.detach().argmax(dim=-1, keepdim=True), 1.0)
     # In this order: h - h is exactly 0, while (one_hot + h) - h would be off by rounding.
-    return _drop(one_hot + (h - h.detach()), mask)
+    return _drop(one_hot(h) + (h - h.detach()), mask)
+
+
+def one_hot(scores: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Rows with 1 at the largest live score, without gradient."""
+    place = _exclude(scores.detach(), mask).argmax(dim=-1, keepdim=True)
+    return _drop(torch.zeros_like(scores).scatter_(-1, place, 1.0), mask)
 
 
 def jitter(
@@ -89,8 +106,7 @@ def jitter(
     noise = torch.rand(weights.shape, generator=generator, device=generator.device)
     noisy = weights + epsilon * (2 * noise.to(weights.device) - 1)
     moved = _drop(noisy.clamp(0.0, 1.0), mask)
-    place = _exclude(noisy, mask).argmax(dim=-1, keepdim=True)
-    largest = _drop(torch.zeros_like(moved).scatter_(-1, place, 1.0), mask)
+    largest = one_hot(noisy, mask)
     total = moved.sum(dim=-1, keepdim=True)
     return torch.where(total > 0, moved / total.clamp_min(torch.finfo(moved.dtype).tiny), largest)
 
@@ -116,7 +132,7 @@ def _drop(weights: Tensor, mask: Tensor | None) -> Tensor:
     return weights if mask is None else weights.masked_fill(~mask, 0.0)
 
 
-def _gumbel(alpha: Tensor, generator: Generator) -> Tensor:
+def gumbel(alpha: Tensor, generator: Generator) -> Tensor:
     """Standard Gumbel noise, -log of Exponential(1), of alpha's shape.
 
     Only the noise is redrawn if not finite (an exponential of 0): no draw cures an alpha that is
@@ -124,6 +140,6 @@ def _gumbel(alpha: Tensor, generator: Generator) -> Tensor:
     """
     while True:
         noise = torch.empty(alpha.shape, dtype=alpha.dtype, device=generator.device)
-        gumbel = -noise.exponential_(generator=generator).log()
-        if bool(torch.isfinite(gumbel).all()):
-            return gumbel.to(alpha.device)
+        found = -noise.exponential_(generator=generator).log()
+        if bool(torch.isfinite(found).all()):
+            return found.to(alpha.device)
