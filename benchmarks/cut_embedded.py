@@ -16,8 +16,8 @@ import hashlib
 import numpy as np
 import record
 
-from morphogen.tasks.load import load
-from morphogen.tasks.readers.embedded import FASHION_CLASSES, FASHION_FILE
+from morphogen.tasks.classification.load import load
+from morphogen.tasks.classification.readers.embedded import FASHION_CLASSES, FASHION_FILE
 
 SEED = 1708_07747  # arXiv number of the Fashion-MNIST paper
 PER_CLASS = {"train": 600, "test": 100}

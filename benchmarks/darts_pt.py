@@ -44,7 +44,7 @@ from morphogen.methods.darts_pt import DARTSPTConfig
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import Images, ImageTask
+from morphogen.tasks.classification import Images, ImageTask
 from morphogen.tasks.problem import Problem
 
 WEAK = {"darts-s2": "skip_connect", "darts-s4": "noise"}

@@ -19,7 +19,7 @@ from morphogen import spaces
 from morphogen.bilevel.optimisers import SGD
 from morphogen.methods.darts import DARTS, DARTSConfig
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import Augment, ImageTask
+from morphogen.tasks.classification import Augment, ImageTask
 from morphogen.tasks.problem import Clock, Problem
 
 LIMIT = 0.05
@@ -50,8 +50,8 @@ def main() -> None:
         state = method.init(problem)
 
         def batches(problem: Problem = problem) -> None:
-            problem.train_batch()
-            problem.valid_batch()
+            problem.batch("train")
+            problem.batch("valid")
 
         def step(problem: Problem = problem, method: DARTS = method, state: object = state) -> None:
             method.step(state, problem, Clock(0, 1, 0, 1))  # type: ignore[arg-type]

@@ -36,7 +36,7 @@ from morphogen.evaluators.clusters import divide, represent, winners
 from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.traces import train_traced
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Problem
 
 SPACE = spaces.make("nasbench201")
@@ -94,12 +94,12 @@ def trained(problem: Problem, arch: Architecture) -> dict[str, Any]:
     began = time.process_time()
     training = ShortTraining(problem, arch, epochs=EPOCHS, batch_size=BATCH, sgd=SGD_USED)
     traces = train_traced(training, EARLY, ["params", "features"])
-    early, early_seconds = training.accuracy(), time.process_time() - began
+    early, early_seconds = training.score(), time.process_time() - began
     training.advance(training.steps)
     return {
         "cell": SPACE.format(arch),
         "early": early,
-        "full": training.accuracy(),
+        "full": training.score(),
         "steps": [EARLY, training.steps],
         "traces": {kind: trace.tolist() for kind, trace in traces.items()},
         "cpu_seconds": [round(early_seconds, 2), round(time.process_time() - began, 2)],

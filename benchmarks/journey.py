@@ -28,7 +28,7 @@ from pathlib import Path
 import record
 from PIL import Image
 
-from morphogen.tasks import load
+from morphogen.tasks.classification import load
 
 TRAIN, TEST = 300, 30
 """Images of each class."""

@@ -41,7 +41,7 @@ from morphogen.scoring import (
     zero_cost,
 )
 from morphogen.supernets import Gates, NetworkSpec
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Clock, Problem
 
 SPACE = spaces.make("nasbench201")
@@ -139,7 +139,7 @@ def untrained(name: str, seed: int, options: argparse.Namespace) -> list[list[fl
     setting = problem(seed, 0, spec, 16 if options.quick else images, options.data)
     net = setting.supernet()
     gates = softmax_gates(SPACE, start_alphas(SPACE, setting.search_rng, "cpu")).detach()
-    batch = setting.train_batch()
+    batch = setting.batch("train")
     if question is None:  # TE-NAS asks two proxies
         thin = Problem(
             SPACE, setting.task, NetworkSpec(channels=1, depth=1, execution="plain"), batch_size=16

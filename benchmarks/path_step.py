@@ -30,7 +30,8 @@ from morphogen import spaces
 from morphogen.bilevel.optimisers import SGD
 from morphogen.bilevel.state import SupernetState, new_supernet, weight_step
 from morphogen.supernets import Gates, NetworkSpec, network
-from morphogen.tasks import Images, ImageTask
+from morphogen.tasks import Batch
+from morphogen.tasks.classification import Images, ImageTask
 from morphogen.tasks.problem import Clock, Problem
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -114,7 +115,7 @@ def measure(setting: Setting) -> dict[str, float]:
         gates = Gates.of(space, arch)
 
         def path(gates: Gates = gates) -> None:
-            weight_step(state, problem, (x, y), gates, RATE, CLOCK)
+            weight_step(state, problem, Batch(x, y, len(y)), gates, RATE, CLOCK)
 
         def alone(own: torch.nn.Module = own, optimiser: torch.optim.SGD = optimiser) -> None:
             F.cross_entropy(own(x), y).backward()  # type: ignore[no-untyped-call]

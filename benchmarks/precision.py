@@ -30,7 +30,7 @@ from morphogen import spaces, supernets
 from morphogen.supernets import Gates, NetworkSpec, Supernet
 from morphogen.supernets import darts as darts_module
 from morphogen.supernets.fused import forward, norms
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 
 sys.path.insert(0, str(Path(__file__).parent))
 import record
@@ -64,7 +64,7 @@ class Case:
         depth, batch = SETTINGS[name]
         self.space = spaces.make(name)
         generator = torch.Generator().manual_seed(seed)
-        self.x, self.y = task.stream("train", batch, generator, augmented=False).next()
+        self.x, self.y, _ = task.stream("train", batch, generator, augmented=False).next()
         self.alphas = {
             group: 1e-3 * torch.randn(mask.shape, generator=generator)
             for group, mask in self.space.masks.items()

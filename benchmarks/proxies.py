@@ -34,7 +34,7 @@ from morphogen.core import Architecture
 from morphogen.core.ranking import Estimate, ranking
 from morphogen.proxies import PROXIES, rank_sum, score_architecture
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 
 SPACE, COLUMN = "nasbench201", "cifar10_test_200"
 FULL = NetworkSpec(channels=16, depth=5)
@@ -135,7 +135,7 @@ def score(options: argparse.Namespace) -> None:
     stream = task.stream(
         "train", options.batch, torch.Generator().manual_seed(SEED), augmented=False
     )
-    x, y = stream.next()
+    x, y, _ = stream.next()
     with options.out.open("a", encoding="utf-8") as out:
         for cell, name in plan(options.cells, options.first):
             if (cell, name) in done:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from morphogen.tasks import load
+from morphogen.tasks.classification import load
 
 SMALL = "--epochs 2 --steps-per-epoch 3 --batch-size 16 --train-images 200 --valid-images 200"
 SMALL += " --image-size 8 --channels 4 --diagnostic-images 40 --threads 1"

@@ -27,7 +27,7 @@ from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.objectives import Costs
 from morphogen.methods.spos import SPOSConfig
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Problem
 
 SPACE, SEEDS, RANDOM = "shufflenet-small", (0, 1, 2), 9

@@ -39,7 +39,7 @@ from morphogen.methods.spos import SPOSConfig
 from morphogen.methods.supernet_shifting import SupernetShiftingConfig
 from morphogen.runs import checkpoint
 from morphogen.supernets import Gates, NetworkSpec, Supernet
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Clock, Problem
 
 COLUMNS = {"nasbench201": "cifar10_test_200", "nasbench-macro": "test_acc"}
@@ -133,7 +133,7 @@ def uniform(problem: Problem, net: Supernet, rate: float, steps: int) -> Superne
     clock = Clock(0, 1, 0, steps)
     for step in range(steps):
         gates = Gates.of(problem.space, problem.space.sample(problem.numpy_rng))
-        weight_step(state, problem, problem.train_batch(), gates, sgd, replace(clock, step=step))
+        weight_step(state, problem, problem.batch("train"), gates, sgd, replace(clock, step=step))
     return net
 
 

@@ -30,7 +30,7 @@ from morphogen.core import Architecture
 from morphogen.core.rng import numpy_stream
 from morphogen.evaluators.short import ShortTraining
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Problem
 
 SPACE, SEEDS, RANDOM = "nasbench-macro", (0, 1, 2), 3
@@ -57,12 +57,9 @@ def tested(problem: Problem, arch: Architecture) -> float:
     """Test accuracy in percent after a short training on the train part; no search goes on."""
     training = ShortTraining(problem, arch, epochs=EPOCHS, batch_size=64, sgd=SGD(lr_end=0.0))
     training.advance(training.steps)
-    images = problem.task.open_test("judging what transfer found")
-    net, right = training.net.eval(), 0
-    with torch.no_grad():
-        for x, y in problem.task.sequential(images, 500):
-            right += int((net(x).argmax(1) == y).sum())
-    return 100.0 * right / len(images)
+    task, net = problem.task, training.net.eval()
+    test = task.open_test("judging what transfer found")
+    return task.value(task.measure(net, task.once(test, 500)))
 
 
 def cell(seed: int, data: str, sources: Path, out: Path) -> dict[str, Any]:

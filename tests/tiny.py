@@ -27,7 +27,7 @@ from morphogen.runs import checkpoint
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.operations import Noise
-from morphogen.tasks import Images, ImageTask
+from morphogen.tasks.classification import Images, ImageTask
 from morphogen.tasks.problem import Clock, Problem
 from own_network import OwnNetwork
 

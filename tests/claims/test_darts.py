@@ -61,7 +61,7 @@ def test_a_step_draws_one_training_and_one_validation_batch():
     for config in (QUICK, SECOND):
         method, problem, state = start(config)
         method.step(state, problem, tiny.CLOCK)
-        assert problem.images_seen == {"train": 16, "valid": 16}
+        assert problem.seen == {"train": 16, "valid": 16}
 
 
 @pytest.mark.parametrize("populated", [False, True], ids=["first-step", "with-momentum"])
@@ -179,7 +179,7 @@ def test_first_order_moves_alpha_by_adam_along_the_validation_gradient():
     method, problem, state = start(replace(QUICK, order="alpha-first"))
     twin, shadow = start()[1:]
     loss = twin.bilevel_loss(
-        shadow.net, lambda alphas: softmax_gates(twin.space, alphas), twin.valid_batch()
+        shadow.net, lambda alphas: softmax_gates(twin.space, alphas), twin.batch("valid")
     )
     adam = torch.optim.Adam(
         shadow.alphas,

@@ -156,7 +156,7 @@ def test_decided_rows_get_no_gradient_and_undecided_ones_do():
     _, problem, state = started()
     name = problem.space.choices[0].name
     state.projection.decide(name, [0])
-    loss = problem.bilevel_loss(state.net, state.projection.gates, problem.valid_batch())
+    loss = problem.bilevel_loss(state.net, state.projection.gates, problem.batch("valid"))
     loss(state.weights, state.alphas).backward()
     grads = dict(zip(problem.space.groups, (a.grad for a in state.alphas), strict=True))
     assert (grads.pop(name) == 0).all()

@@ -129,7 +129,7 @@ def test_alphas_of_all_options_of_a_drawn_row_get_the_gradient_of_the_concrete_s
 
     problem = tiny.problem(space_of(Line()))
     net = problem.supernet()
-    batch = problem.valid_batch()
+    batch = problem.batch("valid")
     alpha = torch.tensor([[0.3, -0.2, 0.1]], requires_grad=True)
     noise = problem.search_rng.get_state()
     gates = sampled_path(problem.space, [alpha], tau, problem.search_rng)

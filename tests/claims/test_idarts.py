@@ -65,7 +65,7 @@ def test_exactly_t_optimiser_steps_on_live_weights_per_alpha_step(inner, monkeyp
     method, problem, state = start(replace(QUICK, inner_steps=inner))
     calls: list[str] = []
     losses = []
-    batch = problem.valid_batch()
+    batch = problem.batch("valid")
 
     def count(name: str, step):
         def counted(*args, **kwargs):
@@ -98,7 +98,7 @@ def test_the_t_weight_steps_are_plain_sgd_on_fresh_batches_with_alpha_fixed():
     )
     gates = softmax_gates(twin.space, shadow.alphas).detach()
     for _ in range(3):
-        loss = twin.loss(shadow.net, gates, twin.train_batch())
+        loss = twin.loss(shadow.net, gates, twin.batch("train"))
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(shadow.net.parameters(), 5.0)
@@ -203,7 +203,7 @@ def test_independent_factors_each_have_a_training_batch_of_their_own(monkeypatch
     for config in (QUICK, replace(QUICK, independent_batches=True)):
         method, problem, state = start(config)
         method.step(state, problem, tiny.CLOCK)
-        drawn.append(problem.images_seen["train"] // 16)
+        drawn.append(problem.seen["train"] // 16)
     # T = 4 weight steps, then one batch j; or K + 1 = 3 of them
     assert drawn == [5, 7]
     assert [len(s["inners"]) for s in seen] == [1, 3]
@@ -262,10 +262,10 @@ def test_first_order_gradient_differs_from_idarts():
     method.step(state, problem, tiny.CLOCK)
     gates = softmax_gates(twin.space, shadow.alphas).detach()
     for _ in range(4):
-        module.weight_step(shadow, twin, twin.train_batch(), gates, QUICK.weights, tiny.CLOCK)
-    twin.train_batch()
+        module.weight_step(shadow, twin, twin.batch("train"), gates, QUICK.weights, tiny.CLOCK)
+    twin.batch("train")
     loss = twin.bilevel_loss(
-        shadow.net, lambda alphas: softmax_gates(twin.space, alphas), twin.valid_batch()
+        shadow.net, lambda alphas: softmax_gates(twin.space, alphas), twin.batch("valid")
     )
     direct = first_order(loss, shadow.weights, shadow.alphas).total
     alpha_step(shadow, direct, QUICK.alpha, tiny.CLOCK)

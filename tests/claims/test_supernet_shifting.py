@@ -106,7 +106,7 @@ class Toy:
             space=TOY,
             numpy_rng=np.random.default_rng(seed),
             loss=loss,
-            train_batch=lambda: None,
+            batch=lambda part: None,
             mean_over_ranks=lambda tensors: tensors,
             devices=SimpleNamespace(device="cpu"),
         )
@@ -214,8 +214,9 @@ def test_accumulated_gradients_are_the_mean_of_those_of_the_candidates_and_move_
     method = small(mode="accumulate", shift=SGD(lr=0.1, lr_end=0.1, momentum=0, clip=0))
     state = method.init(problem)
     start = copy.deepcopy(state.net)
-    batches = [problem.train_batch() for _ in range(4)]
-    problem.train_batch = iter(batches).__next__  # type: ignore[method-assign]
+    batches = [problem.batch("train") for _ in range(4)]
+    again = iter(batches)
+    problem.batch = lambda part: next(again)  # type: ignore[method-assign]
     clock = next(c for c in timetable(method, problem, 1, 1) if c.phase == "shifting")
     for step in range(clock.steps - 1):
         method.step(state, problem, Clock(0, 2, step, clock.steps, "shifting"))
@@ -245,7 +246,7 @@ def test_a_candidates_gradient_is_none_where_it_has_no_weight():
     problem = tiny.problem(space_of(tiny.own()))
     state = small().init(problem)
     arch = problem.space.sample(np.random.default_rng(0))
-    loss = problem.loss(state.net, Gates.of(problem.space, arch), problem.train_batch())
+    loss = problem.loss(state.net, Gates.of(problem.space, arch), problem.batch("train"))
     _, gradients = loss_and_gradients(problem, loss, state.weights)
     names = [name for name, _ in state.net.named_parameters()]
     for name, gradient in zip(names, gradients, strict=True):

@@ -179,7 +179,7 @@ def test_without_none_the_score_is_that_of_the_supernet_exactly():
     """Visible in the released logs: the first entry of every edge is the same."""
     net, problem = supernet(), tiny.problem(NB201)
     now = situation()
-    measure = zero_cost(problem, net, "nwot_eval", problem.train_batch())
+    measure = zero_cost(problem, net, "nwot_eval", problem.batch("train"))
     whole = measure(now.gates)
     rows = [Perturbed(measure).options(now, name) for name in now.undecided]
     assert {row[0] for row in rows} == {-whole}
@@ -189,7 +189,7 @@ def test_without_none_the_score_is_that_of_the_supernet_exactly():
 def test_zero_cost_runs_plain_and_puts_execution_back():
     net, problem = supernet(), tiny.problem(NB201)
     now = situation()
-    batch = problem.train_batch()
+    batch = problem.batch("train")
     assert net.execution == "fused"
     fused = zero_cost(problem, net, "nwot_eval", batch)(now.gates)
     assert net.execution == "fused"

@@ -27,7 +27,7 @@ from morphogen.methods import find, methods
 from morphogen.runs import checkpoint
 from morphogen.spaces import make
 from morphogen.supernets import space_of
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 
 NAMES = list(methods())
 STEPWISE = [name for name, info in methods().items() if not info.black_box]

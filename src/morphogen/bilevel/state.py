@@ -13,7 +13,8 @@ from morphogen.bilevel.gates import start_alphas
 from morphogen.bilevel.optimisers import Optimiser, descend, set_rate
 from morphogen.core import SpaceError
 from morphogen.supernets import Gates, Supernet
-from morphogen.tasks.problem import Batch, Clock, Problem, trainable
+from morphogen.tasks import Batch
+from morphogen.tasks.problem import Clock, Problem, trainable
 
 
 @dataclass

@@ -14,14 +14,12 @@ from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import explained, train_mode
 from morphogen.supernets.draws import aside
 from morphogen.supernets.trying import WHOSE, backward, is_lazy, materialised, try_module
-from morphogen.tasks import Images, ImageTask
+from morphogen.tasks.classification import ImageTask
 
 
-def some_images(task: ImageTask, images: Images, count: int = 2) -> Tensor:
-    """The first `count` of `images`, as a network gets them: float [count, channels, h, w]."""
-    some = images.take(torch.arange(min(count, len(images))))
-    x, _ = next(iter(task.sequential(some, batch_size=count)))
-    return x
+def some_images(task: ImageTask, part: str, count: int = 2) -> Tensor:
+    """The first `count` of a part, as a network gets them: float [count, channels, h, w]."""
+    return next(task.once(part, count, limit=count)).x  # type: ignore[no-any-return]
 
 
 def require_scores(scores: Any, x: Tensor, task: ImageTask, *, whose: str) -> None:
@@ -70,14 +68,14 @@ def try_network(net: nn.Module, x: Tensor, task: ImageTask, *, auxiliary: bool) 
 
 
 def try_space(
-    space: SearchSpace, task: ImageTask, images: Images, *, batch_size: int, seed: int
+    space: SearchSpace, task: ImageTask, part: str, *, batch_size: int, seed: int
 ) -> tuple[SearchSpace, tuple[str, ...]]:
     """What a search should know of a user's module before it begins.
 
     Args:
         space: any space; others than a user's module are left alone.
         task: the data.
-        images: of which a few are shown to the module.
+        part: of which a few are shown to the module.
         batch_size: images of a batch in one process.
         seed: of the weights of lazy layers.
 
@@ -89,7 +87,7 @@ def try_space(
     """
     if not isinstance(space, ModuleSpace):
         return space, ()
-    x = some_images(task, images, min(2, batch_size))
+    x = some_images(task, part, min(2, batch_size))
     known = materialised(space, x, seed_for(seed, "weights"))
     columns: set[int] = set()
 
@@ -112,7 +110,7 @@ def settled(space: SearchSpace, task: Callable[[], ImageTask], seed: int) -> Sea
     if not isinstance(space, ModuleSpace) or not is_lazy(space):
         return space
     made = task()
-    return materialised(space, some_images(made, made.train), seed_for(seed, "weights"))
+    return materialised(space, some_images(made, "train"), seed_for(seed, "weights"))
 
 
 def _accepted(x: Tensor, task: ImageTask) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.train.training import Training
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 
 Sentences = tuple[str, ...]
 

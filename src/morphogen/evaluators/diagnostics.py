@@ -16,7 +16,9 @@ from morphogen.core import Architecture
 from morphogen.evaluators.recalibration import batch_statistics, evaluating
 from morphogen.supernets import Gates, Supernet, frozen_statistics
 from morphogen.supernets.draws import aside
-from morphogen.tasks.problem import Batch, Problem
+from morphogen.tasks import Batch
+from morphogen.tasks.batches import mapped
+from morphogen.tasks.problem import Problem
 
 
 def entropy(gates: Gates) -> float:
@@ -48,23 +50,22 @@ def decisions_changed(before: Architecture | None, after: Architecture) -> float
 
 
 def discretization_gap(
-    problem: Problem, net: Supernet, gates: Gates, arch: Architecture, images: int
+    problem: Problem, net: Supernet, gates: Gates, arch: Architecture, examples: int
 ) -> dict[str, float]:
-    """Accuracy and loss of the supernet and of its discretization, with inherited weights.
+    """Metric and loss of the supernet and of its discretization, with inherited weights.
 
-    Both are measured on the same search-validation images, which train no weight. A discretised
+    Both are measured on the same search-validation examples, which train no weight. A discretised
     network is off its batch norms' running statistics, which mixes an artefact into the gap; so
-    `discrete_*` uses the running statistics, and `recalibrated_*` the statistics of the images
+    `discrete_*` uses the running statistics, and `recalibrated_*` the statistics of the examples
     themselves, in batches of 500, as does `supernet_*` with the running ones.
 
     Returns:
-        `{supernet,discrete,recalibrated}_{accuracy,loss}`; accuracies in percent.
+        `{supernet,discrete,recalibrated}_{accuracy,loss}`, with the name of the task's metric
+        (here accuracy) in its unit.
     """
     device = problem.devices.device
     path = Gates.of(problem.space, arch, device)
-    held = problem.task.valid
-    some = held.take(torch.arange(min(images, len(held))))
-    batches = list(problem.task.sequential(some, 500, device=device))
+    batches = list(problem.task.once("valid", 500, limit=examples, device=device))
     out: dict[str, float] = {}
     with evaluating(net), torch.no_grad():
         out |= _scores("supernet", problem, net, gates, batches)
@@ -80,28 +81,26 @@ def report(
     gates: Gates | None,
     arch: Architecture | None,
     before: Architecture | None,
-    images: int,
+    examples: int,
 ) -> dict[str, float]:
     """All diagnostics of one epoch, as far as there are gates and an architecture."""
     out = {} if gates is None else {"entropy": entropy(gates)}
     if arch is not None:
         out["skips"] = skip_connections(arch)
         out["decisions_changed"] = decisions_changed(before, arch)
-    if net is not None and gates is not None and arch is not None and images:
-        out |= discretization_gap(problem, net, gates, arch, images)
+    if net is not None and gates is not None and arch is not None and examples:
+        out |= discretization_gap(problem, net, gates, arch, examples)
     return out
 
 
 def _scores(
     label: str, problem: Problem, net: Supernet, gates: Gates, batches: Iterable[Batch]
 ) -> dict[str, float]:
-    loss = torch.zeros((), dtype=torch.float64)
-    right, total = 0, 0
+    task = problem.task
     # Each of the three meets the same draws of modules that draw by themselves: noise, say.
     with aside(problem.devices.device, seed=problem.seed):
-        for x, y in batches:
-            scores: Tensor = net(x, gates).float()
-            loss += problem.task.loss(scores, y).double().cpu() * len(y)
-            right += int((scores.argmax(dim=1) == y).sum())
-            total += len(y)
-    return {f"{label}_accuracy": 100.0 * right / total, f"{label}_loss": float(loss) / total}
+        sums = task.measure(lambda x: mapped(Tensor.float, net(x, gates)), batches)
+    return {
+        f"{label}_loss": float(sums["loss"] / sums["size"]),
+        f"{label}_{task.metric.name}": task.value(sums),
+    }

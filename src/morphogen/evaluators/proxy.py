@@ -18,7 +18,7 @@ class ProxyEvaluator:
     Args:
         problem: space, data and size of the networks.
         proxy: its name, a key of `proxies.PROXIES`.
-        batch_size: images of the minibatch.
+        batch_size: examples of the minibatch.
 
     Raises:
         UnknownNameError: there is no such proxy.
@@ -32,8 +32,10 @@ class ProxyEvaluator:
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """One score per architecture, higher is better; minus infinity where there is none."""
-        p = self.problem
+        p, batch = self.problem, self._batch
         return [
-            score_architecture([self.proxy], p.space, arch, self._batch, p.spec, p.seed)[self.proxy]
+            score_architecture(
+                [self.proxy], p.space, arch, batch, p.spec, p.seed, loss=p.task.loss
+            )[self.proxy]
             for arch in archs
         ]

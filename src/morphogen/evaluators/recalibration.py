@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from morphogen.supernets import frozen_norms
 
@@ -70,9 +71,7 @@ def kept_statistics(net: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
-def recalibrate(
-    net: nn.Module, forward: Callable[[Tensor], Tensor], batches: Iterable[Tensor]
-) -> None:
+def recalibrate(net: nn.Module, forward: Callable[[Any], Any], batches: Iterable[Any]) -> None:
     """Estimate the running statistics of the norms that `forward` executes anew.
 
     They become the cumulative mean over the batches, each counting once whatever was before: of the
@@ -82,7 +81,7 @@ def recalibrate(
     Args:
         net: what holds the norms.
         forward: a pass through a path of `net`.
-        batches: images, at least one batch; drawn from the part that trains weights.
+        batches: inputs, at least one batch; drawn from the part that trains weights.
     """
     norms = tracking_norms(net)
     before = [[b.clone() for b in norm.buffers(recurse=False)] for norm in norms]

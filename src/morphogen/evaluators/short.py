@@ -8,6 +8,8 @@ own doing, as far as it can be.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -17,18 +19,19 @@ from morphogen.core.rng import seed_for
 from morphogen.spaces import ModuleSpace
 from morphogen.supernets import enough_values, network, train_mode
 from morphogen.supernets.draws import Own, aside
+from morphogen.tasks.batches import mapped
 from morphogen.tasks.problem import Clock, Problem
 
 
 class ShortTraining:
-    """One network on its way through a training of `steps` steps, and its accuracy on the way.
+    """One network on its way through a training of `steps` steps, and its score on the way.
 
     Args:
         problem: space, data and size of the network.
         arch: the architecture.
         epochs: passes over the train part in the whole training; the cosine goes over all of
             them, also where the training is cut off earlier.
-        batch_size: images per step, over all processes.
+        batch_size: examples per step, over all processes.
         sgd: optimiser; cosine to its floor over the epochs.
     """
 
@@ -81,10 +84,10 @@ class ShortTraining:
 
     def _step(self) -> torch.Tensor:
         problem, weights = self.problem, self._weights
-        x, y = self._stream.next()
-        with enough_values(x), self._draws(), problem.devices.autocast():
-            scores = self.net(x)
-        loss = problem.task.training_loss(scores.float(), y, problem.smoothing)
+        batch = self._stream.next()
+        with enough_values(batch.x), self._draws(), problem.devices.autocast():
+            output = self.net(batch.x)
+        loss = problem.task.loss(mapped(torch.Tensor.float, output), batch.y, train=True)
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
         used = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
         means = problem.mean_over_ranks([g for _, g in used])
@@ -94,30 +97,35 @@ class ShortTraining:
         self._optimiser.step()
         return loss.detach()
 
-    def accuracy(self) -> float:
-        """Search-validation accuracy in percent; the training can go on as if nothing was.
+    def score(self) -> float:
+        """The search-validation metric, higher is better; the training can go on as before.
 
         The same on all processes: each measures a share, with the mean running statistics.
         """
         problem, devices = self.problem, self.problem.devices
         buffers = [b for b in self.net.buffers() if b.is_floating_point()]
         own = [b.clone() for b in buffers]
-        right = torch.zeros((), dtype=torch.float64, device=devices.device)
         self.net.eval()
         with torch.no_grad(), aside(devices.device, seed=problem.seed):
             for buffer, mean in zip(buffers, problem.mean_over_ranks(buffers), strict=True):
                 buffer.copy_(mean)
-            for x, y in problem.task.sequential(
-                "valid", 500, device=devices.device, rank=devices.rank, world=devices.world
-            ):
-                with devices.autocast():
-                    scores = self.net(x)
-                right += (scores.argmax(dim=1) == y).sum()
+            sums = problem.task.measure(
+                self._output,
+                problem.task.once(
+                    "valid", 500, device=devices.device, rank=devices.rank, world=devices.world
+                ),
+            )
             for buffer, value in zip(buffers, own, strict=True):
                 buffer.copy_(value)
         train_mode(self.net)
-        (mean,) = problem.mean_over_ranks([right])
-        return 100.0 * float(mean) * devices.world / len(problem.task.valid)
+        means = problem.mean_over_ranks(list(sums.values()))
+        task = problem.task
+        return task.metric.score(task.value(dict(zip(sums, means, strict=True))))
+
+    def _output(self, x: Any) -> Any:
+        with self.problem.devices.autocast():
+            output = self.net(x)
+        return mapped(torch.Tensor.float, output)
 
 
 def _start_equal(net: nn.Module, seed: int) -> None:

@@ -92,17 +92,21 @@ class SinglePathState(SupernetState):
         return cls(net, c.weights.make(trainable(net).values()), evolution, evaluator, **more)
 
     def best(self, count: int = 1) -> list[tuple[str, float]]:
-        """The fittest of all evaluated, in the space's notation, each with its accuracy in %."""
+        """The fittest of all evaluated, in the space's notation, each with its score."""
         return [(text, self.evolution.fitness[text][0]) for text in self.evolution.best(count)]
 
     def standing(self) -> dict[str, float]:
         """What is told at the end of a generation."""
-        _, accuracy = self.best()[0]
-        return {"best_accuracy": accuracy, "evaluated": float(len(self.evolution.fitness))}
+        metric = self.evaluator.problem.task.metric
+        _, score = self.best()[0]
+        return {
+            f"best_{metric.name}": metric.score(score),
+            "evaluated": float(len(self.evolution.fitness)),
+        }
 
 
 def path_step(state: SupernetState, problem: Problem, sgd: SGD, clock: Clock) -> Tensor:
     """One SGD step of the weights of a path drawn uniformly from the space; returns the loss."""
     path = problem.space.sample(problem.numpy_rng)
     gates = Gates.of(problem.space, path, problem.devices.device)
-    return weight_step(state, problem, problem.train_batch(), gates, sgd, clock)
+    return weight_step(state, problem, problem.batch("train"), gates, sgd, clock)

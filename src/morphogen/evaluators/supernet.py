@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from morphogen.core import Architecture, ConfigError
 from morphogen.core.rng import numpy_stream
@@ -21,45 +19,45 @@ from morphogen.evaluators.recalibration import (
 )
 from morphogen.supernets import Gates, Supernet, frozen_statistics
 from morphogen.supernets.draws import aside
-from morphogen.tasks import Images
-from morphogen.tasks.problem import Problem, running
-from morphogen.tasks.split import apportion
+from morphogen.tasks import Batch
+from morphogen.tasks.problem import Problem
 
 Norms = Literal["recalibrate", "batch"]
 """What batch norms use: running statistics of the path, made anew, or those of each batch."""
 
 
 class Inherited(NamedTuple):
-    """What an architecture does with inherited weights, on the evaluator's validation images."""
+    """What an architecture does with inherited weights, on the evaluator's validation examples."""
 
-    accuracy: float
-    """In percent; an image whose scores are not finite counts as wrong."""
+    score: float
+    """The task's metric, with a minus where less of it is better."""
     loss: float
-    """Mean of the task's loss in nats; infinite where the scores are not finite."""
+    """Mean of the task's loss; infinite where it is not finite."""
 
     @property
     def key(self) -> tuple[float, float]:
-        """For sorting, best last: by accuracy, at equal accuracy by loss (SPOS: by two errors)."""
-        return self.accuracy, -self.loss
+        """For sorting, best last: by score, at equal score by loss (SPOS: by two errors)."""
+        return self.score, -self.loss
 
 
 class SupernetEvaluator:
-    """Measures architectures of a supernet, all on the same images; never touches test data.
+    """Measures architectures of a supernet, all on the same examples; never touches test data.
 
-    The images are drawn once, from the seed, in the classes' proportions, and prepared once,
-    without augmentation. Scoring leaves the supernet as it is, to the bit, statistics of its norms
-    included; the same supernet and architecture give the same numbers.
+    The examples are drawn once, from the seed, as the task chooses them (the classes in their own
+    proportions, say), and prepared once, without augmentation. Scoring leaves the supernet as it
+    is, to the bit, statistics of its norms included; the same supernet and architecture give the
+    same numbers.
 
     Args:
         problem: space, data and devices.
-        norms: `recalibrate` estimates the statistics of the path's norms from training images
+        norms: `recalibrate` estimates the statistics of the path's norms from training examples
             before each architecture (SPOS); `batch` uses those of each validation batch, which is
-            faster and is how NAS-Bench-201 supernets are scored, but lets images of a batch see
+            faster and is how NAS-Bench-201 supernets are scored, but lets examples of a batch see
             each other.
-        recalibration_images: images of the train part for `recalibrate`; more than there are is
+        recalibration_images: examples of the train part for `recalibrate`; more than there are is
             all of them, and 0 is too.
-        images: images of the search-validation part; more than there are is all, and 0 is too.
-        batch_size: images per pass, over all processes; a batch norm sees this many.
+        images: examples of the search-validation part; more than there are is all, and 0 is too.
+        batch_size: examples per pass, over all processes; a batch norm sees this many.
 
     Raises:
         ConfigError: a number is out of range.
@@ -92,7 +90,7 @@ class SupernetEvaluator:
         )
 
     def measure(self, net: Supernet, arch: Architecture) -> Inherited:
-        """Accuracy and loss of `arch` with the weights of `net`; the same on all processes."""
+        """Score and loss of `arch` with the weights of `net`; the same on all processes."""
         gates = Gates.of(self.problem.space, arch, self.problem.devices.device)
         if self.norms == "batch":
             return self.under(net, gates)
@@ -102,7 +100,7 @@ class SupernetEvaluator:
                 return self._scores(net, gates)
 
     def under(self, net: Supernet, gates: Gates) -> Inherited:
-        """Accuracy and loss of `net` under any gates; norms use the statistics of each batch."""
+        """Score and loss of `net` under any gates; norms use the statistics of each batch."""
         with self._asking(), batch_statistics(net), frozen_statistics(net):
             return self._scores(net, gates)
 
@@ -112,63 +110,36 @@ class SupernetEvaluator:
         with torch.no_grad(), aside(self.problem.devices.device, seed=self.problem.seed):
             yield
 
+    def told(self, found: Inherited) -> dict[str, float]:
+        """What is recorded of a candidate: the metric in its unit, by its name."""
+        metric = self.problem.task.metric
+        return {f"candidate_{metric.name}": metric.score(found.score)}
+
     def recalibrate(self, net: Supernet, arch: Architecture) -> None:
-        """Give the norms on the path of `arch` its own statistics, over the fixed train images."""
+        """Give the norms on the path of `arch` its own statistics, of the fixed train examples."""
         problem = self.problem
         gates = Gates.of(problem.space, arch, problem.devices.device)
-
-        def forward(x: Tensor) -> Tensor:
-            with running(net, x), problem.devices.autocast():
-                return net(x, gates)  # type: ignore[no-any-return]
-
-        recalibrate(net, forward, (x for x, _ in self._train))
+        recalibrate(net, lambda x: problem.forward(net, gates, x), (b.x for b in self._train))
         if problem.devices.world > 1:  # norms that do not themselves share their batches
             buffers = [b for b in net.buffers() if b.is_floating_point()]
             for buffer, mean in zip(buffers, problem.mean_over_ranks(buffers), strict=True):
                 buffer.copy_(mean)
 
     def _scores(self, net: Supernet, gates: Gates) -> Inherited:
-        problem = self.problem
-        device = problem.devices.device
-        loss = torch.zeros((), dtype=torch.float64, device=device)
-        right, seen = torch.zeros_like(loss), torch.zeros_like(loss)
-        for x, y in self._valid:
-            with running(net, x), problem.devices.autocast():
-                scores = net(x, gates)
-            scores = scores.float()
-            loss += problem.task.loss(scores, y).double() * len(y)
-            right += ((scores.argmax(dim=1) == y) & scores.isfinite().all(dim=1)).sum()
-            seen += len(y)
-        loss, right, seen = problem.mean_over_ranks([loss, right, seen])
-        mean = float(loss / seen)
-        return Inherited(float(100.0 * right / seen), mean if math.isfinite(mean) else math.inf)
+        problem, task = self.problem, self.problem.task
+        sums = task.measure(lambda x: problem.forward(net, gates, x), self._valid)
+        means = problem.mean_over_ranks(list(sums.values()))
+        shared = dict(zip(sums, means, strict=True))
+        loss = float(shared["loss"] / shared["size"])
+        value = task.metric.score(task.value(shared))
+        return Inherited(value, loss if math.isfinite(loss) else math.inf)
 
-    def _prepared(self, part: str, count: int, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-        """This process's share of `count` images of a part, in batches of nearly equal size."""
-        problem, devices = self.problem, self.problem.devices
-        images = problem.task.train if part == "train" else problem.task.valid
-        rows = chosen_rows(images, count, numpy_stream(problem.seed, f"evaluation/{part}"))
-        batches = []
-        for some in np.array_split(rows, math.ceil(len(rows) / batch_size)):
-            mine = torch.from_numpy(some[devices.rank :: devices.world])
-            taken = images.take(mine)
-            batches += list(problem.task.sequential(taken, len(taken), device=devices.device))
-        return batches
-
-
-def chosen_rows(images: Images, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` rows of `images`, the classes mixed evenly from first to last; 0 is all rows.
-
-    The classes come in their own proportions as nearly as whole numbers allow, in the whole and in
-    every stretch of it: equally many of each if the images have them so.
-    """
-    labels = images.labels.numpy()
-    order = rng.permutation(len(labels))
-    count = min(count, len(labels)) or len(labels)
-    present, counts = np.unique(labels, return_counts=True)
-    shares = apportion(count, counts)
-    rows, places = [], []
-    for label, share in zip(present, shares, strict=True):
-        rows.append(order[labels[order] == label][:share])
-        places.append((np.arange(share) + 0.5) / max(share, 1))
-    return np.concatenate(rows)[np.argsort(np.concatenate(places), kind="stable")]
+    def _prepared(self, part: str, count: int, batch_size: int) -> list[Batch]:
+        """This process's share of `count` examples of a part, in batches of nearly equal size."""
+        task, devices = self.problem.task, self.problem.devices
+        rng = numpy_stream(self.problem.seed, f"evaluation/{part}")
+        rows = torch.from_numpy(task.choose(part, count, rng))
+        examples = task.examples(part, device=devices.device)
+        pieces = rows.tensor_split(math.ceil(len(rows) / batch_size))
+        shares = (piece[devices.rank :: devices.world] for piece in pieces)
+        return [examples.batch(mine) for mine in shares if len(mine)]

@@ -16,7 +16,7 @@ a stage is one layer with a module in each cell.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.stage import TraceKind
 from morphogen.supernets import frozen_statistics
 from morphogen.supernets.draws import CPU, aside
+from morphogen.tasks.batches import tensors_of
 
 Layers = Mapping[str, Sequence[nn.Module]]
 """Name -> modules, in the order of depth; a layer without modules never changes."""
@@ -36,7 +37,7 @@ Trace = NDArray[np.float64]
 """[checkpoints, layers]."""
 
 PROBE = 128
-"""Images of the fixed batch for `features`."""
+"""Examples of the fixed batch for `features`."""
 
 TINY = 1e-12
 
@@ -60,15 +61,14 @@ def layers_of(net: nn.Module) -> Layers:
     }
 
 
-def probe_of(training: ShortTraining, images: int = PROBE) -> Tensor:
-    """The fixed batch [images, channels, height, width]: the first search-validation images.
+def probe_of(training: ShortTraining, count: int = PROBE) -> Any:
+    """The inputs of the fixed batch: the first search-validation examples.
 
-    They train no weight, and no label is read.
+    They train no weight, and no target is read.
     """
     problem = training.problem
-    some = problem.task.valid.take(torch.arange(min(images, len(problem.task.valid))))
-    x, _ = next(iter(problem.task.sequential(some, images, device=problem.devices.device)))
-    return x
+    once = problem.task.once("valid", count, limit=count, device=problem.devices.device)
+    return next(once).x
 
 
 class Recorder:
@@ -85,11 +85,11 @@ class Recorder:
         self,
         net: nn.Module,
         kind: TraceKind,
-        probe: Tensor | None = None,
+        probe: Any = None,
         layers: Layers | None = None,
     ) -> None:
         if kind == "features" and probe is None:
-            raise SpaceError("probe is None; accepted for features: images [n, channels, h, w]")
+            raise SpaceError("probe is None; accepted for features: the inputs of a batch")
         self.net, self.kind, self.probe = net, kind, probe
         self.layers = layers_of(net) if layers is None else layers
         self._before: list[list[Tensor]] | None = None
@@ -116,7 +116,7 @@ class Recorder:
         ]
 
     def _grams(self) -> list[list[Tensor]]:
-        """Per layer and module the centred, normalised Gram matrix [images, images]."""
+        """Per layer and module the centred, normalised Gram matrix [examples, examples]."""
         seen: dict[nn.Module, Tensor] = {}
 
         def keep(module: nn.Module, _: object, out: object) -> None:
@@ -130,7 +130,7 @@ class Recorder:
         modules = {m for members in self.layers.values() for m in members}
         hooks = [m.register_forward_hook(keep) for m in modules]
         modes = [(m, m.training) for m in self.net.modules()]
-        place = self.probe.device if self.probe is not None else CPU
+        place = CPU if self.probe is None else tensors_of(self.probe)[0].device
         self.net.eval()
         for m, _ in modes:  # batch statistics, the same way at every look; dropout stays off
             m.training = getattr(m, "track_running_stats", False) is True

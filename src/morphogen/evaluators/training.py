@@ -22,9 +22,9 @@ class TrainingEvaluator:
     Args:
         problem: space, data and size of the networks.
         epochs: passes over the train part.
-        batch_size: images per step.
+        batch_size: examples per step.
         sgd: optimiser; cosine to its floor over the epochs.
-        patience: epochs without a rise of the search-validation accuracy after which the training
+        patience: epochs without a better search-validation metric after which the training
             ends; the score is then its best. It looks at no other architecture, so that scores do
             not depend on the order of evaluations. 0: all epochs, and the score is the last.
     """
@@ -42,11 +42,11 @@ class TrainingEvaluator:
         self.sgd, self.patience = sgd or SGD(lr_end=0.0), patience
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
-        """Search-validation accuracy in percent after training, one per architecture."""
+        """The search-validation metric after training, higher is better, one per architecture."""
         return [self.measure(arch, FULL)[0] for arch in archs]
 
     def measure(self, arch: Architecture, stage: Stage) -> tuple[float, Trace | None]:
-        """Search-validation accuracy in percent after this share of the training, and its trace.
+        """The search-validation score after this share of the training, and its trace.
 
         A longer stage starts anew: it repeats the shorter one's steps to the bit, and then goes on.
         """
@@ -56,12 +56,12 @@ class TrainingEvaluator:
         until = math.ceil(stage.budget * training.steps)
         if stage.trace is not None:
             trace = train_traced(training, until, [stage.trace])[stage.trace]
-            return training.accuracy(), trace
+            return training.score(), trace
         epoch = training.steps // self.epochs
         curve: list[float] = []
         for end in (*range(epoch, until, epoch), until) if self.patience else (until,):
             training.advance(end)
-            curve.append(training.accuracy())
+            curve.append(training.score())
             if self.patience and len(curve) - 1 - curve.index(max(curve)) >= self.patience:
                 break
         return max(curve), None

@@ -9,7 +9,7 @@ from morphogen import spaces
 from morphogen.core.names import code, markdown
 from morphogen.exports.loading import SUFFIXES
 from morphogen.runs.weights import Signature
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 
 LICENCES = {
     "fashion-mnist": "MIT (Zalando Research, Fashion-MNIST)",

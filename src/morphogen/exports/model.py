@@ -16,8 +16,8 @@ from morphogen.core import DataError
 from morphogen.core.names import shown
 from morphogen.exports.pictures import Picture, pixels
 from morphogen.runs.weights import Signature
-from morphogen.tasks.augment import normalisation, normalise
-from morphogen.tasks.images import resize
+from morphogen.tasks.classification.augment import normalisation, normalise
+from morphogen.tasks.classification.images import resize
 
 BATCH, VALUES = 64, 2**26
 """Images that go through the network at once, at most, and numbers in them."""

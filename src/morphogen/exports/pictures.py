@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from morphogen.core import DataError
-from morphogen.tasks.readers import arrays
-from morphogen.tasks.readers.decode import SUFFIXES, decode
-from morphogen.tasks.readers.listing import images_in, unread
-from morphogen.tasks.readers.pixels import Changes, pixels_of
+from morphogen.tasks.classification.readers import arrays
+from morphogen.tasks.classification.readers.decode import SUFFIXES, decode
+from morphogen.tasks.classification.readers.listing import images_in, unread
+from morphogen.tasks.classification.readers.pixels import Changes, pixels_of
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
 """The path of an image file, or its pixels: uint8 `[h, w]`, or `[h, w, channels]`."""

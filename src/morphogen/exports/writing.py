@@ -27,9 +27,8 @@ from morphogen.runs.config import OBJECT, Space, known_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import Signature, read_weights
 from morphogen.spaces import SearchSpace
-from morphogen.tasks import ImageTask
-from morphogen.tasks.augment import normalisation, normalise
-from morphogen.tasks.classification import Data
+from morphogen.tasks.classification import Data, ImageTask
+from morphogen.tasks.classification.augment import normalisation, normalise
 
 FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
 """Name of a format -> ending of its file."""

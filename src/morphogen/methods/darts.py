@@ -35,7 +35,8 @@ from morphogen.core.config import Amount, Few, config
 from morphogen.methods._contract import QUICK_RATES, Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
-from morphogen.tasks.problem import Batch, Clock, Problem
+from morphogen.tasks import Batch
+from morphogen.tasks.problem import Clock, Problem
 
 
 @config
@@ -93,8 +94,8 @@ class DARTS:
     def step(self, state: BilevelState, problem: Problem, clock: Clock) -> Metrics:
         """One alpha step and one weight step (`inner_steps` of them)."""
         c = self.config
-        trains = [problem.train_batch() for _ in range(c.inner_steps)]
-        valid = problem.valid_batch()
+        trains = [problem.batch("train") for _ in range(c.inner_steps)]
+        valid = problem.batch("valid")
         first = c.order == "alpha-first" or (c.order == "nasbench201" and c.second_order)
         if first:
             gradient = self._alpha_step(state, problem, trains[0], valid, clock)  # 1

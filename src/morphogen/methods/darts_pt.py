@@ -46,7 +46,7 @@ from morphogen.scoring import (
     Order,
     Perturbed,
     Projection,
-    accuracy,
+    inherited_score,
     mean_margin,
     minus_loss,
     turn,
@@ -171,7 +171,7 @@ class DARTSPT:
     ) -> Metrics:
         told = {}
         if self.config.supernet != "blank":
-            outer = problem.bilevel_loss(state.net, state.projection.gates, problem.valid_batch())
+            outer = problem.bilevel_loss(state.net, state.projection.gates, problem.batch("valid"))
             gradient = first_order(
                 outer, state.weights, state.alphas, reduce=problem.mean_over_ranks
             )
@@ -181,11 +181,11 @@ class DARTSPT:
         if self.config.supernet == "sdarts-rs":
             soft = jittered(soft.detach(), epsilon, problem.search_rng)
         gates = state.projection.onto(soft)
-        loss = weight_step(state, problem, problem.train_batch(), gates, sgd, clock)
+        loss = weight_step(state, problem, problem.batch("train"), gates, sgd, clock)
         return {"train_loss": loss, **told}
 
     def _decide(self, state: DARTSPTState, problem: Problem) -> Metrics:
-        measure = accuracy if self.config.criterion == "accuracy" else minus_loss
+        measure = inherited_score if self.config.criterion == "accuracy" else minus_loss
         decisions = turn(
             state.projection,
             lambda: state.projection.gates(state.alphas),

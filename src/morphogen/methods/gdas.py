@@ -89,10 +89,10 @@ class GDAS:
             return sampled_path(problem.space, alphas, tau, problem.search_rng)
 
         train_loss = weight_step(  # 1
-            state, problem, problem.train_batch(), drawn(state.alphas), c.weights, clock
+            state, problem, problem.batch("train"), drawn(state.alphas), c.weights, clock
         )
         gradient = first_order(  # 2
-            problem.bilevel_loss(state.net, drawn, problem.valid_batch()),
+            problem.bilevel_loss(state.net, drawn, problem.batch("valid")),
             state.weights,
             state.alphas,
             reduce=problem.mean_over_ranks,

@@ -37,7 +37,8 @@ from morphogen.core.ranges import FEW
 from morphogen.methods._contract import QUICK_RATES, Metrics, method
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
-from morphogen.tasks.problem import Batch, BilevelLoss, Clock, Problem
+from morphogen.tasks import Batch
+from morphogen.tasks.problem import BilevelLoss, Clock, Problem
 
 SHIFT_RADIUS = 0.01
 """R ||v|| of the authors' finite difference, whose faulty undoing `official_noise` reproduces."""
@@ -94,7 +95,7 @@ class IDARTS:
         c = self.config
         gates = self.gates(state, problem.space).detach()
         losses = [  # 1
-            weight_step(state, problem, problem.train_batch(), gates, c.weights, clock)
+            weight_step(state, problem, problem.batch("train"), gates, c.weights, clock)
             for _ in range(c.inner_steps)
         ]
 
@@ -105,8 +106,8 @@ class IDARTS:
 
         batches = c.neumann_terms + 1 if c.independent_batches else 1
         gradient = neumann(  # 2
-            [on(problem.train_batch()) for _ in range(batches)],
-            on(problem.valid_batch()),
+            [on(problem.batch("train")) for _ in range(batches)],
+            on(problem.batch("valid")),
             state.weights,
             state.alphas,
             terms=c.neumann_terms,

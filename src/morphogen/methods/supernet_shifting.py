@@ -124,7 +124,7 @@ class SupernetShifting:
                 told["train_loss"] = self._shift(state, problem, arch, clock)  # 2a
             found = state.evaluator.measure(state.net, arch)  # 2b
             evolution.record(text, found.key)
-            told["candidate_accuracy"] = found.accuracy
+            told |= state.evaluator.told(found)
         if clock.step == clock.steps - 1:
             if c.mode == "accumulate" and c.shift_steps:
                 self._move(state)
@@ -145,10 +145,10 @@ class SupernetShifting:
         losses = []
         for _ in range(c.shift_steps):
             if c.mode == "per-candidate":
-                batch = problem.train_batch()
+                batch = problem.batch("train")
                 losses.append(weight_step(state, problem, batch, gates, c.shift, clock))
                 continue
-            loss = problem.loss(state.net, gates, problem.train_batch())
+            loss = problem.loss(state.net, gates, problem.batch("train"))
             value, gradients = loss_and_gradients(problem, loss, state.weights)
             losses.append(value)
             for i, gradient in enumerate(gradients):

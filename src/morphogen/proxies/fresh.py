@@ -6,15 +6,16 @@ from collections.abc import Collection
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from morphogen.core import Architecture
 from morphogen.core.rng import seed_for
+from morphogen.proxies.passes import Loss
 from morphogen.proxies.registry import score_many
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
 from morphogen.supernets.draws import aside
-from morphogen.tasks import ImageTask
-from morphogen.tasks.streams import Batch
+from morphogen.tasks import Batch, Task
 
 
 def fresh_network(
@@ -30,14 +31,14 @@ def fresh_network(
         return network(space, arch, spec)
 
 
-def batch_of(task: ImageTask, images: int, seed: int, device: torch.device | str = "cpu") -> Batch:
+def batch_of(task: Task, size: int, seed: int, device: torch.device | str = "cpu") -> Batch:
     """The batch on which a seed's proxies look: of the train part, without augmentation.
 
     Raises:
-        DataError: the train part has fewer images.
+        DataError: the train part has fewer examples.
     """
     generator = torch.Generator().manual_seed(seed_for(seed, "proxies/batch"))
-    return task.stream("train", images, generator, augmented=False, device=device).next()
+    return task.stream("train", size, generator, augmented=False, device=device).next()
 
 
 def score_architecture(
@@ -47,6 +48,8 @@ def score_architecture(
     batch: Batch,
     spec: NetworkSpec,
     seed: int = 0,
+    *,
+    loss: Loss = F.cross_entropy,
 ) -> dict[str, float]:
     """Several proxies of one architecture, all at the same fresh weights; see `score_many`.
 
@@ -54,12 +57,13 @@ def score_architecture(
         names: keys of `PROXIES`.
         space: of the architecture; it needs networks.
         arch: the architecture.
-        batch: images [b, channels, height, width] and labels int64 [b], the same for all
-            architectures that are to be compared.
+        batch: of the task, the same for all architectures that are to be compared.
         spec: size of the network.
         seed: of weights and of what proxies draw.
+        loss: the task's.
     """
-    x, y = batch
+    x, y, _ = batch
     net = fresh_network(space, arch, spec, seed).to(x.device)
     draws = seed_for(seed, f"proxies/draws/{space.format(arch)}")
-    return score_many(names, net, x, y, generator=torch.Generator().manual_seed(draws))
+    generator = torch.Generator().manual_seed(draws)
+    return score_many(names, net, x, y, generator=generator, loss=loss)

@@ -22,8 +22,8 @@ from morphogen.core.reading import sha256
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets.own import copied_module
-from morphogen.tasks import ImageTask
-from morphogen.tasks.contents import changed, contents, digest, raw
+from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.digests import digest, raw
 
 DECISIVE = ("contents", "threads", "module", "table", "beginning", "lengthened")
 """Entries of config.yaml that are part of a run's identity, besides what was asked for."""
@@ -53,7 +53,7 @@ def provenance(
         begun: a file of weights that the run begins with, or none.
     """
     return {
-        "contents": contents(task),
+        "contents": task.contents(),
         "threads": threads or max(1, torch.get_num_threads() // devices),
         "numerics": numerics(accelerator),
         **({"module": module_digests(space)} if isinstance(space, ModuleSpace) else {}),
@@ -116,7 +116,7 @@ def require_same_data(directory: RunDirectory, config: Mapping[str, Any], task: 
     Raises:
         RunError: images, classes, labels or pixels are others.
     """
-    difference = changed(config["contents"], contents(task))
+    difference = task.changed(config["contents"])
     if difference:
         raise RunError(
             f"the data {config['data']} are not those with which {directory.path} began: "

@@ -1,7 +1,7 @@
 """Operation scoring: what an option is worth in a supernet, and deciding one after the other."""
 
 from morphogen.scoring.decide import Decision, Order, mean_margin, turn
-from morphogen.scoring.measures import accuracy, minus_loss, zero_cost
+from morphogen.scoring.measures import inherited_score, minus_loss, zero_cost
 from morphogen.scoring.projection import Projection
 from morphogen.scoring.scores import (
     Discretised,
@@ -26,8 +26,8 @@ __all__ = [
     "Projection",
     "RankedTogether",
     "Situation",
-    "accuracy",
     "best",
+    "inherited_score",
     "mean_margin",
     "minus_loss",
     "only",

@@ -18,7 +18,8 @@ from morphogen.proxies import PROXIES, score
 from morphogen.scoring.resumed import Resumed
 from morphogen.scoring.scores import Measure
 from morphogen.supernets import Gated, Gates, Layered, Supernet
-from morphogen.tasks.problem import Batch, Problem
+from morphogen.tasks import Batch
+from morphogen.tasks.problem import Problem
 
 if TYPE_CHECKING:
     ProxyName = str
@@ -31,13 +32,13 @@ NWOT = {"nwot": True, "nwot_eval": False}
 """Proxies that add up over layers, and whether batch norms are in train mode for them."""
 
 
-def accuracy(evaluator: SupernetEvaluator, net: Supernet) -> Measure:
-    """Percent of the evaluator's images classified rightly, norms with each batch's statistics."""
-    return lambda gates: evaluator.under(net, gates).accuracy
+def inherited_score(evaluator: SupernetEvaluator, net: Supernet) -> Measure:
+    """The task's metric on the evaluator's examples, norms with each batch's statistics."""
+    return lambda gates: evaluator.under(net, gates).score
 
 
 def minus_loss(evaluator: SupernetEvaluator, net: Supernet) -> Measure:
-    """Minus the mean loss on the evaluator's images; NaN where it is no finite number."""
+    """Minus the mean loss on the evaluator's examples; NaN where it is no finite number."""
 
     def measure(gates: Gates) -> float:
         loss = evaluator.under(net, gates).loss
@@ -53,7 +54,7 @@ def zero_cost(problem: Problem, net: Supernet, proxy: str, batch: Batch) -> Meas
     not see which operation is missing.
     """
     if isinstance(net, Layered) and proxy in NWOT:
-        resumed = Resumed(net, batch[0], training=NWOT[proxy])
+        resumed = Resumed(net, batch.x, training=NWOT[proxy])
         return lambda gates: _number(resumed(gates.detach()))
 
     def measure(gates: Gates) -> float:
@@ -65,7 +66,7 @@ def zero_cost(problem: Problem, net: Supernet, proxy: str, batch: Batch) -> Meas
 
 def proxy_of(problem: Problem, net: nn.Module, proxy: str, batch: Batch) -> float:
     """A proxy of any network; NaN where it is no finite number."""
-    return _number(score(proxy, net, *batch, loss=problem.task.loss))
+    return _number(score(proxy, net, batch.x, batch.y, loss=problem.task.loss))
 
 
 def _number(value: float) -> float:

@@ -27,11 +27,9 @@ from morphogen.supernets import (
     train_mode,
 )
 from morphogen.supernets.draws import Once, aside
-from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.base import PARTS, Task
+from morphogen.tasks.batches import Batch, mapped
 from morphogen.tasks.streams import Stream
-
-Batch = tuple[Tensor, Tensor]
-"""Images [batch, channels, height, width], float, augmented; labels [batch], int64."""
 
 BilevelLoss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 """`loss(weights, alphas)` -> scalar tensor: an inner or an outer objective on its batch."""
@@ -45,8 +43,8 @@ def trainable(net: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in net.named_parameters() if p.requires_grad}
 
 
-def running(net: nn.Module, x: Tensor) -> AbstractContextManager[None]:
-    """The context in which a supernet runs on images `x`: what a user's raises is explained."""
+def running(net: nn.Module, x: Any) -> AbstractContextManager[None]:
+    """The context in which a supernet runs on inputs `x`: what a user's raises is explained."""
     own = isinstance(net, ModuleSupernet)
     return explained(net, x, "your module") if own else enough_values(x)
 
@@ -117,33 +115,30 @@ class Start:
 
 
 class Problem:
-    """One search problem: the search space, the two halves of the search data, the loss.
+    """One search problem: the search space, the parts of the search data, the loss.
 
     Args:
         space: what is searched.
         task: data, loss and metric; only its two search parts are ever touched here.
         spec: size of the supernet.
-        batch_size: images of a joint batch, over all processes.
+        batch_size: examples of a joint batch, over all processes.
         seed: from which every random stream is seeded.
         devices: where to compute.
         start: what the supernet begins with.
-        smoothing: of the labels in the loss that trains weights; scores and alpha see none of it.
     """
 
     def __init__(
         self,
         space: SearchSpace,
-        task: ImageTask,
+        task: Task,
         spec: NetworkSpec,
         *,
         batch_size: int,
         seed: int = 0,
         devices: Devices | None = None,
         start: Start | None = None,
-        smoothing: float = 0.0,
     ) -> None:
         self.space, self.task, self.spec, self.start = space, task, spec, start
-        self.smoothing = smoothing
         self.devices = devices or Local()
         self.seed = seed
         self.search_rng = torch.Generator().manual_seed(seed_for(seed, "search"))
@@ -152,22 +147,29 @@ class Problem:
         """For a method's draws in numpy: sampled architectures. Equal on all processes."""
         self.batch_size = batch_size
         self._joint: list[tuple[str, Stream]] = []
-        self._train = self.stream("train", batch_size, "data/train")
-        self._valid = self.stream("valid", batch_size, "data/valid")
+        self._streams = {
+            part: self.stream(part, batch_size, f"data/{part}") for part in ("train", "valid")
+        }
 
     # -- data --------------------------------------------------------------------------------
 
-    def train_batch(self) -> Batch:
-        """A fresh batch of the part that trains weights (this process's share of it)."""
-        return self._train.next()
+    def batch(self, part: str) -> Batch:
+        """A fresh augmented batch of a part, this process's share of it.
 
-    def valid_batch(self) -> Batch:
-        """A fresh batch of the search-validation part, which trains architectures."""
-        return self._valid.next()
+        Args:
+            part: `train`, which trains weights, `valid`, which trains architectures, or `pool`,
+                both in one.
+        """
+        return self._stream(part).next()
 
     def steps(self, part: str) -> int:
-        """Whole batches in a part: the steps of a pass over it."""
-        return len(getattr(self.task, part)) // self.batch_size
+        """Whole batches in a part: steps of an epoch that is a pass over it."""
+        return self.task.length(part) // self.batch_size
+
+    def _stream(self, part: str) -> Stream:
+        if part not in self._streams:
+            self._streams[part] = self.stream(part, self.batch_size, f"data/{part}")
+        return self._streams[part]
 
     def stream(self, part: str, batch_size: int, purpose: str) -> Stream:
         """An endless stream of this process's share of augmented batches, seeded by its purpose."""
@@ -183,7 +185,7 @@ class Problem:
     def joint_stream(self, part: str, purpose: str) -> Stream:
         """An endless stream of whole joint batches, the same on every process.
 
-        For what is no mean over images, and so cannot be put together from shares.
+        For what is no mean over examples, and so cannot be put together from shares.
         """
         stream = self.task.stream(
             part,
@@ -195,12 +197,12 @@ class Problem:
         return stream
 
     @property
-    def images_seen(self) -> dict[str, int]:
-        """Images drawn so far, over all processes; of a joint batch every process draws all."""
-        seen = {"train": self._train.images_seen, "valid": self._valid.images_seen}
+    def seen(self) -> dict[str, int]:
+        """Examples drawn so far, over all processes; of a joint batch every process draws all."""
+        found = {part: stream.seen for part, stream in self._streams.items()}
         for part, stream in self._joint:
-            seen[part] += stream.images_seen
-        return seen
+            found[part] = found.get(part, 0) + stream.seen
+        return found
 
     # -- networks ----------------------------------------------------------------------------
 
@@ -219,9 +221,9 @@ class Problem:
         self,
         net: Supernet,
         gates: Gates,
-        x: Tensor,
+        x: Any,
         weights: Mapping[str, Tensor] | Sequence[Tensor] | None = None,
-    ) -> Tensor:
+    ) -> Any:
         """The output of `net` under `gates`, in float32: logits, apart from any loss.
 
         Args:
@@ -233,17 +235,16 @@ class Problem:
         """
         with running(net, x), self.devices.autocast():
             if weights is None:
-                output: Tensor = net(x, gates)
+                output = net(x, gates)
             else:
                 if not isinstance(weights, Mapping):
                     weights = dict(zip(trainable(net), weights, strict=True))
                 output = functional_call(net, dict(weights), (x, gates))
-        return output.float()
+        return mapped(Tensor.float, output)
 
     def loss(self, net: Supernet, gates: Gates, batch: Batch) -> Tensor:
         """The task's mean loss of `net` under `gates`: a weight step's loss."""
-        x, y = batch
-        return self.task.training_loss(self.forward(net, gates, x), y, self.smoothing)
+        return self.task.loss(self.forward(net, gates, batch.x), batch.y, train=True)
 
     def bilevel_loss(self, net: Supernet, gates: AlphasToGates, batch: Batch) -> BilevelLoss:
         """The loss on `batch` as a function of (weights, alphas), for hypergradients.
@@ -254,14 +255,13 @@ class Problem:
         and is the same in all that follow: it is one function.
         """
         names = list(trainable(net))
-        x, y = batch
         drawn = Once(self.devices.device, more=[self.search_rng])
 
         def loss(weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
             named = dict(zip(names, weights, strict=True))
             with drawn(), frozen_statistics(net):
-                output = self.forward(net, gates(alphas), x, named)
-            return self.task.loss(output, y)
+                output = self.forward(net, gates(alphas), batch.x, named)
+            return self.task.loss(output, batch.y)
 
         return loss
 
@@ -276,13 +276,13 @@ class Problem:
         return {
             "search_rng": self.search_rng.get_state(),
             "numpy_rng": numpy_state(self.numpy_rng),
-            "train": self._train.state_dict(),
-            "valid": self._valid.state_dict(),
+            **{part: stream.state_dict() for part, stream in self._streams.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue all streams from where `state_dict` was taken."""
         self.search_rng.set_state(state["search_rng"])
         set_numpy_state(self.numpy_rng, state["numpy_rng"])
-        self._train.load_state_dict(state["train"])
-        self._valid.load_state_dict(state["valid"])
+        for part in PARTS:
+            if part in state or part in self._streams:
+                self._stream(part).load_state_dict(state[part])

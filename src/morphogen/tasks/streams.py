@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from morphogen.core.errors import CheckpointError, ConfigError, DataError
-from morphogen.tasks.augment import PLAIN, Augment, normalisation
-from morphogen.tasks.images import Images
-
-Batch = tuple[Tensor, Tensor]
-"""Images float32 `[b, c, h, w]`, normalised, channels-last; labels int64 `[b]`."""
+from morphogen.tasks.batches import Batch, Examples
 
 
 class Stream:
     """An endless sequence of batches, a pure function of its generator's state.
 
-    An epoch is one permutation of the images, cut into batches; the images that do not fill a last
-    batch are left out of that epoch, so every batch has the same size.
+    The stream draws row numbers; making a batch of them is the task's. An epoch is one permutation
+    of the rows, cut into batches; the rows that do not fill a last batch are left out of that
+    epoch, so every batch has the same size.
 
     Data-parallel processes each hold a stream with the same seed and the joint batch size. Each
     draws permutation and augmentation for the joint batch and makes only its own slice: together
     they see exactly the batch of one process.
 
     Args:
-        images: the part to draw from; its pixels are moved to `device` once.
-        batch_size: images of the joint batch, over all processes.
+        examples: the part to draw from.
+        batch_size: examples of the joint batch, over all processes.
         generator: a CPU generator of this stream alone; the stream draws from it and
             checkpoints it.
-        augment: what is done to the images.
-        mean: per channel, on the scale of 0 to 1.
-        std: likewise.
         replacement: draw every batch independently and uniformly instead of by epochs.
-        device: where batches are made.
         rank: this process, from 0.
         world: number of processes; divides `batch_size`.
         name: of the part, for messages.
@@ -47,36 +40,28 @@ class Stream:
 
     def __init__(
         self,
-        images: Images,
+        examples: Examples,
         batch_size: int,
         generator: torch.Generator,
         *,
-        augment: Augment = PLAIN,
-        mean: Sequence[float],
-        std: Sequence[float],
         replacement: bool = False,
-        device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
         name: str = "train",
     ) -> None:
         if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; accepted: 1 or more images")
-        if batch_size > len(images):
+            raise ConfigError(f"batch_size is {batch_size}; accepted: 1 or more examples")
+        if batch_size > len(examples):
             raise DataError(
-                f"batch_size is {batch_size}, but the {name} part has {len(images)} images; "
-                f"accepted: 1 to {len(images)}"
+                f"batch_size is {batch_size}, but the {name} part has {len(examples)} examples; "
+                f"accepted: 1 to {len(examples)}"
             )
         if generator.device.type != "cpu":
             raise ConfigError(f"generator is on {generator.device}; accepted: a CPU generator")
-        self.images, self.batch_size, self.generator = images, batch_size, generator
-        self.augment, self.mean, self.std = augment, tuple(mean), tuple(std)
-        self.replacement, self.device, self.name = replacement, torch.device(device), name
+        self.examples, self.batch_size, self.generator = examples, batch_size, generator
+        self.replacement, self.name = replacement, name
         self.rank, self.world = rank, world
         self._mine = share(batch_size, rank, world)
-        self._pixels = images.pixels.permute(0, 2, 3, 1).contiguous().to(self.device)
-        self._labels = images.labels.to(self.device)
-        self._scale, self._shift = normalisation(mean, std, self.device)
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0  # in the order, of the next joint batch
         self._batches = 0
@@ -84,32 +69,26 @@ class Stream:
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the part."""
-        return len(self.images) // self.batch_size
+        return len(self.examples) // self.batch_size
 
     @property
-    def images_seen(self) -> int:
-        """Images drawn so far, over all processes."""
+    def seen(self) -> int:
+        """Examples drawn so far, over all processes."""
         return self._batches * self.batch_size
 
     def next(self) -> Batch:
-        """The next batch: this process's share of it, `batch_size / world` images."""
-        index = self._draw()
-        size = self.images.pixels.shape[-1]
-        draws = self.augment.draw(self.batch_size, size, self.generator)
+        """The next batch: this process's share of it, `batch_size / world` examples."""
+        rows = self._draw()
         self._batches += 1
-        index = index[self._mine].to(self.device, non_blocking=True)
-        x = self._pixels.index_select(0, index).permute(0, 3, 1, 2)
-        mine = draws.part(self._mine, self.device)
-        x = self.augment.apply(x, mine, self._scale, self._shift)
-        return x, self._labels.index_select(0, index)
+        return self.examples.batch(rows, mine=self._mine, generator=self.generator)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
             yield self.next()
 
     def _draw(self) -> Tensor:
-        """Indexes of the next joint batch, int64 `[batch_size]`."""
-        n, b = len(self.images), self.batch_size
+        """Rows of the next joint batch, int64 `[batch_size]`."""
+        n, b = len(self.examples), self.batch_size
         if self.replacement:
             return torch.randint(0, n, (b,), generator=self.generator)
         if self._position + b > len(self._order):
@@ -123,14 +102,10 @@ class Stream:
         generator = torch.Generator()
         generator.set_state(self.generator.get_state())
         other = Stream(
-            self.images,
+            self.examples,
             self.batch_size,
             generator,
-            augment=self.augment,
-            mean=self.mean,
-            std=self.std,
             replacement=self.replacement,
-            device=self.device,
             rank=rank,
             world=world,
             name=self.name,
@@ -148,7 +123,7 @@ class Stream:
             "order": self._order.clone(),
             "position": self._position,
             "batches": self._batches,
-            "images": len(self.images),
+            "examples": len(self.examples),
             "batch_size": self.batch_size,
         }
 
@@ -158,20 +133,20 @@ class Stream:
         Raises:
             CheckpointError: the state is incomplete, or of another data set or batch size.
         """
-        missing = {"generator", "order", "position", "batches", "images", "batch_size"} - set(state)
+        missing = self.state_dict().keys() - set(state)
         if missing:
             raise CheckpointError(
                 f"the checkpoint of the {self.name} stream lacks {', '.join(sorted(missing))}; "
                 "accepted: one written by this version of morphogen"
             )
-        for key, value in (("images", len(self.images)), ("batch_size", self.batch_size)):
+        for key, value in (("examples", len(self.examples)), ("batch_size", self.batch_size)):
             if state[key] != value:
                 raise CheckpointError(
                     f"the checkpoint of the {self.name} stream has {key} {state[key]}, this run "
                     f"has {value}; accepted: the same data, split and batch size"
                 )
         order, position, batches = state["order"], state["position"], state["batches"]
-        n = len(self.images)
+        n = len(self.examples)
         if (
             not isinstance(order, Tensor)
             or order.dtype != torch.int64
@@ -197,7 +172,7 @@ class Stream:
 
 
 def share(batch: int, rank: int, world: int) -> slice:
-    """The images of a joint batch that belong to process `rank` of `world`.
+    """The rows of a joint batch that belong to process `rank` of `world`.
 
     Raises:
         ConfigError: `world` does not divide the batch, or there is no such rank.
@@ -213,40 +188,24 @@ def share(batch: int, rank: int, world: int) -> slice:
     return slice(rank * each, (rank + 1) * each)
 
 
-def sequential(
-    images: Images,
-    batch_size: int,
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device | str = "cpu",
-    rank: int = 0,
-    world: int = 1,
+def once(
+    examples: Examples, batch_size: int, *, limit: int = 0, rank: int = 0, world: int = 1
 ) -> Iterator[Batch]:
-    """Every image once, in order, without augmentation; the last batch may be smaller.
+    """Every example once, in order, without augmentation; the last batch may be smaller.
 
-    Of several processes each gets the images `rank`, `rank + world`, ...: sums over batches add up
-    to those of one process.
+    Of several processes each gets the examples `rank`, `rank + world`, ...: sums over batches add
+    up to those of one process.
 
     Args:
-        images: the part to evaluate on.
-        batch_size: images of a batch of this process; more than there are is one batch.
-        mean: per channel, on the scale of 0 to 1.
-        std: likewise.
-        device: where batches are made.
+        examples: to evaluate on.
+        batch_size: examples of a batch of this process; more than there are is one batch.
+        limit: only so many examples, the first; 0, or more than there are, is all.
         rank: this process.
         world: number of processes.
     """
     if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}; accepted: 1 or more images")
+        raise ConfigError(f"batch_size is {batch_size}; accepted: 1 or more examples")
     share(world, rank, world)  # refuses a rank that is not there
-    scale, shift = normalisation(mean, std, device)
-
-    def batches() -> Iterator[Batch]:
-        for start in range(rank, len(images), batch_size * world):
-            which = slice(start, start + batch_size * world, world)
-            x = images.pixels[which].to(device)
-            none = PLAIN.draw(len(x), x.shape[-1], torch.Generator())
-            yield PLAIN.apply(x, none, scale, shift), images.labels[which].to(device)
-
-    return batches()
+    rows = torch.arange(min(limit or len(examples), len(examples)))[rank::world]
+    starts = range(0, len(rows), batch_size)
+    return (examples.batch(rows[start : start + batch_size]) for start in starts)

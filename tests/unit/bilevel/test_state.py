@@ -79,7 +79,7 @@ def test_a_joint_step_is_one_backward_pass_and_two_optimisers() -> None:
     weights, alpha = SGD(lr=0.1, lr_end=0.1, clip=0.05), Adam(lr=0.02, clip=1e-3)
     state, problem = started()
     twin, other = started()
-    batch = problem.train_batch()
+    batch = problem.batch("train")
 
     def objective(s: BilevelState, p: Problem) -> Tensor:
         gates = softmax_gates(p.space, s.alphas)

@@ -126,8 +126,8 @@ def test_a_score_does_not_depend_on_its_neighbours() -> None:
     forth = score_all(archs, scoring, workers=1)
     back = score_all(archs[::-1], scoring, workers=1)
     assert forth == back[::-1]
-    x, y = scoring.batch
-    direct = proxies.score_architecture(("zen",), space, archs[1], (x, y), scoring.spec, 0)
+    batch, spec = scoring.batch, scoring.spec
+    direct = proxies.score_architecture(("zen",), space, archs[1], batch, spec, 0)
     assert forth[1].scores["zen"] == direct["zen"]
 
 

@@ -95,7 +95,7 @@ def test_the_gap_is_that_of_the_networks_on_the_first_validation_images(trained)
     gap = discretization_gap(problem, net, soft, arch, 30)
     net.eval()
     with torch.no_grad():
-        x, y = next(iter(problem.task.sequential("valid", 30)))
+        x, y, _ = next(problem.task.once("valid", 30))
         path = Gates.of(problem.space, arch)
         for label, given in (("supernet", soft), ("discrete", path)):
             scores = net(x, given)
@@ -139,7 +139,7 @@ def test_recalibration_reaches_the_norms_of_a_fused_cell():
             module.running_mean.fill_(5.0)  # statistics that are plainly wrong
     gap = discretization_gap(problem, net, path, arch, 60)
     with torch.no_grad():
-        x, y = next(iter(problem.task.sequential("valid", 60)))
+        x, y, _ = next(problem.task.once("valid", 60))
         loss = float(nn.functional.cross_entropy(net(x, path), y))
     assert gap["recalibrated_loss"] == pytest.approx(loss, rel=1e-5)
     assert abs(gap["discrete_loss"] - gap["recalibrated_loss"]) > 0.01

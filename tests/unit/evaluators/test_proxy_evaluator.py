@@ -20,7 +20,7 @@ from morphogen.methods.nsga2 import NSGA2Config
 from morphogen.methods.random import RandomSearchConfig
 from morphogen.spaces.nasbench201 import NASBench201
 from morphogen.supernets import NetworkSpec, network
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Problem
 
 SMALL = {"train_images": 60, "valid_images": 20, "image_size": 8, "channels": 4, "batch_size": 8}
@@ -39,7 +39,7 @@ def test_a_score_is_the_proxy_of_a_fresh_network_on_training_images(problem: Pro
     arch = space.sample(np.random.default_rng(0))
     torch.manual_seed(seed_for(3, f"proxies/weights/{space.format(arch)}"))
     net = network(space, arch, problem.spec).train()
-    x, y = proxies.batch_of(problem.task, 8, 3)
+    x, y, _ = proxies.batch_of(problem.task, 8, 3)
     norms = sum(
         float(g.norm())
         for m, g in (
@@ -53,8 +53,8 @@ def test_a_score_is_the_proxy_of_a_fresh_network_on_training_images(problem: Pro
 
 
 def test_the_batch_is_of_the_train_part_without_augmentation(problem: Problem) -> None:
-    x, y = proxies.batch_of(problem.task, 8, 3)
-    every, labels = next(iter(problem.task.sequential("train", 60)))
+    x, y, _ = proxies.batch_of(problem.task, 8, 3)
+    every, labels, _ = next(problem.task.once("train", 60))
     for image, label in zip(x, y, strict=True):
         same = [
             (image == other).all() and label == c for other, c in zip(every, labels, strict=True)

@@ -9,9 +9,8 @@ import torch
 from morphogen import spaces
 from morphogen.core import ConfigError
 from morphogen.evaluators.recalibration import batch_statistics, recalibrate, tracking_norms
-from morphogen.evaluators.supernet import SupernetEvaluator, chosen_rows
+from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.supernets import Gates, inherit, space_of
-from morphogen.tasks import Images
 from tiny import images, own, problem
 
 KINDS = ("nasbench201", "nasbench-macro", pytest.param("darts", marks=pytest.mark.slow), "own")
@@ -28,7 +27,7 @@ def trained(p, steps=4):
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(steps):
         optimiser.zero_grad()
-        p.loss(net, Gates.of(p.space, p.space.sample(rng)), p.train_batch()).backward()
+        p.loss(net, Gates.of(p.space, p.space.sample(rng)), p.batch("train")).backward()
         optimiser.step()
     return net
 
@@ -87,7 +86,7 @@ def test_statistics_are_means_over_batches(execution):
     tool.recalibrate(net, p.space.sample(np.random.default_rng(1)))
     conv, norm = net.stem[0], net.stem[1]
     with torch.no_grad():
-        outs = [conv(x) for x, _ in tool._train]
+        outs = [conv(x) for x, _, _ in tool._train]
     means = torch.stack([out.mean((0, 2, 3)) for out in outs]).mean(0)
     variances = torch.stack([out.var((0, 2, 3), correction=1) for out in outs]).mean(0)
     torch.testing.assert_close(norm.running_mean, means, atol=1e-6, rtol=0)
@@ -121,29 +120,17 @@ def test_a_score_is_the_stand_alone_network_s_with_the_same_weights(norms):
         norm.momentum = None
     with torch.no_grad():
         if norms == "recalibrate":
-            for x, _ in tool._train:
+            for x, _, _ in tool._train:
                 alone(x)
             alone.eval()
-        scores = torch.cat([alone(x) for x, _ in tool._valid])
-    labels = torch.cat([y for _, y in tool._valid])
+        scores = torch.cat([alone(x) for x, _, _ in tool._valid])
+    labels = torch.cat([y for _, y, _ in tool._valid])
     accuracy = 100 * (scores.argmax(1) == labels).double().mean()
     loss = torch.nn.functional.cross_entropy(scores, labels)
     found = tool.measure(net, arch)
-    assert found.accuracy == pytest.approx(float(accuracy))
+    assert found.score == pytest.approx(float(accuracy))
     assert found.loss == pytest.approx(float(loss), rel=1e-5)
-    assert found.key == (found.accuracy, -found.loss)
-
-
-def test_images_come_in_the_classes_proportions_everywhere():
-    labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
-    some = Images(torch.zeros(100, 1, 4, 4, dtype=torch.uint8), labels, tuple("abc"))
-    rows = chosen_rows(some, 50, np.random.default_rng(0))
-    assert len(set(rows.tolist())) == 50
-    assert np.bincount(labels[rows]).tolist() == [30, 15, 5]
-    for stretch in rows.reshape(5, 10):
-        assert np.abs(np.bincount(labels[stretch], minlength=3) - [6, 3, 1]).max() <= 1
-    assert sorted(chosen_rows(some, 0, np.random.default_rng(0))) == list(range(100))
-    assert len(chosen_rows(some, 1000, np.random.default_rng(0))) == 100
+    assert found.key == (found.score, -found.loss)
 
 
 def test_scores_that_are_not_finite_are_wrong_and_come_last():

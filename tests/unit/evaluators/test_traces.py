@@ -91,7 +91,7 @@ def test_looking_leaves_the_network_as_it_is_and_ignores_its_mode():
     traces = train_traced(traced, 4, ["params", "features"], checkpoints=2)
     plain.advance(4)
     assert tiny.same(traced.net.state_dict(), plain.net.state_dict())
-    assert traced.accuracy() == plain.accuracy()
+    assert traced.score() == plain.score()
     assert traced.net.training
     assert tiny.same(traced.net.state_dict(), plain.net.state_dict())
     for trace in traces.values():
@@ -165,7 +165,7 @@ def test_a_training_in_two_parts_equals_one():
     whole, parts = training(), training()
     whole.advance(whole.steps)
     parts.advance(1)
-    before = parts.accuracy()
+    before = parts.score()
     parts.advance(5)
     parts.advance(parts.steps)
     assert parts.steps == 8

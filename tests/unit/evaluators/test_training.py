@@ -13,7 +13,7 @@ from morphogen.core import NumericalError
 from morphogen.evaluators.training import TrainingEvaluator
 from morphogen.spaces import make
 from morphogen.supernets import NetworkSpec, space_of
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Problem
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
@@ -77,13 +77,13 @@ def test_every_weight_is_trained_by_a_step():
     )
     for epoch in range(2):
         optimiser.param_groups[0]["lr"] = 0.5 * (1, 0.5)[epoch]  # half a cosine to zero
-        x, y = stream.next()
+        x, y, _ = stream.next()
         optimiser.zero_grad()
         problem.task.loss(net(x), y).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
     net.eval()
-    x, y = next(iter(problem.task.sequential("valid", 500)))
+    x, y, _ = next(problem.task.once("valid", 500))
     expected = 100 * float((net(x).argmax(1) == y).double().mean())
     assert TrainingEvaluator(problem, 2, 100, SGD(lr=0.5, lr_end=0.0))([arch]) == [expected]
 

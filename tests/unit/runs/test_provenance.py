@@ -19,8 +19,7 @@ from morphogen.engine.train.retrain import train
 from morphogen.engine.train.training import Training
 from morphogen.runs.provenance import on_threads
 from morphogen.supernets.own import space_of
-from morphogen.tasks import Images, ImageTask
-from morphogen.tasks.contents import contents
+from morphogen.tasks.classification import Images, ImageTask
 
 
 def cut(path: Path, method: str = "darts", **changed: object) -> Path:
@@ -77,9 +76,9 @@ def test_data_that_changed_are_refused_and_what_changed_is_named(change, said, b
 
 
 def test_the_same_data_from_elsewhere_are_the_same(begun, tmp_path):
-    one, two = (contents(ImageTask.of(tiny.images(), train_images=100)) for _ in range(2))
+    one, two = (ImageTask.of(tiny.images(), train_images=100).contents() for _ in range(2))
     assert one == two
-    other = contents(ImageTask.of(tiny.images(), train_images=100, seed=1))
+    other = ImageTask.of(tiny.images(), train_images=100, seed=1).contents()
     assert {k for k in one if one[k] != other[k]} == {"split"}
 
 

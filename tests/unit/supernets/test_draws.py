@@ -105,7 +105,7 @@ def by_hand(problem, net, alphas, train, valid):
 
 def test_differences_of_a_network_that_draws_equal_the_gradient_through_the_step():
     problem, net, alphas = bilevel(space_of(tiny.drawing(softplus)))
-    train, valid = problem.train_batch(), problem.valid_batch()
+    train, valid = problem.batch("train"), problem.batch("valid")
 
     def found(radius):
         torch.manual_seed(7)
@@ -127,7 +127,7 @@ def test_differences_of_a_network_that_draws_equal_the_gradient_through_the_step
 
 def test_differences_of_the_series_equal_its_exact_product_where_layers_draw():
     problem, net, alphas = bilevel(space_of(tiny.drawing(softplus)))
-    train, valid = problem.train_batch(), problem.valid_batch()
+    train, valid = problem.batch("train"), problem.batch("valid")
 
     def implicit(radius):
         torch.manual_seed(7)
@@ -145,7 +145,7 @@ def test_differences_of_the_series_equal_its_exact_product_where_layers_draw():
 
 def test_a_loss_on_s4_draws_its_noise_once():
     problem, net, alphas = bilevel(make("darts-s4"), depth=3)
-    batch, weights = problem.train_batch(), list(trainable(net).values())
+    batch, weights = problem.batch("train"), list(trainable(net).values())
     torch.manual_seed(7)
     with frozen_statistics(net):
         scores = net(batch[0], softmax_gates(problem.space, alphas))
@@ -168,7 +168,7 @@ def test_a_loss_samples_its_path_once():
         paths.append(sampled_path(problem.space, a, 1.0, problem.search_rng))
         return paths[-1]
 
-    batch, weights = problem.train_batch(), list(trainable(net).values())
+    batch, weights = problem.batch("train"), list(trainable(net).values())
     losses = [problem.bilevel_loss(net, drawn, batch) for _ in range(8)]
     values = [[loss(weights, alphas).item() for _ in range(2)] for loss in losses]
     assert all(first == second for first, second in values)
@@ -191,7 +191,7 @@ def test_a_short_training_draws_from_a_stream_of_its_own_that_no_look_moves():
             training.advance(step)
             if looks:
                 recorder.look()
-                assert training.accuracy() == training.accuracy()
+                assert training.score() == training.score()
         assert torch.equal(torch.get_rng_state(), outside)
         ends.append(training.net.state_dict())
     assert tiny.same(dict(ends[0]), dict(ends[1]))

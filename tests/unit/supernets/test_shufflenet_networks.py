@@ -200,7 +200,7 @@ def test_steps_on_other_paths_leave_an_option_as_it_is() -> None:
     problem = tiny.problem(SMALL)
     sgd = SGD(lr=0.05, momentum=0.9, weight_decay=0.1)
     state = BilevelState.start(problem, sgd, Adam())
-    batch = problem.train_batch()
+    batch = problem.batch("train")
     taken: set[str] = set()
     for text in [*(str(i % 3) * 10 for i in range(10)), "0" * 9 + "1"]:
         arch = SMALL.parse(text)

@@ -32,12 +32,12 @@ def test_all_streams_continue_from_their_state():
 
     def draw(p):
         noise = torch.rand(3, generator=p.search_rng)
-        return [*p.train_batch(), *p.valid_batch(), noise, p.numpy_rng.random()]
+        return [*p.batch("train")[:2], *p.batch("valid")[:2], noise, p.numpy_rng.random()]
 
     for _ in range(3):
         draw(problem)
     other.load_state_dict(problem.state_dict())
-    assert other.images_seen == problem.images_seen == {"train": 48, "valid": 48}
+    assert other.seen == problem.seen == {"train": 48, "valid": 48}
     assert tiny.same(draw(problem), draw(other))
 
 
@@ -46,7 +46,7 @@ def test_the_bilevel_loss_is_the_loss_and_moves_nothing():
     net = problem.supernet()
     net.module.stem.requires_grad_(False)
     alphas = start_alphas(problem.space, problem.search_rng, problem.devices.device)
-    batch = problem.valid_batch()
+    batch = problem.batch("valid")
     loss = problem.bilevel_loss(net, lambda a: softmax_gates(problem.space, a), batch)
     before = {k: v.clone() for k, v in net.state_dict().items()}
     given = trainable(net)
@@ -66,16 +66,17 @@ def test_the_bilevel_loss_is_the_loss_and_moves_nothing():
 def test_smoothing_is_of_the_loss_that_trains_weights_and_of_no_other():
     space = make("nasbench201")
     sharp, smooth = tiny.problem(space), tiny.problem(space)
-    smooth.smoothing = 0.2
+    smooth.task.label_smoothing = 0.2
     net = sharp.supernet()
     alphas = [torch.zeros(space.masks[g].shape) for g in space.groups]
     gates = softmax_gates(space, alphas)
-    x, y = sharp.train_batch()
+    batch = sharp.batch("train")
+    x, y, _ = batch
     logs = net(x, gates).log_softmax(1)
     wanted = -(0.8 * logs[range(len(y)), y] + 0.2 * logs.mean(1)).mean()
-    torch.testing.assert_close(smooth.loss(net, gates, (x, y)), wanted)
+    torch.testing.assert_close(smooth.loss(net, gates, batch), wanted)
     asked = [
-        p.bilevel_loss(net, lambda a: softmax_gates(space, a), (x, y))(
+        p.bilevel_loss(net, lambda a: softmax_gates(space, a), batch)(
             list(net.parameters()), alphas
         )
         for p in (sharp, smooth)
@@ -96,7 +97,7 @@ def test_other_weights_are_used_in_place_of_the_nets_own_which_stay():
     space = make("nasbench201")
     problem, other = tiny.problem(space), tiny.problem(space, seed=1)
     net, teacher = problem.supernet(), other.supernet()
-    x, _ = problem.train_batch()
+    x, _, _ = problem.batch("train")
     gates = softmax_gates(space, start_alphas(space, problem.search_rng, x.device))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     wanted = problem.forward(teacher, gates, x)

@@ -36,10 +36,9 @@ from morphogen.runs.config import OBJECT, Space, data_name, known_space
 from morphogen.runs.provenance import module_digests
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import ImageTask
-from morphogen.tasks.classification import Data
-from morphogen.tasks.contents import digest, raw
-from morphogen.tasks.streams import Batch
+from morphogen.tasks import Batch
+from morphogen.tasks.classification import Data, ImageTask
+from morphogen.tasks.digests import digest, raw
 
 ENUMERABLE = 100_000
 """Spaces up to this size are listed to draw from them without repetition."""
@@ -127,7 +126,7 @@ class Scoring:
             "torch": str(torch.__version__),
         }
         batch = batch_of(task, batch_size, seed)
-        description["batch"] = digest(map(raw, batch))
+        description["batch"] = digest(map(raw, (batch.x, batch.y)))
         if isinstance(known, ModuleSpace):
             description["module"] = module_digests(known)
         return cls(known, tuple(proxies), batch, spec, seed, description)

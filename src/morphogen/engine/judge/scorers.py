@@ -123,8 +123,8 @@ def proxy_scorer(
     from morphogen.proxies import PROXIES, batch_of, score_architecture
     from morphogen.runs.config import data_name
     from morphogen.supernets import NetworkSpec
-    from morphogen.tasks.contents import digest as digest_of
-    from morphogen.tasks.contents import raw
+    from morphogen.tasks.digests import digest as digest_of
+    from morphogen.tasks.digests import raw
 
     if name not in PROXIES:
         raise UnknownNameError("proxy", name, PROXIES)

@@ -373,7 +373,7 @@ def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
             images=s.evaluation_images,
         )
         score = Objectives(
-            names, lambda archs: [inherited.measure(net, arch).accuracy for arch in archs], costs
+            names, lambda archs: [inherited.measure(net, arch).score for arch in archs], costs
         )
         return lambda question: (score(question[0]), None)
     training = TrainingEvaluator(
@@ -397,7 +397,7 @@ def _costs(problem: Problem, s: Settings) -> Costs:
     """Costs of the networks that the scores are of: those of the table, or those trained here."""
     space = problem.space
     if s.evaluator != "table":
-        image = problem.task.train.pixels.shape[1:]
+        image = problem.task.example().shape[1:]
         return Costs(space, None, problem.spec, (image[0], image[1], image[2]))
     evaluator = TableEvaluator(space, s.metric, s.table)
     data = evaluator.metric.data

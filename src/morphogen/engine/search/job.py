@@ -17,8 +17,7 @@ from morphogen.methods import MethodInfo, find, methods
 from morphogen.runs.config import data_name
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import ImageTask
-from morphogen.tasks.classification import Data
+from morphogen.tasks.classification import Data, ImageTask
 from morphogen.tasks.problem import Devices, Problem
 
 
@@ -70,6 +69,7 @@ def task_of(data: Data, s: Settings, *, origin: warmstart.Origin | None = None) 
         seed=origin.seed if origin and again else s.seed,
         augment=s.augment,
         class_weights=s.class_weights,
+        label_smoothing=s.label_smoothing,
     )
 
 
@@ -100,5 +100,4 @@ def problem_of(job: Job, task: ImageTask, devices: Devices | None = None) -> Pro
         seed=s.seed,
         devices=devices,
         start=warmstart.read(job.path, data_name(job.data), task),
-        smoothing=s.label_smoothing,
     )

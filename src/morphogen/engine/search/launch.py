@@ -31,9 +31,8 @@ from morphogen.runs.provenance import (
     require_same_module,
 )
 from morphogen.supernets.draws import aside
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Devices, Problem
-from morphogen.tasks.remarks import remarks
 
 
 def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
@@ -126,7 +125,7 @@ def _watched(devices: Devices, job: Job, task: ImageTask | None, watcher: Watche
     if main:
         for entry in desk.config.get("lengthened", ())[-1:]:
             desk.watcher.notice(entry["note"])
-        for sentence in (*desk.config.get("remarks", ()), *remarks(task.pool)):
+        for sentence in (*desk.config.get("remarks", ()), *task.remarks()):
             desk.watcher.notice(sentence)
     problem = problem_of(job, task, devices)
     method = find(job.method).build(job.config)

@@ -22,7 +22,7 @@ from morphogen.methods import AskTell, find
 from morphogen.runs import store
 from morphogen.runs.config import identities, identity
 from morphogen.runs.directory import RunDirectory
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 
 
 def wanted(job: Job, *, epochs: int | None, evaluations: int | None) -> tuple[str, Settings] | None:

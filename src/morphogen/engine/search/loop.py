@@ -143,7 +143,7 @@ def run_steps(
             **({ENDED_EARLY: True} if early else {}),
             **_standing(method, state, problem, history, diagnostic_images),
             **{name: math.fsum(values) / len(values) for name, values in told.items()},
-            "images": problem.images_seen,
+            "images": problem.seen,
             "seconds": round(time.perf_counter() - wall_start, 3),
             "cpu_seconds": round(time.process_time() - cpu_start, 3),
         }
@@ -153,7 +153,10 @@ def run_steps(
             "state": checkpoint.capture(state),
             "problem": problem.state_dict(),
             **checkpoint.standing(problem.devices.device),
-            "images": {"classes": problem.task.classes, "in_channels": problem.task.in_channels},
+            "images": {
+                "classes": tuple(problem.task.describe().get("classes", ())),
+                "in_channels": problem.task.in_channels,
+            },
             "history": json.dumps(history),
         }
         checkpoint.require_finite(content["state"], len(history))

@@ -41,8 +41,7 @@ from morphogen.runs.config import (
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import provenance, require_same_data
 from morphogen.spaces import SearchSpace
-from morphogen.tasks import ImageTask
-from morphogen.tasks.classification import Data
+from morphogen.tasks.classification import Data, ImageTask
 
 
 @memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
@@ -61,7 +60,7 @@ def search(
     Args:
         method: a method's name (then with `quick_config`), or a method's configuration.
         space: a built-in space's name, a space, or your own module with `OneOf` in it.
-        data: a name or path as `morphogen.tasks.load` takes it, or images.
+        data: a name or path as `morphogen.tasks.classification.load` takes it, or images.
         settings: budget, sizes, seed, devices.
         run: the run directory, new (or one that is `claimed`); by default
             `runs/<method>-<space>-<time>`.
@@ -95,7 +94,7 @@ def search(
     known, remarks = try_space(
         known,
         task,
-        task.train,
+        "train",
         batch_size=settings.batch_size // settings.devices,
         seed=settings.seed,
     )
@@ -126,7 +125,7 @@ def search(
                 ),
                 remarks=(*shrunk, *remarks),
             )
-            | {"parts": task.describe(), "network": asdict(spec_of(settings, task))}
+            | {"parts": task.parts(), "network": asdict(spec_of(settings, task))}
             | ({} if start is None else {"start": str(start)})
         )
     return launch(where, job, task)

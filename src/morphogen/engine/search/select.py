@@ -22,7 +22,7 @@ from morphogen.scoring import (
     OperationScore,
     Perturbed,
     Projection,
-    accuracy,
+    inherited_score,
     mean_margin,
     turn,
     zero_cost,
@@ -149,7 +149,7 @@ class Selecting:
     def _score(self, state: SelectingState, problem: Problem) -> OperationScore:
         s = self.settings
         if state.evaluator is not None:
-            measure = accuracy(state.evaluator, state.net)
+            measure = inherited_score(state.evaluator, state.net)
         elif state.batches is not None:
             batch = state.batches.next()
             measure = zero_cost(problem, state.net, s.evaluation_proxy, batch)

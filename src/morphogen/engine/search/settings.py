@@ -21,7 +21,7 @@ from morphogen.core.config import (
 )
 from morphogen.engine.devices import Accelerator, Precision
 from morphogen.scoring.decide import Order
-from morphogen.tasks import Augment
+from morphogen.tasks.classification import Augment
 
 
 @config

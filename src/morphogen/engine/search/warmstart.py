@@ -30,8 +30,7 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import require_recorded
 from morphogen.runs.records import Beginning
 from morphogen.spaces import SearchSpace
-from morphogen.tasks import ImageTask
-from morphogen.tasks.contents import changed, contents
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Start
 
 SIZES = {"channels": None, "depth": None, "without": ""}
@@ -52,7 +51,7 @@ class Origin:
     """Of the split: on the same data, what held images out of the training holds them out again."""
     train_images: int
     contents: Mapping[str, Any]
-    """Of the data, see `tasks.contents`."""
+    """Of the data, see `Task.contents`."""
 
     def knows(self, data: str, task: ImageTask) -> bool:
         """Whether these data, of this name, are what the weights were trained on.
@@ -62,7 +61,7 @@ class Origin:
         """
         if self.data != data or self.classes != task.classes:
             return False
-        difference = changed(self.contents, contents(task), resized=True)
+        difference = task.changed(self.contents, resized=True)
         if difference and data != OBJECT:
             raise RunError(
                 f"the data {data} are not those that the supernet of {self.run} was trained on: "

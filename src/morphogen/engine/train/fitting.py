@@ -20,11 +20,13 @@ from morphogen.engine.train.training import Training
 from morphogen.runs import checkpoint
 from morphogen.supernets import enough_values, explained, train_mode
 from morphogen.supernets.draws import aside
-from morphogen.tasks import Images, ImageTask, Stream
+from morphogen.tasks import Examples, Stream, Sums, Task
+from morphogen.tasks.batches import mapped
+from morphogen.tasks.metric import added
 from morphogen.tasks.problem import Clock, Devices
 
 EVALUATION_BATCH = 500
-"""Images of a pass without gradients."""
+"""Examples of a pass without gradients."""
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Fit:
     epoch: int = 0
     """Finished epochs of this training."""
     best: float = -1.0
-    """Best held-out accuracy so far."""
+    """Best held-out score so far."""
     best_epoch: int = 0
 
 
@@ -48,7 +50,7 @@ class Fitting:
     """What all trainings of a run have in common."""
 
     training: Training
-    task: ImageTask
+    task: Task
     part: str
     """Part of the task that is trained on: `train`, or `pool` where nothing is held out."""
     make: Callable[[int], nn.Module]
@@ -158,12 +160,12 @@ def _epoch(fitting: Fitting, fit: Fit, desk: Desk) -> dict[str, Any]:
         fit.net.drop_path = t.drop_path * share  # type: ignore[assignment]
     steps, done = stream.steps_per_epoch, fit.number * t.epochs + fit.epoch
     loss_sum = torch.zeros((), device=fitting.devices.device)
-    right = torch.zeros((), device=fitting.devices.device)
+    task, total = fitting.task, dict[str, Tensor]()
     train_mode(fit.net)
     for step in range(steps):
-        loss, correct = _step(fitting, fit, t)
+        loss, sums = _step(fitting, fit, t)
         loss_sum += loss
-        right += correct
+        total = added(total, sums)
         desk.watcher.stepped(Clock(done, t.epochs * t.seeds, step + 1, steps))
     mean = float(loss_sum) / steps
     if not math.isfinite(mean):
@@ -178,53 +180,54 @@ def _epoch(fitting: Fitting, fit: Fit, desk: Desk) -> dict[str, Any]:
         "seed_epoch": fit.epoch,
         "architecture": fitting.text,
         "train_loss": mean,
-        "train_accuracy": 100 * float(right) / (steps * t.batch_size),
+        f"train_{task.metric.name}": task.value(total),
         "lr": lr,
     }
     seed = t.seed + fit.number
     if t.held_out:
-        row["held_out_accuracy"] = accuracy(fitting, fit.net, fitting.task.valid)
-        if row["held_out_accuracy"] > fit.best:
-            fit.best, fit.best_epoch = row["held_out_accuracy"], fit.epoch
+        value = row[f"held_out_{task.metric.name}"] = measured(fitting, fit.net, "valid")
+        if not fit.best_epoch or task.metric.score(value) > fit.best:
+            fit.best, fit.best_epoch = task.metric.score(value), fit.epoch
             fitting.save(fit.net, seed, "best", fit.epoch)
     fitting.save(fit.net, seed, "last", fit.epoch)
-    row["images"] = {"train": stream.images_seen}
+    row["images"] = {"train": stream.seen}
     row["seconds"] = round(time.perf_counter() - wall, 3)
     row["cpu_seconds"] = round(time.process_time() - cpu, 3)
     return row
 
 
-def _step(fitting: Fitting, fit: Fit, t: Training) -> tuple[Tensor, Tensor]:
-    """One step of SGD: the loss of the main head, and how many images were right."""
-    x, y = fit.stream.next()
+def _step(fitting: Fitting, fit: Fit, t: Training) -> tuple[Tensor, Sums]:
+    """One step of SGD: the loss of the main head, and what the metric needs of the batch."""
+    x, y, size = fit.stream.next()
     with fitting.running(fit.net, x), fitting.devices.autocast():
         scores = fit.net(x)
     extra: Tensor | None = None
     if isinstance(scores, tuple):
         scores, extra = scores
     scores = scores.float()
-    loss = fitting.task.training_loss(scores, y, t.label_smoothing)
+    loss = fitting.task.loss(scores, y, train=True)
     total = loss
     if extra is not None:
-        beside = fitting.task.training_loss(extra.float(), y, t.label_smoothing)
+        beside = fitting.task.loss(extra.float(), y, train=True)
         total = loss + t.auxiliary * beside
     fit.optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
     if t.clip:
         nn.utils.clip_grad_norm_(fit.net.parameters(), t.clip)
     fit.optimiser.step()
-    return loss.detach(), (scores.detach().argmax(1) == y).sum()
+    counts = fitting.task.counts(scores.detach(), y)
+    return loss.detach(), {**counts, "size": loss.new_tensor(size, dtype=torch.float64)}
 
 
-def accuracy(fitting: Fitting, net: nn.Module, images: Images) -> float:
-    """Percent of images whose largest score is their label's, in evaluation mode."""
+def measured(fitting: Fitting, net: nn.Module, part: str | Examples) -> float:
+    """The task's metric on a part, or on the opened test part, in evaluation mode."""
+    device, task = fitting.devices.device, fitting.task
+
+    def forward(x: Any) -> Any:
+        with fitting.running(net, x), fitting.devices.autocast():
+            output = net(x)
+        return mapped(Tensor.float, output)
+
     net.eval()
-    right = torch.zeros((), dtype=torch.int64, device=fitting.devices.device)
-    with torch.no_grad(), aside(fitting.devices.device, seed=fitting.training.seed):
-        for x, y in fitting.task.sequential(
-            images, EVALUATION_BATCH, device=fitting.devices.device
-        ):
-            with fitting.running(net, x), fitting.devices.autocast():
-                scores = net(x)
-            right += (scores.argmax(1) == y).sum()
-    return 100 * int(right) / len(images)
+    with aside(device, seed=fitting.training.seed):
+        return task.value(task.measure(forward, task.once(part, EVALUATION_BATCH, device=device)))

@@ -49,10 +49,8 @@ from morphogen.runs.provenance import (
     require_same_module,
 )
 from morphogen.supernets.draws import aside
-from morphogen.tasks import ImageTask
-from morphogen.tasks.classification import Data
+from morphogen.tasks.classification import Data, ImageTask
 from morphogen.tasks.problem import Devices
-from morphogen.tasks.remarks import remarks
 
 
 @memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
@@ -70,7 +68,7 @@ def train(
     Args:
         architecture: an architecture, or its text.
         space: the space it is from: a name, a space, or your own module with `OneOf` in it.
-        data: a name or path as `morphogen.tasks.load` takes it, or images.
+        data: a name or path as `morphogen.tasks.classification.load` takes it, or images.
         training: protocol; by default `quick_training(space)`.
         run: the run directory, new (or one that is `claimed`); by default
             `runs/train-<space>-<time>`.
@@ -92,7 +90,7 @@ def train(
     task = training_task(job)
     t, shrunk = fitted_training(job.training, task, part_of(job.training))
     job = replace(job, training=t)
-    known, odd = try_space(known, task, task.pool, batch_size=t.batch_size, seed=t.seed)
+    known, odd = try_space(known, task, "pool", batch_size=t.batch_size, seed=t.seed)
     job = replace(job, space=known)
     channels, height, width = task.pool.pixels.shape[1:]
     if job.training.accelerator == "cpu":
@@ -169,7 +167,7 @@ def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:
     """A few images through the network, or a sentence that says what is wrong."""
     with aside(devices.device):
         net = fitting_of(job, task, devices, "").start(0).net
-    x = some_images(task, task.pool, min(2, job.training.batch_size)).to(devices.device)
+    x = some_images(task, "pool", min(2, job.training.batch_size)).to(devices.device)
     try_network(net, x, task, auxiliary=job.training.auxiliary > 0)
 
 
@@ -188,7 +186,7 @@ def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher)
         other = require_same_module(directory, config, job.space, redrawn=drawn)
         for sentence in filter(None, (elsewhere(config), other)):
             desk.watcher.notice(sentence)
-    for sentence in (*config.get("remarks", ()), *remarks(task.pool)):
+    for sentence in (*config.get("remarks", ()), *task.remarks()):
         desk.watcher.notice(sentence)
     name = identity(config)
     with directory.locked(), aside(devices.device), on_threads(config["threads"]):

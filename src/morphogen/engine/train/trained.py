@@ -28,8 +28,8 @@ from morphogen.runs.validation import require_alike, require_finite
 from morphogen.runs.weights import read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import network
-from morphogen.tasks import Images, ImageTask
-from morphogen.tasks.classification import Data
+from morphogen.tasks import Examples
+from morphogen.tasks.classification import Data, ImageTask
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ def evaluate(
     accuracies: list[float] = []
     notes: tuple[str, ...] = ()  # of how the test images were read, which nobody saw before
     if task.has_test:
-        test = task.open_test(f"evaluation of {t.seeds} finished trainings from scratch")
+        test = task.open_test(
+            f"evaluation of {t.seeds} finished trainings from scratch", device=work.devices.device
+        )
         accuracies = [_evaluate(job, task, work, file, test) for file in files]
         notes = test.notes
         for sentence in notes:
@@ -168,7 +170,7 @@ def _per_epoch(history: list[dict[str, Any]]) -> int:
     return int(history[0]["images"]["train"])
 
 
-def _evaluate(job: TrainJob, task: ImageTask, work: Fitting, file: Path, images: Images) -> float:
+def _evaluate(job: TrainJob, task: ImageTask, work: Fitting, file: Path, test: Examples) -> float:
     tensors, _ = read_weights(file)
     net = network(job.space, job.arch, replace(spec_of(job, task), auxiliary=False))
     try:
@@ -180,7 +182,7 @@ def _evaluate(job: TrainJob, task: ImageTask, work: Fitting, file: Path, images:
             "training wrote"
         ) from error
     net.load_state_dict(tensors)
-    return fitting.accuracy(work, net.to(work.devices.device), images)
+    return fitting.measured(work, net.to(work.devices.device), test)
 
 
 def finished(job: TrainJob) -> TrainResult | None:

@@ -20,7 +20,7 @@ from morphogen.core.config import (
 )
 from morphogen.engine.devices import Accelerator, Precision
 from morphogen.spaces import SearchSpace, about, registered
-from morphogen.tasks import Augment
+from morphogen.tasks.classification import Augment
 
 
 @config

@@ -24,8 +24,7 @@ from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec, frozen_parts, network, reinitialise
 from morphogen.supernets.draws import aside
 from morphogen.supernets.trying import without_gradient
-from morphogen.tasks import ImageTask
-from morphogen.tasks.classification import Data
+from morphogen.tasks.classification import Data, ImageTask
 from morphogen.tasks.problem import Devices
 
 
@@ -52,6 +51,7 @@ def training_task(job: TrainJob) -> ImageTask:
         seed=t.seed,
         augment=t.augment,
         class_weights=t.class_weights,
+        label_smoothing=t.label_smoothing,
     )
     task.check_test(open=True)
     if not t.held_out:  # of all images that are trained on, not of the half a search would train on
@@ -167,7 +167,7 @@ def _untrained(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
     """Weights of a user's network that no step moves, though they are not frozen."""
     with aside():
         net = network(job.space, job.arch, spec_of(job, task))
-    return without_gradient(net, some_images(task, task.pool), "the network")
+    return without_gradient(net, some_images(task, "pool"), "the network")
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

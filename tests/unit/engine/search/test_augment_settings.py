@@ -35,7 +35,7 @@ TASKS = pytest.mark.parametrize("task_with", [task_of_search, task_of_training])
 
 def seen(task):
     """The pixels of 512 training images as the network gets them, back on the scale of 0 to 255."""
-    x, _ = task.stream("train", 512, torch.Generator().manual_seed(0)).next()
+    x, _, _ = task.stream("train", 512, torch.Generator().manual_seed(0)).next()
     raw = (np.asarray(x) * task.std[0] + task.mean[0]) * 255
     return np.rint(raw).astype(int)[:, 0]
 

@@ -9,7 +9,7 @@ import torch
 
 from morphogen.engine.search.result import memorised
 from morphogen.engine.search.search import search
-from morphogen.tasks import Images
+from morphogen.tasks.classification import Images
 from own_network import OwnNetwork
 from tiny import SETTINGS, images
 

@@ -17,7 +17,7 @@ from morphogen.engine.search.search import resume, search
 from morphogen.methods.darts import DARTSConfig
 from morphogen.runs.directory import RunDirectory
 from morphogen.supernets import NetworkSpec, build, space_of, take_weights
-from morphogen.tasks import Images
+from morphogen.tasks.classification import Images
 
 FIRST = replace(tiny.SETTINGS, epochs=1)
 

@@ -24,7 +24,7 @@ from morphogen.engine.train.training import Training, paper_training, quick_trai
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import read_weights
 from morphogen.supernets import NetworkSpec, network, reinitialise, space_of
-from morphogen.tasks import ImageTask
+from morphogen.tasks.classification import ImageTask
 
 SPACE = spaces.make("nasbench201")
 ARCH = SPACE.parse(
@@ -70,7 +70,7 @@ def test_as_a_loop_written_out(smoothing: float, weight: float, data: str, tmp_p
         lr = 0.2 * (1 + math.cos(math.pi * epoch / 2)) / 2
         sums = 0.0
         for _ in range(180 // 16):
-            x, y = stream.next()
+            x, y, _ = stream.next()
             logs = net(x).log_softmax(1)
             truth = (1 - smoothing) * nn.functional.one_hot(y, 4) + smoothing / 4
             each = -(truth * logs).sum(1)
@@ -92,7 +92,7 @@ def test_what_is_reported_is_what_the_weights_reach(data: str, tmp_path: Path) -
     t = replace(TINY, seeds=2, seed=4)
     found = train(ARCH, data=data, training=t, run=tmp_path / "run")
     task = ImageTask.of(data, valid_images=0.1, size=8, seed=4)
-    test = task.open_test("the test of a test")
+    test = task.open_test("the test of a test").images
     reached, held = [], []
     for seed in (4, 5):
         tensors, signature = read_weights(tmp_path / "run" / f"seed-{seed}-best.safetensors")

@@ -1,0 +1,432 @@
+"""What a task is: data in parts, a loss, a metric. Usable as it is for any map-style data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from morphogen.core.errors import ConfigError, DataError
+from morphogen.tasks.batches import Batch, Examples, length_of, take, tensors_of
+from morphogen.tasks.datasets import Fetched, MapDataset, require_data_set
+from morphogen.tasks.digests import digest, raw
+from morphogen.tasks.metric import Compare, Metric, Sums, added
+from morphogen.tasks.streams import Stream, once
+
+PARTS = ("train", "valid", "pool")
+"""Parts of which batches can be had: `train` trains weights, `valid` trains or ranks architectures,
+`pool` is both in one. The test part is none of them."""
+
+
+class Task:
+    """Data, loss and metric of a search.
+
+    The examples come in two disjoint search parts: `train` trains weights, `valid` trains or ranks
+    architectures; `pool` is both. The test part stays closed: it is not read before `open_test` is
+    called, every call is on record in `test_openings`, and inside `sealed` it is refused, which is
+    how a search is run.
+
+    A class of your own overrides what differs: how batches are made (`examples`), what the loss is
+    (`loss`), how the metric is computed (`counts` and `value`).
+
+    Args:
+        train: a map-style data set whose items are (input, target). An input is a tensor (or what
+            `collate` makes one of), or a tuple or dict of them for several inputs.
+        valid: the search-validation part; by default half of `train`, drawn by `seed`.
+        test: opened only to evaluate a finished network.
+        loss: from the network's output and the targets to the mean, or to one number for each
+            example: a function or a module of PyTorch, or your own.
+        metric: by what architectures are judged; by default the loss.
+        train_loss: the loss that trains weights, where it is another: with class weights, say.
+        collate: makes (inputs, targets) of a list of items, for instance with padding; by default
+            PyTorch's `default_collate`.
+        outputs: outputs of the network, for the built-in spaces; a module of your own has its own.
+        name: for reports.
+        seed: of the split.
+
+    Raises:
+        DataError: the data are no such data sets, or too few.
+        ConfigError: an option is out of range.
+    """
+
+    name: str
+    """Of the data, for reports."""
+    metric: Metric
+    own_valid: bool
+    """Whether `valid` is a part of the data's own, and not cut from `train`."""
+    test_openings: tuple[str, ...] = ()
+    """The reason of every opening of the test part so far, refused ones not included."""
+    _sealed_by = ""
+
+    def __init__(
+        self,
+        *,
+        train: MapDataset,
+        valid: MapDataset | None = None,
+        test: MapDataset | None = None,
+        loss: Compare | nn.Module,
+        metric: Metric | None = None,
+        train_loss: Compare | nn.Module | None = None,
+        collate: Callable[[list[Any]], Any] | None = None,
+        outputs: int | None = None,
+        name: str = "data",
+        seed: int = 0,
+    ) -> None:
+        for field, value in (("loss", loss), ("train_loss", train_loss), ("collate", collate)):
+            if value is not None and not callable(value):
+                raise ConfigError(f"{field} is {_shown(value)}; accepted: a function")
+        if metric is not None and (not isinstance(metric, Metric) or metric.of is None):
+            raise ConfigError(
+                f"metric is {_shown(metric)}; accepted: morphogen.Metric(name, of=function)"
+            )
+        if outputs is not None and outputs < 1:
+            raise ConfigError(f"outputs is {outputs}; accepted: 1 or more")
+        parts = [("train", train), *([] if valid is None else [("valid", valid)])]
+        self._data = [require_data_set(part, data) for part, data in parts]
+        self._test: Any = None if test is None else require_data_set("test", test)
+        self._loss, self._train_loss = loss, loss if train_loss is None else train_loss
+        self.metric = metric or Metric("loss", higher_is_better=False, of=loss)
+        self._collate, self._outputs = collate, outputs
+        self.name, self.seed, self.own_valid = name, seed, valid is not None
+        n = len(train)
+        if valid is None:
+            first, second = halves(n, seed)
+        else:
+            first, second = torch.arange(n), n + torch.arange(len(valid))
+        self.train_rows, self.valid_rows = first, second
+
+    # -- data --------------------------------------------------------------------------------
+
+    def rows(self, part: str) -> Tensor:
+        """The rows of a part in `pool`, int64 `[n]`, ascending.
+
+        Raises:
+            ConfigError: there is no such part, or it is the test part, which is closed.
+        """
+        if part == "train":
+            return self.train_rows
+        if part == "valid":
+            return self.valid_rows
+        if part == "pool":
+            return torch.arange(len(self.train_rows) + len(self.valid_rows))
+        hint = " (the test part is closed; open_test gives it to an evaluation)"
+        raise ConfigError(
+            f"part is {part!r}; accepted: train, valid or pool{hint if part == 'test' else ''}"
+        )
+
+    def length(self, part: str) -> int:
+        """Examples of a part."""
+        return len(self.rows(part))
+
+    def examples(
+        self, part: str, *, device: torch.device | str = "cpu", augmented: bool = False
+    ) -> Examples:
+        """A part, from which batches can be made.
+
+        Args:
+            part: `train`, `valid` or `pool`.
+            device: where batches are made.
+            augmented: as training sees them.
+        """
+        rows = self.rows(part)
+        if self.own_valid and part != "pool":
+            alone = self._data[part == "valid"]
+            return self._fetched([alone], torch.arange(len(alone)), device)
+        return self._fetched(self._data, rows, device)
+
+    def _fetched(
+        self, data: list[MapDataset], rows: Tensor, device: torch.device | str
+    ) -> Examples:
+        return Fetched(
+            data,
+            rows,
+            collate=self._collate,
+            units=self.units,
+            device=torch.device(device),
+            name=self.name,
+        )
+
+    def choose(self, part: str, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """`count` different rows of a part to judge networks by; 0, or too many, is all.
+
+        In an order in which every stretch is as much like the whole as may be.
+        """
+        n = self.length(part)
+        return rng.permutation(n)[: min(count, n) or n]
+
+    def example(self) -> Any:
+        """The input of a batch of one example, on the CPU: for costs, checks and exports."""
+        return self.batch("train", torch.zeros(1, dtype=torch.int64)).x
+
+    def outputs(self) -> int:
+        """Outputs of a network for this task: classes, targets; 0 where it cannot be known."""
+        return self._outputs or 0
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input, its second axis; 0 where it is not a single tensor."""
+        x = self.example()
+        return int(x.shape[1]) if isinstance(x, Tensor) and x.ndim > 1 else 0
+
+    def batch(self, part: str, rows: Tensor, *, device: torch.device | str = "cpu") -> Batch:
+        """One batch, of these rows of a part, without augmentation."""
+        return self.examples(part, device=device).batch(rows)
+
+    def stream(
+        self,
+        part: str,
+        batch_size: int,
+        generator: torch.Generator,
+        *,
+        augmented: bool = True,
+        replacement: bool = False,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> Stream:
+        """Endless batches of `train`, `valid` or `pool`; see `Stream` for the arguments."""
+        return Stream(
+            self.examples(part, device=device, augmented=augmented),
+            batch_size,
+            generator,
+            replacement=replacement,
+            rank=rank,
+            world=world,
+            name=part,
+        )
+
+    def once(
+        self,
+        part: str | Examples,
+        batch_size: int,
+        *,
+        limit: int = 0,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> Iterator[Batch]:
+        """One ordered pass without augmentation over a part, or over what `open_test` gave.
+
+        Args:
+            part: `train`, `valid`, `pool`, or examples.
+            batch_size: examples of a batch of this process; the last may have fewer.
+            limit: only so many examples, the first; 0: all.
+            device: where batches are made; examples have their own.
+            rank: this process, which gets the examples `rank`, `rank + world`, ...
+            world: number of processes.
+        """
+        some = part if isinstance(part, Examples) else self.examples(part, device=device)
+        return once(some, batch_size, limit=limit, rank=rank, world=world)
+
+    # -- the test part -----------------------------------------------------------------------
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test part to open."""
+        return self._test is not None
+
+    def open_test(self, reason: str, *, device: torch.device | str = "cpu") -> Examples:
+        """Open the test part, for the final evaluation of a network and nothing else.
+
+        Args:
+            reason: goes on record, e.g. `"evaluation of run 12"`.
+            device: where batches are made.
+
+        Raises:
+            DataError: there is no test part, it does not fit, or the task is sealed.
+            ConfigError: the reason is empty.
+        """
+        if not reason.strip():
+            raise ConfigError("reason is empty; accepted: why the test part is opened, in words")
+        if self._sealed_by:
+            raise DataError(
+                f"the test part of {self.name!r} is closed during {self._sealed_by}; "
+                "accepted: open it after the search, to evaluate what was found"
+            )
+        if not self.has_test:
+            raise DataError(
+                f"data {self.name!r} has no test part; accepted: data with one, or the option test"
+            )
+        self.test_openings = (*self.test_openings, reason)
+        return self._test_examples(torch.device(device))
+
+    def _test_examples(self, device: torch.device) -> Examples:
+        """The test part, which there is; called by `open_test` alone."""
+        if self._test is None:
+            raise DataError(f"data {self.name!r} has no test part; accepted: data with one")
+        return self._fetched([self._test], torch.arange(len(self._test)), device)
+
+    def check_test(self, *, open: bool) -> None:
+        """Compare what is known of the test part without its examples with the training data.
+
+        So that a test part that does not fit is refused before hours of training, not after.
+
+        Args:
+            open: read labels and headers of files too; a search does not.
+
+        Raises:
+            DataError: it does not fit.
+        """
+
+    @contextmanager
+    def sealed(self, by: str) -> Iterator[None]:
+        """Refuse `open_test` inside the block; `by` says what is going on, e.g. `"the search"`."""
+        before, self._sealed_by = self._sealed_by, by
+        try:
+            yield
+        finally:
+            self._sealed_by = before
+
+    # -- loss and metric ---------------------------------------------------------------------
+
+    def loss(self, output: Any, y: Any, *, train: bool = False, each: bool = False) -> Tensor:
+        """The mean loss of a batch: a scalar.
+
+        Args:
+            output: of the network.
+            y: targets of the batch.
+            train: the loss that trains weights, which may have weights and smoothing that the one
+                that judges has not.
+            each: one number for each example instead, `[b]`; their mean is the loss.
+        """
+        compare = self._train_loss if train else self._loss
+        values = _compared(compare, output, y)
+        if not each:
+            return values.mean()
+        if values.ndim:
+            return values.flatten(1).mean(1) if values.ndim > 1 else values
+        rows = range(length_of(y))
+        return torch.stack([_compared(compare, take(output, [i]), take(y, [i])) for i in rows])
+
+    def units(self, y: Any) -> int:
+        """Units over which the loss of a batch is a mean: by default its examples."""
+        return length_of(y)
+
+    def counts(self, output: Any, y: Any) -> Sums:
+        """What the metric needs of one batch, as sums over its units."""
+        of = self.metric.of
+        if of is None:
+            raise ConfigError(
+                f"metric {self.metric.name!r} has no function; accepted: one, or a class that "
+                "overrides counts and value"
+            )
+        mean = _compared(of, output, y).mean()
+        return {"metric": mean.detach().double() * self.units(y)}
+
+    def measure(self, forward: Callable[[Any], Any], batches: Iterable[Batch]) -> Sums:
+        """Loss and metric of a network over batches, as sums that add up.
+
+        Args:
+            forward: the network's output for a batch's `x`; no gradient is taken.
+            batches: of one part.
+
+        Returns:
+            `loss` times its units, `size`, and the metric's own sums.
+        """
+        total: Sums = {}
+        with torch.no_grad():
+            for batch in batches:
+                output = forward(batch.x)
+                loss = self.loss(output, batch.y).double() * batch.size
+                size = torch.full_like(loss, batch.size)
+                one = {**self.counts(output, batch.y), "loss": loss, "size": size}
+                total = added(total, one)
+        return total
+
+    def value(self, sums: Mapping[str, Tensor]) -> float:
+        """The metric in its unit, from the sums of `measure`."""
+        return float(sums["metric"] / sums["size"])
+
+    # -- the record --------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """All that a report knows of the task, in plain values."""
+        return {
+            "name": self.name,
+            "metric": self.metric.describe(),
+            "outputs": self.outputs(),
+            "parts": self.parts(),
+        }
+
+    def parts(self) -> dict[str, str]:
+        """What the search parts are, in words."""
+        train, valid = self.length("train"), self.length("valid")
+        if self.own_valid:
+            return {
+                "train": f"{train} examples of the train part",
+                "valid": f"{valid} examples of the validation part",
+            }
+        cut = f"of {train + valid} training examples, by seed {self.seed}"
+        return {"train": f"{train} {cut}", "valid": f"{valid} others {cut}"}
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the data before believing in a result, a sentence each."""
+        return []
+
+    def contents(self) -> dict[str, Any]:
+        """Numbers and digests of the data, by which other data are told; the test part is closed.
+
+        Of data sets whose items are made one by one, sixteen items are read.
+        """
+        n = self.length("pool")
+        some = torch.linspace(0, n - 1, min(n, 16)).round().long()
+        x, y, _ = self.batch("pool", some)
+        return {
+            "examples": n,
+            "inputs": digest(raw(t) for t in tensors_of(x)),
+            "targets": digest(raw(t) for t in tensors_of(y)),
+            "split": digest([raw(self.rows("train")), b"/", raw(self.rows("valid"))]),
+        }
+
+    def changed(self, before: Mapping[str, Any], *, resized: bool = False) -> str | None:
+        """How these data differ from those whose `contents` are given, in words; None: not.
+
+        Args:
+            before: of `contents`.
+            resized: whether both may be read in other sizes and split otherwise.
+        """
+        now = self.contents()
+        if before.get("examples") != now["examples"]:
+            return f"{before.get('examples')} examples then, {now['examples']} now"
+        for key in ("inputs", "targets", *(() if resized else ("split",))):
+            if before.get(key) != now[key]:
+                return f"other {'rows in the search parts' if key == 'split' else key}"
+        return None
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
+
+
+def halves(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows of two parts of `n` examples, drawn by the seed, ascending; the same on any machine.
+
+    Raises:
+        ConfigError: the seed is negative.
+        DataError: there are fewer than two examples.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}; accepted: 0 or more")
+    if n < 2:
+        raise DataError(f"train has {n} examples; accepted: two or more, or a valid part")
+    order = np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
+    first, second = np.sort(order[: n - n // 2]), np.sort(order[n - n // 2 :])
+    return torch.from_numpy(first), torch.from_numpy(second)
+
+
+def _compared(compare: Compare | nn.Module, output: Any, y: Any) -> Tensor:
+    """What a user's function gives, which has to be a tensor; a module's buffers come along."""
+    if isinstance(compare, nn.Module):
+        compare = compare.to(tensors_of(output)[0].device)
+    value = compare(output, y)
+    if not isinstance(value, Tensor):
+        raise ConfigError(
+            f"the loss or metric gives a {type(value).__name__}; accepted: a function that gives "
+            "a tensor, the mean over the batch or a number for each example"
+        )
+    return value

@@ -1,0 +1,447 @@
+"""Image classification: data in two search parts and a closed test part, loss and metric."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from morphogen.core.errors import ConfigError, DataError
+from morphogen.tasks.base import Task
+from morphogen.tasks.batches import Batch, Examples
+from morphogen.tasks.classification import contents
+from morphogen.tasks.classification.augment import PLAIN, Augment, normalisation
+from morphogen.tasks.classification.images import Images, Source, checked
+from morphogen.tasks.classification.load import locate
+from morphogen.tasks.classification.names import places
+from morphogen.tasks.classification.readers.dataset import MapDataset, from_dataset
+from morphogen.tasks.classification.remarks import remarks
+from morphogen.tasks.classification.split import (
+    chosen_rows,
+    hold_out,
+    joined,
+    own_rows,
+    require_shape,
+    sizes,
+    split,
+)
+from morphogen.tasks.classification.weighting import ClassWeights
+from morphogen.tasks.classification.weighting import class_weights as weights_of
+from morphogen.tasks.metric import Metric, Sums
+
+Data = str | os.PathLike[str] | Images | MapDataset
+"""What images can be given as: a name or path (`locate`), images, or a map-style data set."""
+
+
+class ImageExamples(Examples):
+    """Images on a device, of which augmented and normalised batches are made.
+
+    Batches are float32 `[b, channels, height, width]`, channels-last; labels int64 `[b]`.
+
+    Args:
+        images: the part.
+        augment: what is done to them where there is a generator to draw from.
+        mean: per channel, on the scale of 0 to 1.
+        std: likewise.
+        device: where the images lie and batches are made.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        augment: Augment = PLAIN,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.images, self.augment, self.notes = images, augment, images.notes
+        self._scale, self._shift = normalisation(mean, std, device)
+        self._pixels = self.images.pixels.permute(0, 2, 3, 1).to(device)
+        self._labels = self.images.labels.to(device)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(
+        self,
+        rows: Tensor,
+        *,
+        mine: slice = slice(None),
+        generator: torch.Generator | None = None,
+    ) -> Batch:
+        """The images of `rows[mine]`, augmented if there is a generator."""
+        augment = PLAIN if generator is None else self.augment
+        size = self._pixels.shape[1]
+        draws = augment.draw(len(rows), size, generator or torch.Generator())
+        device = self._pixels.device
+        index = rows[mine].to(device, non_blocking=True)
+        x = self._pixels.index_select(0, index).permute(0, 3, 1, 2)
+        x = augment.apply(x, draws.part(mine, device), self._scale, self._shift)
+        return Batch(x, self._labels.index_select(0, index), len(index))
+
+
+class ImageTask(Task):
+    """A classification task, made by `ImageTask.of`.
+
+    The training images are cut into two disjoint search parts, by class and seed.
+
+    Attributes:
+        name: of the data, for reports.
+        pool: all images of a search, of which `train` and `valid` are cut.
+        train_rows: int64, the rows of `pool` in `train`, ascending.
+        valid_rows: int64, the rows of `pool` in `valid`, ascending.
+        mean: per channel of the train part, on the scale of 0 to 1.
+        std: likewise.
+        augment: what training batches undergo.
+        seed: of the split.
+        own_valid: whether the data came with a search-validation part; `valid` is of it then, and
+            `pool` is both.
+        label_smoothing: of the loss that trains weights.
+    """
+
+    metric = Metric("accuracy", "%")
+
+    def __init__(
+        self,
+        name: str,
+        pool: Images,
+        train_rows: Tensor,
+        valid_rows: Tensor,
+        *,
+        test: Images | Source | None,
+        size: int | None,
+        channels: int | None,
+        augment: Augment,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        seed: int,
+        own_valid: bool = False,
+        class_weights: ClassWeights = "none",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(f"label_smoothing is {label_smoothing}; accepted: 0 or more, below 1")
+        self.label_smoothing = label_smoothing
+        self.own_valid = own_valid
+        self.name, self.pool, self.augment, self.seed = name, pool, augment, seed
+        self.train_rows, self.valid_rows = train_rows, valid_rows
+        self._test, self._size, self._channels = test, size, channels
+        own_mean, own_std = statistics(self.train) if mean is None or std is None else ((), ())
+        self.mean = _per_channel("mean", mean, pool.channels, own_mean)
+        self.std = _per_channel("std", std, pool.channels, own_std)
+        if min(self.std) <= 0:
+            raise ConfigError(f"std is {self.std}; accepted: a number above 0 per channel")
+        self._class_weights = class_weights
+        self._weights = weights_of(class_weights, pool.labels[train_rows], pool.classes)
+
+    @classmethod
+    def of(
+        cls,
+        data: Data,
+        *,
+        test: Data | None = None,
+        train_images: int | float | None = None,
+        valid_images: int | float | None = None,
+        at_most: Collection[str] = (),
+        held_out: float | None = None,
+        size: int | None = None,
+        channels: int | None = None,
+        seed: int = 0,
+        augment: Augment | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        class_weights: ClassWeights = "none",
+        label_smoothing: float = 0.0,
+    ) -> ImageTask:
+        """Read the training images and cut the search parts from them.
+
+        Data that come with a search-validation part of their own are not cut: that is `valid`, and
+        `train` is of their train part; the two sizes limit them.
+
+        Args:
+            data: a name or path (see `load.locate`), `Images`, or a map-style data set.
+            test: test images where `data` has none; a name or path is only read when opened.
+            train_images: size of the train part, a count or a fraction (a float below 1). One
+                of the two sizes alone leaves the rest to the other; neither means half and half.
+            valid_images: size of the search-validation part, likewise.
+            at_most: which of the two sizes shrink to what the data have; the others are refused if
+                the data have less.
+            held_out: a share of all images for the search-validation part, instead of the two
+                sizes; of data with a part of their own, that part, whole.
+            size: resize all images to `size` x `size` pixels.
+            channels: 3 gives grey images three equal channels, for a network that takes colours.
+            seed: of the split: the same seed and data give the same parts on any machine.
+            augment: default `Augment()`: random crop and flip.
+            mean: per channel on the scale of 0 to 1; else measured on the train part alone.
+            std: likewise.
+            class_weights: of the loss that trains weights, see `weighting`.
+            label_smoothing: of the same: the share of a label that goes to all classes alike.
+
+        Raises:
+            DataError: the data are missing, corrupt, too few, or cannot be split by class.
+            ConfigError: an option is out of range.
+        """
+        name, source = _source(data, size)
+        pool = source.read("train", size) if isinstance(source, Source) else source
+        pool = pool.with_channels(channels)
+        if isinstance(source, Source) and "test" in source.parts and test is None:
+            held: Images | Source | None = source
+        else:
+            held = None if test is None else _source(test, size)[1]
+        own = isinstance(source, Source) and "valid" in source.parts
+        if isinstance(source, Source) and own:
+            pool, first = joined(pool, source.read("valid", size).with_channels(channels), name)
+            train_rows, valid_rows = own_rows(
+                pool, first, train_images, valid_images, at_most=at_most, seed=seed
+            )
+        elif held_out is not None:
+            train_rows, valid_rows = hold_out(pool, held_out, seed)
+        else:
+            train, valid = sizes(pool, train_images, valid_images, at_most)
+            train_rows, valid_rows = split(pool, train, valid, seed)
+        return cls(
+            name,
+            pool,
+            train_rows,
+            valid_rows,
+            test=held,
+            size=size,
+            channels=channels,
+            augment=augment or Augment(),
+            mean=mean,
+            std=std,
+            seed=seed,
+            own_valid=own,
+            class_weights=class_weights,
+            label_smoothing=label_smoothing,
+        )
+
+    # -- data --------------------------------------------------------------------------------
+
+    @cached_property
+    def train(self) -> Images:
+        """The part that trains weights in a search."""
+        return self.pool.take(self.train_rows)
+
+    @cached_property
+    def valid(self) -> Images:
+        """The part that trains or ranks architectures in a search."""
+        return self.pool.take(self.valid_rows)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.pool.classes
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return self.pool.channels
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of an image in pixels."""
+        return self.pool.pixels.shape[-1]
+
+    def rows(self, part: str) -> Tensor:
+        """The rows of a part in `pool`, int64 `[n]`, ascending."""
+        return torch.arange(len(self.pool)) if part == "pool" else super().rows(part)
+
+    def examples(
+        self, part: str, *, device: torch.device | str = "cpu", augmented: bool = False
+    ) -> ImageExamples:
+        """A part, from which batches can be made; see `Task.examples`."""
+        self.rows(part)  # refuses what is no part
+        images = {"train": self.train, "valid": self.valid}.get(part, self.pool)
+        return self._examples(images, device, self.augment if augmented else PLAIN)
+
+    def _examples(
+        self, images: Images, device: torch.device | str, augment: Augment = PLAIN
+    ) -> ImageExamples:
+        return ImageExamples(images, augment=augment, mean=self.mean, std=self.std, device=device)
+
+    def choose(self, part: str, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """`count` rows of a part, the classes mixed evenly from first to last; 0 is all rows."""
+        return chosen_rows(self.pool.labels[self.rows(part)].numpy(), count, rng)
+
+    def outputs(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    def _test_examples(self, device: torch.device) -> ImageExamples:
+        held, where = self._test, f"the test part of {self.name!r}"
+        if isinstance(held, Source):
+            part = "test" if "test" in held.parts else "train"  # a lone file of test images
+            held = held.read(part, self._size)
+        return self._examples(self._fitting(held, where), device)
+
+    def check_test(self, *, open: bool) -> None:
+        """Compare what is known of the test part without its images with the training data.
+
+        So that a test part that does not fit is refused before hours of training, not after.
+
+        Args:
+            open: read labels and a few headers too; in a search only names of folders are seen.
+
+        Raises:
+            DataError: it has a class that the training data has not, or images of another shape.
+        """
+        held, where = self._test, f"the test part of {self.name!r}"
+        if isinstance(held, Images):
+            self._fitting(held, where)
+        if not isinstance(held, Source) or held.glance is None:
+            return
+        glance = held.glance("test" if "test" in held.parts else "train", open)
+        if glance is None:
+            return
+        if glance.labels is None:
+            note = f"{where} has no labels and is not read"
+            self._test, self.pool = None, replace(self.pool, notes=(*self.pool.notes, note))
+            return
+        indexes, names, named = glance.labels
+        present = torch.unique(indexes).tolist()
+        places(
+            names,
+            self.classes,
+            named=named,
+            by_name=self.pool.named,
+            present=present,
+            where=where,
+        )
+        expected = (self.in_channels, self.image_size, self.image_size)
+        for which, (channels, height, width) in glance.shapes:
+            found = (
+                expected[0] if channels == 1 and self._channels else channels,
+                *((height, width) if self._size is None else expected[1:]),
+            )
+            if found != expected:
+                raise DataError(
+                    f"{which} has {channels} channels and {width}x{height} pixels, the training "
+                    f"data {expected[0]} and {expected[2]}x{expected[1]}; accepted: test images "
+                    "like those of the training"
+                    + ("" if found[0] != expected[0] else ", or the option size=N")
+                )
+
+    def _fitting(self, held: Images, where: str) -> Images:
+        """Test images as the network takes them, their labels counted in the training's classes."""
+        held = held.with_channels(self._channels)
+        require_shape(held, self.pool, where)
+        return held.aligned(self.pool, where)
+
+    def train_on_all(self) -> None:
+        """Take channel statistics and class weights from all images, not from the train part."""
+        self.mean, self.std = statistics(self.pool)
+        self._weights = weights_of(self._class_weights, self.pool.labels, self.classes)
+
+    def parts(self) -> dict[str, str]:
+        """What the search parts are, in words, for the record of a run."""
+        if self.own_valid:
+            return {
+                "train": f"{len(self.train)} images of the data's train part",
+                "valid": f"{len(self.valid)} images of the data's own validation part",
+            }
+        cut = f"of {len(self.pool)} training images, by class and seed {self.seed}"
+        return {"train": f"{len(self.train)} {cut}", "valid": f"{len(self.valid)} others {cut}"}
+
+    def describe(self) -> dict[str, Any]:
+        """All that a report knows of the task: also its classes and the shape of an image."""
+        return super().describe() | {
+            "classes": list(self.classes),
+            "in_channels": self.in_channels,
+            "image_size": self.image_size,
+        }
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the images, a sentence each."""
+        return remarks(self.pool)
+
+    def contents(self) -> dict[str, Any]:
+        """Numbers and digests of the images as they were read; the test part stays closed."""
+        return contents.of(self.pool, self.train_rows, self.valid_rows)
+
+    def changed(self, before: Mapping[str, Any], *, resized: bool = False) -> str | None:
+        """How these images differ from those whose `contents` are given; see `Task.changed`."""
+        return contents.changed(before, self.contents(), resized=resized)
+
+    # -- loss and metric ---------------------------------------------------------------------
+
+    def loss(self, output: Tensor, y: Tensor, *, train: bool = False, each: bool = False) -> Tensor:
+        """Cross entropy in nats of logits `[b, classes]` and labels `[b]`; see `Task.loss`.
+
+        With smoothing, targets are `(1 - smoothing) onehot + smoothing / classes` (Szegedy et al.,
+        CVPR 2016, arXiv 1512.00567, section 7). With class weights, every image's loss is
+        multiplied by its class's. The mean is divided by the number of images, not by the sum of
+        their weights, so that the shares of data-parallel processes add up.
+        """
+        smoothing, weights = (self.label_smoothing, self._weights) if train else (0.0, None)
+        if weights is None:
+            reduction = "none" if each else "mean"
+            return F.cross_entropy(output, y, label_smoothing=smoothing, reduction=reduction)
+        if weights.device != output.device:
+            weights = self._weights = weights.to(output.device)
+        values = F.cross_entropy(output, y, label_smoothing=smoothing, reduction="none")
+        values = weights[y] * values
+        return values if each else values.mean()
+
+    def counts(self, output: Tensor, y: Tensor) -> Sums:
+        """`right`: images whose largest logit is their label's, and whose logits are finite."""
+        right = (output.argmax(1) == y) & output.isfinite().all(dim=1)
+        return {"right": right.sum().double()}
+
+    def value(self, sums: Mapping[str, Tensor]) -> float:
+        """The accuracy in percent."""
+        return float(100.0 * sums["right"] / sums["size"])
+
+
+# --- statistics ----------------------------------------------------------------------------------
+
+
+def statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel on the scale of 0 to 1, exact from histograms.
+
+    A channel of one single value has the deviation 1, so that it can be divided by.
+    """
+    means, stds = [], []
+    for channel in images.pixels.unbind(1):
+        counts = np.zeros(256, dtype=np.int64)
+        for chunk in torch.split(channel, 4096):  # bincount works on a copy in int64
+            counts += torch.bincount(chunk.flatten(), minlength=256).numpy()
+        total = int(counts.sum())
+        value = np.arange(256, dtype=np.int64)
+        first, second = int((counts * value).sum()), int((counts * value**2).sum())
+        means.append(first / total / 255)
+        spread = total * second - first * first  # Python integers: no cancellation
+        stds.append(float(np.sqrt(spread)) / total / 255 if spread else 1.0)
+    return tuple(means), tuple(stds)
+
+
+def _per_channel(
+    field: str, given: Sequence[float] | None, channels: int, measured: tuple[float, ...]
+) -> tuple[float, ...]:
+    if given is None:
+        return measured
+    values = tuple(float(v) for v in given)
+    if len(values) != channels or not all(np.isfinite(values)):
+        raise ConfigError(
+            f"{field} is {values}; accepted: {channels} finite numbers, one for each channel"
+        )
+    return values
+
+
+def _source(data: Data, size: int | None) -> tuple[str, Images | Source]:
+    """The name of the data, and the data: images, or a source that has not been read."""
+    if isinstance(data, str | os.PathLike):
+        found = locate(data)
+        return found.name, found
+    if isinstance(data, Images):
+        return "images", checked(data.resized(size), "the images")
+    return type(data).__name__, from_dataset(data, size=size)

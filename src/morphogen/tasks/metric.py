@@ -1,0 +1,47 @@
+"""By what architectures are judged, and the sums from which it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+Sums = dict[str, Tensor]
+"""Sums over examples, float64: those of batches, and of processes, add up."""
+
+
+def added(one: Sums, other: Sums) -> Sums:
+    """The sums of both; an empty one adds nothing."""
+    return {key: one[key] + value for key, value in other.items()} if one else other
+
+
+Compare = Callable[[Any, Any], Tensor]
+"""From a network's output and the targets to one number, the mean, or to one for each example."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """By what architectures are judged."""
+
+    name: str
+    """As it is recorded and reported: `accuracy`, `mae`."""
+    unit: str = ""
+    """`%`, `m/s`; empty for a bare number."""
+    higher_is_better: bool = True
+    of: Compare | None = None
+    """How it is computed from a network's output and the targets: a mean over the batch, or a
+    number for each example. None: a task's class computes it (`counts` and `value`)."""
+
+    def score(self, value: float) -> float:
+        """The value as a score, of which more is better; and the score as a value."""
+        return value if self.higher_is_better else -value
+
+    def describe(self) -> dict[str, Any]:
+        """For the record of a run."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "higher_is_better": self.higher_is_better,
+        }
