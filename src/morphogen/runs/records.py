@@ -42,7 +42,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Contents(Record):
-    """The data of a run as they were read, see `tasks.contents`."""
+    """The data of a run as they were read, see `Task.contents`."""
 
     images: Count
     classes: Count

@@ -21,7 +21,7 @@ from morphogen.core.config import to_mapping
 from morphogen.engine.search.loop import timetable
 from morphogen.methods import find, methods
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import Images, ImageTask
+from morphogen.tasks.classification import Images, ImageTask
 from morphogen.tasks.problem import Problem
 
 
