@@ -8,6 +8,19 @@ from morphogen.cost.additive import Counts
 from morphogen.cost.count import Cost, count, of
 from morphogen.cost.demand import SMALLER, require
 from morphogen.cost.latency import Latency, latency
+from morphogen.cost.options import OptionCosts, of_options
 from morphogen.cost.sizes import published
 
-__all__ = ["SMALLER", "Cost", "Counts", "Latency", "count", "latency", "of", "published", "require"]
+__all__ = [
+    "SMALLER",
+    "Cost",
+    "Counts",
+    "Latency",
+    "OptionCosts",
+    "count",
+    "latency",
+    "of",
+    "of_options",
+    "published",
+    "require",
+]

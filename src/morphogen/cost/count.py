@@ -86,16 +86,37 @@ def count(net: nn.Module, image: Image = (3, 32, 32)) -> Cost:
     Raises:
         SpaceError: it fails on an image of that shape.
     """
+    with watched(net, image) as (watch, x):
+        net(x)
+    return Cost(
+        params=sum(p.numel() for p in net.parameters()),
+        macs=watch.flops // 2,
+        flops=watch.flops,
+        memory_access=watch.traffic,
+        activation_bytes=watch.written,
+        peak_bytes=watch.peak,
+    )
+
+
+@contextmanager
+def watched(net: nn.Module, image: Image) -> Iterator[tuple[Watch, Tensor]]:
+    """Within the context, kernels are counted and `net` is in evaluation mode.
+
+    Gives what counts and one input `[1, *image]`, on the device of the net's parameters.
+
+    Raises:
+        SpaceError: what is run there fails on an image of that shape.
+    """
     first = next(net.parameters(), torch.empty(0))
     place = first.device
     modes = {module: module.training for module in net.modules()}
     x = torch.zeros(1, *image, device=place, dtype=first.dtype)
-    watch = _Watch(remember=place.type == "meta")
+    watch = Watch(remember=place.type == "meta")
     watch.live(x)
     net.eval()
     try:
         with torch.no_grad(), _without_fused_layers(), watch:
-            net(x)
+            yield watch, x
     except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SpaceError(
@@ -105,14 +126,6 @@ def count(net: nn.Module, image: Image = (3, 32, 32)) -> Cost:
     finally:
         for module, training in modes.items():
             module.training = training
-    return Cost(
-        params=sum(p.numel() for p in net.parameters()),
-        macs=watch.flops // 2,
-        flops=watch.flops,
-        memory_access=watch.traffic,
-        activation_bytes=watch.written,
-        peak_bytes=watch.peak,
-    )
 
 
 @contextmanager
@@ -144,7 +157,7 @@ _KERNELS: dict[Hashable, _Kernel] = {}
 """Kernels by name and shapes. They are facts: the same in every run and for every network."""
 
 
-class _Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):
     """Sees every kernel of the code that runs inside it.
 
     Args:

@@ -48,6 +48,25 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Class scores [batch, classes] of images x [batch, channels, height, width]."""
 
+    def options(self, choice: str, option: str) -> list[nn.Module]:
+        """The modules that belong to an option of a choice, one for each place where it stands.
+
+        An option that has none (`none`, an input that comes as it is) has the empty list. Freezing,
+        counting, resetting an option means these modules, in all cells.
+
+        Raises:
+            UnknownNameError: there is no such choice, or option.
+            CapabilityError: this kind of supernet does not tell.
+        """
+        self.space.choice(choice).index(option)
+        return self._options(choice, option)
+
+    def _options(self, choice: str, option: str) -> list[nn.Module]:
+        raise CapabilityError(
+            f"the supernet of space {self.space.name!r} does not say which modules belong to an "
+            f"option; accepted: a {type(self).__name__} with a method _options"
+        )
+
 
 class Layered(Supernet):
     """A supernet of layers in sequence, one for each choice of the space, in its order.
@@ -74,6 +93,10 @@ class Layered(Supernet):
         if not gates.unit:
             terms = [weighted(term, weights[i]) for i, term in zip(live, terms, strict=True)]
         return sum(terms[1:], terms[0])
+
+    def _options(self, choice: str, option: str) -> list[nn.Module]:
+        names = [c.name for c in self.space.choices]
+        return [self.layers[names.index(choice)][option]]  # type: ignore[index]
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Class scores [n, classes] of images [n, in_channels, h, w].

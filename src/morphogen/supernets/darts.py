@@ -359,6 +359,11 @@ class DARTSSupernet(Supernet):
         self.cells = nn.ModuleList(MixedCell(space, place, dims) for place in places)
         self.classifier = nn.Linear(len(NODES) * places[-1].channels, spec.classes)
 
+    def _options(self, choice: str, option: str) -> list[nn.Module]:
+        kind = self.space.choice(choice).group
+        cells = [c for c in self.cells if isinstance(c, MixedCell) and c.kind == kind]
+        return [] if option == "none" else [c.edges[choice][option] for c in cells]  # type: ignore[index]
+
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Class scores [n, classes] of images [n, in_channels, h, w].
 

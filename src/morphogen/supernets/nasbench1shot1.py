@@ -142,6 +142,16 @@ class NASBench1Shot1Supernet(Supernet):
         scores: Tensor = self.classifier(self.head(x).mean((2, 3)))
         return scores
 
+    def _options(self, choice: str, option: str) -> list[nn.Module]:
+        cells = [cell for stack in self.stacks for cell in stack]  # type: ignore[attr-defined]
+        for node in range(1, self.space.nodes + 1):
+            if choice == operation_name(node):
+                return [cell.nodes[node - 1][option] for cell in cells]
+            # The cell's input, vertex 0, reaches a node through a projection of its own.
+            if choice == self.space.inputs_choice(node):
+                return [] if int(option) else [cell.projections[node - 1] for cell in cells]
+        return [] if int(option) else [cell.output for cell in cells]
+
     def _plan(self, gates: Gates) -> _Plan:
         space, output = self.space, self.space.nodes + 1
         inputs: dict[int, list[tuple[int, Tensor | None]]] = {}

@@ -427,6 +427,10 @@ class NASBench201Supernet(Supernet):
         scores: Tensor = self.classifier(self.dims.mean(F.relu(self.norm(x))))
         return scores
 
+    def _options(self, choice: str, option: str) -> list[nn.Module]:
+        cells = [cell for cell in self.cells if isinstance(cell, MixedCell)]
+        return [] if option == "none" else [cell.option(choice, option) for cell in cells]
+
     def _plain(self, x: Tensor, gates: Gates) -> Tensor:
         x = self.stem(x)
         for cell in self.cells:

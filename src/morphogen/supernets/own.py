@@ -52,6 +52,10 @@ class ModuleSupernet(Supernet):
             c.name: (g, row) for g, cs in space.groups.items() for row, c in enumerate(cs)
         }
 
+    def _options(self, choice: str, option: str) -> list[nn.Module]:
+        found = [mark.option(option) for _, mark, _ in _marks(self.module) if mark.name == choice]
+        return list(dict.fromkeys(found))  # one that is registered twice comes twice
+
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Output of the user's module for `x`, each `OneOf` in it weighted by its row of `gates`.
 

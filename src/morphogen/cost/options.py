@@ -1,0 +1,149 @@
+"""What each option of each choice costs in a supernet: a resource cost that gates can weigh.
+
+    costs = morphogen.cost.of_options(space, NetworkSpec(channels=16, depth=8))
+    loss = loss + eta * costs.expected(gates, "macs")
+
+An option's cost is that of its modules (`Supernet.options`) in one forward pass of one image, in
+the conventions of `count`, with every option live: absolute, so that `none` costs 0. What is not
+an option's (stem, sums, classifier) belongs to nobody. Multiply-adds are those of the stand-alone
+networks wherever these have the same widths; parameters and memory traffic are the supernet's,
+whose norms often have no scale and shift where the networks' have both. Of a choice inside an
+option of another, the cost counts for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from morphogen.core import SpaceError
+from morphogen.cost.count import Image, Watch, watched
+from morphogen.cost.sizes import published
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import Gates, NetworkSpec, build
+
+Field = Literal["params", "macs", "flops", "memory_access"]
+"""Fields of `Cost` that an option has; see there for their units."""
+
+Costs = Mapping[str, NDArray[np.float64]]
+"""Group -> [choices, widest], 0 where a choice has no such option; or [places, choices, widest]."""
+
+
+@dataclass(frozen=True, eq=False)
+class OptionCosts:
+    """Costs of the options of a space."""
+
+    params: Costs
+    macs: Costs
+    flops: Costs
+    memory_access: Costs
+
+    def expected(self, gates: Gates, field: Field) -> Tensor:
+        """The cost of all choices, each the sum of its options' weighted by the gates.
+
+        With one-hot gates it is the cost of the path, with probabilities the expected cost;
+        differentiable in the gates.
+
+        Returns:
+            A scalar, or [examples] of gates that each example has for itself.
+        """
+        found = []
+        for group, values in getattr(self, field).items():
+            weights = gates.weights[group]
+            total = values.sum(axis=0) if values.ndim > 2 else values
+            costs = torch.as_tensor(total, dtype=weights.dtype, device=weights.device)
+            found.append((weights * costs).sum(dim=(-2, -1)))
+        return torch.stack(found).sum(dim=0)
+
+
+def of_options(
+    space: SearchSpace,
+    spec: NetworkSpec | None = None,
+    image: Image = (3, 32, 32),
+    *,
+    places: bool = False,
+) -> OptionCosts:
+    """The cost of every option of every choice in the supernet of `space`.
+
+    Args:
+        space: a space with a supernet.
+        spec: size of the supernet; its `in_channels` are taken from `image`. By default
+            `published(space)`. A user's own module has its own size.
+        image: channels, height, width; of a space of signals channels, time.
+        places: keep the places where a choice stands (the cells) apart, as one more axis in front;
+            else they are added up.
+
+    Raises:
+        CapabilityError: the space has no supernet, or one that does not know its options' modules.
+        SpaceError: it does not take such images, or an option is not run when all are live.
+    """
+    spec = replace(spec or published(space), in_channels=image[0], execution="plain")
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        net = build(space, spec)
+    members = {
+        (group, row, column): net.options(choice.name, option)
+        for group, choices in space.groups.items()
+        for row, choice in enumerate(choices)
+        for column, option in enumerate(choice.options)
+    }
+    first = next(net.parameters(), torch.empty(0))
+    weights = {
+        group: torch.ones(mask.shape, device=first.device, dtype=first.dtype)
+        for group, mask in space.masks.items()
+    }
+    spent: dict[nn.Module, tuple[int, int]] = {}
+    with watched(net, image) as (watch, x):
+        hooks = [
+            hook
+            for module in {m for ms in members.values() for m in ms}
+            for hook in _meters(module, watch, spent)
+        ]
+        try:
+            net(x, Gates.dense(space, weights))
+        finally:
+            for hook in hooks:
+                hook.remove()
+    for (group, row, column), found in members.items():
+        if not all(module in spent for module in found):
+            choice = space.groups[group][row]
+            raise SpaceError(
+                f"option {choice.options[column]!r} of choice {choice.name!r} is not run when all "
+                "options are live, and has no cost of its own; accepted: a choice that every "
+                "forward pass reaches"
+            )
+    most = max(1, *(len(found) for found in members.values()))
+
+    def table(value: Any) -> Costs:
+        found = {g: np.zeros((most, *m.shape)) for g, m in space.masks.items()}
+        for (group, row, column), its in members.items():
+            for place, module in enumerate(its):
+                found[group][place, row, column] = value(module)
+        return found if places else {group: each.sum(axis=0) for group, each in found.items()}
+
+    return OptionCosts(
+        params=table(lambda module: sum(p.numel() for p in module.parameters())),
+        macs=table(lambda module: spent[module][0] // 2),
+        flops=table(lambda module: spent[module][0]),
+        memory_access=table(lambda module: spent[module][1]),
+    )
+
+
+def _meters(module: nn.Module, watch: Watch, spent: dict[nn.Module, tuple[int, int]]) -> list[Any]:
+    """Hooks that add up the FLOPs and bytes of all calls of a module."""
+    began: list[tuple[int, int]] = []
+
+    def before(*_: Any) -> None:
+        began.append((watch.flops, watch.traffic))
+
+    def after(*_: Any) -> None:
+        flops, traffic = began.pop()
+        so_far = spent.get(module, (0, 0))
+        spent[module] = so_far[0] + watch.flops - flops, so_far[1] + watch.traffic - traffic
+
+    return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
