@@ -26,7 +26,7 @@ import record
 
 from morphogen.core import Architecture, Choice
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.judge.compare import Trial, run_trial
+from morphogen.engine.judge.trials import Trial, run_trial
 from morphogen.engine.search.rounds import converse
 from morphogen.evaluators.objectives import told
 from morphogen.methods import find

@@ -27,7 +27,7 @@ import numpy as np
 import record
 
 from morphogen import benchmarks
-from morphogen.engine.judge.compare import Trace, Trial, curve, queries_to_optimum, run_trials
+from morphogen.engine.judge.trials import Trace, Trial, curve, queries_to_optimum, run_trials
 from morphogen.methods.aging_evolution import AgingEvolutionConfig
 from morphogen.methods.local_search import LocalSearchConfig
 from morphogen.methods.random import RandomSearchConfig

@@ -18,7 +18,7 @@ from scipy.stats import kendalltau
 import tiny
 from morphogen.core import Choice, ConfigError
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.judge.compare import asking
+from morphogen.engine.judge.trials import asking
 from morphogen.engine.search.rounds import converse
 from morphogen.engine.search.search import resume, search
 from morphogen.evaluators.clusters import divide, winners

@@ -100,18 +100,22 @@ def describe(
         "config": config,
         **grounds,
     }
-    name = Path(sys.argv[0]).name  # `morphogen` or `python -m morphogen`, or a script
-    program = "morphogen" if name == "__main__.py" else name
     return {
         **decisive,
         "identity": identity(decisive),
-        "command": shell(program, *sys.argv[1:]),
+        "command": command(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         **({} if isinstance(space, str) else {"choices": _choices(known)}),
         **({"remarks": list(remarks)} if remarks else {}),
     }
+
+
+def command() -> str:
+    """The command line of this process, to be pasted into a shell."""
+    name = Path(sys.argv[0]).name  # `morphogen` or `python -m morphogen`, or a script
+    return shell("morphogen" if name == "__main__.py" else name, *sys.argv[1:])
 
 
 def _choices(space: SearchSpace) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ from morphogen.core import (
     MorphogenError,
 )
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.judge.compare import Trial, run_trial
+from morphogen.engine.judge.trials import Trial, run_trial
 from morphogen.methods.random import RandomSearchConfig
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces.nasbench1shot1 import PARENTS, cell_of

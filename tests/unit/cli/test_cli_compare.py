@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from morphogen.cli import main
-from morphogen.cli.commands.compare import configured
 from morphogen.core import ConfigError
+from morphogen.engine.judge.compare import configured
 from morphogen.methods.random import RandomSearchConfig
 
 SMALL = ["--seeds", "3", "--budget", "25", "--workers", "1"]

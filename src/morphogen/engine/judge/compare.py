@@ -1,298 +1,215 @@
-"""Black-box methods on a benchmark table: the same budget, the same seeds, in parallel processes.
-
-A trial is one search of one method with one seed, held in memory; its trace is the rows of the
-table in the order in which they were first asked for. Every figure is made from traces.
-"""
+"""`compare`: black-box methods on a benchmark table, with the same budget and the same seeds."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
-
-from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
-from morphogen.core import Architecture, CapabilityError, ConfigError, RunError, memory
-from morphogen.core.config import to_mapping
-from morphogen.core.files import append_lines, recording
-from morphogen.core.names import shown
-from morphogen.core.processes import refuse_again
-from morphogen.core.reading import parse_json, read_lines, sha256
-from morphogen.core.records import Amount, Natural, Plain, Record, checked
-from morphogen.core.rng import numpy_stream
-from morphogen.engine.search.rounds import converse
-from morphogen.evaluators.executors import Job, Local, make_executor
-from morphogen.evaluators.executors.make import cores
-from morphogen.evaluators.stage import Stage
-from morphogen.evaluators.table import TableEvaluator
-from morphogen.methods import AskTell, MethodInfo, find, methods
-
-WRITTEN = "what compare wrote"
+from morphogen.core import ConfigError, given, ranges
+from morphogen.core.config import from_mapping, to_mapping
+from morphogen.core.files import alone, made, write_anew
+from morphogen.core.names import brief
+from morphogen.engine.judge.standings import Entry, standings
+from morphogen.engine.judge.trials import Trial, asking, run_trials, searched
+from morphogen.methods import methods
+from morphogen.reports.curves import Band, svg
+from morphogen.reports.standing import final_metrics
+from morphogen.runs.config import command
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One search; equal trials have equal traces."""
+class Comparison:
+    """What came out, best mean rank first."""
 
-    method: str
-    config: Any
-    """The method's configuration."""
-    space: str
-    """A built-in space with a table."""
-    metric: str
-    """Column that the search reads; empty for the table's own choice."""
-    seed: int
-    budget: int
-    """Different architectures that are looked up."""
-    round_size: int = 1
-    """Architectures that are asked for at once."""
-    oracle: bool = False
-    """Let the search read a test figure: to study methods, never to find an architecture."""
-    table: str = ""
-    """A file that `morphogen import-nasbench101` wrote; empty for the shipped table."""
-    until_found: bool = False
-    """End when a best value of the whole table was looked up: the best so far cannot change."""
+    content: Mapping[str, Any]
+    """All figures as plain values, as in comparison.json."""
+    table: Benchmark = field(repr=False)
+    files: tuple[Path, ...] = ()
+    """What was written."""
 
     @property
-    def key(self) -> str:
-        """What decides the trace, as one text."""
-        table = sha256(Path(self.table)) if self.table else ""  # its contents, wherever it lies
-        parts = {**vars(self), "config": to_mapping(self.config), "table": table}
-        return json.dumps(parts, sort_keys=True)
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What a trial looked up."""
-
-    rows: NDArray[np.intp]
-    """Rows of the table, in the order in which they were first asked for."""
-    seconds: float
-    """Wall clock of the search, the method's own computing included."""
-
-
-def asking(name: str) -> MethodInfo:
-    """The black-box method called `name`, or a `ConfigError` that says which there are."""
-    info = find(name)
-    if not info.black_box or info.staged:
-        fit = ", ".join(m.name for m in methods().values() if m.black_box and not m.staged)
-        why = "trains a supernet and asks for no scores"
-        if info.staged:
-            why = "asks for trainings of several lengths"
-        raise CapabilityError(
-            f"method {name!r} {why}, so a budget of look-ups "
-            f"means nothing to it; accepted: {fit}; for its runs: `morphogen report RUN...`"
-        )
-    return info
-
-
-def searched(
-    space: str, metric: str, *, oracle: bool = False, file: str = ""
-) -> tuple[Benchmark, str]:
-    """The table of a space, and the column that a search reads.
-
-    Raises:
-        CapabilityError: there is no table.
-        ConfigError: the metric is a test figure, and `oracle` is off.
-    """
-    known = spaces.make(space)
-    table = benchmarks.of(known, file)
-    if table is not None and oracle and metric:
-        return table, table.metric(metric).name
-    evaluator = TableEvaluator(known, metric, file)
-    return evaluator.table, evaluator.metric.name
-
-
-def scores_of(table: Benchmark, metric: str) -> NDArray[np.float64]:
-    """A column [rows] as a figure to be made large."""
-    values = table.values(metric)
-    return values if table.metric(metric).higher_is_better else -values
-
-
-def run_trial(trial: Trial) -> Trace:
-    """Do the search of one trial, in memory.
-
-    Raises:
-        MorphogenError: the method does not fit the space, or the space has no such table.
-    """
-    table, metric = searched(trial.space, trial.metric, oracle=trial.oracle, file=trial.table)
-    info, space = asking(trial.method), table.space
-    info.require(space)
-    method = info.build(trial.config)
-    if not isinstance(method, AskTell):
-        raise ConfigError(f"method {trial.method!r} asks and does not tell")
-    scores = scores_of(table, metric)
-    rows: list[int] = []
-
-    optimum = scores.max()
-
-    def found() -> bool:
-        return (
-            trial.until_found and bool(rows) and scores[rows[-trial.round_size :]].max() == optimum
-        )
-
-    def answer(archs: Sequence[Architecture], _: Stage) -> NDArray[np.float64]:
-        new = [table.index(arch) for arch in archs]
-        rows.extend(new)
-        return scores[new].reshape(-1, 1) if info.objectives else scores[new]
-
-    began = time.perf_counter()
-    converse(
-        method,
-        space,
-        numpy_stream(trial.seed, "search"),
-        answer,
-        budget=trial.budget,
-        round_size=trial.round_size,
-        enough=found,
-    )
-    return Trace(np.array(rows, np.intp), time.perf_counter() - began)
-
-
-def run_trials(
-    trials: Sequence[Trial],
-    *,
-    record: Path | None = None,
-    workers: int = 0,
-    done: Callable[[int, int], None] | None = None,
-) -> list[Trace]:
-    """Do many trials, in parallel processes; the traces are in the order of the trials.
-
-    Args:
-        trials: what to do.
-        record: a JSON-lines file that gets each trace as it comes, and of which the traces that it
-            has are taken; so that a comparison cut off is continued.
-        workers: processes; 0: one for each processor; 1: in this process.
-        done: called with the number of finished trials and of all.
-
-    Raises:
-        RunError: the record cannot be read or written, or a trial could not be done.
-    """
-    refuse_again()
-    keys = [trial.key for trial in trials]
-    with recording(record):
-        known = _read(record) if record is not None else {}
-        for key, trial in zip(keys, trials, strict=True):
-            if record is not None and key in known:
-                _require_fits(record, trial, known[key])
-        left = {key: trial for key, trial in zip(keys, trials, strict=True) if key not in known}
-        workers = min(workers or cores(), max(len(left), 1))
-        memory.require_processes(workers, "workers")
-        executor = (
-            Local(run_trial, retries=0)
-            if workers == 1
-            else make_executor("processes", _runner, workers=workers)
-        )
-        order, tasks = list(left), list(left.values())
-        finished = sum(key in known for key in keys)
-        if done is not None:
-            done(finished, len(keys))
-        try:
-            for report in executor.map(tasks):
-                trial = tasks[report.index]
-                if report.failed:
-                    raise RunError(
-                        f"{trial.method} with seed {trial.seed} in {trial.space} failed: "
-                        f"{report.error}"
-                    )
-                known[order[report.index]] = report.value
-                if record is not None:
-                    _append(record, trial, report.value)
-                finished += keys.count(order[report.index])
-                if done is not None:
-                    done(finished, len(keys))
-        finally:
-            executor.close()
-    return [known[key] for key in keys]
-
-
-def _runner() -> Job:
-    return run_trial
-
-
-def _append(record: Path, trial: Trial, trace: Trace) -> None:
-    row = {
-        "trial": json.loads(trial.key),
-        "rows": trace.rows.tolist(),
-        "seconds": round(trace.seconds, 4),
-    }
-    append_lines(record, json.dumps(row) + "\n")
-
-
-class Line(Record):
-    """A line of the record."""
-
-    trial: dict[str, Plain]
-    rows: Annotated[list[Natural], Field(min_length=1)]
-    seconds: Amount
-
-
-def _read(record: Path) -> dict[str, Trace]:
-    """The traces of a record by the keys of their trials; lines cut short are left out.
-
-    Raises:
-        RunError: it is no such record.
-    """
-    found: dict[str, Trace] = {}
-    if not os.path.lexists(record):
+    def entries(self) -> Sequence[Mapping[str, Any]]:
+        """One for each method: name, mean rank, figures with intervals over seeds, curves."""
+        found: Sequence[Mapping[str, Any]] = self.content["entries"]
         return found
-    for number, line in enumerate(read_lines(record, accepted=WRITTEN), start=1):
-        try:
-            row = parse_json(line)
-        except ValueError:
-            continue
-        checked(Line, row, f"line {number} of {shown(record)}", accepted=WRITTEN)
-        key = json.dumps(row["trial"], sort_keys=True)
-        found[key] = Trace(np.array(row["rows"], np.int64).astype(np.intp), float(row["seconds"]))
-    return found
+
+    @property
+    def tests(self) -> Mapping[str, Any]:
+        """p-values: of all methods being equal, and of each against the best."""
+        found: Mapping[str, Any] = self.content["tests"]
+        return found
 
 
-def _require_fits(record: Path, trial: Trial, trace: Trace) -> None:
-    """Refuse a trace that no search of this trial can have left."""
-    table, _ = searched(trial.space, trial.metric, oracle=trial.oracle, file=trial.table)
-    rows = trace.rows
-    if rows.max() >= len(table) or len(set(rows.tolist())) < len(rows) or len(rows) > trial.budget:
-        raise RunError(
-            f"{shown(record)} has a trial of {trial.method} with seed {trial.seed} whose rows are "
-            f"no {trial.budget} different ones of {len(table)}; accepted: {WRITTEN}"
-        )
-
-
-# -- what the traces say ---------------------------------------------------------------------------
-
-
-def incumbents(scores: NDArray[np.float64]) -> NDArray[np.intp]:
-    """After each query, which one is best so far, the first of equal ones; [queries] of [queries].
+def compare(
+    methods: str | object | Sequence[str | object],
+    *,
+    space: str = "nasbench201",
+    metric: str = "",
+    report_metric: str = "",
+    seeds: int = 10,
+    budget: int = 200,
+    round_size: int = 1,
+    oracle: bool = False,
+    table: str | os.PathLike[str] = "",
+    workers: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    done: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Compare black-box methods on a benchmark table: the same budget, the same seeds.
 
     Args:
-        scores: what the search read, in the order of its queries; higher is better.
+        methods: names, with options after a colon, as in `weaknas:predictor=forest,keep=top`; or
+            configurations of methods.
+        space: a space with a table.
+        metric: the column that the searches read; by default the table's first validation figure.
+        report_metric: the column in which the best found is reported; by default the test figure
+            of the same data after the longest training.
+        seeds: searches of each method, with seeds 0 to seeds - 1.
+        budget: different architectures that each search looks up.
+        round_size: architectures asked for at once.
+        oracle: let the searches read a test figure: only to compare methods, as papers do on
+            tables that have nothing else.
+        table: a file that `morphogen import-nasbench101` wrote; by default the shipped table.
+        workers: processes; 0: one for each core.
+        out: folder for regret curves (SVG), all figures (JSON) and the trials; the same call goes
+            on where it was interrupted.
+        done: called with the number of finished searches and of all.
+
+    Raises:
+        MorphogenError: one sentence on what is wrong and what is accepted.
     """
-    best = np.maximum.accumulate(scores)
-    rises = np.concatenate([[True], best[1:] > best[:-1]]) if len(best) else np.empty(0, bool)
-    return np.maximum.accumulate(np.where(rises, np.arange(len(best)), 0)).astype(np.intp)
+    for name, value, accepted in (
+        ("seeds", seeds, ranges.SEEDS),
+        ("budget", budget, ranges.COUNT),
+        ("round_size", round_size, ranges.COUNT),
+        ("workers", workers, ranges.THREADS),
+    ):
+        given.whole(name, value, accepted)
+    listed = list(methods) if isinstance(methods, list | tuple) else [methods]
+    if not listed:
+        raise ConfigError("methods is empty; accepted: one black-box method at least")
+    entries = dict(map(_entry, listed))
+    if len(entries) < len(listed):
+        raise ConfigError("a method is named twice with the same options; accepted: each once")
+    file = os.fspath(table)
+    looked_up, column = searched(space, metric, oracle=oracle, file=file)
+    reported = _reported(looked_up, column, report_metric, oracle=oracle)
+    trials = [
+        Trial(method, config, space, column, seed, budget, round_size, oracle, file)
+        for method, config in entries.values()
+        for seed in range(seeds)
+    ]
+    for trial in trials[::seeds]:
+        asking(trial.method).require(looked_up.space)
+    folder = None if out is None else given.path("out", out)
+    with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(made(folder))
+            stack.enter_context(alone(folder))
+        began = time.perf_counter()
+        record = folder / "trials.jsonl" if folder else None
+        traces = run_trials(trials, record=record, workers=workers, done=done)
+        parts = [traces[i : i + seeds] for i in range(0, len(traces), seeds)]
+        named = [Entry(name, part) for name, part in zip(entries, parts, strict=True)]
+        content = {
+            "space": space,
+            "search_metric": column,
+            "report_metric": reported,
+            "oracle": oracle,
+            "seeds": seeds,
+            "budget": budget,
+            "round_size": round_size,
+            "command": command(),
+            "table": looked_up.citation,
+            "seconds": round(time.perf_counter() - began, 1),
+            **standings(looked_up, column, reported, named, budget),
+        }
+        files = _write(folder, content, looked_up) if folder else ()
+    return Comparison(content, looked_up, files)
 
 
-def curve(table: Benchmark, trace: Trace, searched: str, reported: str, budget: int) -> Any:
-    """Value of `reported` for the best by `searched` after 1, 2, ... `budget` queries; [budget].
+def _entry(method: str | object) -> tuple[str, tuple[str, Any]]:
+    """Name of an entry, and its method and configuration."""
+    if isinstance(method, str):
+        return method, configured(method)
+    for info in methods().values():
+        if type(method) is info.config:
+            usual = to_mapping(info.config())
+            own = {k: v for k, v in to_mapping(method).items() if v != usual[k]}
+            options = ",".join(f"{name}={value}" for name, value in own.items())
+            return f"{asking(info.name).name}{':' if own else ''}{options}", (info.name, method)
+    raise ConfigError(
+        f"{brief(method)} is no method; accepted: a name, or the configuration of a method"
+    )
 
-    A search that ended earlier keeps its last value.
+
+def configured(text: str) -> tuple[str, Any]:
+    """Method and configuration of `weaknas:predictor=forest,sizes.mlp.width=64`.
+
+    Raises:
+        ConfigError: an option is unknown, unreadable, out of range, or there twice.
     """
-    rows = trace.rows[:budget]
-    chosen = rows[incumbents(scores_of(table, searched)[rows])]
-    values = table.values(reported)[chosen]
-    return np.concatenate([values, np.full(budget - len(values), values[-1])])
+    name, colon, rest = text.partition(":")
+    info = asking(name)
+    if not colon:
+        return name, info.config()
+    values: dict[str, Any] = {}
+    for part in re.split(r",(?![^\[]*\])", rest):
+        path, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not path or not value:
+            raise ConfigError(
+                f"cannot read {brief(part)} in {brief(text)}; accepted: "
+                "METHOD:option=value,option=value"
+            )
+        at: Any = values
+        *outer, last = path.replace("-", "_").split(".")
+        for key in outer:
+            at = at.setdefault(key, {}) if isinstance(at, dict) else at
+        if not isinstance(at, dict) or last in at:
+            raise ConfigError(
+                f"{brief(path)} is there twice, or with a part of it, in {brief(text)}; accepted: "
+                "each option once"
+            )
+        at[last] = _value(value)
+    return name, from_mapping(info.config, values)
 
 
-def queries_to_optimum(table: Benchmark, trace: Trace, metric: str) -> int | None:
-    """Queries until a best value of the whole table was found; None if it was not."""
-    scores = scores_of(table, metric)
-    (found,) = np.nonzero(scores[trace.rows] == scores.max())
-    return int(found[0]) + 1 if len(found) else None
+def _value(text: str) -> str | list[str]:
+    """A value as text, or a list of such: the configuration says what it accepts, and reads it."""
+    if text.startswith("[") and text.endswith("]"):
+        return [part.strip() for part in text[1:-1].split(",")]
+    return text
+
+
+def _reported(table: Benchmark, searched: str, asked: str, *, oracle: bool) -> str:
+    """The column in which results are reported: by default the longest test of the same data."""
+    if asked:
+        return str(table.metric(asked).name)
+    if oracle:
+        return searched
+    data = table.metric(searched).data
+    fitting = [m for m in final_metrics(table) if table.metric(m).data == data]
+    return (fitting or final_metrics(table) or [searched])[0]
+
+
+def _write(out: Path, content: dict[str, Any], table: Benchmark) -> tuple[Path, ...]:
+    unit = table.metric(content["report_metric"]).unit
+    files = {out / "comparison.json": json.dumps(content, indent=2) + "\n"}
+    for key, metric in (("search_regret", "search_metric"), ("regret", "report_metric")):
+        bands = [
+            Band(e["name"], e["curves"]["queries"], **e["curves"][key]) for e in content["entries"]
+        ]
+        title = f"{content['space']}, {content[metric]}: mean of {content['seeds']} seeds"
+        drawn = svg(title, "architectures looked up", f"regret ({unit}), 95 % band", bands)
+        files[out / f"{key.replace('_', '-')}.svg"] = drawn
+    for path, text in files.items():
+        write_anew(path, text)
+    return tuple(files)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from morphogen.benchmarks import Benchmark
 from morphogen.core.statistics import interval
-from morphogen.engine.judge.compare import Trace, curve, queries_to_optimum, scores_of
+from morphogen.engine.judge.trials import Trace, curve, queries_to_optimum, scores_of
 
 POINTS = 80
 """Query counts, evenly spaced by their logarithm, at which curves are given."""

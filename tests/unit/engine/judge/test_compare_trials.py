@@ -12,7 +12,8 @@ from scipy import stats
 import tiny
 from morphogen import benchmarks
 from morphogen.core import CapabilityError, ConfigError, RunError
-from morphogen.engine.judge.compare import (
+from morphogen.engine.judge.standings import Entry, holm, standings
+from morphogen.engine.judge.trials import (
     Trace,
     Trial,
     curve,
@@ -22,7 +23,6 @@ from morphogen.engine.judge.compare import (
     run_trials,
     searched,
 )
-from morphogen.engine.judge.standings import Entry, holm, standings
 from morphogen.engine.search.search import search
 from morphogen.methods.random import RandomSearchConfig
 
@@ -64,7 +64,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     calls = []
     original = run_trial
     monkeypatch.setattr(
-        "morphogen.engine.judge.compare.run_trial", lambda t: (calls.append(t.seed), original(t))[1]
+        "morphogen.engine.judge.trials.run_trial", lambda t: (calls.append(t.seed), original(t))[1]
     )
     found = run_trials(trials, record=record, workers=1, done=lambda n, of: done.append((n, of)))
     assert calls == [2, 3]
