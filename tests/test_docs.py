@@ -74,7 +74,7 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ("--proxy nwot --sample 100", "--proxy nwot --sample 3 --channels 2 --image-size 8"),
         ("forest --fit 100 --sample 1000", "ridge --fit 9 --sample 40"),
         ("cifar10_valid_12 --sample 1000", "cifar10_valid_12 --sample 50"),
-        ("sample(100", "sample(4"),
+        ("sample=100", "sample=4"),
     ),
 }
 """By page: what its Python says, and what is run instead."""

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphogen import benchmarks, cost, methods, proxies, spaces, supernets, tasks
     from morphogen.core import Architecture, MorphogenError
+    from morphogen.engine.judge.compare import compare
+    from morphogen.engine.judge.rank import rank
+    from morphogen.engine.judge.score import score
     from morphogen.engine.record.opened import Run, open_run
     from morphogen.engine.resume import resume
     from morphogen.engine.search.presets import paper_preset, quick_config, quick_preset
@@ -42,6 +45,7 @@ __all__ = [
     "Training",
     "__version__",
     "benchmarks",
+    "compare",
     "cost",
     "export",
     "load",
@@ -52,8 +56,10 @@ __all__ = [
     "proxies",
     "quick_config",
     "quick_preset",
+    "rank",
     "report",
     "resume",
+    "score",
     "search",
     "space_of",
     "spaces",
@@ -71,6 +77,7 @@ _HOME = {
     "Settings": "engine.search.settings",
     "TrainResult": "engine.train.trained",
     "Training": "engine.train.training",
+    "compare": "engine.judge.compare",
     "export": "exports.writing",
     "load": "exports.loading",
     "open_run": "engine.record.opened",
@@ -78,8 +85,10 @@ _HOME = {
     "predict": "exports.predicting",
     "quick_config": "engine.search.presets",
     "quick_preset": "engine.search.presets",
+    "rank": "engine.judge.rank",
     "report": "reports.writing",
     "resume": "engine.resume",
+    "score": "engine.judge.score",
     "search": "engine.search.search",
     "space_of": "supernets",
     "train": "engine.train.retrain",

@@ -17,7 +17,8 @@ from morphogen import benchmarks, spaces
 from morphogen.cli import main
 from morphogen.core import DataError, RunError
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.judge.ranking import Scorer, rank
+from morphogen.engine.judge.rank import rank
+from morphogen.engine.judge.ranking import Scorer
 from morphogen.engine.judge.scorers import predictor_scorer, supernet_scorer
 from morphogen.engine.judge.truth import file_truth, same_data, table_truth
 from morphogen.engine.search.search import search

@@ -17,7 +17,7 @@ from scipy.stats import kendalltau, spearmanr
 from morphogen import benchmarks, proxies, spaces
 from morphogen.cli import main
 from morphogen.core import ConfigError, RunError
-from morphogen.engine.judge.proxy_scores import Scored, Scoring, against, sample, score_all
+from morphogen.engine.judge.proxy_scores import Scored, Scoring, against, sample_of, score_all
 
 SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|none~1|none~2|"
 CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|none~1|nor_conv_1x1~2|"
@@ -85,7 +85,7 @@ def test_a_sample_is_judged_by_the_table(capsys: pytest.CaptureFixture[str], tmp
 def test_a_record_cut_anywhere_is_completed_to_the_same_bytes(tmp_path: Path) -> None:
     space = spaces.make("nasbench201")
     scoring = Scoring.of(space, ["synflow", "zen"], **SMALL)
-    archs = sample(space, 6, 0)
+    archs = sample_of(space, 6, 0)
     file = tmp_path / "scores.jsonl"
     whole = score_all(archs, scoring, record=file, workers=1)
     content = file.read_bytes()
@@ -103,7 +103,7 @@ def test_a_record_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
     space = spaces.make("nasbench201")
     scoring = Scoring.of(space, ["params"], **SMALL)
     file = tmp_path / "scores.jsonl"
-    score_all(sample(space, 2, 0), scoring, record=file, workers=1)
+    score_all(sample_of(space, 2, 0), scoring, record=file, workers=1)
     before = file.read_bytes()
     for other, why in (
         (Scoring.of(space, ["params"], **SMALL, seed=1), "made with seed 0, not 1"),
@@ -111,18 +111,18 @@ def test_a_record_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
         (scoring, "line 2 of"),
     ):
         with pytest.raises(RunError, match=why):
-            score_all(sample(space, 2, 5), other, record=file, workers=1)
+            score_all(sample_of(space, 2, 5), other, record=file, workers=1)
         assert file.read_bytes() == before
     for content in ("not json\n", "[1]\n", '{"a": 1}\n'):
         file.write_text(content)
         with pytest.raises(RunError, match="what score wrote"):
-            score_all(sample(space, 2, 0), scoring, record=file, workers=1)
+            score_all(sample_of(space, 2, 0), scoring, record=file, workers=1)
 
 
 def test_a_score_does_not_depend_on_its_neighbours() -> None:
     space = spaces.make("nasbench201")
     scoring = Scoring.of(space, ["zen", "snip"], **SMALL)
-    archs = sample(space, 3, 0)
+    archs = sample_of(space, 3, 0)
     forth = score_all(archs, scoring, workers=1)
     back = score_all(archs[::-1], scoring, workers=1)
     assert forth == back[::-1]
@@ -134,19 +134,19 @@ def test_a_score_does_not_depend_on_its_neighbours() -> None:
 def test_samples_are_different_and_begin_alike() -> None:
     for name in ("nasbench201", "darts"):
         space = spaces.make(name)
-        few, more = sample(space, 20, 3), sample(space, 50, 3)
+        few, more = sample_of(space, 20, 3), sample_of(space, 50, 3)
         assert more[:20] == few
         assert len(set(more)) == 50
-        assert sample(space, 20, 4) != few
+        assert sample_of(space, 20, 4) != few
     macro = spaces.make("nasbench-macro")
-    assert len(set(sample(macro, macro.size(), 0))) == macro.size()
+    assert len(set(sample_of(macro, macro.size(), 0))) == macro.size()
     with pytest.raises(ConfigError, match="accepted: 1 to 6561"):
-        sample(macro, 6562, 0)
+        sample_of(macro, 6562, 0)
 
 
 def test_a_table_whose_figure_is_small_for_good_ones_is_turned(monkeypatch) -> None:
     table = benchmarks.load("nasbench201")
-    archs = sample(table.space, 10, 0)
+    archs = sample_of(table.space, 10, 0)
     truth = table.scores(archs, "cifar10_test_200")
     scored = [Scored(a, {"x": float(t)}) for a, t in zip(archs, truth, strict=True)]
     assert against(table, "cifar10_test_200", scored)["x"].levels[0].tau.value == pytest.approx(1)
@@ -166,7 +166,7 @@ def test_a_table_whose_figure_is_small_for_good_ones_is_turned(monkeypatch) -> N
         (["nasbench202", "--all"], "did you mean 'nasbench201'"),
         (["nasbench201", "--sample", "0"], "--sample is '0'"),
         (["nasbench201", "--sample", "20000"], "accepted: 1 to 15625"),
-        (["darts", "--all"], "--all is"),
+        (["darts", "--all"], "all architectures of darts are"),
         (["nasbench201", "--all", "--proxy", "nwt"], "did you mean 'nwot'"),
         (["nasbench201", "--all", "--proxy", "nwot,nwot"], "each once"),
         (["nasbench201", "--all", "--proxy", ""], "--proxy is empty"),

@@ -3,84 +3,85 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from morphogen.cli.command import JSON_PROGRESS, Command
 from morphogen.cli.options import TABLE, Option, Section, whole
 from morphogen.cli.terminal.counting import counted
 from morphogen.cli.terminal.interrupts import advised
 from morphogen.cli.terminal.output import print_json, width
-from morphogen.core import ConfigError, UnknownNameError, ranges
+from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shown
 from morphogen.core.ranges import Range
+from morphogen.engine.judge.subjects import PLOTS, SAMPLE, SUBJECTS, USED_BY
 
-if TYPE_CHECKING:
-    from morphogen.engine.judge.ranking import Ranked, Scorer
-    from morphogen.engine.judge.truth import Truth
-
-SAMPLE = 200
-"""Architectures that are scored by default where that takes time."""
-
-SUBJECTS = ("run", "proxy", "predictor", "column")
-
-PLOTS = (".html", ".htm", ".svg")
-
-OF = {
-    "norms": ("run",),
-    "recalibration-images": ("run",),
-    "images": ("run",),
-    "by": ("run",),
-    "space": ("proxy", "predictor", "column"),
-    "data": ("proxy",),
-    "channels": ("proxy",),
-    "depth": ("proxy",),
-    "image-size": ("proxy",),
-    "batch-size": ("proxy",),
-    "fit": ("predictor",),
-    "encoding": ("predictor",),
+NUMBERS = {
+    "recalibration-images": ranges.IMAGES,
+    "images": ranges.IMAGES.or_zero,
+    "channels": ranges.WIDTH,
+    "depth": ranges.DEPTH,
+    "image-size": ranges.SIDE,
+    "batch-size": ranges.COUNT,
+    "fit": ranges.COUNT,
 }
-"""Options that only some subjects have a use for."""
+"""Options that are whole numbers, and their ranges; the others that depend on it are texts."""
 
 
 def run(given: dict[str, Any]) -> int:
     """`morphogen rank`, from its options."""
-    from morphogen.engine.judge.ranking import rank
-    from morphogen.reports import ranking
-    from morphogen.runs.directory import RunDirectory
-
     subject = _subject(given)
     seed = whole("--seed", given["seed"], ranges.SEED)
     resamples = whole("--bootstrap", given["bootstrap"], ranges.RESAMPLES)
-    plot = Path(given["plot"]) if given["plot"] else None
-    if plot is not None and plot.suffix.lower() not in PLOTS:
-        raise ConfigError(f"--plot is {str(plot)!r}; accepted: a file that ends in .html or .svg")
-    scorer, truth = _scorer(subject, given, seed)
-    truth = _chosen(truth, given, subject, seed)
-    record = Path(given["output"]) if given["output"] else None
-    if record is None and subject == "run":
-        record = RunDirectory(Path(given["run"])).scores_file
+    threads = whole("--threads", given["threads"] or "0", ranges.THREADS)
+    if Path(given["plot"] or "x.svg").suffix.lower() not in PLOTS:
+        raise ConfigError(
+            f"--plot is {given['plot']!r}; accepted: a file that ends in .html or .svg"
+        )
+    defaults = {option.name: option.default for option in OPTIONS.options}
+    options: dict[str, Any] = {}
+    for name in USED_BY:
+        flag = name.replace("_", "-")
+        if given[flag] != defaults[flag]:
+            number = flag in NUMBERS
+            options[name] = (
+                whole(f"--{flag}", given[flag], NUMBERS[flag]) if number else given[flag]
+            )
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    from morphogen.engine.judge.rank import rank
+    from morphogen.reports import ranking
+
+    record = given["output"] or (f"scores.csv of {given['run']}" if subject == "run" else "")
     kept = f"no finished score is lost; the same command goes on from {record}"
     advice = kept if record else "nothing is kept without --output FILE.csv"
-    with advised(lambda: advice), counted("scores", len(truth)) as done:
+    with advised(lambda: advice), counted("scores", None) as done:
         found = rank(
-            scorer,
-            truth,
-            by=given["by"],
-            record=record,
-            resamples=resamples,
+            given["run"] or None,
+            given["truth"] or None,
+            proxy=given["proxy"],
+            predictor=given["predictor"],
+            column=given["column"],
+            table=given["table"],
+            metric=given["metric"],
+            sample=_sample(given),
+            within=_within(given["within"]),
             seed=seed,
+            resamples=resamples,
+            record=given["output"] or None,
+            plot=given["plot"] or None,
             done=done,
+            **options,
         )
     content = found.to_mapping()
-    files = [*([record] if record else []), *_write(found, content, plot, subject, given)]
     if given["json"]:
-        print_json(content | {"files": [str(file) for file in files]})
+        print_json(content | {"files": [str(file) for file in found.files]})
         return 0
     print(ranking.text(content, width()))
-    if files:
-        print("\nWritten:\n" + "\n".join(f"  {shown(file)}" for file in files))
+    if found.files:
+        print("\nWritten:\n" + "\n".join(f"  {shown(file)}" for file in found.files))
     return 0
 
 
@@ -94,131 +95,31 @@ def _subject(given: dict[str, Any]) -> str:
         )
     (subject,) = named
     defaults = {option.name: option.default for option in OPTIONS.options}
-    for name, subjects in OF.items():
+    for argument, subjects in USED_BY.items():
+        name = argument.replace("_", "-")
         if given[name] != defaults[name] and subject not in subjects:
             fit = " or ".join("RUN" if s == "run" else f"--{s}" for s in subjects)
             raise ConfigError(f"--{name} is {given[name]!r}; accepted: with {fit} only")
     return subject
 
 
-def _scorer(subject: str, given: dict[str, Any], seed: int) -> tuple[Scorer, Truth]:
-    """What is judged, and by what."""
-    from morphogen import spaces
-    from morphogen.engine.judge import scorers
-
-    threads = whole("--threads", given["threads"] or "0", ranges.THREADS)
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-    if subject == "run":
-        if given["norms"] not in ("recalibrate", "batch"):
-            raise UnknownNameError("norms", given["norms"], ["recalibrate", "batch"])
-        scorer, space = scorers.supernet_scorer(
-            given["run"],
-            norms=given["norms"],
-            recalibration_images=whole(
-                "--recalibration-images", given["recalibration-images"], ranges.IMAGES
-            ),
-            images=whole("--images", given["images"], ranges.IMAGES.or_zero),
-        )
-        return scorer, _truth(space, given, scorer.data)
-    space = spaces.make(given["space"])
-    if subject == "proxy":
-        truth = _truth(space, given, given["data"])
-        return _proxy(space, given, seed), truth
-    if subject == "predictor":
-        truth = _truth(space, given, "")
-        fit = whole("--fit", given["fit"], ranges.COUNT)
-        return (
-            scorers.predictor_scorer(
-                given["predictor"], truth, fit=fit, encoding=given["encoding"], seed=seed
-            ),
-            truth,
-        )
-    scorer = scorers.column_scorer(space, given["column"], given["table"])
-    return scorer, _truth(space, given, scorer.data)
-
-
-def _proxy(space: Any, given: dict[str, Any], seed: int) -> Scorer:
-    from morphogen.engine.judge.scorers import proxy_scorer
-    from morphogen.engine.search.settings import Settings
-
-    sizes = {
-        name: whole(f"--{name}", given[name], accepted)
-        for name, accepted in (
-            ("channels", ranges.WIDTH),
-            ("depth", ranges.DEPTH),
-            ("image-size", ranges.SIDE),
-            ("batch-size", ranges.COUNT),
-        )
-    }
-    settings = Settings(
-        seed=seed,
-        channels=sizes["channels"],
-        depth=sizes["depth"],
-        image_size=sizes["image-size"],
-        batch_size=sizes["batch-size"],
-    )
-    return proxy_scorer(given["proxy"], space, given["data"], settings=settings)
-
-
-def _truth(space: Any, given: dict[str, Any], data: str) -> Truth:
-    from morphogen.engine.judge.truth import file_truth, table_truth
-
-    if given["truth"]:
-        return file_truth(given["truth"], space, given["metric"] or "accuracy")
-    return table_truth(space, given["metric"], data=data, file=given["table"])
-
-
-def _chosen(truth: Truth, given: dict[str, Any], subject: str, seed: int) -> Truth:
-    """The architectures that are ranked."""
+def _sample(given: dict[str, Any]) -> int | None:
+    """So many architectures; 0: all; None: as many as is usual."""
     if given["all"] and given["sample"]:
         raise ConfigError(f"--all and --sample {given['sample']}; accepted: one of them")
-    if given["within"]:
-        try:
-            share = float(given["within"])
-        except ValueError:
-            share = math.nan
-        if not 0 < share <= 1:
-            raise ConfigError(
-                f"--within is {given['within']!r}; accepted: a share above 0, at most 1"
-            )
-        truth = truth.within(share)
     if given["sample"]:
-        return truth.sample(whole("--sample", given["sample"], Range(3, ranges.COUNT.most)), seed)
-    if given["all"] or given["truth"] or subject in ("predictor", "column"):
-        return truth
-    return truth.sample(min(SAMPLE, len(truth)), seed)
+        return whole("--sample", given["sample"], Range(3, ranges.COUNT.most))
+    return 0 if given["all"] else None
 
 
-def _write(
-    found: Ranked, content: dict[str, Any], plot: Path | None, subject: str, given: dict[str, Any]
-) -> Sequence[Path]:
-    from morphogen import __version__
-    from morphogen.core.files import made, write_anew
-    from morphogen.reports import rankingpage
-    from morphogen.runs.directory import RunDirectory
-
-    files: dict[Path, str] = {}
-    kept = []
-    if plot is not None and plot.suffix.lower() == ".svg":
-        files[plot] = rankingpage.svg(content, found.points)
-    elif plot is not None:
-        files[plot] = rankingpage.page(content, found.points, __version__)
-    if subject == "run":
-        directory = RunDirectory(Path(given["run"]))
-        points = [[_number(v) for v in pair] for pair in found.points]
-        directory.write_ranking(content | {"points": points})
-        kept.append(directory.rank_file)
-    for path, text in files.items():
-        with made(path.parent):
-            write_anew(path, text)
-    return [*files, *kept]
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _within(text: str) -> float:
+    try:
+        share = float(text or 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise ConfigError(f"--within is {text!r}; accepted: a share above 0, at most 1")
+    return share
 
 
 OPTIONS = Section(

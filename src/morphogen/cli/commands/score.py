@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from morphogen import proxies
@@ -16,14 +16,13 @@ from morphogen.cli.terminal.interrupts import advised
 from morphogen.cli.terminal.output import print_json, width
 from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shown
-from morphogen.reports.text import columns, count, fold
+from morphogen.reports.text import columns, fold
 
 if TYPE_CHECKING:
     from morphogen.benchmarks import Benchmark
-    from morphogen.core import Architecture
-    from morphogen.core.ranking import Estimate, Ranking
+    from morphogen.core.ranking import Estimate
     from morphogen.engine.judge.proxy_scores import Scored, Scoring
-    from morphogen.spaces import SearchSpace
+    from morphogen.engine.judge.score import ProxyScores
 
 TOP = 5
 """Architectures of a batch that are shown, best first by the first proxy."""
@@ -31,142 +30,59 @@ TOP = 5
 
 def run(given: dict[str, Any]) -> int:
     """`morphogen score SPACE [ARCH...]`, from its options."""
-    from morphogen import benchmarks, spaces
-
-    space = spaces.make(given["space"])
-    names = [name.strip() for name in given["proxy"].split(",")]
-    known = proxies.named(names)
-    seed = whole("--seed", given["seed"], ranges.SEED)
-    resamples = whole("--bootstrap", given["bootstrap"], ranges.RESAMPLES)
-    table = benchmarks.of(space)
-    metric = _metric(table, given["benchmark"], space)
-    chosen = _chosen(space, given)
-    from morphogen.engine.judge import proxy_scores
-
-    archs = chosen if chosen is not None else _drawn(space, given, seed)
-    scoring = proxy_scores.Scoring.of(
-        space,
-        names,
-        data=given["data"],
-        batch_size=whole("--batch-size", given["batch-size"], ranges.BATCH),
-        image_size=whole("--image-size", given["image-size"], ranges.SIDE),
-        channels=whole("--channels", given["channels"], ranges.WIDTH.or_zero),
-        depth=whole("--depth", given["depth"], ranges.DEPTH.or_zero),
-        seed=seed,
-    )
-    record = Path(given["output"]) if given["output"] else None
-    workers = whole("--workers", given["workers"], ranges.THREADS)
-    if chosen is not None:
-        scored = proxy_scores.score_all(archs, scoring, record=record, workers=1)
-    else:
-        scored = _counted(archs, scoring, record, workers)
-    judged: dict[str, Ranking] = {}
-    if table is not None and chosen is None and len(scored) >= LEAST:
-        judged = proxy_scores.against(table, metric, scored, resamples=resamples, seed=seed)
-    if given["json"]:
-        print_json(_content(scored, scoring, known, judged, metric))
-        return 0
-    parts = [_few(scored, scoring) if chosen is not None else _many(scored, scoring, given)]
-    if judged and table is not None:
-        parts.append(_order(judged, scored, table, metric, resamples))
-    parts.append(_notes(known))
-    if record:
-        parts.append(f"Written:\n  {shown(record)}")
-    print("\n\n".join(parts))
-    return 0
-
-
-LEAST = 3
-"""Architectures that an order takes."""
-
-
-def _chosen(space: SearchSpace, given: Mapping[str, Any]) -> list[Architecture] | None:
-    """The architectures that are named; None if they are to be drawn."""
-    ways = {
-        "ARCH": bool(given["arch"]),
-        "--sample": bool(given["sample"]),
-        "--all": given["all"],
-    }
+    ways = {"ARCH": bool(given["arch"]), "--sample": bool(given["sample"]), "--all": given["all"]}
     if sum(ways.values()) != 1:
         said = " and ".join(name for name, there in ways.items() if there) or "nothing"
         raise ConfigError(
             f"{said} to score; accepted: one of ARCH..., --sample N (at random), --all"
         )
-    if not given["arch"]:
-        return None
-    archs = [space.parse(text) for text in given["arch"]]
-    if len(set(archs)) < len(archs):
-        raise ConfigError("an architecture is named twice; accepted: each once")
-    return archs
-
-
-def _drawn(space: SearchSpace, given: Mapping[str, Any], seed: int) -> list[Architecture]:
-    from morphogen.engine.judge.proxy_scores import ENUMERABLE, sample
-
-    if given["sample"]:
-        return sample(space, whole("--sample", given["sample"], ranges.COUNT), seed)
-    if space.size() > ENUMERABLE:
-        raise ConfigError(
-            f"--all is {count(space.size())} architectures of {space.name}; accepted: spaces of up "
-            f"to {ENUMERABLE:,}, or --sample N"
+    numbers: dict[str, Any] = {
+        name.replace("-", "_"): whole(f"--{name}", given[name], accepted)
+        for name, accepted in (
+            ("batch-size", ranges.BATCH),
+            ("image-size", ranges.SIDE),
+            ("channels", ranges.WIDTH.or_zero),
+            ("depth", ranges.DEPTH.or_zero),
+            ("seed", ranges.SEED),
+            ("workers", ranges.THREADS),
         )
-    return space.enumerate()
+    }
+    numbers["resamples"] = whole("--bootstrap", given["bootstrap"], ranges.RESAMPLES)
+    if given["sample"]:
+        numbers["sample"] = whole("--sample", given["sample"], ranges.COUNT)
+    from morphogen.engine.judge.score import score
 
-
-def _metric(table: Benchmark | None, name: str, space: SearchSpace) -> str:
-    """The column that proxies are judged by: by default the test figure of the first data."""
-    from morphogen.reports.standing import final_metrics
-
-    if table is None:
-        if name:
-            raise ConfigError(
-                f"--benchmark is {name!r}, and space {space.name!r} has no table; accepted: without"
-            )
-        return ""
-    return table.metric(name or final_metrics(table)[0]).name
-
-
-def _counted(
-    archs: Sequence[Architecture], scoring: Scoring, record: Path | None, workers: int
-) -> list[Scored]:
-    from morphogen.engine.judge.proxy_scores import score_all
-
-    kept = f"no finished score is lost; the same command goes on from {record}"
-    advice = kept if record else "nothing is kept without --output FILE.jsonl"
-    with advised(lambda: advice), counted("architectures", len(archs)) as done:
-        return score_all(archs, scoring, record=record, workers=workers, done=done)
+    do = partial(
+        score,
+        given["space"],
+        given["arch"] or None,
+        proxies=[name.strip() for name in given["proxy"].split(",")],
+        data=given["data"],
+        metric=given["benchmark"],
+        record=given["output"] or None,
+        **numbers,
+    )
+    if given["arch"]:
+        found = do()
+    else:
+        kept = f"no finished score is lost; the same command goes on from {given['output']}"
+        advice = kept if given["output"] else "nothing is kept without --output FILE.jsonl"
+        with advised(lambda: advice), counted("architectures", numbers.get("sample")) as done:
+            found = do(done=done)
+    if given["json"]:
+        print_json(found.to_mapping())
+        return 0
+    parts = [_few(found) if given["arch"] else _many(found, "all" if given["all"] else "random")]
+    if found.rankings and found.table is not None:
+        parts.append(_order(found, found.table, numbers["resamples"]))
+    parts.append(_notes(found.proxies))
+    if given["output"]:
+        parts.append(f"Written:\n  {shown(given['output'])}")
+    print("\n\n".join(parts))
+    return 0
 
 
 # -- what is shown ---------------------------------------------------------------------------------
-
-
-def _content(
-    scored: Sequence[Scored],
-    scoring: Scoring,
-    known: Sequence[proxies.Proxy],
-    judged: Mapping[str, Ranking],
-    metric: str,
-) -> dict[str, Any]:
-    def plain(estimate: Estimate) -> dict[str, float | None]:
-        return {k: v if math.isfinite(v) else None for k, v in vars(estimate).items()}
-
-    ranked = {
-        name: {"kendall": plain(r.levels[0].tau), "spearman": plain(r.levels[0].spearman)}
-        for name, r in judged.items()
-    }
-    return {
-        **{k: v for k, v in scoring.description.items() if k != "proxies"},
-        "proxies": [{"name": p.name, "unit": p.unit, "source": p.source} for p in known],
-        "architectures": [
-            {
-                "architecture": scoring.space.format(s.architecture),
-                "scores": {n: v if math.isfinite(v) else None for n, v in s.scores.items()},
-                **({"failed": s.failed} if s.failed else {}),
-            }
-            for s in scored
-        ],
-        **({"against": {"metric": metric, "proxies": ranked}} if judged else {}),
-    }
 
 
 def _setting(scoring: Scoring) -> str:
@@ -178,7 +94,8 @@ def _setting(scoring: Scoring) -> str:
     )
 
 
-def _few(scored: Sequence[Scored], scoring: Scoring) -> str:
+def _few(found: ProxyScores) -> str:
+    scored, scoring = found.scored, found.scoring
     lines = [
         f"  {i}  {scoring.space.format(s.architecture)}"
         + (f"  failed: {shown(s.failed)}" if s.failed else "")
@@ -192,8 +109,8 @@ def _few(scored: Sequence[Scored], scoring: Scoring) -> str:
     return "\n\n".join(["\n".join(lines), table, fold(about, width())])
 
 
-def _many(scored: Sequence[Scored], scoring: Scoring, given: Mapping[str, Any]) -> str:
-    how = "all" if given["all"] else "random"
+def _many(found: ProxyScores, how: str) -> str:
+    scored, scoring = found.scored, found.scoring
     head = f"{scoring.space.name}, {len(scored):,} {how} architectures: {_setting(scoring)}."
     first = scoring.proxies[0]
     best = sorted(scored, key=lambda s: -s.scores[first])[:TOP]
@@ -217,15 +134,12 @@ def _figures(scored: Scored, scoring: Scoring) -> list[str]:
     return [f"{value:.5g}" if math.isfinite(value) else "none" for value in values]
 
 
-def _order(
-    judged: Mapping[str, Ranking],
-    scored: Sequence[Scored],
-    table: Benchmark,
-    metric: str,
-    resamples: int,
-) -> str:
+def _order(found: ProxyScores, table: Benchmark, resamples: int) -> str:
+    scored, metric = found.scored, found.metric
     rows = []
-    for name, r in sorted(judged.items(), key=lambda item: -_sortable(item[1].levels[0].spearman)):
+    for name, r in sorted(
+        found.rankings.items(), key=lambda item: -_sortable(item[1].levels[0].spearman)
+    ):
         level = r.levels[0]
         none = sum(not math.isfinite(s.scores.get(name, 0.0)) for s in scored)
         rows.append([name, *_estimate(level.tau), *_estimate(level.spearman), f"{none:,}"])

@@ -14,12 +14,12 @@ LINE_PAUSE = 5.0
 
 
 @contextmanager
-def counted(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+def counted(what: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
     """A bar in a terminal, a line now and then elsewhere; on stderr.
 
     Args:
         what: is counted, e.g. `searches`.
-        total: how many there will be.
+        total: how many there will be, if that is known now.
 
     Yields:
         To be called with the number done and of all.
@@ -47,7 +47,7 @@ def counted(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
             transient=True,
         ) as bar:
             task = bar.add_task("", total=total)
-            yield lambda done, _: bar.update(task, completed=done)
+            yield lambda done, of: bar.update(task, completed=done, total=of)
         return
     start, last, first = time.monotonic(), [0.0], [-1]
 

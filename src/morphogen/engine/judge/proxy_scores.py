@@ -132,7 +132,7 @@ class Scoring:
         return cls(known, tuple(proxies), batch, spec, seed, description)
 
 
-def sample(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+def sample_of(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
     """Different architectures at random; a larger sample of the same seed begins with them.
 
     Raises:

@@ -1,9 +1,6 @@
 """How well a scorer orders architectures: a trained supernet, a proxy, a predictor, a column.
 
-    found = rank(supernet_scorer("runs/spos-nasbench201-..."), table_truth(space).sample(200, 0))
-    print(found.ranking.levels[0].tau)
-
-What a scorer is, and the four kinds of it, is in `scorers`; what is measured is in `core.ranking`.
+The four kinds of scorers are in `scorers`; what is measured is in `core.ranking`.
 """
 
 from __future__ import annotations
@@ -68,6 +65,8 @@ class Ranked:
     """Wall clock of the scores that were not on record."""
     fresh: int
     """How many these were."""
+    files: tuple[Path, ...] = ()
+    """What was written."""
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, for JSON: None where there is no number."""
@@ -105,7 +104,7 @@ class Ranked:
         return list(zip(self.scores.tolist(), self.truth.figures.tolist(), strict=True))
 
 
-def rank(
+def scored_ranking(
     scorer: Scorer,
     truth: Truth,
     *,
