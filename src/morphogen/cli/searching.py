@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
@@ -53,6 +53,22 @@ class Target:
     """print the result as one JSON object on stdout, and progress on stderr"""
 
 
+PLAIN = tyro.conf.arg(name="")
+"""Flags of a part without its name before them."""
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class Arguments(Generic[Options]):
+    """The three configurations side by side, each with its flags as if it were alone."""
+
+    target: Annotated[Target, PLAIN]
+    settings: Annotated[Settings, PLAIN]
+    options: Annotated[Options, PLAIN]
+    """of the method"""
+
+
 def preset(name: str, info: MethodInfo, space: str) -> Preset:
     """The defaults of `--preset name` for a method in a space."""
     return paper_preset(info, space) if name == "paper" else quick_preset(info)
@@ -76,19 +92,15 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
         return 0
     held = preset(peek(words, "--preset", Target().preset), info, space)
     known = option_sections(info, held)
-    # The three configurations side by side, each with its flags as if it were alone.
-    plain = tyro.conf.arg(name="")
-    arguments: Any = dataclasses.make_dataclass(
-        "Arguments",
-        [
-            ("target", Annotated[Target, plain]),
-            ("settings", Annotated[Settings, plain]),
-            ("options", Annotated[info.config, plain]),
-        ],
+    of_method: Any = Arguments  # [...] of a class that is known at run time only
+    given: Arguments[Any] = parse(
+        of_method[info.config],
+        words,
+        known,
+        prog=f"morphogen search {info.name}",
+        default=Arguments(Target(), held.settings, held.options),
     )
-    default = arguments(Target(), held.settings, held.options)
-    given = parse(arguments, words, known, prog=f"morphogen search {info.name}", default=default)
-    target: Target = given.target
+    target = given.target
     info.require(spaces.make(target.space))
     # Claimed here and not by the engine, since an interrupt must name it.
     with (

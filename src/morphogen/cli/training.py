@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -46,6 +45,18 @@ class Target:
     """print the result as one JSON object on stdout, and progress on stderr"""
 
 
+PLAIN = tyro.conf.arg(name="")
+"""Flags of a part without its name before them."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The two configurations side by side, each with its flags as if it were alone."""
+
+    target: Annotated[Target, PLAIN]
+    training: Annotated[Training, PLAIN]
+
+
 @dataclass(frozen=True)
 class _Found:
     """What the first argument means."""
@@ -60,19 +71,14 @@ def train(words: Sequence[str]) -> int:
     found = _found(words[0], peek(words, "--space", ""), peek(words, "--data", ""))
     chosen = peek(words, "--preset", Target().preset)
     held = preset(chosen, found.space)
-    plain = tyro.conf.arg(name="")
-    arguments: Any = dataclasses.make_dataclass(
-        "Arguments",
-        [("target", Annotated[Target, plain]), ("training", Annotated[Training, plain])],
-    )
     given = parse(
-        arguments,
+        Arguments,
         words[1:],
         option_sections(chosen, found.space),
         prog=f"morphogen {TRAINING}",
-        default=arguments(Target(), held),
+        default=Arguments(Target(), held),
     )
-    target: Target = given.target
+    target = given.target
     space = spaces.make(found.space)
     arch = space.parse(found.text)
     # Claimed here and not by the engine, since an interrupt must name it.
