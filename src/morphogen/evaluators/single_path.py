@@ -91,18 +91,17 @@ class SinglePathState(SupernetState):
         )
         return cls(net, c.weights.make(trainable(net).values()), evolution, evaluator, **more)
 
-    def best(self, count: int = 1) -> list[tuple[str, float]]:
-        """The fittest of all evaluated, in the space's notation, each with its score."""
-        return [(text, self.evolution.fitness[text][0]) for text in self.evolution.best(count)]
+    def best(self, count: int = 1) -> list[tuple[str, dict[str, float]]]:
+        """The fittest of all evaluated, in the space's notation, each with the task's metric."""
+        metric, fitness = self.evaluator.problem.task.metric, self.evolution.fitness
+        best = self.evolution.best(count)
+        return [(text, {metric.name: metric.score(fitness[text][0])}) for text in best]
 
     def standing(self) -> dict[str, float]:
         """What is told at the end of a generation."""
-        metric = self.evaluator.problem.task.metric
-        _, score = self.best()[0]
-        return {
-            f"best_{metric.name}": metric.score(score),
-            "evaluated": float(len(self.evolution.fitness)),
-        }
+        ((_, figures),) = self.best()
+        best = {f"best_{name}": value for name, value in figures.items()}
+        return {**best, "evaluated": float(len(self.evolution.fitness))}
 
 
 def path_step(state: SupernetState, problem: Problem, sgd: SGD, clock: Clock) -> Tensor:

@@ -96,7 +96,7 @@ class SPOS:
     def candidates(self, state: SinglePathState, space: SearchSpace) -> list[Candidate]:
         """The k best of all that were scored."""
         best = state.best(self.config.parents)
-        return [Candidate(space.parse(text), {"accuracy": found}) for text, found in best]
+        return [Candidate(space.parse(text), figures) for text, figures in best]
 
     def derive(self, state: SinglePathState, space: SearchSpace) -> Architecture | None:
         """The best architecture scored; None before the first."""

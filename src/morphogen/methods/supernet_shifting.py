@@ -173,7 +173,7 @@ class SupernetShifting:
     def candidates(self, state: ShiftingState, space: SearchSpace) -> list[Candidate]:
         """The k best by their last score."""
         best = state.best(self.config.parents)
-        return [Candidate(space.parse(text), {"accuracy": found}) for text, found in best]
+        return [Candidate(space.parse(text), figures) for text, figures in best]
 
     def derive(self, state: ShiftingState, space: SearchSpace) -> Architecture | None:
         """The best architecture by its last score; None before the first."""

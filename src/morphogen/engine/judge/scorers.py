@@ -140,7 +140,7 @@ def proxy_scorer(
     arch = space.sample(np.random.default_rng(0))
     cost.require(space, spec, (channels, height, width), batch=s.batch_size, arch=arch)
     batch = batch_of(task, s.batch_size, s.seed)
-    seen = digest_of(map(raw, batch))[:12]
+    seen = digest_of(map(raw, (batch.x, batch.y)))[:12]
     sizes = (
         f"{s.channels} channels, depth {s.depth}, {s.batch_size} images of {task.image_size} pixels"
     )
