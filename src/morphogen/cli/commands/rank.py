@@ -34,19 +34,16 @@ def run(given: dict[str, Any]) -> int:
     seed = whole("--seed", given["seed"], ranges.SEED)
     resamples = whole("--bootstrap", given["bootstrap"], ranges.RESAMPLES)
     threads = whole("--threads", given["threads"] or "0", ranges.THREADS)
-    if Path(given["plot"] or "x.svg").suffix.lower() not in PLOTS:
-        raise ConfigError(
-            f"--plot is {given['plot']!r}; accepted: a file that ends in .html or .svg"
-        )
+    plot = given["plot"]
+    if plot and Path(plot).suffix.lower() not in PLOTS:
+        raise ConfigError(f"--plot is {plot!r}; accepted: a file that ends in .html or .svg")
     defaults = {option.name: option.default for option in OPTIONS.options}
     options: dict[str, Any] = {}
     for name in USED_BY:
         flag = name.replace("_", "-")
         if given[flag] != defaults[flag]:
-            number = flag in NUMBERS
-            options[name] = (
-                whole(f"--{flag}", given[flag], NUMBERS[flag]) if number else given[flag]
-            )
+            text, accepted = given[flag], NUMBERS.get(flag)
+            options[name] = text if accepted is None else whole(f"--{flag}", text, accepted)
     if threads:
         import torch
 
@@ -54,7 +51,7 @@ def run(given: dict[str, Any]) -> int:
     from morphogen.engine.judge.rank import rank
     from morphogen.reports import ranking
 
-    record = given["output"] or (f"scores.csv of {given['run']}" if subject == "run" else "")
+    record = given["output"] or (Path(given["run"]) / "scores.csv" if subject == "run" else "")
     kept = f"no finished score is lost; the same command goes on from {record}"
     advice = kept if record else "nothing is kept without --output FILE.csv"
     with advised(lambda: advice), counted("scores", None) as done:
@@ -71,7 +68,7 @@ def run(given: dict[str, Any]) -> int:
             seed=seed,
             resamples=resamples,
             record=given["output"] or None,
-            plot=given["plot"] or None,
+            plot=plot or None,
             done=done,
             **options,
         )
