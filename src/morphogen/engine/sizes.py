@@ -22,11 +22,12 @@ def usual(asked: Settings | Training, *names: str) -> tuple[str, ...]:
 
 def fitted(settings: Settings, task: ImageTask) -> tuple[Settings, Sentences]:
     """A search's settings with the sizes that the data have, and a sentence on what shrank."""
-    parts = {"train_images": len(task.train), "valid_images": len(task.valid)}
+    # From what was asked of the split the same parts are cut again; groups may have left less.
+    parts = dict(zip(("train_images", "valid_images"), task.asked, strict=True))
     less: dict[str, Any] = {
         name: count for name, count in parts.items() if count < getattr(settings, name)
     }
-    smallest = min(parts.values())
+    smallest = min(len(task.train), len(task.valid))
     if usual(settings, "batch_size") and settings.batch_size > smallest:
         less["batch_size"] = _batch(smallest, settings.devices)
     return replace(settings, **less), _said(less, task)

@@ -116,7 +116,7 @@ def linear_regions(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:
     codes: list[np.ndarray] = []
 
     def keep(z: Tensor) -> None:
-        if z.dim() == 4:
+        if z.dim() > 2:
             codes.append(np.packbits((z.detach() > 0).flatten(1).cpu().numpy(), axis=1))
 
     with torch.no_grad(), Activations(keep):
@@ -132,6 +132,6 @@ has 3000 of 3x3, but 4x4 can be halved twice."""
 
 
 def tiny_noise(x: Tensor, generator: torch.Generator) -> Tensor:
-    """N(0, 1) images [3000, channels, 4, 4] with the channels, type and device of x."""
-    shape = (NOISES, x.shape[1], TINY, TINY)
+    """N(0, 1) images [3000, channels, 4, 4], or signals of 4 points, with x's channels and type."""
+    shape = (NOISES, x.shape[1], *[TINY] * (x.dim() - 2))
     return torch.randn(shape, generator=generator).to(device=x.device, dtype=x.dtype)

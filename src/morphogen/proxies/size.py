@@ -44,5 +44,4 @@ def flops(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:
         y: not used.
     """
     del y
-    channels, height, width = x.shape[1:]
-    return cost.count(net, (channels, height, width)).macs / 1e6
+    return cost.count(net, tuple(x.shape[1:])).macs / 1e6

@@ -63,20 +63,30 @@ class WithoutBatchNorm(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+POOLINGS = frozenset(
+    ("mean", *(f"{kind}avg_pool{axes}d" for kind in ("adaptive_", "") for axes in (1, 2)))
+)
+"""Functions that may average over all pixels."""
+
+
 class BeforePooling(TorchFunctionMode):
-    """Remembers the input of the last call that reduces the pixels to one value per channel."""
+    """Remembers the input of the last call that reduces the pixels to one value per channel.
+
+    Pixels are points of time where the input is a signal.
+    """
 
     features: Tensor | None = None
-    """[images, channels, height, width], None before such a call."""
+    """[images, channels, height, width] or [signals, channels, time]; None before such a call."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if getattr(func, "__name__", "") in ("mean", "adaptive_avg_pool2d", "avg_pool2d"):
+        if getattr(func, "__name__", "") in POOLINGS:
             x = _input(args, kwargs)
-            if x.dim() == 4 and out.shape in (x.shape[:2], (*x.shape[:2], 1, 1)):
+            pooled = (x.shape[:2], (*x.shape[:2], *[1] * (x.dim() - 2)))
+            if x.dim() in (3, 4) and out.shape in pooled:
                 self.features = x
         return out
 

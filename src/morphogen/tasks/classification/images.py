@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import gcd
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.core.memory import too_much
-from morphogen.tasks.classification.labels import Labels
-from morphogen.tasks.classification.names import places, require_names
+from morphogen.tasks.labelled.data import Labelled
+from morphogen.tasks.labelled.groups import Groups, joined_groups
+from morphogen.tasks.labelled.labels import Labels
 from morphogen.tasks.parts import PARTS
 
 _CHUNK = 1024  # images resized at a time
@@ -23,7 +24,7 @@ _WORK = 1 << 28  # bytes of float64 work space while resizing, of which one imag
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class Images(Labelled):
     """Labelled images, decoded.
 
     Attributes:
@@ -33,37 +34,27 @@ class Images:
         named: whether `classes` are names that the data set gives.
         notes: what a user should know of how they were read, a sentence each without full stop:
             what was done to pixels, which files were not read.
+        groups: the name of each image's group (subject, recording), if they have any.
     """
+
+    unit: ClassVar[str] = "images"
 
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
     named: bool = True
     notes: tuple[str, ...] = ()
+    groups: Groups | None = None
 
     def __post_init__(self) -> None:
-        x, y = self.pixels, self.labels
+        x = self.pixels
         if x.dtype != torch.uint8 or x.ndim != 4 or 0 in x.shape:
             raise DataError(
                 f"pixels are {_shape(x)} of {x.dtype}; accepted: a non-empty uint8 tensor "
                 "[images, channels, height, width]"
             )
-        if y.dtype != torch.int64 or y.shape != x.shape[:1]:
-            raise DataError(
-                f"labels are {_shape(y)} of {y.dtype} for {len(x)} images; accepted: one int64 each"
-            )
-        low, high = int(y.min()), int(y.max())
-        if low < 0 or high >= len(self.classes):
-            raise DataError(
-                f"labels run from {low} to {high}; accepted: 0 to {len(self.classes) - 1}, "
-                "an index into the classes"
-            )
-        if self.named:
-            require_names(self.classes, "the images")
+        self.require_labels(len(x))
         object.__setattr__(self, "pixels", x.contiguous(memory_format=torch.channels_last))
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     @property
     def channels(self) -> int:
@@ -73,8 +64,7 @@ class Images:
     def take(self, index: Tensor) -> Images:
         """The images at `index` (int64 `[m]`), in that order, copied."""
         rows = self.pixels.permute(0, 2, 3, 1).index_select(0, index)
-        pixels = rows.permute(0, 3, 1, 2)
-        return replace(self, pixels=pixels, labels=self.labels.index_select(0, index))
+        return replace(self, pixels=rows.permute(0, 3, 1, 2), **self.rows_of(index))
 
     def resized(self, size: int | None) -> Images:
         """The same images at `size` x `size` pixels; `None` changes nothing."""
@@ -97,25 +87,6 @@ class Images:
         pixels = self.pixels.expand(-1, channels, -1, -1)
         return replace(self, pixels=pixels.contiguous())
 
-    def aligned(self, to: Images, where: str) -> Images:
-        """The same images with labels counted in the classes of others; see `names.places`.
-
-        Raises:
-            DataError: a class of these images is not among theirs.
-        """
-        if self.classes == to.classes:
-            return replace(self, named=to.named)
-        found = places(
-            self.classes,
-            to.classes,
-            named=self.named,
-            by_name=to.named,
-            present=torch.unique(self.labels).tolist(),
-            where=where,
-        )
-        labels = torch.tensor(found)[self.labels]
-        return replace(self, labels=labels, classes=to.classes, named=to.named)
-
 
 def checked(images: Images, where: str, *, several: bool = True) -> Images:
     """`images`, if a classification task can be made of them.
@@ -136,6 +107,29 @@ def checked(images: Images, where: str, *, several: bool = True) -> Images:
             "accepted: two classes or more"
         )
     return images
+
+
+def joined(train: Images, valid: Images, name: str) -> tuple[Images, int]:
+    """Both in one, counted in the classes of the first, and how many are of the first."""
+    where = f"the search-validation part of {name!r}"
+    require_shape(valid, train, where)
+    valid = valid.aligned(train, where)
+    groups = joined_groups(train.groups, valid.groups)
+    rows = torch.cat([part.pixels.permute(0, 2, 3, 1) for part in (train, valid)])
+    labels = torch.cat([train.labels, valid.labels])
+    notes = (*train.notes, *valid.notes)
+    pixels = rows.permute(0, 3, 1, 2)
+    return replace(train, pixels=pixels, labels=labels, notes=notes, groups=groups), len(train)
+
+
+def require_shape(images: Images, as_in: Images, where: str) -> None:
+    """Refuse images of another shape than the training data's."""
+    shape, expected = tuple(images.pixels.shape[1:]), tuple(as_in.pixels.shape[1:])
+    if shape != expected:
+        raise DataError(
+            f"{where} has images {list(shape)}, the training data {list(expected)}; "
+            "accepted: one shape [channels, height, width], or the option size=N"
+        )
 
 
 # --- resizing ------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ import torch
 from morphogen.core.errors import DataError, UnknownNameError
 from morphogen.core.names import brief
 from morphogen.tasks.classification.images import Images, Source
-from morphogen.tasks.classification.names import numbered, spelled
 from morphogen.tasks.classification.readers import (
     arrays,
     cifar,
@@ -23,7 +22,8 @@ from morphogen.tasks.classification.readers import (
     listed,
     parquet,
 )
-from morphogen.tasks.classification.readers.files import missing
+from morphogen.tasks.labelled.names import numbered, spelled
+from morphogen.tasks.readers.files import missing
 
 EMBEDDED = "fashion-mnist"
 """The name of the data set that ships with the package."""

@@ -5,37 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from morphogen.core.errors import ConfigError, DataError
-from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.classification import contents
 from morphogen.tasks.classification.augment import PLAIN, Augment, normalisation
-from morphogen.tasks.classification.images import Images, Source, checked
+from morphogen.tasks.classification.images import Images, Source, checked, joined, require_shape
 from morphogen.tasks.classification.load import locate
-from morphogen.tasks.classification.names import places
 from morphogen.tasks.classification.readers.dataset import MapDataset, from_dataset
-from morphogen.tasks.classification.remarks import remarks
-from morphogen.tasks.classification.split import (
-    chosen_rows,
-    hold_out,
-    joined,
-    own_rows,
-    require_shape,
-    sizes,
-    split,
-)
-from morphogen.tasks.classification.weighting import ClassWeights
-from morphogen.tasks.classification.weighting import class_weights as weights_of
-from morphogen.tasks.metric import Metric, Sums
+from morphogen.tasks.labelled.groups import shared_groups
+from morphogen.tasks.labelled.names import places
+from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
+from morphogen.tasks.labelled.task import LabelledTask
+from morphogen.tasks.labelled.weighting import ClassWeights
 
 Data = str | os.PathLike[str] | Images | MapDataset
 """What images can be given as: a name or path (`locate`), images, or a map-style data set."""
@@ -89,7 +76,7 @@ class ImageExamples(Examples):
         return Batch(x, self._labels.index_select(0, index), len(index))
 
 
-class ImageTask(Task):
+class ImageTask(LabelledTask[Images]):
     """A classification task, made by `ImageTask.of`.
 
     The training images are cut into two disjoint search parts, by class and seed.
@@ -108,8 +95,6 @@ class ImageTask(Task):
         label_smoothing: of the loss that trains weights.
     """
 
-    metric = Metric("accuracy", "%")
-
     def __init__(
         self,
         name: str,
@@ -125,23 +110,28 @@ class ImageTask(Task):
         std: Sequence[float] | None,
         seed: int,
         own_valid: bool = False,
+        asked: tuple[int, int] | None = None,
         class_weights: ClassWeights = "none",
         label_smoothing: float = 0.0,
     ) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise ConfigError(f"label_smoothing is {label_smoothing}; accepted: 0 or more, below 1")
-        self.label_smoothing = label_smoothing
-        self.own_valid = own_valid
-        self.name, self.pool, self.augment, self.seed = name, pool, augment, seed
-        self.train_rows, self.valid_rows = train_rows, valid_rows
+        super().__init__(
+            name,
+            pool,
+            train_rows,
+            valid_rows,
+            seed=seed,
+            own_valid=own_valid,
+            asked=asked,
+            class_weights=class_weights,
+            label_smoothing=label_smoothing,
+        )
+        self.augment = augment
         self._test, self._size, self._channels = test, size, channels
         own_mean, own_std = statistics(self.train) if mean is None or std is None else ((), ())
         self.mean = _per_channel("mean", mean, pool.channels, own_mean)
         self.std = _per_channel("std", std, pool.channels, own_std)
         if min(self.std) <= 0:
             raise ConfigError(f"std is {self.std}; accepted: a number above 0 per channel")
-        self._class_weights = class_weights
-        self._weights = weights_of(class_weights, pool.labels[train_rows], pool.classes)
 
     @classmethod
     def of(
@@ -198,6 +188,7 @@ class ImageTask(Task):
         else:
             held = None if test is None else _source(test, size)[1]
         own = isinstance(source, Source) and "valid" in source.parts
+        asked: tuple[int, int] | None = None
         if isinstance(source, Source) and own:
             pool, first = joined(pool, source.read("valid", size).with_channels(channels), name)
             train_rows, valid_rows = own_rows(
@@ -206,8 +197,8 @@ class ImageTask(Task):
         elif held_out is not None:
             train_rows, valid_rows = hold_out(pool, held_out, seed)
         else:
-            train, valid = sizes(pool, train_images, valid_images, at_most)
-            train_rows, valid_rows = split(pool, train, valid, seed)
+            asked = sizes(pool, train_images, valid_images, at_most)
+            train_rows, valid_rows = split(pool, *asked, seed)
         return cls(
             name,
             pool,
@@ -221,26 +212,12 @@ class ImageTask(Task):
             std=std,
             seed=seed,
             own_valid=own,
+            asked=asked,
             class_weights=class_weights,
             label_smoothing=label_smoothing,
         )
 
     # -- data --------------------------------------------------------------------------------
-
-    @cached_property
-    def train(self) -> Images:
-        """The part that trains weights in a search."""
-        return self.pool.take(self.train_rows)
-
-    @cached_property
-    def valid(self) -> Images:
-        """The part that trains or ranks architectures in a search."""
-        return self.pool.take(self.valid_rows)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        return self.pool.classes
 
     @property
     def in_channels(self) -> int:
@@ -251,10 +228,6 @@ class ImageTask(Task):
     def image_size(self) -> int:
         """Height and width of an image in pixels."""
         return self.pool.pixels.shape[-1]
-
-    def rows(self, part: str) -> Tensor:
-        """The rows of a part in `pool`, int64 `[n]`, ascending."""
-        return torch.arange(len(self.pool)) if part == "pool" else super().rows(part)
 
     def examples(
         self, part: str, *, device: torch.device | str = "cpu", augmented: bool = False
@@ -269,19 +242,15 @@ class ImageTask(Task):
     ) -> ImageExamples:
         return ImageExamples(images, augment=augment, mean=self.mean, std=self.std, device=device)
 
-    def choose(self, part: str, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """`count` rows of a part, the classes mixed evenly from first to last; 0 is all rows."""
-        return chosen_rows(self.pool.labels[self.rows(part)].numpy(), count, rng)
-
-    def outputs(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
-
     def _test_examples(self, device: torch.device) -> ImageExamples:
         held, where = self._test, f"the test part of {self.name!r}"
         if isinstance(held, Source):
             part = "test" if "test" in held.parts else "train"  # a lone file of test images
             held = held.read(part, self._size)
+        if held is None:
+            raise DataError(f"data {self.name!r} has no test part; accepted: data with one")
+        shared = shared_groups(self.pool.groups, held.groups, "the test part")
+        held = replace(held, notes=(*held.notes, *shared))
         return self._examples(self._fitting(held, where), device)
 
     def check_test(self, *, open: bool) -> None:
@@ -339,30 +308,15 @@ class ImageTask(Task):
 
     def train_on_all(self) -> None:
         """Take channel statistics and class weights from all images, not from the train part."""
+        super().train_on_all()
         self.mean, self.std = statistics(self.pool)
-        self._weights = weights_of(self._class_weights, self.pool.labels, self.classes)
-
-    def parts(self) -> dict[str, str]:
-        """What the search parts are, in words, for the record of a run."""
-        if self.own_valid:
-            return {
-                "train": f"{len(self.train)} images of the data's train part",
-                "valid": f"{len(self.valid)} images of the data's own validation part",
-            }
-        cut = f"of {len(self.pool)} training images, by class and seed {self.seed}"
-        return {"train": f"{len(self.train)} {cut}", "valid": f"{len(self.valid)} others {cut}"}
 
     def describe(self) -> dict[str, Any]:
-        """All that a report knows of the task: also its classes and the shape of an image."""
+        """All that a report knows of the task: also the shape of an image."""
         return super().describe() | {
-            "classes": list(self.classes),
             "in_channels": self.in_channels,
             "image_size": self.image_size,
         }
-
-    def remarks(self) -> list[str]:
-        """What a user should know of the images, a sentence each."""
-        return remarks(self.pool)
 
     def contents(self) -> dict[str, Any]:
         """Numbers and digests of the images as they were read; the test part stays closed."""
@@ -371,35 +325,6 @@ class ImageTask(Task):
     def changed(self, before: Mapping[str, Any], *, resized: bool = False) -> str | None:
         """How these images differ from those whose `contents` are given; see `Task.changed`."""
         return contents.changed(before, self.contents(), resized=resized)
-
-    # -- loss and metric ---------------------------------------------------------------------
-
-    def loss(self, output: Tensor, y: Tensor, *, train: bool = False, each: bool = False) -> Tensor:
-        """Cross entropy in nats of logits `[b, classes]` and labels `[b]`; see `Task.loss`.
-
-        With smoothing, targets are `(1 - smoothing) onehot + smoothing / classes` (Szegedy et al.,
-        CVPR 2016, arXiv 1512.00567, section 7). With class weights, every image's loss is
-        multiplied by its class's. The mean is divided by the number of images, not by the sum of
-        their weights, so that the shares of data-parallel processes add up.
-        """
-        smoothing, weights = (self.label_smoothing, self._weights) if train else (0.0, None)
-        if weights is None:
-            reduction = "none" if each else "mean"
-            return F.cross_entropy(output, y, label_smoothing=smoothing, reduction=reduction)
-        if weights.device != output.device:
-            weights = self._weights = weights.to(output.device)
-        values = F.cross_entropy(output, y, label_smoothing=smoothing, reduction="none")
-        values = weights[y] * values
-        return values if each else values.mean()
-
-    def counts(self, output: Tensor, y: Tensor) -> Sums:
-        """`right`: images whose largest logit is their label's, and whose logits are finite."""
-        right = (output.argmax(1) == y) & output.isfinite().all(dim=1)
-        return {"right": right.sum().double()}
-
-    def value(self, sums: Mapping[str, Tensor]) -> float:
-        """The accuracy in percent."""
-        return float(100.0 * sums["right"] / sums["size"])
 
 
 # --- statistics ----------------------------------------------------------------------------------

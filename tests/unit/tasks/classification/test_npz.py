@@ -10,7 +10,7 @@ import torch
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification import ImageTask, from_arrays, load, locate
-from morphogen.tasks.classification.remarks import remarks
+from morphogen.tasks.labelled.remarks import remarks
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (12, 8, 8), dtype=np.uint8)
@@ -188,9 +188,7 @@ def test_headers_are_not_believed(tmp_path, x, says):
 
 
 def test_an_array_larger_than_the_memory_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "morphogen.tasks.classification.readers.npz.too_much", lambda need: f"{need} bytes"
-    )
+    monkeypatch.setattr("morphogen.tasks.readers.npz.too_much", lambda need: f"{need} bytes")
     refused(packed(tmp_path / "a.npz", HONEST), "an array of [12, 8, 8] takes 768 bytes")
 
 

@@ -10,9 +10,9 @@ import torch
 from morphogen.core.errors import ConfigError, DataError
 from morphogen.tasks import Batch
 from morphogen.tasks.classification import Augment, Images, ImageTask
-from morphogen.tasks.classification.names import numbered
-from morphogen.tasks.classification.split import apportion, chosen_rows, split
 from morphogen.tasks.classification.task import statistics
+from morphogen.tasks.labelled.names import numbered
+from morphogen.tasks.labelled.split import apportion, chosen_rows, split
 
 
 def images(counts=(30, 20, 10), size: int = 4, channels: int = 1) -> Images:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification.images import Glance, Images, Source, checked
-from morphogen.tasks.classification.labels import Labels, labelled
-from morphogen.tasks.classification.names import few
-from morphogen.tasks.classification.readers import npz
-from morphogen.tasks.parts import PARTS, WORDS
+from morphogen.tasks.labelled import archive
+from morphogen.tasks.labelled.archive import Archive
+from morphogen.tasks.labelled.labels import Labels, labelled
+from morphogen.tasks.labelled.names import few
+from morphogen.tasks.readers import npz
 
 Layout = Literal["nchw", "nhwc"]
 _CHANNELS = (1, 3)
@@ -61,7 +61,7 @@ def _given(name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def find(path: Path) -> Source | None:
-    """An .npz file with images and labels, under the names of `_KINDS`, by parts or as a whole."""
+    """An .npz file with images and labels, under the names of `archive`, by parts or as a whole."""
     suffix = path.suffix.lower()
     if suffix == ".npy" and path.is_file():
         raise DataError(
@@ -70,25 +70,9 @@ def find(path: Path) -> Source | None:
         )
     if suffix != ".npz" or not path.is_file():
         return None
-    names = npz.names_in(path)
-    keys = _pairs(path, names)
-    if "train" not in keys:
-        raise DataError(
-            f"file {str(path)!r} holds {few(names) or 'no arrays'}; accepted: arrays x and y, or "
-            "x_train, y_train, x_test and y_test; images and labels, data and target do as well"
-        )
-    classes = [name for name in names if _letters(name) in _CLASSES]
-    if len(classes) > 1:
-        raise DataError(
-            f"file {str(path)!r} names classes in {few(classes)}; accepted: one array of names"
-        )
-    used = {*classes, *(name for pair in keys.values() for name in pair)}
-    rest = [name for name in names if name not in used]
-    notes = (f"arrays of {str(path)!r} that are not read: {few(rest)}",) if rest else ()
-    if "valid" in keys:
-        notes = (f"read as the search-validation part: {few(keys['valid'])}", *notes)
-    read, glance = partial(_read, path, keys, classes), partial(_glance, path, keys, classes)
-    return Source(str(path), tuple(keys), read, notes, glance)
+    held = archive.opened(path)
+    parts = tuple(held.parts)
+    return Source(str(path), parts, partial(_read, held), held.notes, partial(_glance, held))
 
 
 def unlabelled(path: Path) -> NDArray[np.uint8]:
@@ -105,8 +89,8 @@ def unlabelled(path: Path) -> NDArray[np.uint8]:
         x = npz.read_single(path)
     else:
         names = npz.names_in(path)
-        called = [name for name in names if re.fullmatch(_KINDS[0], _letters(name))]
-        usual = [name for name in called if _letters(name) == "x"]
+        called = [name for name in names if archive.says(name, archive.EXAMPLES)]
+        usual = [name for name in called if archive.letters(name) == "x"]
         chosen = names if len(names) == 1 else usual or called
         if len(chosen) != 1:
             raise DataError(
@@ -125,98 +109,27 @@ def unlabelled(path: Path) -> NDArray[np.uint8]:
     return _first_channels(_bytes(x, where), layout, where)
 
 
-_KINDS = (
-    "x|images?|imgs?|pixels?|pictures?|data|inputs?|features",
-    "y|labels?|lbls?|targets?|classids?",
-)
-"""What arrays of images and of labels are called."""
-_PARTS = {**WORDS, "train": f"{WORDS['train']}|tr", "test": f"{WORDS['test']}|te"}
-_CLASSES = ("classes", "classnames", "labelnames", "targetnames")
-
-
-def _letters(name: str) -> str:
-    return "".join(c for c in name.lower() if c.isalpha())
-
-
-def _pairs(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
-    """The arrays of images and labels of each part that has both; a name without part is train."""
-    found: dict[tuple[str, int], list[str]] = {}
-    for name in names:
-        for key in _meant(_letters(name)):
-            found.setdefault(key, []).append(name)
-    for (part, kind), several in found.items():
-        # `x` and `y` go before whatever lies beside them.
-        usual = [name for name in several if _letters(name).startswith("xy"[kind])]
-        chosen = usual or several
-        if len(chosen) > 1:
-            raise DataError(
-                f"file {str(path)!r} has {few(map(repr, chosen))}, all named like the {part} "
-                f"{('images', 'labels')[kind]}; accepted: one array of each"
-            )
-        found[part, kind] = chosen
-    return {
-        part: (found[part, 0][0], found[part, 1][0])
-        for part in PARTS
-        if (part, 0) in found and (part, 1) in found
-    }
-
-
-def _meant(letters: str) -> Iterator[tuple[str, int]]:
-    """The part, and the place in `_KINDS`, that an array is named like: one or none."""
-    for kind, called in enumerate(_KINDS):
-        if re.fullmatch(called, letters):
-            yield "train", kind
-        for part, words in _PARTS.items():
-            if re.fullmatch(f"(?:{called})(?:{words})|(?:{words})(?:{called})", letters):
-                yield part, kind
-
-
-def _read(
-    path: Path,
-    keys: dict[str, tuple[str, str]],
-    classes: list[str],
-    part: str,
-    size: int | None,
-) -> Images:
-    x, y = (npz.read(path, name) for name in keys[part])
-    named = _class_names(path, classes)
+def _read(held: Archive, part: str, size: int | None) -> Images:
+    names = held.parts[part]
+    x, y = npz.read(held.path, names.x), npz.read(held.path, names.y)
     several = part == "train"
-    return _images(x, y, named, size, None, _where(path, part), several=several)
+    where = held.where(part)
+    images = _images(x, y, held.class_names(), size, None, where, several=several)
+    return replace(images, groups=held.groups(part, len(images)))
 
 
-def _glance(
-    path: Path, keys: dict[str, tuple[str, str]], classes: list[str], part: str, open: bool
-) -> Glance | None:
+def _glance(held: Archive, part: str, open: bool) -> Glance | None:
     """Labels, and the shape of the images as the header says."""
     if not open:
         return None
-    where, (x, y) = _where(path, part), keys[part]
-    labels = labelled(npz.read(path, y), where, _class_names(path, classes))
-    shape = npz.shape_of(path, x)
+    where, names = held.where(part), held.parts[part]
+    labels = labelled(npz.read(held.path, names.y), where, held.class_names())
+    shape, _ = npz.header_of(held.path, names.x)
     if len(shape) not in (3, 4) or 0 in shape:
         return Glance(labels)  # which is said when they are read
     _require_as_many(shape[0], labels, where)
     like = _first_channels(np.broadcast_to(np.uint8(0), shape), None, where).shape
     return Glance(labels, ((where, like[1:]),))
-
-
-def _where(path: Path, part: str) -> str:
-    return f"the {part} part of {str(path)!r}"
-
-
-def _class_names(path: Path, names: list[str]) -> tuple[str, ...] | None:
-    """What the array of class names holds, if the file has one."""
-    if not names:
-        return None
-    array = npz.read(path, names[0])
-    if array.ndim != 1:
-        raise DataError(
-            f"file {str(path)!r} has class names of shape {list(array.shape)}; accepted: one name "
-            "per class"
-        )
-    if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8", "replace")
-    return tuple(str(name) for name in array)
 
 
 def _images(

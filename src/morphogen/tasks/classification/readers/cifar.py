@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from morphogen.core.errors import DataError
 from morphogen.core.memory import too_much
 from morphogen.tasks.classification.images import Images, Source
-from morphogen.tasks.classification.labels import labelled
-from morphogen.tasks.classification.readers.files import required
 from morphogen.tasks.classification.readers.plain_pickle import Call, Name, unpickle
+from morphogen.tasks.labelled.labels import labelled
+from morphogen.tasks.readers.files import required
 
 CIFAR10_CLASSES = (
     "airplane",

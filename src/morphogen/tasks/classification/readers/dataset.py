@@ -12,8 +12,8 @@ from PIL import Image
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification.images import Images, checked, stacked
-from morphogen.tasks.classification.labels import labelled
 from morphogen.tasks.classification.readers.pixels import Changes, pixels_of, said
+from morphogen.tasks.labelled.labels import labelled
 
 
 @runtime_checkable

@@ -15,7 +15,6 @@ import torch
 from morphogen.core.errors import DataError
 from morphogen.core.names import encodable
 from morphogen.tasks.classification.images import Glance, Images, Source, stacked
-from morphogen.tasks.classification.labels import labelled
 from morphogen.tasks.classification.readers.decode import SUFFIXES, decode, header
 from morphogen.tasks.classification.readers.layout import class_folders, layout, require_no_part
 from morphogen.tasks.classification.readers.listing import (
@@ -26,6 +25,7 @@ from morphogen.tasks.classification.readers.listing import (
     unread,
 )
 from morphogen.tasks.classification.readers.pixels import Changes, said
+from morphogen.tasks.labelled.labels import labelled
 
 
 def find(path: Path) -> Source | None:

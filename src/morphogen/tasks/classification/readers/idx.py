@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from morphogen.core.errors import DataError
 from morphogen.core.memory import too_much
 from morphogen.tasks.classification.images import Glance, Images, Source
-from morphogen.tasks.classification.labels import labelled
-from morphogen.tasks.classification.readers.files import required
+from morphogen.tasks.labelled.labels import labelled
+from morphogen.tasks.readers.files import required
 
 _STEM = {"train": "train", "test": "t10k"}
 _SUBFOLDERS = ("", "raw", "FashionMNIST/raw", "MNIST/raw")  # as torchvision unpacks them

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.classification.names import few
+from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import PARTS, family, part_of
 
 _LEFT_BEHIND = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")

@@ -12,17 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from morphogen.core import spreadsheet
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification.images import Glance, Images, Source, stacked
-from morphogen.tasks.classification.labels import Labels, labelled
-from morphogen.tasks.classification.names import few
 from morphogen.tasks.classification.readers.decode import SUFFIXES, decode, header
 from morphogen.tasks.classification.readers.layout import subfolders, unpacked
 from morphogen.tasks.classification.readers.pixels import Changes, said
+from morphogen.tasks.labelled.groups import Groups, group_names
+from morphogen.tasks.labelled.labels import Labels, labelled
+from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import PARTS, part_of
 
 _TABLES = (".csv", ".tsv")
@@ -30,10 +32,20 @@ _IMAGE = re.compile(
     r"(image|img|file|pic|picture|photo)?(path|filename|file|name|id)|image|img|file"
 )
 _LABEL = ("label", "class", "target", "category", "labelname", "classname", "labels", "y")
+_GROUP = ("group", "groups")
 _PART = ("split", "part", "partition", "subset", "set", "usage", "phase", "fold")
 _ABOUT = re.compile(r"labels?|annotations?|metadata|meta|list|info|index|data|df|gt|classes")
 _NO_LABELS = re.compile("submission|solution|predict|sample")
 """Tables of competitions that look like labels and are none."""
+
+
+class _Columns(NamedTuple):
+    """Places of the columns of a table."""
+
+    image: int
+    labels: list[int]
+    split: int | None
+    group: int | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class _Table:
     file: Path
     images: tuple[Path, ...]
     labels: Labels
+    groups: Groups | None
 
 
 def find(path: Path) -> Source | None:
@@ -142,7 +155,7 @@ def _tables(file: Path, rows: list[list[str]], part: str) -> tuple[dict[str, _Ta
             f"column of image files (filename, image, path, id) and one of labels "
             f"({few(_LABEL[:4])})"
         )
-    image, labels, split = columns
+    image, labels, split, group = columns
     _require_no_other_part(file, rows, split)
     by_part: dict[str, list[list[str]]] = {}
     for row in rows[1:]:
@@ -152,7 +165,9 @@ def _tables(file: Path, rows: list[list[str]], part: str) -> tuple[dict[str, _Ta
     how = f"labels from {file.name!r}: images in column {rows[0][image]!r}, classes in {named}"
     if split is not None:
         how += f", parts in {rows[0][split]!r}"
-    made = {n: _table(file, n, rows[0], some, image, labels) for n, some in by_part.items()}
+    if group is not None:
+        how += f", groups in {rows[0][group]!r}"
+    made = {n: _table(file, n, rows[0], some, columns) for n, some in by_part.items()}
     return dict(made), how
 
 
@@ -167,8 +182,8 @@ def _rows(file: Path) -> list[list[str]]:
     return rows if len(rows) > 1 else []
 
 
-def _columns(rows: list[list[str]]) -> tuple[int, list[int], int | None] | None:
-    """Places of the column of images, of that or those of labels, and of that of parts.
+def _columns(rows: list[list[str]]) -> _Columns | None:
+    """Places of the column of images, of that or those of labels, of those of parts and groups.
 
     None if it is no table of labels of images.
     """
@@ -183,23 +198,24 @@ def _columns(rows: list[list[str]]) -> tuple[int, list[int], int | None] | None:
         ),
         None,
     )
+    group = next((i for i, name in enumerate(head) if name in _GROUP), None)
     ends = [
         i
         for i in range(len(head))
-        if i != split and all(row[i].lower().endswith(SUFFIXES) for row in rows[1:21])
+        if i not in (split, group) and all(row[i].lower().endswith(SUFFIXES) for row in rows[1:21])
     ]
     images = ends or [i for i, name in enumerate(head) if _IMAGE.fullmatch(name)]
     if not images:
         return None
     image = images[0]
-    others = [i for i in range(len(head)) if i not in (image, split)]
+    others = [i for i in range(len(head)) if i not in (image, split, group)]
     label = next((i for name in _LABEL for i in others if head[i] == name), None)
     if label is not None:
-        return image, [label], split
+        return _Columns(image, [label], split, group)
     if len(others) == 1:
-        return image, others, split
+        return _Columns(image, others, split, group)
     if len(others) > 1 and all({row[i] for i in others} <= _BITS for row in rows[1:]):
-        return image, others, split  # a column for each class
+        return _Columns(image, others, split, group)  # a column for each class
     return None
 
 
@@ -223,8 +239,9 @@ _BITS = {"0", "1", "0.0", "1.0"}
 
 
 def _table(
-    file: Path, part: str, head: list[str], rows: list[list[str]], image: int, labels: list[int]
+    file: Path, part: str, head: list[str], rows: list[list[str]], columns: _Columns
 ) -> _Table:
+    image, labels, _, group = columns
     where = f"the {part} part of {str(file)!r}"
     for number, row in enumerate(rows, 1):
         if not row[image] or not all(row[i] for i in labels):
@@ -251,7 +268,12 @@ def _table(
     if len(set(images)) < len(images):
         twice = Counter(images).most_common(1)[0][0]
         raise DataError(f"{where} lists {twice.name!r} twice; accepted: every image once")
-    return _Table(file, tuple(images), found)
+    groups = None
+    if group is not None:
+        if not all(row[group] for row in rows):
+            raise DataError(f"{where} has a row without a group; accepted: one in every row")
+        groups = group_names([row[group] for row in rows], len(rows), where)
+    return _Table(file, tuple(images), found, groups)
 
 
 # --- the images ----------------------------------------------------------------------------------
@@ -323,7 +345,7 @@ def _read(tables: dict[str, _Table | Path], part: str, size: int | None) -> Imag
     named = ((f"file {str(file)!r}", file) for file in table.images)
     pixels = stacked(((w, decode(file, w, changes)) for w, file in named), size, count)
     notes = [*said(changes, count, where), *_not_listed(tables, table)]
-    return Images(pixels, *table.labels, tuple(notes))
+    return Images(pixels, *table.labels, tuple(notes), table.groups)
 
 
 def _not_listed(tables: dict[str, _Table | Path], table: _Table) -> list[str]:

@@ -1,7 +1,8 @@
 """Parquet files in the layout of Hugging Face image data sets.
 
 A column `img` or `image` of {bytes, path}, or of plain bytes, and a column `label` (CIFAR-100:
-`fine_label`) of integers or names; a folder holds `train-*.parquet` and `test-*.parquet`.
+`fine_label`) of integers or names, and perhaps a column `group` (subject, recording); a folder
+holds `train-*.parquet` and `test-*.parquet`.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification.images import Glance, Images, Source, stacked
-from morphogen.tasks.classification.labels import Labels, labelled
-from morphogen.tasks.classification.names import few
 from morphogen.tasks.classification.readers.cache import cached
 from morphogen.tasks.classification.readers.decode import decode, header
-from morphogen.tasks.classification.readers.files import required
 from morphogen.tasks.classification.readers.pixels import Changes, said
+from morphogen.tasks.labelled.groups import Groups, group_names
+from morphogen.tasks.labelled.labels import Labels, labelled
+from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import PARTS, part_of
+from morphogen.tasks.readers.files import required
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "fine_label")
+GROUP_COLUMNS = ("group", "groups")
 _BATCH = 256
 _BATCH_BYTES = 1 << 28
 """Encoded images that are in memory at a time: so many rows, and about so many bytes."""
@@ -101,10 +104,11 @@ def _notes(path: Path, parts: dict[str, tuple[Path, ...]], rest: list[Path]) -> 
 
 @dataclass(frozen=True)
 class _Piece:
-    """What one file holds: pixels, labels as stored, class names if it has them."""
+    """What one file holds: pixels, labels and groups as stored, class names if it has them."""
 
     pixels: torch.Tensor
     labels: list[Any]
+    groups: list[Any] | None
     classes: tuple[str, ...] | None
     changes: Changes
     first: tuple[int, int, int] | None
@@ -124,7 +128,7 @@ def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Im
             "or the option size=N to resize all to NxN"
         )
     rows = torch.cat([piece.pixels.permute(0, 2, 3, 1) for piece in pieces])
-    return Images(rows.permute(0, 3, 1, 2), *labels, notes)
+    return Images(rows.permute(0, 3, 1, 2), *labels, notes, _groups(pieces, where))
 
 
 def _glance(files: dict[str, tuple[Path, ...]], part: str, open: bool) -> Glance | None:
@@ -150,6 +154,16 @@ def _labels(pieces: list[_Piece], where: str) -> Labels:
         )
     values: list[Any] = [value for piece in pieces for value in piece.labels]
     return labelled(values, where, names.pop() if names else None)
+
+
+def _groups(pieces: list[_Piece], where: str) -> Groups | None:
+    """The group of each row; None where no file has any."""
+    known = [piece.groups for piece in pieces if piece.groups is not None]
+    if not known:
+        return None
+    if len(known) < len(pieces):
+        raise DataError(f"some files of {where} have no column of groups; accepted: all or none")
+    return group_names([group for some in known for group in some], sum(map(len, known)), where)
 
 
 def _read_file(file: Path, size: int | None, *, headers: bool = False) -> _Piece:
@@ -180,7 +194,9 @@ def _read_file(file: Path, size: int | None, *, headers: bool = False) -> _Piece
                     ),
                 )
             labels = table.read(columns=[label]).column(0).to_pylist()  # after the memory is known
-            return _Piece(pixels, labels, _names(schema.metadata, label), changes, first)
+            group = next((name for name in GROUP_COLUMNS if name in schema.names), None)
+            groups = None if group is None else table.read(columns=[group]).column(0).to_pylist()
+            return _Piece(pixels, labels, groups, _names(schema.metadata, label), changes, first)
     # ValueError: text that is no UTF-8.
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split())

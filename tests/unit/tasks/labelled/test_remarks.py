@@ -7,7 +7,7 @@ import tiny
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.search import search
 from morphogen.tasks.classification import Images
-from morphogen.tasks.classification.remarks import remarks
+from morphogen.tasks.labelled.remarks import remarks
 
 
 def images(counts, classes="abcd"):

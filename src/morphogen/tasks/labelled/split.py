@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from morphogen.core.errors import ConfigError, DataError
-from morphogen.tasks.classification.images import Images
+from morphogen.tasks.labelled.data import Labelled
+from morphogen.tasks.labelled.groups import split_groups
 
 
 def split(
-    images: Images, train: int, valid: int, seed: int, *, share: bool = False
+    images: Labelled, train: int, valid: int, seed: int, *, share: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Two disjoint sets of rows, each with the classes in the proportions of `images`.
 
+    Examples of one group come to one set, see `groups`: the sets then have at most so many rows.
     Rows are ordered by raw 64-bit draws of PCG64, whose stream numpy promises never to change: the
     split is the same on every machine and with every version.
 
@@ -39,6 +40,12 @@ def split(
         raise ConfigError(f"seed is {seed}; accepted: 0 or more")
     labels = images.labels.numpy()
     order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
+    if images.groups is not None:
+        inside = split_groups(labels, images.groups, (train, valid), images.classes, seed)
+        return (
+            _drawn(order[~inside[order]], labels, train),
+            _drawn(order[inside[order]], labels, valid),
+        )
     present = np.unique(labels)
     rows = [order[labels[order] == label] for label in present]
     counts = np.array([len(r) for r in rows])
@@ -49,6 +56,15 @@ def split(
     pairs = [(r[:a], r[a : a + b]) for r, a, b in chosen]
     one, two = (np.sort(np.concatenate(part)) for part in zip(*pairs, strict=True))
     return torch.from_numpy(one), torch.from_numpy(two)
+
+
+def _drawn(order: np.ndarray, labels: np.ndarray, count: int) -> Tensor:
+    """The first of the rows `order`, at most `count`, classes in proportion; ascending."""
+    present = np.unique(labels[order])
+    rows = [order[labels[order] == label] for label in present]
+    shares = apportion(min(count, len(order)), np.array([len(r) for r in rows]))
+    chosen = np.concatenate([r[:share] for r, share in zip(rows, shares, strict=True)])
+    return torch.from_numpy(np.sort(chosen))
 
 
 def apportion(total: int, weights: np.ndarray) -> np.ndarray:
@@ -63,7 +79,7 @@ def apportion(total: int, weights: np.ndarray) -> np.ndarray:
     return whole
 
 
-def hold_out(images: Images, share: float, seed: int) -> tuple[Tensor, Tensor]:
+def hold_out(images: Labelled, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Rows of the two parts, of which the second is a share of the images, from 0 to below 1."""
     n = len(images)
     if share == 0:
@@ -73,7 +89,7 @@ def hold_out(images: Images, share: float, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def own_rows(
-    images: Images,
+    images: Labelled,
     first: int,
     train: int | float | None,
     valid: int | float | None,
@@ -99,40 +115,15 @@ def own_rows(
         has = end - start
         count = has if value is None else _count(has, field, value)
         if count > has and field not in at_most:
-            raise DataError(f"{field} is {count}, of a part of {has} images; accepted: 1 to {has}")
-        mine = order[(order >= start) & (order < end)]
-        present = np.unique(labels[mine])
-        rows = [mine[labels[mine] == label] for label in present]
-        shares = apportion(min(count, has), np.array([len(r) for r in rows]))
-        chosen = np.concatenate([r[:share] for r, share in zip(rows, shares, strict=True)])
-        taken.append(torch.from_numpy(np.sort(chosen)))
+            raise DataError(
+                f"{field} is {count}, of a part of {has} {images.unit}; accepted: 1 to {has}"
+            )
+        taken.append(_drawn(order[(order >= start) & (order < end)], labels, count))
     return taken[0], taken[1]
 
 
-def joined(train: Images, valid: Images, name: str) -> tuple[Images, int]:
-    """Both in one, counted in the classes of the first, and how many are of the first."""
-    where = f"the search-validation part of {name!r}"
-    require_shape(valid, train, where)
-    valid = valid.aligned(train, where)
-    rows = torch.cat([part.pixels.permute(0, 2, 3, 1) for part in (train, valid)])
-    labels = torch.cat([train.labels, valid.labels])
-    notes = (*train.notes, *valid.notes)
-    pixels = rows.permute(0, 3, 1, 2)
-    return replace(train, pixels=pixels, labels=labels, notes=notes), len(train)
-
-
-def require_shape(images: Images, as_in: Images, where: str) -> None:
-    """Refuse images of another shape than the training data's."""
-    shape, expected = tuple(images.pixels.shape[1:]), tuple(as_in.pixels.shape[1:])
-    if shape != expected:
-        raise DataError(
-            f"{where} has images {list(shape)}, the training data {list(expected)}; "
-            "accepted: one shape [channels, height, width], or the option size=N"
-        )
-
-
 def sizes(
-    images: Images, train: int | float | None, valid: int | float | None, at_most: Collection[str]
+    images: Labelled, train: int | float | None, valid: int | float | None, at_most: Collection[str]
 ) -> tuple[int, int]:
     """Rows of the two search parts of `images`."""
     n = len(images)
@@ -155,8 +146,9 @@ def sizes(
     if a < 1 or b < 1 or a + b > n:
         fit = suggested(images)
         raise DataError(
-            f"train_images is {a} and valid_images {b} of {n} training images; accepted: at least "
-            f"1 each and {n} together" + (f", for instance {fit[0]} and {fit[1]}" if fit else "")
+            f"train_images is {a} and valid_images {b} of {n} training {images.unit}; accepted: at "
+            f"least 1 each and {n} together"
+            + (f", for instance {fit[0]} and {fit[1]}" if fit else "")
         )
     return a, b
 
@@ -178,7 +170,7 @@ def chosen_rows(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.
     return np.concatenate(rows)[np.argsort(np.concatenate(places), kind="stable")]
 
 
-def suggested(images: Images) -> tuple[int, int] | None:
+def suggested(images: Labelled) -> tuple[int, int] | None:
     """Sizes of the two search parts with which every class is in both; None if there are none."""
     n = len(images)
     for a, b in ((n - n // 3, n // 3), (n - n // 2, n // 2)):
@@ -187,7 +179,7 @@ def suggested(images: Images) -> tuple[int, int] | None:
     return None
 
 
-def _fits(train: int, valid: int, images: Images) -> bool:
+def _fits(train: int, valid: int, images: Labelled) -> bool:
     """Whether every class comes into both parts."""
     counts = torch.bincount(images.labels).numpy()
     return bool(min(map(min, _shares(train, valid, counts[counts > 0]))) > 0)
@@ -200,7 +192,7 @@ def _shares(train: int, valid: int, counts: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _missing(
-    images: Images,
+    images: Labelled,
     present: np.ndarray,
     counts: np.ndarray,
     first: np.ndarray,
@@ -214,7 +206,7 @@ def _missing(
     # The class that makes it impossible, where one does.
     at = fewest if fit is None else int(np.flatnonzero((first == 0) | (second == 0))[0])
     if fit is None:
-        remedy = "add images to it, or leave it out"
+        remedy = f"add {images.unit} to it, or leave it out"
         remedy += ", or held_out 0, which trains on all" if share else ""
     elif share:
         remedy = f"held_out {np.ceil(100 * fit[1] / len(images)) / 100:g}, for instance"
@@ -222,8 +214,8 @@ def _missing(
         remedy = f"train_images {fit[0]} and valid_images {fit[1]}, for instance"
     return DataError(
         f"class {images.classes[present[at]]!r} has {counts[at]} "
-        f"image{'s' * bool(counts[at] != 1)}, of which {first[at]} would come to "
-        f"the train part and {second[at]} to the valid part; accepted: at "
+        f"{images.unit if counts[at] != 1 else images.unit[:-1]}, of which {first[at]} would come "
+        f"to the train part and {second[at]} to the valid part; accepted: at "
         f"least one in each ({remedy})"
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.classification.names import few, numbered, require_names, spelled
+from morphogen.tasks.labelled.names import few, numbered, require_names, spelled
 
 MOST_CLASSES = 100_000
 """A label above this is taken for a mistake (an id, not a class index)."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
 from morphogen.core.memory import too_much
-from morphogen.tasks.classification.readers.files import required
+from morphogen.tasks.readers.files import required
 
 try:
     from lzma import LZMAError
@@ -86,14 +86,15 @@ def read_single(path: Path) -> NDArray[Any]:
         raise _unreadable(path, error) from error
 
 
-def shape_of(path: Path, name: str) -> tuple[int, ...]:
-    """The shape of the array of that name, as its header says.
+def header_of(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of the array of that name, as its header says.
 
     Raises:
         DataError: see `read`.
     """
     with _opened(path) as archive, archive.open(f"{name}.npy") as stream:
-        return _header(stream)[0]
+        shape, _, dtype, _ = _header(stream)
+        return shape, dtype
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import torch
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification import Images, ImageTask, from_arrays, from_dataset
-from morphogen.tasks.classification.labels import labelled
-from morphogen.tasks.classification.names import numbered
+from morphogen.tasks.labelled.labels import labelled
+from morphogen.tasks.labelled.names import numbered
 
 
 def images(labels, classes, named=True):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import ConfigError
-from morphogen.tasks.classification.names import few, spelled
+from morphogen.tasks.labelled.names import few, spelled
 
 ClassWeights = str | Mapping[str, float]
 """`none`, `balanced`, or numbers by class: a mapping, or text as `cat=2, dog=0.5`."""

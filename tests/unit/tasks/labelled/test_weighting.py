@@ -16,7 +16,7 @@ from morphogen.evaluators.short import ShortTraining
 from morphogen.spaces import make
 from morphogen.supernets import Gates, NetworkSpec
 from morphogen.tasks.classification import Images, ImageTask
-from morphogen.tasks.classification.weighting import class_weights
+from morphogen.tasks.labelled.weighting import class_weights
 from morphogen.tasks.problem import Problem
 
 LABELS = torch.tensor([0] * 30 + [1] * 6 + [3] * 24)

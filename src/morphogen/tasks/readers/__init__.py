@@ -1,0 +1,1 @@
+"""Files of arrays, read without trust in what they say of themselves."""
