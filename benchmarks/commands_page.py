@@ -109,7 +109,7 @@ def _head(found: Command) -> str:
 
 
 def _block(lines: Iterable[str]) -> str:
-    return "\n".join(["```sh", *lines, "```", ""])
+    return "\n".join(["```text", *lines, "```", ""])
 
 
 def _options(known: Sequence[Section], paper: Sequence[Section] = ()) -> str:

@@ -86,9 +86,14 @@ def read_run(
             f"`{shell('morphogen', 'resume', directory.path)}`"
         )
     if not directory.checkpoint_file.exists():
+        if directory.store_file.exists():
+            raise RunError(
+                f"{what} is {run}, and {values.get('method')!r} trains no supernet; accepted: a "
+                "run of a method that does"
+            )
         raise RunError(
-            f"{what} is {run}, and {values.get('method')!r} trains no supernet; accepted: a run "
-            "of a method that does"
+            f"{what} is {run}, whose {directory.checkpoint_file.name} is not there any more; "
+            "accepted: a run that has it"
         )
     content = checkpoint.read_saved(directory.checkpoint_file)
     state, images = content["state"], content.get("images")

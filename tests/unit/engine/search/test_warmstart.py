@@ -117,6 +117,10 @@ def test_another_space_or_size_or_a_run_without_a_supernet_is_refused(trained, t
         run=tmp_path / "random",
     )
     assert "trains no supernet" in refusal(black_box, tmp_path / "c")
+    bare = tmp_path / "bare"
+    shutil.copytree(trained.run, bare, ignore=shutil.ignore_patterns("checkpoint.*"))
+    said = refusal(replace(trained, run=bare), tmp_path / "e")
+    assert "checkpoint.pt is not there any more; accepted: a run that has it" in said
     assert "no config.yaml" in refusal(replace(trained, run=tmp_path / "none"), tmp_path / "d")
 
 
