@@ -38,7 +38,7 @@ def config(method: str = "idarts", space: str = "nasbench201", **settings: Any) 
     """The content of config.yaml."""
     return {
         "method": method,
-        "space": space,
+        "space": {"name": space},
         "data": "fashion-mnist",
         "settings": {**SETTINGS, **settings},
         "config": {"alpha": {"lr": 0.01}},
@@ -81,7 +81,7 @@ def write(path: Path, values: dict[str, Any], rows: list[dict[str, Any]], **resu
     if result:
         common = {
             "method": values["method"],
-            "space": values["space"],
+            "space": values["space"]["name"],
             "seed": values["settings"]["seed"],
             "epochs": len(rows),
             "remarks": [],

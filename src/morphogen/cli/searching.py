@@ -214,7 +214,9 @@ def _next(result: SearchResult, has_table: bool) -> str:
     train = shell("morphogen", "train", result.run, "--seeds", "3")
     lines += ["Train it from scratch and measure it on the test images:", f"  {train}"]
     values = RunDirectory(result.run).config()
-    again = ["morphogen", "search", result.method, "--space", values["space"]]
+    if not set(values["space"]) <= {"name", "without"}:  # no words for it on the command line
+        return "\n".join(lines)
+    again = ["morphogen", "search", result.method, "--space", values["space"]["name"]]
     again += ["--data", values["data"], *(["--from", values["start"]] if "start" in values else [])]
     again += [*_flags(find(result.method), values)]
     lines += ["Another seed (one search proves little):", f"  {shell(*again)}"]

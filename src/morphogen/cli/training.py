@@ -26,6 +26,7 @@ from morphogen.reports.draw import draw
 from morphogen.reports.text import count, duration, fold
 from morphogen.runs.config import OBJECT
 from morphogen.runs.directory import TRAINING, RunDirectory
+from morphogen.spaces import SearchSpace
 
 
 @config
@@ -62,7 +63,7 @@ class _Found:
     """What the first argument means."""
 
     text: str
-    space: str
+    space: SearchSpace
     data: str
 
 
@@ -70,25 +71,25 @@ def train(words: Sequence[str]) -> int:
     """`morphogen train RUN|ARCH ...`, from the words after `train`."""
     found = _found(words[0], peek(words, "--space", ""), peek(words, "--data", ""))
     chosen = peek(words, "--preset", Target().preset)
-    held = preset(chosen, found.space)
+    space = found.space
+    held = preset(chosen, space.name)
     given = parse(
         Arguments,
         words[1:],
-        option_sections(chosen, found.space),
+        option_sections(chosen, space.name),
         prog=f"morphogen {TRAINING}",
         default=Arguments(Target(), held),
     )
     target = given.target
-    space = spaces.make(found.space)
     arch = space.parse(found.text)
     # Claimed here and not by the engine, since an interrupt must name it.
     with (
-        RunDirectory.claimed(target.run or None, f"{TRAINING}-{found.space}") as directory,
+        RunDirectory.claimed(target.run or None, f"{TRAINING}-{space.name}") as directory,
         interruptible(directory.path),
     ):
         result = run_training(
             arch,
-            space=found.space,
+            space=space,
             data=found.data,
             training=given.training,
             run=directory,
@@ -101,8 +102,9 @@ def _found(word: str, space: str, data: str) -> _Found:
     """A run directory's architecture, space and data, or an architecture of `space`."""
     if not os.path.isdir(word):
         name = space or "nasbench201"
+        known = spaces.make(name)
         try:
-            spaces.make(name).parse(word)
+            known.parse(word)
         except MorphogenError as error:
             if os.sep not in word:
                 raise
@@ -110,20 +112,21 @@ def _found(word: str, space: str, data: str) -> _Found:
                 f"{word!r} is no run directory and no architecture of {name}; accepted: the "
                 "directory of a finished run, or an architecture in the space's notation"
             ) from error
-        return _Found(word, name, data or "fashion-mnist")
-    text, own_space, own_data = found_in(word)
-    if own_space == OBJECT:
+        return _Found(word, known, data or "fashion-mnist")
+    text, written, own_data = found_in(word)
+    if spaces.needs_code(written):
         raise ConfigError(
             f"the space of {word} was an object passed from Python; accepted: "
             "morphogen.train(text, space=YOUR_MODULE, data=...) in Python"
         )
-    if space and space != own_space:
+    known = spaces.read(written)
+    if space and space != known.name:
         raise ConfigError(
-            f"--space is {space!r} and {word} is a run in {own_space!r}; leave it out"
+            f"--space is {space!r} and {word} is a run in {known.name!r}; leave it out"
         )
     if own_data == OBJECT and not data:
         raise ConfigError(f"the data of {word} were passed from Python; say them with --data")
-    return _Found(text, own_space, data or own_data)
+    return _Found(text, known, data or own_data)
 
 
 def preset(name: str, space: str) -> Training:

@@ -31,7 +31,7 @@ def resume(
 
     Args:
         run: the run directory.
-        space: needed again if it was an object of yours rather than a name.
+        space: needed again if code of yours belongs to it, as to a module.
         data: needed again if it was an object of yours rather than a name or path.
         epochs: of a search: go on to so many, also from a finished run; schedules then go on as
             those of a search of that length at the same epoch.

@@ -71,7 +71,7 @@ def _commands(signature: Signature, files: Sequence[str]) -> str:
             "To read such a file is to run a program: do so only if you trust who gave it to you."
         )
     file = loaded[0]
-    own = file.endswith(".safetensors") and spaces.about(signature.space) is None
+    own = file.endswith(".safetensors") and spaces.needs_code(signature.space)
     return (
         ("" if own else f"```console\n$ morphogen predict {file} IMAGE...\n```\n\n")
         + f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r}"
@@ -83,7 +83,7 @@ def _commands(signature: Signature, files: Sequence[str]) -> str:
 def _facts(signature: Signature, result: Mapping[str, Any]) -> list[tuple[str, str]]:
     spec, cost = signature.spec, result["cost"]
     return [
-        ("Search space", markdown(signature.space)),
+        ("Search space", markdown(signature.space_name)),
         ("Architecture", code(signature.architecture)),
         ("Channels, depth", f"{spec.channels}, {spec.depth}"),
         ("Parameters", f"{cost['params']:,}"),

@@ -145,9 +145,9 @@ def read_safetensors(path: Path, module: nn.Module | None = None) -> tuple[Run, 
     tensors, signature = read_weights(path)
     space: SearchSpace
     if module is not None:
-        space = space_of(module, signature.space)
-    elif spaces.about(signature.space) is not None:
-        space = spaces.make(signature.space)
+        space = space_of(module, signature.space_name)
+    elif not spaces.needs_code(signature.space):
+        space = spaces.read(signature.space)
     else:
         raise ConfigError(
             f"{path} holds the weights of a network of your own module; accepted: "

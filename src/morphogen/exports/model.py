@@ -136,6 +136,6 @@ class Model:
     def __repr__(self) -> str:
         s = self.signature
         return shown(
-            f"<Model {self.path}: {s.architecture} of {s.space}, {s.size}x{s.size} pixels, "
+            f"<Model {self.path}: {s.architecture} of {s.space_name}, {s.size}x{s.size} pixels, "
             f"{s.channels} channel{'s'[: s.channels != 1]}, {len(s.classes)} classes>"
         )

@@ -11,7 +11,7 @@ from torch import nn
 from morphogen.core import ConfigError, RunError
 from morphogen.core.names import shell
 from morphogen.exports.formats import built
-from morphogen.runs.config import OBJECT, Space, known_space
+from morphogen.runs.config import Space, recorded_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import Signature, read_weights
 
@@ -54,7 +54,7 @@ def trained_network(
 
     Args:
         run: its directory.
-        space: needed again if it was an object of yours.
+        space: needed again if code of yours belongs to it, as to a module.
         seed: which of its trainings, see `weights_of`.
 
     Raises:
@@ -64,14 +64,7 @@ def trained_network(
     directory = RunDirectory.open(run)
     file = weights_of(directory, seed)
     tensors, signature = read_weights(file)
-    named = directory.config()["space"]
-    if named == OBJECT and space is None:
-        raise RunError(
-            f"the space of {directory.path} was an object of yours; accepted: the same call with "
-            "that object, the module or the space, passed again"
-        )
-    known = known_space(named if space is None else space)
-    return built(known, signature, tensors, str(file)), signature
+    return built(recorded_space(directory, space), signature, tensors, str(file)), signature
 
 
 def _chosen(result: dict[str, Any]) -> int:

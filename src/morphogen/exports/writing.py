@@ -23,7 +23,7 @@ from morphogen.exports import formats
 from morphogen.exports.card import card
 from morphogen.exports.formats import Run, built
 from morphogen.exports.trained import trained_network, weights_of
-from morphogen.runs.config import OBJECT, Space, known_space
+from morphogen.runs.config import OBJECT, Space, recorded_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import Signature, read_weights
 from morphogen.spaces import SearchSpace
@@ -91,7 +91,7 @@ def export(
         run: directory of a finished training.
         to: a format, or several: onnx, safetensors, torch-export.
         out: folder to write to; by default `export` in the run directory.
-        space: needed again if it was an object of yours rather than a name.
+        space: needed again if code of yours belongs to it, as to a module.
         data: needed again if it was an object of yours rather than a name or path, or was moved.
 
     Raises:
@@ -108,14 +108,13 @@ def export(
     directory = RunDirectory.open(run)
     weights_of(directory)  # a run without a trained network is refused first
     values, result = directory.config(), directory.result() or {}
-    for name, given in (("space", space), ("data", data)):
-        if values[name] == OBJECT and given is None:
-            raise RunError(
-                f"the {name} of {directory.path} was an object of yours; pass it again: "
-                f"morphogen.export({os.fspath(run)!r}, {list(to)}, {name}=...)"
-            )
+    known = recorded_space(directory, space, call="morphogen.export")
+    if values["data"] == OBJECT and data is None:
+        raise RunError(
+            f"the data of {directory.path} was an object of yours; pass it again: "
+            f"morphogen.export({os.fspath(run)!r}, {list(to)}, data=...)"
+        )
     net, signature = trained_network(run, space=space)
-    known = known_space(space if space is not None else values["space"])
     task = _task(data if data is not None else values["data"], signature)
     x = _images(task, signature)
     folder = Path(out) if out is not None else directory.path / "export"

@@ -81,7 +81,7 @@ def summary(runs: Sequence[Run]) -> Html:
     notes += [
         f"{r.path} is {r.state}, and counts in no mean." for r in runs if r.state != "finished"
     ]
-    if len({(r.config["space"], r.data) for r in runs}) > 1:
+    if len({(r.space_name, r.data) for r in runs}) > 1:
         notes.append("The runs are of different spaces or data: their figures do not compare.")
     if len(names) > 1:
         notes.append(f"The runs are measured by different figures: {', '.join(sorted(names))}.")
@@ -169,7 +169,7 @@ def _differences(made: Sequence[Group]) -> Html | None:
     """For each two configurations of one space and data, their figures seed by seed."""
     parts: list[Html] = []
     for a, b in combinations(made, 2):
-        same = {(g.runs[0].config["space"], g.runs[0].data) for g in (a, b)}
+        same = {(g.runs[0].space_name, g.runs[0].data) for g in (a, b)}
         seeds = sorted(a.values.keys() & b.values.keys())
         if len(same) > 1 or not seeds:
             continue
@@ -192,12 +192,12 @@ def _differences(made: Sequence[Group]) -> Html | None:
 def _clouds(made: Sequence[Group]) -> list[Html]:
     """One set of clouds for each space with a table."""
     drawn: list[Html] = []
-    for space in dict.fromkeys(str(g.runs[0].config["space"]) for g in made):
+    for space in dict.fromkeys(g.runs[0].space_name for g in made):
         pairs = [
             (run, (g.name, g.style))
             for g in made
             for run in g.runs
-            if run.config["space"] == space and run.standing
+            if run.space_name == space and run.standing
         ]
         if pairs:
             drawn += clouds([p[0] for p in pairs], 3, [p[1] for p in pairs])

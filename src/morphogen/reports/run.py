@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
-from morphogen.core import Architecture, ArchitectureError, Choice, MorphogenError
+from morphogen.core import Architecture, ArchitectureError, MorphogenError
 from morphogen.reports.standing import final_metrics, standing
-from morphogen.spaces import SearchSpace
+from morphogen.spaces import ModuleSpace, SearchSpace
 
 State = Literal["finished", "running", "cut off"]
 
@@ -66,34 +66,28 @@ class Run:
         return f"{self.method} in {self.space_title}"
 
     @property
+    def space_name(self) -> str:
+        """The name of the space."""
+        written = self.config["space"]
+        return str(written.get("name", "")) if isinstance(written, dict) else str(written)
+
+    @property
     def space_title(self) -> str:
-        """The space as its paper calls it, or `your own module`."""
-        name = str(self.config["space"])
-        known = spaces.about(name)
-        if known is None:
+        """The space as its paper calls it, or `a module of one's own`."""
+        if isinstance(self.space, ModuleSpace):
             return "a module of one's own"
-        return benchmarks.describe(known.table).title if known.table else f"the space {name}"
+        known = spaces.about(self.space) if self.space else None
+        if known is not None and known.table:
+            return benchmarks.describe(known.table).title
+        return f"the space {self.space_name}"
 
     @cached_property
     def space(self) -> SearchSpace | None:
-        """The built-in space, or the choices of a user's own module as config.yaml lists them."""
-        name = str(self.config["space"])
-        listed = self.config.get("choices")
+        """The space that was searched, without code of the user's; None if it cannot be read."""
         try:
-            if spaces.about(name) is not None:
-                return self._searched(spaces.make(name))
-            if not isinstance(listed, list):
-                return None
-            return SearchSpace(
-                "own", [Choice(**{**c, "options": tuple(c["options"])}) for c in listed]
-            )
-        except (TypeError, KeyError, MorphogenError):
+            return spaces.read(self.config["space"])
+        except MorphogenError:
             return None
-
-    def _searched(self, space: SearchSpace) -> SearchSpace:
-        """Without the options that the run leaves out."""
-        left_out = str(self.settings.get("without", "")).split(",")
-        return space.without([name.strip() for name in left_out if name.strip()])
 
     @cached_property
     def table(self) -> Benchmark | None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from morphogen import spaces
-from morphogen.core import ConfigError, RunError
+from morphogen.core import ConfigError, MorphogenError, RunError
 from morphogen.core.given import path as path_of
 from morphogen.core.names import shell
 from morphogen.runs.directory import RunDirectory
@@ -71,8 +71,7 @@ def data_name(data: Data) -> str:
 
 def describe(
     method: str,
-    space: Space,
-    known: SearchSpace,
+    space: SearchSpace,
     data: Data,
     *,
     settings: Mapping[str, Any],
@@ -84,8 +83,7 @@ def describe(
 
     Args:
         method: what is run.
-        space: the space as it was given.
-        known: the space itself.
+        space: the space, without the options that are left out.
         data: the data as they were given.
         settings: how it is run.
         config: what is run, in full.
@@ -94,7 +92,7 @@ def describe(
     """
     decisive = {
         "method": method,
-        "space": space if isinstance(space, str) else OBJECT,
+        "space": space.to_mapping(),
         "data": data_name(data),
         "settings": settings,
         "config": config,
@@ -107,7 +105,6 @@ def describe(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        **({} if isinstance(space, str) else {"choices": _choices(known)}),
         **({"remarks": list(remarks)} if remarks else {}),
     }
 
@@ -116,15 +113,6 @@ def command() -> str:
     """The command line of this process, to be pasted into a shell."""
     name = Path(sys.argv[0]).name  # `morphogen` or `python -m morphogen`, or a script
     return shell("morphogen" if name == "__main__.py" else name, *sys.argv[1:])
-
-
-def _choices(space: SearchSpace) -> list[dict[str, Any]]:
-    """The choices of a space that has no name by which a report could ask for them."""
-    return [
-        {"name": c.name, "options": list(c.options), "group": c.group, "least": c.least}
-        | {"most": c.most}
-        for c in space.choices
-    ]
 
 
 def identity(values: Mapping[str, Any]) -> str:
@@ -163,14 +151,55 @@ def read_back(
             f"{directory.config_file} is not as it was written: what was asked for, or what "
             "it depends on, has changed since; accepted: the file as written, or a new run"
         )
-    for name, given in (("space", space), ("data", data)):
-        if values[name] == OBJECT and given is None:
-            raise RunError(
-                f"the {name} of {directory.path} was an object of yours; pass it again: "
-                f"{call}({str(directory.path)!r}, {name}=...)"
-            )
+    known = recorded_space(directory, space, call=call)
+    if values["data"] == OBJECT and data is None:
+        raise RunError(
+            f"the data of {directory.path} was an object of yours; pass it again: "
+            f"{call}({str(directory.path)!r}, data=...)"
+        )
     return (
         values,
-        known_space(space if space is not None else values["space"]),
+        known,
         data if data is not None else values["data"],
     )
+
+
+def recorded_space(directory: RunDirectory, space: Space | None, *, call: str = "") -> SearchSpace:
+    """The space of config.yaml, read back; or the one that is passed again, as it was searched.
+
+    Args:
+        directory: the run.
+        space: passed again, if code of the user's belongs to it.
+        call: the function that is to go on with it, for the message; empty: the same.
+
+    Raises:
+        RunError: code is missing, or what is passed is another space.
+    """
+    written = directory.config()["space"]
+    recorded, needs = spaces.read(written), spaces.needs_code(written)
+    if space is None:
+        if needs:
+            raise RunError(
+                f"the space of {directory.path} was an object of yours; pass it again: "
+                + (f"{call}({str(directory.path)!r}, space=...)" if call else "space=...")
+            )
+        return recorded
+    known = known_space(space)
+    if known.choices != recorded.choices:  # without the options that the run leaves out
+        known = _with_options(known, recorded)
+    if known.choices != recorded.choices or not (needs or known == recorded):
+        raise RunError(
+            f"the space that is passed is not the one of {directory.path}: its choices, or their "
+            f"options, are others than those of {recorded.name!r}; accepted: the space as it was, "
+            "or a new run"
+        )
+    return known
+
+
+def _with_options(space: SearchSpace, other: SearchSpace) -> SearchSpace:
+    """`space` with the options of `other`, if it has them; else as it is."""
+    wanted = {c.name: c.options for c in other.choices}
+    try:
+        return space.restrict(wanted)
+    except MorphogenError:
+        return space

@@ -27,14 +27,12 @@ class Asked(Record, extra="allow"):
     evaluator: Text = "training"
 
 
-class Listed(Record):
-    """A choice of a space that has no name by which it could be asked for."""
+class Space(Record, extra="allow"):
+    """A search space as `to_mapping` writes it; `spaces.read` says what is wrong with the rest."""
+
+    __pydantic_extra__: dict[str, Plain]
 
     name: Text
-    options: list[Text]
-    group: Text
-    least: Natural = 1
-    most: Natural | None = None
 
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -89,8 +87,8 @@ class RunConfig(Record):
     """config.yaml: what is run."""
 
     method: Text
-    space: Text
-    """Its name, or that it was an object."""
+    space: Space
+    """Without what is left out of it."""
     data: Text
     """Their name, or that they were an object."""
     settings: Asked
@@ -114,7 +112,6 @@ class RunConfig(Record):
     """When, UTC."""
     versions: dict[str, Text] = Field(default_factory=dict)
     machine: Text | None = None
-    choices: list[Listed] | None = None
     network: Sizes | None = None
     """Of the networks of a search; those of a training stand beside its weights."""
     start: Text | None = None

@@ -54,10 +54,10 @@ class Size:
 class Signature:
     """What a trained network takes and gives, and where it is from."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     """of this description"""
-    space: Name
-    """name of the search space"""
+    space: dict[Name, JsonValue]
+    """the search space, as `to_mapping` writes it"""
     architecture: Text
     """in the space's notation"""
     spec: Size
@@ -86,6 +86,11 @@ class Signature:
                 raise ConfigError(f"Signature: {name} is {found}; accepted: {wanted}")
         if len(set(self.classes)) < len(self.classes):
             raise ConfigError("Signature: classes has a name twice; accepted: different names")
+
+    @property
+    def space_name(self) -> str:
+        """Name of the search space."""
+        return str(self.space.get("name", ""))
 
     @property
     def network_spec(self) -> NetworkSpec:

@@ -1,7 +1,8 @@
 """Search spaces as plain values, so that a run directory can hold any of them.
 
     {name: darts-s2}                                              a registered space
-    {name: nasbench201, options: {edge_0_1: [skip_connect]}}      the same with fewer options
+    {name: darts, without: [none]}                                without some options everywhere
+    {name: nasbench201, options: {edge_0_1: [skip_connect]}}      with fewer options of some choices
     {name: mine, like: darts, arguments: {operations: [...]}}     another of a registered kind
     {name: own, choices: [{name: block, options: [a, b]}, ...]}   choices of a user's own
 
@@ -67,6 +68,10 @@ def _of_a_kind(space: SearchSpace) -> Iterator[dict[str, Any]]:
 def _restricted(written: dict[str, Any], space: SearchSpace) -> Iterator[dict[str, Any]]:
     """The whole space and the options that `space` has left of it, if it has the same choices."""
     whole = read(written)
+    left = {o for c in space.choices for o in c.options}
+    gone = dict.fromkeys(o for c in whole.choices for o in c.options if o not in left)
+    if gone:
+        yield {**written, "without": list(gone)}
     if [c.name for c in whole.choices] == [c.name for c in space.choices]:
         pairs = zip(whole.choices, space.choices, strict=True)
         fewer = {c.name: list(c.options) for w, c in pairs if w.options != c.options}
@@ -95,7 +100,10 @@ def needs_code(mapping: Mapping[str, Any]) -> bool:
     return "code" in mapping or "limit" in mapping
 
 
-_KEYS = ("name", "like", "arguments", "options", "choices", "routes", "code", "limit")
+_KEYS = ("name", "like", "arguments", "without", "options", "choices", "routes", "code", "limit")
+
+LONGEST = 256
+"""Entries of a list among arguments: a file of a stranger's must not make a space of millions."""
 
 
 def read(mapping: Mapping[str, Any]) -> SearchSpace:
@@ -125,10 +133,20 @@ def _made(name: str, mapping: Mapping[str, Any]) -> SearchSpace:
     """A space of a registered kind."""
     known = registry.info(mapping.get("like", name))
     arguments = mapping.get("arguments", {})
+    _check_lengths(arguments)
     other = arguments or known.name != name
     space = known.kind(name=name, **arguments) if other else known.build()
+    space = space.without(_texts(mapping.get("without", ())))
     options = mapping.get("options")
     return space.restrict({c: _texts(o) for c, o in options.items()}) if options else space
+
+
+def _check_lengths(value: Any) -> None:
+    if isinstance(value, list | tuple | dict):
+        if len(value) > LONGEST:
+            raise ValueError(f"a list of {len(value)} entries; accepted: at most {LONGEST}")
+        for entry in value.values() if isinstance(value, dict) else value:
+            _check_lengths(entry)
 
 
 def _listed_space(name: str, mapping: Mapping[str, Any]) -> SearchSpace:

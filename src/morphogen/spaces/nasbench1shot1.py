@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from morphogen.core import Architecture, ArchitectureError, Choice, UnknownNameError
+from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
 from morphogen.core.names import brief
 from morphogen.spaces.base import Differentiable, Lane, SearchSpace
 from morphogen.spaces.nasbench101 import (
@@ -79,6 +79,13 @@ class NASBench1Shot1(SearchSpace, Differentiable):
     def __init__(self, name: str, parents: Sequence[int]) -> None:
         self.parents = tuple(parents)
         self.nodes = len(self.parents) - 1
+        if not 1 <= self.nodes <= VERTICES - 2 or not all(
+            1 <= kept <= node for node, kept in enumerate(self.parents, start=1)
+        ):
+            raise SpaceError(
+                f"space {name!r}: parents are {brief(self.parents)}; accepted: for each of 1 to "
+                f"{VERTICES - 2} nodes, and for the output, one to as many as there are before it"
+            )
         operations = [
             Choice(operation_name(n), OPERATIONS, "operations") for n in range(1, self.nodes + 1)
         ]

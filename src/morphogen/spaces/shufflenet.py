@@ -25,6 +25,9 @@ from morphogen.spaces.registry import register
 OPERATIONS = ("shuffle_3x3", "shuffle_5x5", "shuffle_7x7", "xception_3x3")
 """In the authors' own order: the position is the digit of the notation."""
 
+DEEPEST = 1000
+"""Layers of a network at most."""
+
 GROUP = "layers"
 """The group of the choices: one matrix of scores with a row per layer."""
 
@@ -184,6 +187,11 @@ def _check_sizes(name: str, space: ShuffleNet) -> None:
                 f"space {name!r}: {field} has {len(values)} numbers; accepted: one per stage, as "
                 f"many as widths ({len(space.widths)}), and at least one"
             )
+    if sum(n for n in space.repeats if n > 0) > DEEPEST:
+        raise SpaceError(
+            f"space {name!r}: repeats are {brief(space.repeats)}; accepted: at most {DEEPEST} "
+            "layers in all"
+        )
     even, one_or_two = "an even number from 2", "1 or 2"
     rules = [
         *(("repeats", n, n >= 1, "a whole number from 1") for n in space.repeats),

@@ -13,7 +13,7 @@ from morphogen.tasks.problem import Clock
 
 CONFIG = {
     "method": "idarts",
-    "space": "nasbench201",
+    "space": {"name": "nasbench201"},
     "data": "fashion-mnist",
     "settings": {"accelerator": "cpu", "devices": 2, "seed": 3},
 }

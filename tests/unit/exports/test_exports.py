@@ -51,7 +51,7 @@ def network_of(file: Path) -> tuple[nn.Module, dict[str, Any]]:
     with safe_open(file, framework="pt") as held:
         about = json.loads(held.metadata()["morphogen"])
         tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
-    space = spaces.make(about["space"])
+    space = spaces.make(about["space"]["name"])
     spec = morphogen.supernets.NetworkSpec(**about["spec"])
     net = network(space, space.parse(about["architecture"]), spec).eval()
     net.load_state_dict(tensors)

@@ -27,7 +27,7 @@ from morphogen.supernets import network
 
 ARCH = "|skip_connect~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
 SIGNATURE = Signature(
-    space="nasbench201",
+    space={"name": "nasbench201"},
     architecture=ARCH,
     spec=Size(channels=2, depth=1, classes=3, in_channels=1),
     classes=("a", "b", "c"),
@@ -278,7 +278,7 @@ DESCRIPTIONS: dict[str, Any] = {
     "class is a number": described(classes=["a", "b", 3]),
     "class of ten megabytes": described(classes=["a", "b", "c" * 10**7]),
     "no classes": described(classes=[]),
-    "another format": described(format=2),
+    "another format": described(format=1),
     "unknown entry": described(more=1),
     "a list": [],
     "no JSON": "{",
@@ -311,7 +311,7 @@ def test_an_honest_description_is_read(tmp_path: Path) -> None:
         (described(spec={"depth": 1000}), "no network of depth 1000"),
         (described(architecture=ARCH.replace("none", "nor_conv_3x3")), "is missing"),
         (described(architecture="|" * 10**5), "accepted"),
-        (described(space="mine"), "of your own module"),
+        (described(space={"name": "mine", "code": "module", "choices": []}), "of your own module"),
     ],
 )
 def test_a_description_of_another_network(about: Any, message: str, tmp_path: Path) -> None:

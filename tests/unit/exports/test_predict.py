@@ -30,7 +30,7 @@ def saved(folder: Path, channels: int) -> Path:
     """A network of random weights, as a file."""
     space = spaces.make("nasbench201")
     signature = Signature(
-        space="nasbench201",
+        space={"name": "nasbench201"},
         architecture=ARCH,
         spec=Size(channels=2, depth=1, classes=3, in_channels=channels),
         classes=CLASSES,

@@ -187,8 +187,9 @@ def test_darts_cells(tmp_path: Path) -> None:
 
 
 def test_a_module_of_ones_own(tmp_path: Path) -> None:
-    values = made.config(space="(an object passed from Python)")
-    values["choices"] = [{"name": "stem", "options": ["narrow", "wide"], "group": "stem"}]
+    values = made.config()
+    listed = [{"name": "stem", "options": ["narrow", "wide"]}]
+    values["space"] = {"name": "own", "code": "module", "choices": listed}
     row = made.epoch(1, "stem=wide") | {"gates": {"stem": [[0.25, 0.75]]}, "alpha": {}}
     _, read = page(made.write(tmp_path / "run", values, [row], architecture="stem=wide"))
     assert ["stem", "wide"] in read.cells

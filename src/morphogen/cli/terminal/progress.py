@@ -78,7 +78,7 @@ def headline(config: Mapping[str, Any]) -> str:
     if settings.get("devices", 1) > 1:
         where += f" x {settings['devices']}"
     return (
-        f"{config['method']} in {config['space']}, data {config['data']}, {where}, "
+        f"{config['method']} in {config['space']['name']}, data {config['data']}, {where}, "
         f"seed {settings['seed']}"
     )
 

@@ -55,7 +55,7 @@ def supernet_scorer(
     from morphogen.engine.search.settings import Settings
     from morphogen.engine.search.warmstart import read_run
     from morphogen.evaluators.supernet import SupernetEvaluator
-    from morphogen.runs.config import data_name, read_back, searched_space
+    from morphogen.runs.config import data_name, read_back
     from morphogen.runs.directory import RunDirectory
     from morphogen.runs.provenance import require_same_data
 
@@ -64,7 +64,6 @@ def supernet_scorer(
     if values["method"] == "train":
         raise ConfigError(f"{run} is a training of one architecture; accepted: a search's run")
     settings = from_mapping(Settings, values["settings"])
-    known = searched_space(known, settings.without)
     weights, _ = read_run(run, known, settings, what="run")
     job = Job("", None, known, images_of, settings, directory.path, resume=False, watcher=Silent)
     task = task_of_job(job)

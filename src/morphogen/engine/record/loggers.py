@@ -160,5 +160,6 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str | int | float | bool
         else:
             out[prefix] = value if isinstance(value, str | int | float | bool) else str(value)
 
-    walk("", {k: config[k] for k in ("method", "space", "data", "settings", "config")})
+    walk("", {k: config[k] for k in ("method", "data", "settings", "config")})
+    out["space"] = config["space"]["name"]  # in full it may be longer than a logger takes
     return out

@@ -10,7 +10,7 @@ from morphogen.core import Architecture, RunError, given, ranges
 from morphogen.core.names import shell
 from morphogen.core.rng import seed_for
 from morphogen.exports.trained import trained_network
-from morphogen.runs.config import OBJECT, Space, known_space
+from morphogen.runs.config import Space, recorded_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
@@ -24,7 +24,7 @@ def network_of(
 
     Args:
         run: of a training, whose weights it gets; or of a search: then they are drawn anew.
-        space: needed again if it was an object of yours.
+        space: needed again if code of yours belongs to it, as to a module.
         seed: of a training: which of its networks; of a search: of the weights.
 
     Raises:
@@ -34,18 +34,13 @@ def network_of(
     directory = RunDirectory.open(run)
     if directory.is_training:
         return trained_network(run, space=space, seed=seed)[0]
-    values, result = directory.config(), directory.result()
+    result = directory.result()
     if result is None:
         raise RunError(
             f"{directory.path} has found nothing yet: it is not finished; accepted: first "
             f"`{shell('morphogen', 'resume', directory.path)}`"
         )
-    if values["space"] == OBJECT and space is None:
-        raise RunError(
-            f"the space of {directory.path} was an object of yours; accepted: the same call with "
-            "space=..., the module or the space, passed again"
-        )
-    known = known_space(values["space"] if space is None else space)
+    known = recorded_space(directory, space)
     return fresh_network(directory, known, known.parse(result["architecture"]), seed)
 
 

@@ -29,7 +29,6 @@ from morphogen.reports import notebook
 from morphogen.reports.reading import read_run
 from morphogen.reports.writing import Report, report
 from morphogen.runs import store
-from morphogen.runs.config import OBJECT
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.classification import Data
@@ -106,10 +105,9 @@ class SearchResult:
         Raises:
             MorphogenError: one sentence on what is wrong and what is accepted.
         """
-        named = RunDirectory.open(self.run).config()["space"]
         result = retrain.train(
             self.architecture,
-            space=self.space if named == OBJECT else named,
+            space=self.space,
             data=self.data if data is None else data,
             training=training,
             run=None if run is None else given.path("run", run),

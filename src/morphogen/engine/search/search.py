@@ -109,7 +109,6 @@ def search(
         directory.begin(
             describe(
                 info.name,
-                space,
                 known,
                 data,
                 settings=to_mapping(settings),
@@ -145,7 +144,7 @@ def resume(
 
     Args:
         run: its directory.
-        space: needed again if it was an object of yours rather than a name.
+        space: needed again if code of yours belongs to it, as to a module.
         data: needed again if it was an object of yours rather than a name or path.
         epochs: search on to so many, also from a finished run; schedules then go on as those of a
             search of that length at the same epoch, see `lengthen`.
@@ -163,7 +162,6 @@ def resume(
     info = find(values["method"])
     settings = from_mapping(Settings, values["settings"])
     origin = origin_of(directory.path)
-    known = searched_space(known, settings.without)
     job = Job(
         info.name,
         from_mapping(info.config, values["config"]),

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from morphogen import spaces
 from morphogen.core import ConfigError, RunError
 from morphogen.core.files import nameable, write_anew
 from morphogen.core.names import shell
@@ -105,16 +106,22 @@ def read_run(
             f"{what} is {run}, whose checkpoint holds no supernet; accepted: one with it"
         )
     sizes = {name: values["settings"].get(name, before) for name, before in SIZES.items()}
-    ran = {"space": values.get("space"), **sizes}
-    # A user's own module has no name in the record: its shapes are compared when they are taken.
+    held = spaces.read(values["space"])
+    ran = {"space": held.name, **sizes}
     wanted = {"space": space.name, **{n: getattr(settings, n) for n in SIZES}}
-    if not str(ran["space"]).startswith("("):
+    # The shapes of a user's own module are compared when they are taken.
+    if not spaces.needs_code(values["space"]):
         for name, value in wanted.items():
             if ran[name] != value:
                 raise RunError(
                     f"{name} is {_said(value)}, and the supernet of {run} has {_said(ran[name])}; "
                     f"accepted: {name} {_said(ran[name])}"
                 )
+        if held != space:
+            raise RunError(
+                f"the options of space {space.name!r} are others than those of the supernet of "
+                f"{run}; accepted: the space that was searched there"
+            )
     require_recorded(directory, values)
     before, ran = origin_of(directory.path), values["settings"]
     if ran.get("train_images") is None:

@@ -107,7 +107,6 @@ def train(
         directory.begin(
             describe(
                 TRAINING,
-                space,
                 known,
                 data,
                 settings=to_mapping(job.training),
@@ -131,7 +130,7 @@ def resume(
 
     Args:
         run: its directory.
-        space: needed again if it was an object of yours rather than a name.
+        space: needed again if code of yours belongs to it, as to a module.
         data: needed again if it was an object of yours rather than a name or path.
         watcher: as for `train`.
 

@@ -211,8 +211,8 @@ def finished(job: TrainJob) -> TrainResult | None:
     )
 
 
-def found_in(run: str | Path) -> tuple[str, str, str]:
-    """What a finished run found: architecture, name of its space, its data.
+def found_in(run: str | Path) -> tuple[str, dict[str, Any], str]:
+    """What a finished run found: architecture, its space as config.yaml has it, its data.
 
     Raises:
         RunError: there is no run, or it is not finished.
@@ -224,4 +224,4 @@ def found_in(run: str | Path) -> tuple[str, str, str]:
             f"{run} is not finished: it has no result yet; accepted: a finished run, or first "
             f"`{shell('morphogen', 'resume', directory.path)}`"
         )
-    return written["architecture"], str(values.get("space")), str(values.get("data"))
+    return written["architecture"], values["space"], str(values.get("data"))

@@ -184,7 +184,7 @@ def _signature(
     job: TrainJob, task: ImageTask, spec: NetworkSpec, *, seed: int, kind: str, epoch: int
 ) -> Signature:
     return Signature(
-        space=job.space.name,
+        space=job.space.to_mapping(),
         architecture=job.space.format(job.arch),
         spec=Size(
             channels=spec.channels,

@@ -110,7 +110,7 @@ def test_what_is_reported_is_what_the_weights_reach(data: str, tmp_path: Path) -
     assert len(written["test_openings"]) == 1
     assert "180 were trained on and 20 held out" in written["split"]
     assert [p.name for p in found.weights] == [f"seed-{s}-best.safetensors" for s in (4, 5)]
-    assert found_in(tmp_path / "run") == (SPACE.format(ARCH), "nasbench201", data)
+    assert found_in(tmp_path / "run") == (SPACE.format(ARCH), {"name": "nasbench201"}, data)
     assert RunDirectory.open(tmp_path / "run").is_training
 
 
