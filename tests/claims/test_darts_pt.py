@@ -14,8 +14,8 @@ from torch import nn
 import tiny
 from morphogen import OneOf
 from morphogen.bilevel.gates import jittered, softmax_gates, start_alphas
-from morphogen.engine.search.loop import timetable
 from morphogen.engine.search.search import search
+from morphogen.engine.search.timetable import timetable
 from morphogen.evaluators.supernet import Inherited
 from morphogen.methods.darts_pt import DARTSPT, DARTSPTConfig, schedule
 from morphogen.scoring import Projection

@@ -23,7 +23,7 @@ import tiny
 from morphogen.bilevel.optimisers import SGD
 from morphogen.bilevel.state import loss_and_gradients
 from morphogen.core import Architecture, Choice
-from morphogen.engine.search.loop import timetable
+from morphogen.engine.search.timetable import timetable
 from morphogen.evaluators.supernet import Inherited
 from morphogen.evolution import Generations
 from morphogen.methods.spos import SPOS, SPOSConfig

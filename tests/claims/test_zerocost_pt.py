@@ -12,7 +12,7 @@ import torch
 
 import tiny
 from morphogen.bilevel.gates import softmax_gates
-from morphogen.engine.search.loop import timetable
+from morphogen.engine.search.timetable import timetable
 from morphogen.methods import zerocost_pt as module
 from morphogen.methods.zerocost_pt import ZeroCostPT, ZeroCostPTConfig
 from morphogen.proxies.activations import Agreement

@@ -18,10 +18,10 @@ from pydantic import TypeAdapter
 import tiny
 from morphogen.core import CapabilityError, ConfigError, DataError, UnknownNameError
 from morphogen.core.config import from_mapping, to_mapping
-from morphogen.engine.search.loop import timetable
 from morphogen.engine.search.result import SearchResult
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
+from morphogen.engine.search.timetable import timetable
 from morphogen.engine.train.training import Training
 from morphogen.methods import find, methods
 from morphogen.runs import checkpoint

@@ -12,6 +12,7 @@ import pytest
 from morphogen.cli import main
 from morphogen.core import ConfigError, UnknownNameError, plugins
 from morphogen.core.config import config
+from morphogen.engine.search.presets import quick_preset
 from morphogen.methods import _contract, find, method, methods
 from morphogen.spaces import SearchSpace
 
@@ -181,3 +182,9 @@ def test_kinds_are_what_the_class_has():
     assert {name for name, kind in kinds.items() if kind[2]} == {"darts", "gdas", "idarts"}
     stepwise = {"darts", "darts-pt", "gdas", "idarts", "spos", "supernet-shifting", "zero-cost-pt"}
     assert {name for name, kind in kinds.items() if not kind[0]} == stepwise
+
+
+def test_a_number_of_a_preset_that_the_configuration_has_not_is_named(registry):
+    method("whole", config=Options, needs=[], epochs=1, quick={"rats.lr": 1})(Whole)
+    with pytest.raises(UnknownNameError, match=r"unknown field of Options 'rats\.lr'"):
+        quick_preset("whole")

@@ -24,7 +24,7 @@ from morphogen.core.rng import numpy_stream
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.job import Job, problem_of, task_of_job
 from morphogen.engine.search.lengthen import stops
-from morphogen.engine.search.loop import Desk, Outcome, together
+from morphogen.engine.search.loop import Desk, Outcome, offered, together
 from morphogen.engine.search.rounds import converse
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.warmstart import Origin
@@ -199,7 +199,8 @@ def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outco
             f"the method had no more new questions after {talk.answered} of {s.evaluations} "
             "architectures"
         )
-    return Outcome(method.derive(talk.state, space), history)
+    found = method.derive(talk.state, space)
+    return Outcome(found, history, offered(method, talk.state, space))
 
 
 def limited(problem: Problem, s: Settings) -> SearchSpace:

@@ -15,9 +15,10 @@ from typing import Any
 from morphogen.core import ConfigError
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.engine.search.job import Job, problem_of
-from morphogen.engine.search.loop import ENDED_EARLY, latest, timetable
+from morphogen.engine.search.loop import latest
 from morphogen.engine.search.select import selecting
 from morphogen.engine.search.settings import Settings
+from morphogen.engine.search.timetable import ENDED_EARLY, timetable
 from morphogen.methods import AskTell, find
 from morphogen.runs import store
 from morphogen.runs.config import identities, identity

@@ -8,25 +8,30 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from morphogen.core import Architecture, CheckpointError, MorphogenError, NumericalError, RunError
+from morphogen.core import (
+    Architecture,
+    CheckpointError,
+    ConfigError,
+    MorphogenError,
+    NumericalError,
+    RunError,
+)
 from morphogen.core.rng import seed_for
 from morphogen.engine.record.watch import Watcher
+from morphogen.engine.search.timetable import ENDED_EARLY, timetable
 from morphogen.evaluators import diagnostics
 from morphogen.methods import (
-    Candidate,
     Ending,
+    Method,
     Offering,
-    Phase,
-    Phased,
     Relaxing,
     Stepwise,
     WithAlphas,
@@ -40,9 +45,6 @@ from morphogen.tasks.problem import Clock, Devices, Problem
 
 TIMES = ("seconds", "cpu_seconds")
 """The only entries of a line of metrics that differ between equal runs."""
-
-ENDED_EARLY = "ended_early"
-"""Entry of the line with which a phase ended that was to be longer."""
 
 
 @dataclass(frozen=True)
@@ -166,82 +168,31 @@ def run_steps(
         raise RunError(
             "the search has ended without an architecture; accepted: phases that choose one"
         )
-    several = method.candidates(state, problem.space) if isinstance(method, Offering) else ()
-    return Outcome(found, history, [listed(c, problem.space) for c in several])
+    return Outcome(found, history, offered(method, state, problem.space))
 
 
-def listed(candidate: Candidate, space: SearchSpace) -> dict[str, Any]:
-    """A candidate as result.json has it."""
-    return {"architecture": space.format(candidate.architecture), **candidate.figures}
+def offered(method: Method, state: Any, space: SearchSpace) -> list[dict[str, Any]]:
+    """The candidates of a method that offers several, as result.json has them.
+
+    Raises:
+        ConfigError: their figures differ in name, or one is no finite number.
+    """
+    several = method.candidates(state, space) if isinstance(method, Offering) else ()
+    figures = {tuple(candidate.figures) for candidate in several}
+    numbers = [value for candidate in several for value in candidate.figures.values()]
+    if len(figures) > 1 or not all(math.isfinite(value) for value in numbers):
+        raise ConfigError(
+            f"{type(method).__name__}.candidates gave figures {', '.join(map(str, figures))}, with "
+            "the values " + ", ".join(map(str, numbers)) + "; accepted: finite numbers, of the "
+            "same names for all"
+        )
+    return [{"architecture": space.format(c.architecture), **c.figures} for c in several]
 
 
 def _ended(method: Stepwise, state: Any, clock: Clock) -> bool:
     """Whether the method ends its phase with the clock's epoch."""
     last = replace(clock, step=max(clock.steps - 1, 0))
     return isinstance(method, Ending) and method.ended(state, last)
-
-
-@dataclass(frozen=True)
-class Timetable(Sequence[Clock]):
-    """One clock for each epoch of each phase, at the epoch's first step; made when it is due."""
-
-    phases: tuple[Phase, ...]
-    """Those that have epochs, all with a number of steps."""
-
-    def __len__(self) -> int:
-        return sum(phase.epochs for phase in self.phases)
-
-    @overload
-    def __getitem__(self, place: int) -> Clock: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Clock]: ...
-    def __getitem__(self, place: int | slice) -> Clock | list[Clock]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        left = place if place >= 0 else place + len(self)
-        for phase in self.phases:
-            if 0 <= left < phase.epochs:
-                return Clock(left, phase.epochs, 0, phase.steps or 0, phase.name)
-            left -= phase.epochs
-        raise IndexError(place)
-
-    def after(self, place: int, *, ended: bool = False) -> int:
-        """The place of the epoch after that at `place`: if its phase has ended, of the next one."""
-        if not ended:
-            return place + 1
-        ends = accumulate(phase.epochs for phase in self.phases)
-        return next(end for end in ends if end > place)
-
-    def places(self, history: Iterable[Mapping[str, Any]]) -> Iterator[int]:
-        """The place of each line of metrics, and last that of the epoch to come."""
-        place = 0
-        for row in history:
-            yield place
-            place = self.after(place, ended=bool(row.get(ENDED_EARLY)))
-        yield place
-
-
-def timetable(method: Stepwise, problem: Problem, epochs: int, steps: int) -> Timetable:
-    """When which phase has its epochs.
-
-    Args:
-        method: what is stepped.
-        problem: what it sees.
-        epochs: of the phase that trains the supernet.
-        steps: of an epoch; 0: a pass over the part that the phase consumes.
-    """
-    phases: Sequence[Phase] = [Phase("search", epochs)]
-    if isinstance(method, Phased):
-        phases = method.phases(problem, epochs)
-    held = [phase for phase in phases if phase.epochs]
-    return Timetable(
-        tuple(
-            replace(phase, steps=steps or problem.steps(phase.part))
-            if phase.steps is None
-            else phase
-            for phase in held
-        )
-    )
 
 
 def _standing(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from morphogen.core import ConfigError, given
+from morphogen.core import ConfigError, UnknownNameError, given
 from morphogen.core.config import to_mapping
 from morphogen.engine.search.settings import Settings
 from morphogen.methods import MethodInfo, find
@@ -66,6 +66,9 @@ def altered(config: Any, values: Mapping[str, Any]) -> Any:
     """A configuration with other values of some fields, `weights.lr` being one of a part of it."""
     for path, value in values.items():
         name, _, rest = path.partition(".")
+        known = [f.name for f in fields(config)]
+        if name not in known:
+            raise UnknownNameError(f"field of {type(config).__name__}", path, known)
         config = replace(
             config, **{name: altered(getattr(config, name), {rest: value}) if rest else value}
         )

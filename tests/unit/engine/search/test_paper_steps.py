@@ -18,7 +18,7 @@ import morphogen
 import tiny
 from morphogen import spaces
 from morphogen.core.config import to_mapping
-from morphogen.engine.search.loop import timetable
+from morphogen.engine.search.timetable import timetable
 from morphogen.methods import find, methods
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks.classification import Images, ImageTask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 import tiny
 from morphogen.core import ConfigError
 from morphogen.engine.search.search import resume, search
-from morphogen.methods import Phase, _contract, find
+from morphogen.methods import Candidate, Phase, _contract, find
 from morphogen.methods.darts import DARTS
+from morphogen.methods.random import RandomSearch
 from morphogen.runs.directory import RunDirectory
 
 
@@ -102,6 +104,23 @@ def test_the_best_few_of_evolution_are_candidates(method, tmp_path):
     assert json.loads((result.run / "result.json").read_text())["candidates"] == wanted
     again = resume(result.run, space=tiny.own(), data=tiny.images())
     assert list(again.candidates) == wanted
+
+
+def test_a_black_box_method_offers_candidates_too(monkeypatch, tmp_path):
+    class Offers(RandomSearch):
+        worth = 1.0
+
+        def candidates(self, state, space):
+            best = self.derive(state, space)
+            return [Candidate(best, {"rank": 1.0}), Candidate(best, {"rank": self.worth})]
+
+    info = replace(find("random"), name="offers", build=Offers)
+    monkeypatch.setitem(_contract._REGISTRY, "offers", info)
+    result = run(tmp_path / "run", "offers")
+    assert list(result.candidates) == 2 * [{"architecture": result.text, "rank": 1.0}]
+    monkeypatch.setattr(Offers, "worth", math.nan)
+    with pytest.raises(ConfigError, match=r"Offers\.candidates gave .* nan; accepted: finite"):
+        run(tmp_path / "other", "offers")
 
 
 def test_a_record_whose_candidates_are_damaged_is_written_anew(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from morphogen.engine.search.loop import Timetable
+from morphogen.engine.search.timetable import Timetable
 from morphogen.methods import Phase
 from morphogen.tasks.problem import Clock
 
@@ -22,6 +22,14 @@ def test_every_epoch_of_every_phase_has_its_clock():
     for place in (5, -6):
         with pytest.raises(IndexError):
             PLAN[place]
+
+
+def test_after_an_early_end_comes_the_next_phase():
+    assert [PLAN.after(place, ended=True) for place in range(5)] == [3, 3, 3, 5, 5]
+    assert [PLAN.after(place) for place in range(5)] == [1, 2, 3, 4, 5]
+    rows = [{}, {"ended_early": True}, {}, {}]
+    assert list(PLAN.places(rows)) == [0, 1, 3, 4, 5]
+    assert list(PLAN.places([])) == [0]
 
 
 def test_a_billion_epochs_take_no_memory():
