@@ -38,6 +38,8 @@ DEPTH = Range(1, 1000)
 """Cells of a network."""
 SIDE = Range(0, 10_000)
 """Pixels along one side of an image; 0: as it is."""
+LENGTH = Range(1, 10**7)
+"""Points of time of a signal."""
 CLASSES = Range(1, 10**6)
 THREADS = Range(0, 512)
 """Of one machine, processes and devices likewise: at thousands OpenMP runtimes end the process."""

@@ -54,3 +54,23 @@ def test_mistakes_are_sentences(
     assert len(err.strip().splitlines()) == 1
     for part in parts:
         assert part in err
+
+
+def test_signals_have_channels_and_time(capsys: pytest.CaptureFixture[str]) -> None:
+    cell = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|"
+    assert main(["cost", "signal201", cell, "--image", "6x100", "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)
+    assert held["image"] == [6, 100]
+    # By hand: the stem, two convolutions in each of five cells a stage, the residual blocks.
+    c, t = 16, 100
+    macs = 6 * c * 3 * t
+    for stage in range(3):
+        wide, long = c * 2**stage, -(-t // 2**stage)
+        macs += 5 * 2 * wide * wide * 3 * long
+        if stage:
+            macs += (
+                (wide // 2) * wide * 3 * long + wide * wide * 3 * long + (wide // 2) * wide * long
+            )
+    assert held["architectures"][0]["macs"] == macs + 64 * 10
+    assert main(["cost", "signal201", cell, "--image", "3x32x32"]) == 2
+    assert "channels x points of time" in capsys.readouterr().err

@@ -24,7 +24,8 @@ def run(given: dict[str, Any]) -> int:
 
     space = spaces.make(given["space"])
     archs = [space.parse(text) for text in given["arch"]]
-    image = shape(given["image"])
+    axes = space.spatial_dims or 2
+    image = shape(given["image"] or ("1x128" if axes == 1 else "3x32x32"), axes)
     sizes: dict[str, Any] = {
         name: whole(f"--{name}", given[name], accepted)
         for name, accepted in (
@@ -74,25 +75,29 @@ def run(given: dict[str, Any]) -> int:
     lines = [f"  {i}  {space.format(arch)}" for i, arch in enumerate(archs, start=1)]
     about = _about(
         f"{space.name}, channels {spec.channels}, depth {spec.depth}, {spec.classes} "
-        f"classes, for one image of {given['image']} in float32.",
+        f"classes, for one {'signal' if axes == 1 else 'image'} of {'x'.join(map(str, image))} in "
+        "float32.",
         taken,
     )
     print("\n".join([*lines, "", _table(counts, taken), "", fold(about, width())]))
     return 0
 
 
-def shape(text: str) -> tuple[int, int, int]:
-    """`3x32x32` as channels, height, width."""
-    most = (ranges.WIDTH.most, ranges.SIDE.most, ranges.SIDE.most)
-    found = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})x([0-9]{1,9})", text.lower())
-    sizes = [int(n) for n in found.groups()] if found else [0]
+def shape(text: str, axes: int) -> tuple[int, ...]:
+    """`3x32x32` as channels, height, width; with one axis `3x128` as channels, points of time."""
+    most = (ranges.WIDTH.most, *[ranges.SIDE.most if axes == 2 else ranges.LENGTH.most] * axes)
+    found = re.fullmatch("x".join(["([0-9]{1,9})"] * (1 + axes)), text.lower())
+    sizes = tuple(int(n) for n in found.groups()) if found else (0,)
     if not all(1 <= size <= top for size, top in zip(sizes, most, strict=False)):
-        raise ConfigError(
-            f"--image is {brief(text)}; accepted: channels x height x width, like 3x32x32 or "
-            f"1x28x28, at most {'x'.join(map(str, most))}"
+        wanted = (
+            "channels x points of time for a space of signals, like 6x128"
+            if axes == 1
+            else "channels x height x width, like 3x32x32 or 1x28x28"
         )
-    channels, height, wide = sizes
-    return channels, height, wide
+        raise ConfigError(
+            f"--image is {brief(text)}; accepted: {wanted}, at most {'x'.join(map(str, most))}"
+        )
+    return sizes
 
 
 def _table(counts: Sequence[Cost], taken: Sequence[Latency]) -> str:
@@ -141,7 +146,13 @@ OPTIONS = Section(
     (
         Option((), "SPACE", "a space with networks; `morphogen list spaces` names them", MISSING),
         Option((), "ARCH...", "architectures in the space's notation, each in quotes", MISSING),
-        Option(("--image",), "CxHxW", "channels, height and width of an image", "3x32x32"),
+        Option(
+            ("--image",),
+            "CxHxW",
+            "channels, height and width of an image (default: 3x32x32); channels and points of "
+            "time of a signal, CxT (1x128)",
+            "",
+        ),
         Option(("--channels",), "N", "C (default: as published for the space)", ""),
         Option(("--depth",), "N", "cells (default: as published for the space)", ""),
         Option(("--classes",), "N", "number of classes (default: 10)", ""),
