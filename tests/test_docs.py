@@ -94,6 +94,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(tmp_path / "pictures" / "test" / "a" / "100.png", tmp_path / f"new/{name}.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # What a page registers is there for the page.
+    monkeypatch.setattr("morphogen.spaces.registry._REGISTRY", dict(spaces.registered()))
     return tmp_path
 
 

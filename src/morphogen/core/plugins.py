@@ -65,7 +65,7 @@ def load(group: str) -> tuple[Broken, ...]:
 def _import(entry: EntryPoint) -> Broken | None:
     try:
         entry.load()
-    except Exception as error:  # noqa: BLE001 - others' code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - others' code may raise anything
         package = entry.dist.name if entry.dist is not None else "a package"
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         return Broken(
