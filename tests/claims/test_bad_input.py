@@ -173,7 +173,7 @@ class Bad(nn.Module):
 @pytest.mark.parametrize(
     ("module", "parts"),
     [
-        (Bad(3, 4), ["your module fails on images [2, 1, 8, 8]", "accepted: "]),
+        (Bad(3, 4), ["your module fails on inputs [2, 1, 8, 8]", "accepted: "]),
         (Bad(1, 3), ["your module gives [2, 3]", "accepted: scores [2, 4]"]),
         (Bad(1, 4, options=2), ["choice 'conv'", "[2, 4, 8, 8]", "[2, 8, 8, 8]"]),
         (nn.Linear(2, 2), ["Linear has no choices"]),

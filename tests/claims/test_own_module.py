@@ -329,7 +329,7 @@ def test_a_batch_of_one_image_of_one_pixel_is_a_sentence(
     settings = replace(SETTINGS, batch_size=1, **more)
     with pytest.raises(ConfigError, match="a batch norm of the network has one value per channel"):
         search(method, space=space, data=tiny.images(), settings=settings, run=tmp_path / "r")
-    with pytest.raises(ConfigError, match=r"one value .* in a batch of images \[1, 1, 4, 4\]"):
+    with pytest.raises(ConfigError, match=r"one value .* in a batch of inputs \[1, 1, 4, 4\]"):
         train(
             "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|",
             data=tiny.images(),

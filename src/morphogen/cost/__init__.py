@@ -5,7 +5,7 @@ cost.params, cost.macs, cost.flops
 """
 
 from morphogen.cost.additive import Counts
-from morphogen.cost.count import Cost, count, of
+from morphogen.cost.count import Cost, Input, count, of
 from morphogen.cost.demand import SMALLER, require
 from morphogen.cost.latency import Latency, latency
 from morphogen.cost.options import OptionCosts, of_options
@@ -15,6 +15,7 @@ __all__ = [
     "SMALLER",
     "Cost",
     "Counts",
+    "Input",
     "Latency",
     "OptionCosts",
     "count",

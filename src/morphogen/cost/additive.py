@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture
-from morphogen.cost.count import Cost, Image, of
+from morphogen.cost.count import Cost, Input, of
 from morphogen.spaces import Constrained, SearchSpace
 from morphogen.supernets import NetworkSpec
 
@@ -134,10 +134,10 @@ class Counts:
     Args:
         space: of the architectures.
         spec: size of the networks.
-        image: channels, height, width.
+        image: one input, see `Input`.
     """
 
-    def __init__(self, space: SearchSpace, spec: NetworkSpec, image: Image) -> None:
+    def __init__(self, space: SearchSpace, spec: NetworkSpec, image: Input) -> None:
         # What a limit refuses has a cost, too.
         self.space: SearchSpace = space.inner if isinstance(space, Constrained) else space
         self.spec, self.image = spec, image

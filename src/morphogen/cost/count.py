@@ -27,14 +27,16 @@ from torch.utils.flop_counter import flop_registry
 from morphogen.core import Architecture, SpaceError
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
+from morphogen.supernets.nested import call, first, mapped, shapes, tensors_of
 
-Image = tuple[int, ...]
-"""Channels, height, width; of a signal channels, time."""
+Input = Any
+"""What a network is run on: the shape of one input (channels, height, width; of a signal channels,
+time), or the inputs of a batch of one: a tensor, or a tuple or dict of them (`Task.example()`)."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Counts of one network for one image; the unit is in each field."""
+    """Counts of one network for one input; the unit is in each field."""
 
     params: int
     """Parameters, trainable or not; running statistics of norms are not parameters."""
@@ -54,7 +56,7 @@ def of(
     space: SearchSpace,
     arch: Architecture,
     spec: NetworkSpec | None = None,
-    image: Image = (3, 32, 32),
+    image: Input = (3, 32, 32),
 ) -> Cost:
     """The counts of an architecture's stand-alone network.
 
@@ -63,31 +65,32 @@ def of(
         arch: the architecture.
         spec: size of the network; its `in_channels` are taken from `image`. By default
             `published(space)`. A user's own module has its own size.
-        image: channels, height, width; of a space of signals channels, time.
+        image: one input, see `Input`.
 
     Raises:
         CapabilityError: the space has no networks.
-        SpaceError: the network does not take such images.
+        SpaceError: the network does not take such inputs.
     """
     from morphogen.cost.sizes import published
 
-    spec = replace(spec or published(space), in_channels=image[0])
+    spec = spec or published(space)
+    spec = replace(spec, in_channels=channels_of(image) or spec.in_channels)
     with torch.device("meta"):
         net = network(space, arch, spec)
     return count(net, image)
 
 
-def count(net: nn.Module, image: Image = (3, 32, 32)) -> Cost:
-    """The counts of any module that takes images `[batch, channels, height, width]`, or signals.
+def count(net: nn.Module, image: Input = (3, 32, 32)) -> Cost:
+    """The counts of any module for one input.
 
     The module runs once on the device where its parameters are, in evaluation mode; its weights,
     statistics and mode are left as they were.
 
     Raises:
-        SpaceError: it fails on an image of that shape.
+        SpaceError: it fails on an input of that shape.
     """
     with watched(net, image) as (watch, x):
-        net(x)
+        call(net, x)
     return Cost(
         params=sum(p.numel() for p in net.parameters()),
         macs=watch.flops // 2,
@@ -99,20 +102,21 @@ def count(net: nn.Module, image: Image = (3, 32, 32)) -> Cost:
 
 
 @contextmanager
-def watched(net: nn.Module, image: Image) -> Iterator[tuple[Watch, Tensor]]:
+def watched(net: nn.Module, image: Input) -> Iterator[tuple[Watch, Any]]:
     """Within the context, kernels are counted and `net` is in evaluation mode.
 
-    Gives what counts and one input `[1, *image]`, on the device of the net's parameters.
+    Gives what counts and the inputs of a batch of one, on the device of the net's parameters.
 
     Raises:
-        SpaceError: what is run there fails on an image of that shape.
+        SpaceError: what is run there fails on an input of that shape.
     """
-    first = next(net.parameters(), torch.empty(0))
-    place = first.device
+    weight = next(net.parameters(), torch.empty(0))
+    place = weight.device
     modes = {module: module.training for module in net.modules()}
-    x = torch.zeros(1, *image, device=place, dtype=first.dtype)
+    x = batch_of(image, 1, torch.zeros, place, weight.dtype)
     watch = Watch(remember=place.type == "meta")
-    watch.live(x)
+    for tensor in tensors_of(x):
+        watch.live(tensor)
     net.eval()
     try:
         with torch.no_grad(), _without_fused_layers(), watch:
@@ -120,12 +124,47 @@ def watched(net: nn.Module, image: Image) -> Iterator[tuple[Watch, Tensor]]:
     except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SpaceError(
-            f"the network fails on an image of {'x'.join(map(str, image))}: {reason}; accepted: "
-            "channels and sizes that the network takes"
+            f"the network fails on an input of {said(image)}: {reason}; accepted: inputs of a "
+            "shape that the network takes"
         ) from error
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def batch_of(
+    image: Input,
+    size: int,
+    make: Callable[..., Tensor],
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Any:
+    """The inputs of a batch of `size`: the one input again and again, or, of a shape, `make`'s."""
+    if is_shape(image):
+        return make(size, *image).to(device, dtype)
+
+    def repeated(tensor: Tensor) -> Tensor:
+        many = tensor[:1].expand(size, *tensor.shape[1:]).contiguous()
+        return many.to(device, dtype if many.is_floating_point() else None)
+
+    return mapped(repeated, image)
+
+
+def is_shape(image: Input) -> bool:
+    """Whether it is the shape of an input and not inputs."""
+    return isinstance(image, tuple | list) and all(isinstance(n, int) for n in image)
+
+
+def channels_of(image: Input) -> int:
+    """Channels of an input: its second axis, that of the batch included; 0 where it has none."""
+    if is_shape(image):
+        return int(image[0])
+    return int(image.shape[1]) if isinstance(image, Tensor) and image.ndim > 1 else 0
+
+
+def said(image: Input) -> str:
+    """The shape for a message: `3x32x32`."""
+    return "x".join(map(str, image)) if is_shape(image) else shapes(first(image, 1))
 
 
 @contextmanager

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from morphogen.core import Architecture, memory
-from morphogen.cost.count import Image, of
+from morphogen.cost.count import Input, is_shape, of
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec, build
+from morphogen.supernets.nested import tensors_of
 
 SMALLER = "batch_size, channels, depth or image_size"
 """What a user can make smaller."""
@@ -27,7 +28,7 @@ COPIES = 3
 def require(
     space: SearchSpace,
     spec: NetworkSpec,
-    image: Image,
+    image: Input,
     *,
     batch: int,
     arch: Architecture | None = None,
@@ -41,8 +42,8 @@ def require(
     Args:
         space: of the networks.
         spec: their size.
-        image: channels, height, width; of signals channels, time.
-        batch: images of a step.
+        image: one input, see `cost.count.Input`.
+        batch: inputs of a step.
         arch: the architecture; without one the supernet is meant.
         training: whether gradients are kept.
 
@@ -53,7 +54,8 @@ def require(
     if free is None or isinstance(space, ModuleSpace):
         return
     cells = max(spec.depth, 4)
-    rough = batch * math.prod(image[1:]) * spec.channels * cells * MAP_BYTES
+    places = math.prod(image[1:] if is_shape(image) else tensors_of(image)[0].shape[2:])
+    rough = batch * places * spec.channels * cells * MAP_BYTES
     if rough + spec.channels**2 * cells * WEIGHT_BYTES < free:
         return
     one = of(space, arch or space.sample(np.random.default_rng(0)), spec, image)
@@ -63,5 +65,5 @@ def require(
             weights = sum(p.numel() for p in build(space, spec).parameters())
     maps = one.activation_bytes if training else one.peak_bytes
     needed = 4 * weights * (COPIES if training else 1) + batch * maps
-    what = f"{'the supernet' if arch is None else 'the network'} with {batch:,} images at a time"
+    what = f"{'the supernet' if arch is None else 'the network'} with {batch:,} inputs at a time"
     memory.require(needed, what, SMALLER)

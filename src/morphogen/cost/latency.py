@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
 from morphogen.core import given, ranges
-from morphogen.cost.count import Image
+from morphogen.cost.count import Input, batch_of
+from morphogen.supernets.nested import call
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Latency:
 
 def latency(
     nets: Sequence[nn.Module],
-    image: Image = (3, 32, 32),
+    image: Input = (3, 32, 32),
     *,
     batch: int = 1,
     rounds: int = 50,
@@ -47,8 +49,8 @@ def latency(
 
     Args:
         nets: networks on one device, with content (not on meta).
-        image: channels, height, width.
-        batch: images of a pass.
+        image: one input, see `Input`.
+        batch: inputs of a pass.
         rounds: measurements of each network.
         warm_up: passes of each network before, which do not count.
         threads: CPU threads; 0 leaves torch's number.
@@ -63,19 +65,20 @@ def latency(
     if not nets:
         return []
     place = next(nets[0].parameters(), torch.empty(0)).device
-    x = torch.randn(batch, *image, generator=torch.Generator().manual_seed(0)).to(place)
+    drawn = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    x = batch_of(image, batch, drawn, place)
     taken = np.empty((rounds, len(nets)))
     modes = [(module, module.training) for net in nets for module in net.modules()]
     with torch.inference_mode(), _threads(threads):
         for net in nets:
             net.eval()
             for _ in range(warm_up):
-                net(x)
+                call(net, x)
         for i in range(rounds):
             for j, net in enumerate(nets):
                 _wait(place)
                 start = time.perf_counter()
-                net(x)
+                call(net, x)
                 _wait(place)
                 taken[i, j] = 1000 * (time.perf_counter() - start)
         used = torch.get_num_threads()

@@ -16,8 +16,8 @@ from morphogen.core import Architecture
 from morphogen.evaluators.recalibration import batch_statistics, evaluating
 from morphogen.supernets import Gates, Supernet, frozen_statistics
 from morphogen.supernets.draws import aside
+from morphogen.supernets.nested import mapped
 from morphogen.tasks import Batch
-from morphogen.tasks.batches import mapped
 from morphogen.tasks.problem import Problem
 
 

@@ -58,7 +58,7 @@ class Costs:
         space: of the architectures.
         table: a table whose cost columns are used, in their units.
         spec: size of the networks.
-        image: channels, height, width.
+        image: one input, see `cost.Input`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Costs:
         space: SearchSpace,
         table: Benchmark | None,
         spec: NetworkSpec,
-        image: tuple[int, int, int],
+        image: cost.Input,
     ) -> None:
         self.space, self.spec, self.image = space, spec, image
         columns = table.metrics if table is not None else {}

@@ -19,7 +19,7 @@ from morphogen.core.rng import seed_for
 from morphogen.spaces import ModuleSpace
 from morphogen.supernets import enough_values, network, train_mode
 from morphogen.supernets.draws import Own, aside
-from morphogen.tasks.batches import mapped
+from morphogen.supernets.nested import call, mapped
 from morphogen.tasks.problem import Clock, Problem
 
 
@@ -86,7 +86,7 @@ class ShortTraining:
         problem, weights = self.problem, self._weights
         batch = self._stream.next()
         with enough_values(batch.x), self._draws(), problem.devices.autocast():
-            output = self.net(batch.x)
+            output = call(self.net, batch.x)
         loss = problem.task.loss(mapped(torch.Tensor.float, output), batch.y, train=True)
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
         used = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
@@ -124,7 +124,7 @@ class ShortTraining:
 
     def _output(self, x: Any) -> Any:
         with self.problem.devices.autocast():
-            output = self.net(x)
+            output = call(self.net, x)
         return mapped(torch.Tensor.float, output)
 
 

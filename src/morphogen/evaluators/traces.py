@@ -28,7 +28,7 @@ from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.stage import TraceKind
 from morphogen.supernets import frozen_statistics
 from morphogen.supernets.draws import CPU, aside
-from morphogen.tasks.batches import tensors_of
+from morphogen.supernets.nested import call, device_of
 
 Layers = Mapping[str, Sequence[nn.Module]]
 """Name -> modules, in the order of depth; a layer without modules never changes."""
@@ -130,13 +130,13 @@ class Recorder:
         modules = {m for members in self.layers.values() for m in members}
         hooks = [m.register_forward_hook(keep) for m in modules]
         modes = [(m, m.training) for m in self.net.modules()]
-        place = CPU if self.probe is None else tensors_of(self.probe)[0].device
+        place = CPU if self.probe is None else device_of(self.probe)
         self.net.eval()
         for m, _ in modes:  # batch statistics, the same way at every look; dropout stays off
             m.training = getattr(m, "track_running_stats", False) is True
         try:
             with torch.no_grad(), frozen_statistics(self.net), aside(place, seed=0):
-                self.net(self.probe)
+                call(self.net, self.probe)
         finally:
             for m, training in modes:
                 m.training = training

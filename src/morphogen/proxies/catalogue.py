@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from morphogen.core import ConfigError, UnknownNameError
 
@@ -25,15 +26,20 @@ class Proxy:
     source: str
     """Authors, year and arXiv id."""
     labels: bool = False
-    """Whether it reads the images' labels."""
+    """Whether it reads the targets."""
     data: bool = True
-    """Whether it reads the images."""
+    """Whether it reads the inputs."""
     unit: str = ""
     """Of the score; empty if it has none."""
     needs: frozenset[str] = frozenset()
     """What it needs of the pass in train mode that it shares with others (`shared.Forward`)."""
     images: int | None = None
-    """How many images of the batch it reads, at most; None for all."""
+    """How many examples of the batch it reads, at most; None for all."""
+    classes: bool = False
+    """Whether the targets have to be classes, one int64 for each example."""
+    inputs: Literal["any", "numbers", "images"] = "any"
+    """What the inputs have to be: anything; one tensor of floating-point numbers, which are drawn
+    anew or differentiated by; or images [examples, channels, height, width]."""
 
 
 _ABDELFATTAH = "Abdelfattah et al. 2021, arXiv 2101.08134"
@@ -57,12 +63,14 @@ _ALL = (
         summary="log of what flows through the network with positive weights, batch norms removed",
         source="Tanaka et al. 2020, arXiv 2006.05467",
         data=False,
+        inputs="numbers",
     ),
     Proxy(
         name="jacob_cov",
         summary="how little the images' Jacobians correlate (NASWOT's first version)",
         source=_MELLOR,
         needs=frozenset({"images"}),
+        inputs="numbers",
     ),
     Proxy(
         name="epe_nas",
@@ -70,6 +78,8 @@ _ALL = (
         source="Lopes et al. 2021, arXiv 2102.08099",
         labels=True,
         needs=frozenset({"images"}),
+        classes=True,
+        inputs="numbers",
     ),
     Proxy(
         name="snip",
@@ -113,6 +123,7 @@ _ALL = (
         summary="log of how much the features change with the image, at normal weights",
         source="Lin et al. 2021, arXiv 2102.01063",
         data=False,
+        inputs="numbers",
     ),
     Proxy(
         name="ntk",
@@ -126,6 +137,7 @@ _ALL = (
         source=_TENAS,
         data=False,
         unit="regions",
+        inputs="images",
     ),
     Proxy(
         name="l2_norm",

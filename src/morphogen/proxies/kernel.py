@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from morphogen.proxies.passes import gradients, leaves, run
+from morphogen.supernets.nested import length_of
 
 
-def ntk(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:
+def ntk(net: nn.Module, x: Any, y: Any = None) -> float:
     """Minus the condition number of the neural tangent kernel of the batch.
 
     Chen, Gong, Wang: Neural Architecture Search on ImageNet in Four GPU Hours (TE-NAS). ICLR 2021,
@@ -20,7 +22,7 @@ def ntk(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:
 
     Args:
         net: the network.
-        x: images [b, channels, height, width].
+        x: inputs of a batch.
         y: not used.
 
     Returns:
@@ -30,7 +32,7 @@ def ntk(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:
     chosen = leaves({name: p for name, p in net.named_parameters() if "weight" in name})
     wanted = list(chosen.values())
     with torch.enable_grad():
-        totals = run(net, x, chosen).sum(1)
+        totals = run(net, x, chosen).reshape(length_of(x), -1).sum(1)
         rows = [torch.cat([g.flatten() for g in gradients(t, wanted)]).double() for t in totals]
     jacobian = torch.stack(rows)
     kernel = jacobian @ jacobian.T

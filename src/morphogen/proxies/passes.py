@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,10 @@ from torch.func import functional_call
 from morphogen.core import ConfigError
 from morphogen.supernets import train_mode
 from morphogen.supernets.draws import aside
+from morphogen.supernets.nested import length_of
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""(class scores [images, classes], labels [images]) -> a scalar."""
+Loss = Callable[[Any, Any], Tensor]
+"""(the network's output, the targets) -> a scalar."""
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """The layers that sums run over. Norms and biases never count."""
@@ -79,24 +81,24 @@ def leaves(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def run(
     net: nn.Module,
-    x: Tensor,
+    x: Any,
     replaced: Mapping[str, Tensor] | None = None,
     *,
     training: bool = True,
     seed: int = 0,
 ) -> Tensor:
-    """Class scores [images, classes]; of several outputs (auxiliary heads) the first.
+    """The output, a row for each example; of several (auxiliary heads) the first.
 
     Args:
         net: the network; it is left as it was.
-        x: images.
+        x: inputs of a batch.
         replaced: parameters and buffers to use instead of the network's own, by name; the buffers
             among them are written to.
         training: train or eval mode.
         seed: of what the network draws by itself.
 
     Raises:
-        ConfigError: the output is no matrix of one row per image; or the network is a supernet
+        ConfigError: the output is no tensor of one row per example; or the network is a supernet
             that runs fused, where activations and norms of several options are one.
     """
     if any(getattr(module, "execution", "plain") == "fused" for module in net.modules()):
@@ -108,13 +110,16 @@ def run(
     tensors |= {name: b.detach().clone() for name, b in net.named_buffers()}
     tensors |= replaced or {}
     with mode(net, training=training, seed=seed):
-        out = functional_call(net, tensors, (x,))
+        args = x if isinstance(x, tuple) else () if isinstance(x, Mapping) else (x,)
+        named = dict(x) if isinstance(x, Mapping) else {}
+        out = functional_call(net, tensors, args, named)
     out = out[0] if isinstance(out, tuple | list) else out
-    if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(x):
+    count = length_of(x)
+    if not isinstance(out, Tensor) or out.dim() < 1 or len(out) != count:
         shape = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ConfigError(
-            f"the network's output is {shape}; accepted by proxies: class scores "
-            f"[{len(x)}, classes], a row for each image"
+            f"the network's output is {shape}; accepted by proxies: a tensor of {count} rows, "
+            "one for each example"
         )
     return out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +13,19 @@ from torch.nn import functional as F
 from morphogen.proxies.activations import Agreement
 from morphogen.proxies.passes import Loss, gradients, layers, leaves, run, weights
 from morphogen.proxies.watch import Activations
+from morphogen.supernets.nested import mapped
 
 
 class Forward:
-    """The class scores of a batch; gradients, Jacobian and curvature are computed when asked for.
+    """The output of a batch; gradients, Jacobian and curvature are computed when asked for.
 
     Args:
         net: the network, in train mode during the pass.
-        x: images [b, channels, height, width].
-        y: labels int64 [b]; None if no gradient of the loss will be asked for.
-        loss: mean loss of class scores and labels.
+        x: inputs of a batch.
+        y: its targets; None if no gradient of the loss will be asked for.
+        loss: mean loss of the output and the targets.
         maps: keep the outputs of the layers (fisher).
-        images: the Jacobian by the images will be asked for.
+        images: the Jacobian by the inputs, one tensor of numbers, will be asked for.
         curved: gradients of the gradients will be asked for.
         codes: count the units that are on (nwot).
     """
@@ -31,8 +33,8 @@ class Forward:
     def __init__(
         self,
         net: nn.Module,
-        x: Tensor,
-        y: Tensor | None = None,
+        x: Any,
+        y: Any = None,
         *,
         loss: Loss = F.cross_entropy,
         maps: bool = False,
@@ -42,7 +44,7 @@ class Forward:
         seed: int = 0,
     ) -> None:
         self.y, self.loss, self.curved = y, loss, curved
-        self.x = x.detach().requires_grad_(images)
+        self.x = x.detach().requires_grad_() if images else mapped(Tensor.detach, x)
         self._leaves = leaves(weights(net)) if y is not None else {}
         self.maps: list[tuple[int, Tensor]] = []
         """Per call of a layer: its weights per output channel, and its output."""
@@ -63,7 +65,7 @@ class Forward:
     def _found(self) -> list[Tensor]:
         """Gradients of the loss by the weights, then by the maps."""
         if self.y is None:
-            raise ValueError("gradients of the loss need labels")
+            raise ValueError("gradients of the loss need targets")
         wanted = [*self._leaves.values(), *(a for _, a in self.maps)]
         with torch.enable_grad():
             return gradients(self.loss(self.scores, self.y), wanted, again=self.curved)

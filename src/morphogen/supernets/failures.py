@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from morphogen.core import ConfigError, MorphogenError, SpaceError, memory
+from morphogen.supernets.nested import shapes
 from morphogen.supernets.oneof import PREFIX
 
 _ONE_VALUE = "Expected more than 1 value per channel"
@@ -16,7 +18,7 @@ _ONE_VALUE = "Expected more than 1 value per channel"
 
 @contextmanager
 def explained(
-    net: nn.Module, x: Tensor, whose: str, accepted: str = "one that takes them"
+    net: nn.Module, x: Any, whose: str, accepted: str = "one that takes them"
 ) -> Iterator[None]:
     """Within the context, what a user's network raises becomes a `SpaceError`.
 
@@ -40,17 +42,17 @@ def explained(
         reason = next(iter(str(error).strip().splitlines()), "")
         kind = "" if isinstance(error, RuntimeError) and reason else type(error).__name__
         raise SpaceError(
-            f"{whose} fails on images {list(x.shape)}{_where(net, error)}: "
+            f"{whose} fails on inputs {shapes(x)}{_where(net, error)}: "
             f"{': '.join(part for part in (kind, reason) if part)}; accepted: {accepted}"
         ) from error
 
 
 @contextmanager
-def enough_values(x: Tensor) -> Iterator[None]:
+def enough_values(x: Any) -> Iterator[None]:
     """Within the context, a batch norm that has one value per channel is a `ConfigError`.
 
     Args:
-        x: images of the batch.
+        x: inputs of the batch.
     """
     try:
         yield
@@ -58,9 +60,9 @@ def enough_values(x: Tensor) -> Iterator[None]:
         if not str(error).startswith(_ONE_VALUE):
             raise
         raise ConfigError(
-            "a batch norm of the network has one value per channel in a batch of images "
-            f"{list(x.shape)}, and nothing to normalise by; accepted: a larger batch_size, or "
-            "larger images"
+            "a batch norm of the network has one value per channel in a batch of inputs "
+            f"{shapes(x)}, and nothing to normalise by; accepted: a larger batch_size, or "
+            "larger inputs"
         ) from error
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import Any
+
+from torch import nn
 
 from morphogen.supernets.base import Supernet
 from morphogen.supernets.gates import Gates
@@ -21,7 +23,7 @@ class Gated(nn.Module):
         self.supernet = supernet
         self.gates = gates
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The supernet's output for `x` under the present gates."""
-        output: Tensor = self.supernet(x, self.gates)
-        return output
+    def forward(self, *several: Any, **named: Any) -> Any:
+        """The supernet's output for `x` under the present gates; for several inputs as `call`."""
+        x = named or (several if len(several) > 1 else several[0])
+        return self.supernet(x, self.gates)

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from morphogen.core import Architecture, Choice, SpaceError
@@ -34,6 +34,7 @@ from morphogen.spaces import ModuleSpace
 from morphogen.spaces.module import Route
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.gates import Gates
+from morphogen.supernets.nested import call
 from morphogen.supernets.oneof import PREFIX, OneOf, bound
 
 
@@ -56,11 +57,11 @@ class ModuleSupernet(Supernet):
         found = [mark.option(option) for _, mark, _ in _marks(self.module) if mark.name == choice]
         return list(dict.fromkeys(found))  # one that is registered twice comes twice
 
-    def forward(self, x: Tensor, gates: Gates) -> Tensor:
+    def forward(self, x: Any, gates: Gates) -> Any:
         """Output of the user's module for `x`, each `OneOf` in it weighted by its row of `gates`.
 
         Args:
-            x: what the user's `forward` takes, usually images [batch, channels, height, width].
+            x: what the user's `forward` takes: a tensor, or a tuple or dict of several.
             gates: for each choice, under its name, weights [1, options].
 
         Raises:
@@ -75,8 +76,7 @@ class ModuleSupernet(Supernet):
                     f"accepted: weights of {len(choice.options)} options"
                 )
         with bound(gates, self._rows):
-            output: Tensor = self.module(x)
-        return output
+            return call(self.module, x)
 
 
 def copied_module(space: ModuleSpace) -> nn.Module:

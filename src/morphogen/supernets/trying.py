@@ -17,18 +17,20 @@ from morphogen.supernets.draws import aside
 from morphogen.supernets.failures import explained
 from morphogen.supernets.fresh import train_mode
 from morphogen.supernets.gates import Gates
+from morphogen.supernets.nested import call, device_of, first, tensors_of
 from morphogen.supernets.oneof import Watch, watching
 from morphogen.supernets.own import ModuleSupernet, space_of
 
 WHOSE = "your module"
 
 
-def check(module: nn.Module, example_input: Tensor) -> Tensor:
+def check(module: nn.Module, example_input: Any) -> Any:
     """Try every option once, before any search: a copy of the module runs with all gates soft.
 
     Args:
         module: a network with `OneOf` in it; neither its weights nor its statistics change.
-        example_input: what its `forward` takes, for example images [1, channels, height, width].
+        example_input: what its `forward` takes, for example images [1, channels, height, width];
+            several inputs as a tuple or dict.
 
     Returns:
         The output, computed in evaluation mode without gradients.
@@ -44,7 +46,7 @@ def check(module: nn.Module, example_input: Tensor) -> Tensor:
 
 
 def try_module(
-    space: ModuleSpace, x: Tensor, require_scores: Callable[[Any, Tensor], None]
+    space: ModuleSpace, x: Any, require_scores: Callable[[Any, Any], None]
 ) -> tuple[str, ...]:
     """Run a copy of the module in every way in which a search would, and say what is odd.
 
@@ -65,15 +67,16 @@ def try_module(
     """
     supernet = ModuleSupernet(space)
     _check_weights(supernet, x)
-    supernet.to(x.device)
-    with aside(x.device, seed=0):
+    place = device_of(x)
+    supernet.to(place)
+    with aside(place, seed=0):
         with torch.enable_grad(), watching() as trained:
             output = _soft(train_mode(supernet), x)
             require_scores(output, x)
             with explained(supernet, x, f"the backward pass of {WHOSE}"):
                 _check_gradient(supernet, output)
         with torch.no_grad(), watching() as asked:
-            for some in (x, x[:1]):
+            for some in (x, first(x, 1)):
                 require_scores(_soft(supernet.eval(), some), some)
     for arch in _paths(space):
         _check_path(space, supernet, arch, x)
@@ -85,7 +88,7 @@ def is_lazy(space: ModuleSpace) -> bool:
     return space.module is not None and bool(_lazy(space.module))
 
 
-def materialised(space: ModuleSpace, x: Tensor, seed: int) -> ModuleSpace:
+def materialised(space: ModuleSpace, x: Any, seed: int) -> ModuleSpace:
     """`space`, the lazy layers of whose module (`nn.LazyConv2d`) have their sizes and weights.
 
     Args:
@@ -100,8 +103,9 @@ def materialised(space: ModuleSpace, x: Tensor, seed: int) -> ModuleSpace:
         return space
     supernet = ModuleSupernet(space)
     modes = [(module, module.training) for module in supernet.modules()]
-    with aside(x.device, seed=seed), torch.no_grad():
-        _soft(supernet.eval().to(x.device), x)
+    place = device_of(x)
+    with aside(place, seed=seed), torch.no_grad():
+        _soft(supernet.eval().to(place), x)
     for module, training in modes:
         module.training = training
     left = _lazy(supernet.module)
@@ -121,54 +125,58 @@ def _lazy(module: nn.Module) -> list[str]:
     return [name for name, tensor in named if is_lazy_tensor(tensor)]
 
 
-def _soft(supernet: ModuleSupernet, x: Tensor) -> Tensor:
+def _soft(supernet: ModuleSupernet, x: Any) -> Any:
     """The output with all options of equal weight."""
-    space = supernet.space
+    space, place = supernet.space, device_of(x)
+    floating = [t.dtype for t in tensors_of(x) if t.is_floating_point()]
+    dtype = floating[0] if floating else torch.get_default_dtype()
     weights = {
-        group: torch.full(mask.shape, 1 / mask.shape[-1], device=x.device, dtype=x.dtype)
+        group: torch.full(mask.shape, 1 / mask.shape[-1], device=place, dtype=dtype)
         for group, mask in space.masks.items()
     }
     with explained(supernet.module, x, WHOSE):
-        output: Tensor = supernet(x, Gates.dense(space, weights))
-    return output
+        return supernet(x, Gates.dense(space, weights))
 
 
-def _check_weights(supernet: ModuleSupernet, x: Tensor) -> None:
+def _check_weights(supernet: ModuleSupernet, x: Any) -> None:
+    floating = {t.dtype for t in tensors_of(x) if t.is_floating_point()}
     for name, weight in supernet.module.named_parameters():
         if weight.is_meta:
             raise SpaceError(
                 f"{WHOSE} has weights without values, on the device meta ({name}); accepted: "
                 "module.to_empty(device='cpu') and weights for it"
             )
-        if weight.is_floating_point() and weight.dtype != x.dtype:
+        if weight.is_floating_point() and floating and weight.dtype not in floating:
             raise SpaceError(
-                f"{WHOSE} has weights of {weight.dtype} ({name}) for images of {x.dtype}; "
+                f"{WHOSE} has weights of {weight.dtype} ({name}) for inputs of "
+                f"{', '.join(map(str, floating))}; "
                 "accepted: module.float(); precision bf16-mixed computes in bfloat16"
             )
 
 
-def backward(net: nn.Module, output: Tensor) -> bool:
+def backward(net: nn.Module, output: Any) -> bool:
     """Take the gradient of a network's output by its weights; whether any has one."""
     weights = [w for w in net.parameters() if w.requires_grad]
-    if not weights or not output.requires_grad:
+    parts = [t.float().sum() for t in tensors_of(output) if t.requires_grad]
+    if not weights or not parts:
         return False
-    found = torch.autograd.grad(output.float().sum(), weights, allow_unused=True)
+    found = torch.autograd.grad(torch.stack(parts).sum(), weights, allow_unused=True)
     return any(gradient is not None for gradient in found)
 
 
-def without_gradient(net: nn.Module, x: Tensor, whose: str) -> tuple[str, ...]:
+def without_gradient(net: nn.Module, x: Any, whose: str) -> tuple[str, ...]:
     """Names of the weights of `net` that are not frozen and yet get no gradient in train mode.
 
     They stand behind `torch.no_grad` or `detach`, or `forward` does not reach them with `x`.
 
     Args:
         net: the network; its statistics move.
-        x: images.
+        x: inputs of a batch.
         whose: what messages call it.
     """
     named = {name: w for name, w in net.named_parameters() if w.requires_grad}
-    with aside(x.device, seed=0), explained(net, x, whose):
-        output = train_mode(net)(x)
+    with aside(device_of(x), seed=0), explained(net, x, whose):
+        output = call(train_mode(net), x)
         output = output[0] if isinstance(output, tuple) else output
         if not isinstance(output, Tensor) or not output.requires_grad:
             return tuple(named)
@@ -177,7 +185,7 @@ def without_gradient(net: nn.Module, x: Tensor, whose: str) -> tuple[str, ...]:
     return tuple(name for name, g in zip(named, found, strict=True) if g is None)
 
 
-def _check_gradient(supernet: ModuleSupernet, output: Tensor) -> None:
+def _check_gradient(supernet: ModuleSupernet, output: Any) -> None:
     """That the scores depend on a weight, where there are weights to train."""
     weights = sum(w.requires_grad for w in supernet.parameters())
     if weights and not backward(supernet, output):  # methods say so where there are none
@@ -194,15 +202,14 @@ def _paths(space: ModuleSpace) -> Iterator[Architecture]:
         yield space.check(Architecture(kept))
 
 
-def _check_path(
-    space: ModuleSpace, supernet: ModuleSupernet, arch: Architecture, x: Tensor
-) -> None:
+def _check_path(space: ModuleSpace, supernet: ModuleSupernet, arch: Architecture, x: Any) -> None:
     """That a path of the supernet is the network that it stands for.
 
     The two can differ only where something is changed in place, so that they are compared only
     then: a module may draw at random, and need not give one output twice.
     """
-    gates, device = Gates.of(space, arch, x.device), x.device
+    device = device_of(x)
+    gates = Gates.of(space, arch, device)
     with torch.no_grad(), explained(supernet.module, x, WHOSE):
         with aside(device, seed=0), watching() as watch:
             train_mode(supernet)(x, gates)
@@ -212,9 +219,12 @@ def _check_path(
             path = train_mode(ModuleSupernet(space).to(device))(x, gates)
     net = train_mode(network(space, arch, NetworkSpec()).to(device))
     with aside(device, seed=0), explained(net, x, f"{WHOSE} with {space.format(arch)}"):
-        alone = net(x)
+        alone = call(net, x)
         backward(net, alone)
-    if not torch.allclose(path, alone, rtol=1e-4, atol=1e-5, equal_nan=True):
+    if not all(
+        torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+        for one, other in zip(tensors_of(path), tensors_of(alone), strict=True)
+    ):
         raise SpaceError(
             f"{WHOSE} is not what it seems to be with {space.format(arch)}: an operation in place "
             "(ReLU(inplace=True), x += y) changes what another part of the module reads too; "

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from morphogen.core.errors import ConfigError, DataError
-from morphogen.tasks.batches import Batch, Examples, length_of, take, tensors_of
+from morphogen.supernets.nested import length_of, take, tensors_of
+from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.datasets import Fetched, MapDataset, require_data_set
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.metric import Compare, Metric, Sums, added

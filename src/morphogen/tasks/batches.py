@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -45,41 +44,3 @@ class Examples:
                 that every process draws the same; None: no augmentation.
         """
         raise NotImplementedError
-
-
-def tensors_of(value: Any) -> list[Tensor]:
-    """The tensors of a tensor, tuple or dict, in order.
-
-    Raises:
-        TypeError: there is something else in it.
-    """
-    if isinstance(value, Tensor):
-        return [value]
-    values = list(value.values()) if isinstance(value, Mapping) else _sequence(value)
-    return [t for v in values for t in tensors_of(v)]
-
-
-def mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """The same structure with each tensor changed; lists become tuples."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: mapped(change, v) for key, v in value.items()}
-    return tuple(mapped(change, v) for v in _sequence(value))
-
-
-def take(value: Any, rows: Tensor | Sequence[int]) -> Any:
-    """The examples at these rows of a tensor, or of a tuple or dict of them."""
-    index = torch.as_tensor(rows)
-    return mapped(lambda t: t.index_select(0, index.to(t.device)), value)
-
-
-def length_of(value: Any) -> int:
-    """Examples in a tensor, tuple or dict: the length of the first axis."""
-    return len(tensors_of(value)[0])
-
-
-def _sequence(value: Any) -> Sequence[Any]:
-    if not isinstance(value, tuple | list):
-        raise TypeError(f"a {type(value).__name__} is no tensor; accepted: a tuple or dict of them")
-    return value

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import TensorDataset, default_collate
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.batches import Batch, Examples, mapped, take, tensors_of
+from morphogen.supernets.nested import mapped, take, tensors_of
+from morphogen.tasks.batches import Batch, Examples
 
 
 class MapDataset(Protocol):

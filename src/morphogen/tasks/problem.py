@@ -27,8 +27,9 @@ from morphogen.supernets import (
     train_mode,
 )
 from morphogen.supernets.draws import Once, aside
+from morphogen.supernets.nested import mapped
 from morphogen.tasks.base import PARTS, Task
-from morphogen.tasks.batches import Batch, mapped
+from morphogen.tasks.batches import Batch
 from morphogen.tasks.streams import Stream
 
 BilevelLoss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]

@@ -134,7 +134,7 @@ def test_counting_leaves_the_network_as_it_was() -> None:
 
 
 def test_an_image_that_does_not_fit_is_a_sentence() -> None:
-    with pytest.raises(SpaceError, match=r"fails on an image of 3x2x33: .*; accepted: channels"):
+    with pytest.raises(SpaceError, match=r"fails on an input of 3x2x33: .*; accepted: inputs"):
         cost.of(SPACE, SPACE.parse(uniform("skip_connect")), image=(3, 2, 33))
 
 

@@ -27,7 +27,7 @@ def test_a_supernet_needs_its_weights_thrice_and_an_architectures_maps(monkeypat
         weights = sum(p.numel() for p in build(space, spec).parameters())
     least = 3 * 4 * weights
     text = needed(least, monkeypatch, batch=64)
-    assert text.startswith("the supernet with 64 images at a time needs at least ")
+    assert text.startswith("the supernet with 64 inputs at a time needs at least ")
     assert text.endswith("accepted: a smaller batch_size, channels, depth or image_size")
     # The stem alone writes 16 maps of 64 x 64 for an image, twice: the convolution and the norm.
     assert needed(least + 64 * 2 * 4 * 16 * 64 * 64, monkeypatch, batch=64)

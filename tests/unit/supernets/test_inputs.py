@@ -197,5 +197,5 @@ def test_a_network_that_only_the_copies_of_the_supernet_could_train_is_refused()
     with pytest.raises(SpaceError) as error:
         try_module(space_of(net), X, lambda output, x: None)
     text = str(error.value)
-    assert text.startswith("your module with p=relu fails on images [3, 4]: one of the variables")
+    assert text.startswith("your module with p=relu fails on inputs [3, 4]: one of the variables")
     assert "inplace operation" in text

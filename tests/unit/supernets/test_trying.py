@@ -65,12 +65,12 @@ def test_what_a_module_raises_is_named_with_its_place() -> None:
     wrong = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU())
     net = nn.Sequential(OneOf({"a": wrong, "b": nn.Conv2d(3, 4, 1)}, name="k"), nn.Flatten())
     assert refusal(net).startswith(
-        "your module fails on images [2, 3, 8, 8] in '0.a.0' (Conv2d): Given groups=1, weight of"
+        "your module fails on inputs [2, 3, 8, 8] in '0.a.0' (Conv2d): Given groups=1, weight of"
     )
     assert refusal(Net(own_error)) == (
-        "your module fails on images [2, 3, 8, 8]: KeyError: 'boom'; accepted: one that takes them"
+        "your module fails on inputs [2, 3, 8, 8]: KeyError: 'boom'; accepted: one that takes them"
     )
-    assert "the backward pass of your module fails on images [2, 3, 8, 8]: one of the vari" in (
+    assert "the backward pass of your module fails on inputs [2, 3, 8, 8]: one of the vari" in (
         refusal(Net(changed_later))
     )
     with pytest.raises(SpaceError) as error:
@@ -96,8 +96,8 @@ def test_one_value_per_channel_is_refused() -> None:
     net = nn.Sequential(Net(scores), nn.BatchNorm1d(2))
     assert try_module(space_of(net), X, anything) == ()
     assert refusal(net, X[:1]) == (
-        "a batch norm of the network has one value per channel in a batch of images [1, 3, 8, 8], "
-        "and nothing to normalise by; accepted: a larger batch_size, or larger images"
+        "a batch norm of the network has one value per channel in a batch of inputs [1, 3, 8, 8], "
+        "and nothing to normalise by; accepted: a larger batch_size, or larger inputs"
     )
 
 

@@ -107,11 +107,10 @@ class Scoring:
             classes=len(task.classes),
             in_channels=task.in_channels,
         )
-        channels_in, height, width = task.train.pixels.shape[1:]
         cost.require(
             known,
             spec,
-            (channels_in, height, width),
+            task.example(),
             batch=batch_size,
             arch=known.sample(np.random.default_rng(0)),
         )

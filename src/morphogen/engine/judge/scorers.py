@@ -75,7 +75,7 @@ def supernet_scorer(
         problem, norms=norms, recalibration_images=recalibration_images, images=images
     )
     how = f"recalibrated on {recalibration_images} images" if norms == "recalibrate" else "by batch"
-    count = min(images, len(task.valid)) or len(task.valid)
+    count = min(images, task.length("valid")) or task.length("valid")
 
     def score(arch: Architecture) -> Sequence[float]:
         with task.sealed("the ranking"):
@@ -135,9 +135,8 @@ def proxy_scorer(
         classes=len(task.classes),
         in_channels=task.in_channels,
     )
-    channels, height, width = task.train.pixels.shape[1:]
     arch = space.sample(np.random.default_rng(0))
-    cost.require(space, spec, (channels, height, width), batch=s.batch_size, arch=arch)
+    cost.require(space, spec, task.example(), batch=s.batch_size, arch=arch)
     batch = batch_of(task, s.batch_size, s.seed)
     seen = digest_of(map(raw, (batch.x, batch.y)))[:12]
     sizes = (

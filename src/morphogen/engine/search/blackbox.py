@@ -398,8 +398,7 @@ def _costs(problem: Problem, s: Settings) -> Costs:
     """Costs of the networks that the scores are of: those of the table, or those trained here."""
     space = problem.space
     if s.evaluator != "table":
-        image = problem.task.example().shape[1:]
-        return Costs(space, None, problem.spec, (image[0], image[1], image[2]))
+        return Costs(space, None, problem.spec, problem.task.example())
     evaluator = TableEvaluator(space, s.metric, s.table)
     data = evaluator.metric.data
     side = 16 if data == "ImageNet16-120" else 32

@@ -188,18 +188,17 @@ def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: Image
     """Supernet or short training must fit; an accelerator has a memory of its own."""
     if s.accelerator != "cpu" or (info.black_box and s.evaluator == "table"):
         return
-    channels, height, width = task.train.pixels.shape[1:]
     cost.require(
         space,
         spec_of(s, task),
-        (channels, height, width),
+        task.example(),
         batch=s.batch_size,
         arch=space.sample(np.random.default_rng(0)) if info.black_box else None,
     )
 
 
 def _check_batch(settings: Settings, task: ImageTask) -> None:
-    smallest = min(len(task.train), len(task.valid))
+    smallest = min(task.length("train"), task.length("valid"))
     if settings.batch_size > smallest:
         raise ConfigError(
             f"batch_size is {settings.batch_size}, and the smaller part of the data has "

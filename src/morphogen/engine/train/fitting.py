@@ -20,8 +20,8 @@ from morphogen.engine.train.training import Training
 from morphogen.runs import checkpoint
 from morphogen.supernets import enough_values, explained, train_mode
 from morphogen.supernets.draws import aside
+from morphogen.supernets.nested import call, mapped
 from morphogen.tasks import Examples, Stream, Sums, Task
-from morphogen.tasks.batches import mapped
 from morphogen.tasks.metric import added
 from morphogen.tasks.problem import Clock, Devices
 
@@ -200,7 +200,7 @@ def _step(fitting: Fitting, fit: Fit, t: Training) -> tuple[Tensor, Sums]:
     """One step of SGD: the loss of the main head, and what the metric needs of the batch."""
     x, y, size = fit.stream.next()
     with fitting.running(fit.net, x), fitting.devices.autocast():
-        scores = fit.net(x)
+        scores = call(fit.net, x)
     extra: Tensor | None = None
     if isinstance(scores, tuple):
         scores, extra = scores
@@ -225,7 +225,7 @@ def measured(fitting: Fitting, net: nn.Module, part: str | Examples) -> float:
 
     def forward(x: Any) -> Any:
         with fitting.running(net, x), fitting.devices.autocast():
-            output = net(x)
+            output = call(net, x)
         return mapped(Tensor.float, output)
 
     net.eval()

@@ -92,12 +92,11 @@ def train(
     job = replace(job, training=t)
     known, odd = try_space(known, task, "pool", batch_size=t.batch_size, seed=t.seed)
     job = replace(job, space=known)
-    channels, height, width = task.pool.pixels.shape[1:]
     if job.training.accelerator == "cpu":
         cost.require(
             known,
             spec_of(job, task),
-            (channels, height, width),
+            task.example(),
             batch=job.training.batch_size,
             arch=arch,
         )

@@ -117,12 +117,11 @@ def evaluate(
         for i in range(t.seeds)
         if t.held_out
     ]
-    size = task.image_size
     counted = cost.of(
         job.space,
         job.arch,
         replace(spec_of(job, task), auxiliary=False),
-        (task.in_channels, size, size),
+        task.example(),
     )
     spent = {
         **{name: round(sum(row[name] for row in history), 3) for name in TIMES},

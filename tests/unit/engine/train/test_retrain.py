@@ -200,7 +200,7 @@ def test_published_protocols() -> None:
         ({"batch_size": 500}, DataError, "batch_size is 500"),
         ({"drop_path": 0.2}, ConfigError, "drop_path is 0.2, and the network has none"),
         ({"auxiliary": 0.4}, ConfigError, "auxiliary is 0.4, and the network has no such head"),
-        ({"image_size": 1}, SpaceError, "fails on images .* accepted"),
+        ({"image_size": 1}, SpaceError, "fails on inputs .* accepted"),
         ({"accelerator": "cuda"}, ConfigError, "accelerator 'cuda'"),
     ],
 )

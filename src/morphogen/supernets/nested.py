@@ -1,0 +1,80 @@
+"""Inputs and outputs of networks: a tensor, or a tuple or dict of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def call(net: nn.Module, x: Any) -> Any:
+    """The network's output: `net(x)`, of several inputs `net(*x)` of a tuple, `net(**x)` of a dict.
+
+    Args:
+        net: any module.
+        x: the inputs of a batch.
+    """
+    if isinstance(x, Mapping):
+        return net(**x)
+    return net(*x) if isinstance(x, tuple) else net(x)
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """The tensors of a tensor, tuple or dict, in order.
+
+    Raises:
+        TypeError: there is something else in it.
+    """
+    if isinstance(value, Tensor):
+        return [value]
+    values = list(value.values()) if isinstance(value, Mapping) else _sequence(value)
+    return [t for v in values for t in tensors_of(v)]
+
+
+def mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The same structure with each tensor changed; lists become tuples."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: mapped(change, v) for key, v in value.items()}
+    return tuple(mapped(change, v) for v in _sequence(value))
+
+
+def take(value: Any, rows: Tensor | Sequence[int]) -> Any:
+    """The examples at these rows of a tensor, or of a tuple or dict of them."""
+    index = torch.as_tensor(rows)
+    return mapped(lambda t: t.index_select(0, index.to(t.device)), value)
+
+
+def first(value: Any, count: int | None) -> Any:
+    """The first `count` examples of a tensor, tuple or dict; None: all."""
+    return mapped(lambda t: t[:count], value)
+
+
+def length_of(value: Any) -> int:
+    """Examples in a tensor, tuple or dict: the length of the first axis."""
+    return len(tensors_of(value)[0])
+
+
+def device_of(value: Any) -> torch.device:
+    """Where a tensor, tuple or dict lies."""
+    return tensors_of(value)[0].device
+
+
+def shapes(value: Any) -> str:
+    """The shapes for a message: `[2, 3]`, `([2, 3], [2, 4])`, `{a: [2, 3]}`; else the type."""
+    if isinstance(value, Tensor):
+        return str(list(value.shape))
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {shapes(v)}" for key, v in value.items()) + "}"
+    if isinstance(value, tuple | list):
+        return "(" + ", ".join(map(shapes, value)) + ")"
+    return type(value).__name__
+
+
+def _sequence(value: Any) -> Sequence[Any]:
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"a {type(value).__name__} is no tensor; accepted: a tuple or dict of them")
+    return value
