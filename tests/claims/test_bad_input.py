@@ -241,8 +241,12 @@ def test_a_loss_that_is_not_finite_ends_the_search_and_keeps_what_was_good(tmp_p
     take = Stream.next
     patch = pytest.MonkeyPatch()
 
+    def poisoned(self):
+        batch = take(self)
+        return batch._replace(x=batch.x * torch.nan)
+
     def poison() -> None:
-        patch.setattr(Stream, "next", lambda self: (take(self)[0] * torch.nan, take(self)[1]))
+        patch.setattr(Stream, "next", poisoned)
 
     try:
         refused(

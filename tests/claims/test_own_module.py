@@ -92,11 +92,11 @@ def test_a_frozen_part_is_the_same_after_a_search(
 ) -> None:
     states: list[dict[str, Tensor]] = []
     if method == "random":  # its networks are trained for a while and thrown away
-        accuracy = ShortTraining.accuracy
+        score = ShortTraining.score
         monkeypatch.setattr(
             ShortTraining,
-            "accuracy",
-            lambda self: states.append(self.net.state_dict()) or accuracy(self),
+            "score",
+            lambda self: states.append(self.net.state_dict()) or score(self),
         )
     net = network(pretrained())
     settings = replace(SETTINGS, evaluations=2, evaluation_epochs=1)

@@ -3,7 +3,7 @@
     costs = morphogen.cost.of_options(space, NetworkSpec(channels=16, depth=8))
     loss = loss + eta * costs.expected(gates, "macs")
 
-An option's cost is that of its modules (`Supernet.options`) in one forward pass of one image, in
+An option's cost is that of its modules (`Supernet.options`) in one forward pass of one input, in
 the conventions of `count`, with every option live: absolute, so that `none` costs 0. What is not
 an option's (stem, sums, classifier) belongs to nobody. Multiply-adds are those of the stand-alone
 networks wherever these have the same widths; parameters and memory traffic are the supernet's,
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from morphogen.core import SpaceError
-from morphogen.cost.count import Image, Watch, watched
+from morphogen.cost.count import Input, Watch, channels_of, watched
 from morphogen.cost.sizes import published
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates, NetworkSpec, build
@@ -65,7 +65,7 @@ class OptionCosts:
 def of_options(
     space: SearchSpace,
     spec: NetworkSpec | None = None,
-    image: Image = (3, 32, 32),
+    image: Input = (3, 32, 32),
     *,
     places: bool = False,
 ) -> OptionCosts:
@@ -75,15 +75,17 @@ def of_options(
         space: a space with a supernet.
         spec: size of the supernet; its `in_channels` are taken from `image`. By default
             `published(space)`. A user's own module has its own size.
-        image: channels, height, width; of a space of signals channels, time.
+        image: one input, see `Input`.
         places: keep the places where a choice stands (the cells) apart, as one more axis in front;
             else they are added up.
 
     Raises:
         CapabilityError: the space has no supernet, or one that does not know its options' modules.
-        SpaceError: it does not take such images, or an option is not run when all are live.
+        SpaceError: it does not take such inputs, or an option is not run when all are live.
     """
-    spec = replace(spec or published(space), in_channels=image[0], execution="plain")
+    spec = spec or published(space)
+    channels = channels_of(image) or spec.in_channels
+    spec = replace(spec, in_channels=channels, execution="plain")
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         net = build(space, spec)
     members = {

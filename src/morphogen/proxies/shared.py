@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from morphogen.core import ConfigError
+from morphogen.core.memory import ran_out
 from morphogen.proxies.activations import Agreement
 from morphogen.proxies.passes import Loss, gradients, layers, leaves, run, weights
 from morphogen.proxies.watch import Activations
-from morphogen.supernets.nested import mapped
+from morphogen.supernets.nested import mapped, shapes
 
 
 class Forward:
@@ -68,7 +70,19 @@ class Forward:
             raise ValueError("gradients of the loss need targets")
         wanted = [*self._leaves.values(), *(a for _, a in self.maps)]
         with torch.enable_grad():
-            return gradients(self.loss(self.scores, self.y), wanted, again=self.curved)
+            return gradients(self._loss(), wanted, again=self.curved)
+
+    def _loss(self) -> Tensor:
+        try:
+            return self.loss(self.scores, self.y)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if ran_out(error):
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(
+                f"the loss fails on the network's output {shapes(self.scores)} and targets "
+                f"{shapes(self.y)}: {reason}; accepted: a network whose output the loss takes"
+            ) from error
 
     @property
     def by_weights(self) -> list[tuple[Tensor, Tensor]]:

@@ -112,7 +112,7 @@ class Sometimes(nn.Module):
 def test_what_has_no_cost_is_one_sentence() -> None:
     with pytest.raises(SpaceError, match=r"^option 'a' of choice 'block' is not run when all"):
         cost.of_options(space_of(Sometimes()))
-    with pytest.raises(SpaceError, match=r"fails on an image of 3x64: "):
+    with pytest.raises(SpaceError, match=r"fails on an input of 3x64: "):
         cost.of_options(spaces.make("nasbench-macro"), NetworkSpec(channels=4), (3, 64))
     with pytest.raises(CapabilityError, match="has no supernet"):
         cost.of_options(SearchSpace("bare", spaces.make("nasbench201").choices))

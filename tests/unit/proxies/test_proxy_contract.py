@@ -225,11 +225,13 @@ def test_networks_that_a_proxy_cannot_read_are_refused() -> None:
         proxies.score("nwot", linear, x)
     with pytest.raises(ConfigError, match="averages over all pixels"):
         proxies.score("zen", linear, x)
-    with pytest.raises(ConfigError, match="accepted by proxies: class scores"):
+    with pytest.raises(ConfigError, match=r"loss fails on the network's output .*: only batches"):
         proxies.score("snip", nn.Conv2d(1, 5, 3), x, y)
+    with pytest.raises(ConfigError, match="accepted by proxies: a tensor of 6 rows"):
+        proxies.score("snip", nn.Sequential(nn.Conv2d(1, 5, 3), nn.Flatten(0)), x, y)
     with pytest.raises(ConfigError, match="no convolution"):
         proxies.score("snip", nn.Sequential(nn.Flatten(), nn.LayerNorm(64)), x, y)
-    with pytest.raises(ConfigError, match="accepted by snip: labels"):
+    with pytest.raises(ConfigError, match="accepted by snip: targets"):
         proxies.score("snip", linear, x)
     torch.nn.utils.parametrizations.weight_norm(linear[1])
     with pytest.raises(ConfigError, match="layer '1' has no weight of its own"):
@@ -281,3 +283,37 @@ def test_every_proxy_is_there_and_documented() -> None:
 def test_the_list_of_proxies_needs_no_torch() -> None:
     code = "import sys, morphogen.proxies as p; p.PROXIES; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class Pair(nn.Module):
+    """Two inputs, a number for each example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids, self.rest = nn.Embedding(7, 32), nn.Linear(3, 32)
+        self.head = nn.Linear(32, 1)
+
+    def forward(self, tokens: Tensor, values: Tensor) -> Tensor:
+        return self.head(torch.relu(self.ids(tokens).mean(1) + self.rest(values)))
+
+
+@pytest.mark.parametrize("kind", [tuple, dict])
+def test_proxies_of_several_inputs_or_a_sentence(kind: type) -> None:
+    g = torch.Generator().manual_seed(2)
+    tokens, values = torch.randint(7, (6, 5), generator=g), torch.randn(6, 3, generator=g)
+    x = (tokens, values) if kind is tuple else {"tokens": tokens, "values": values}
+    torch.manual_seed(0)
+    y, net = torch.randn(6, 1, generator=g), Pair()
+    apply = ["nwot", "nwot_eval", "snip", "grad_norm", "plain", "fisher", "grasp", "ntk"]
+    apply += ["l2_norm", "params", "flops"]
+    found = proxies.score_many(apply, net, x, y, loss=nn.functional.mse_loss)
+    assert all(map(math.isfinite, found.values())), found
+    loss = nn.functional.mse_loss(net(tokens, values), y)
+    layers = [net.rest.weight, net.head.weight]
+    gradients = torch.autograd.grad(loss, layers)
+    snip = sum(float((w * g).abs().sum()) for w, g in zip(layers, gradients, strict=True))
+    assert found["snip"] == pytest.approx(snip, rel=1e-5)
+    assert found["flops"] == pytest.approx((3 * 32 + 32) / 1e6)
+    for name in set(PROXIES) - set(apply):
+        with pytest.raises(ConfigError, match=f"proxy is '{name}', which reads .* accepted for th"):
+            proxies.score(name, net, x, y)
