@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from morphogen.cli.terminal import faults, interrupts, progress
+from morphogen.cli.terminal import faults, interrupts
 from morphogen.core.names import shell
+from morphogen.engine.record import progress
 from morphogen.runs.directory import RunDirectory
 
 

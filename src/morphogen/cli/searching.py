@@ -15,8 +15,8 @@ from morphogen.cli.catalogue import MethodEntry
 from morphogen.cli.command import HELP
 from morphogen.cli.interruptible import interruptible
 from morphogen.cli.options import Section, parse, peek, sections, show
-from morphogen.cli.terminal import progress
 from morphogen.cli.terminal.output import print_json, show_drawing, width
+from morphogen.cli.terminal.watching import watcher
 from morphogen.core.config import config, from_mapping
 from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
@@ -114,7 +114,7 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
             settings=given.settings,
             run=directory,
             start=target.start or None,
-            watcher=partial(progress.watcher, target.json),
+            watcher=partial(watcher, target.json),
         )
     return report(result, as_json=target.json)
 

@@ -14,8 +14,8 @@ import tyro
 from morphogen import spaces
 from morphogen.cli.interruptible import interruptible
 from morphogen.cli.options import Section, parse, peek, sections
-from morphogen.cli.terminal import progress
 from morphogen.cli.terminal.output import print_json, show_drawing, width
+from morphogen.cli.terminal.watching import watcher
 from morphogen.core import ConfigError, MorphogenError
 from morphogen.core.config import config
 from morphogen.core.names import shell, shown
@@ -93,7 +93,7 @@ def train(words: Sequence[str]) -> int:
             data=found.data,
             training=given.training,
             run=directory,
-            watcher=partial(progress.watcher, target.json),
+            watcher=partial(watcher, target.json),
         )
     return report(result, as_json=target.json)
 

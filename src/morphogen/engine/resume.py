@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from morphogen.core import ConfigError
-from morphogen.engine.record.watch import Silent, Watcher
+from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search import search
 from morphogen.engine.search.result import SearchResult
 from morphogen.engine.train import retrain
@@ -23,7 +23,7 @@ def resume(
     data: Data | None = None,
     epochs: int | None = None,
     evaluations: int | None = None,
-    watcher: Callable[[], Watcher] = Silent,
+    watcher: Callable[[], Watcher] = usual,
 ) -> SearchResult | TrainResult:
     """Continue a search or a training to the result it would have had without the interruption.
 

@@ -21,7 +21,7 @@ def resume(given: dict[str, Any]) -> int:
     }
     from morphogen.cli import searching, training
     from morphogen.cli.interruptible import interruptible
-    from morphogen.cli.terminal import progress
+    from morphogen.cli.terminal.watching import watcher
     from morphogen.engine.resume import resume as resume_run
     from morphogen.engine.train.trained import TrainResult
 
@@ -30,7 +30,7 @@ def resume(given: dict[str, Any]) -> int:
             given["run"],
             epochs=lengths.get("epochs"),
             evaluations=lengths.get("evaluations"),
-            watcher=partial(progress.watcher, given["json"]),
+            watcher=partial(watcher, given["json"]),
         )
     if isinstance(result, TrainResult):
         return training.report(result, as_json=given["json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,3 +40,19 @@ class Silent:
 
     def notice(self, sentence: str) -> None:
         """Nothing."""
+
+
+def usual() -> Watcher:
+    """Who watches a run of Python's: in a notebook a display in the cell's output, else nobody."""
+    if not in_notebook():
+        return Silent()
+    from morphogen.engine.record.progress import Notebook
+
+    return Notebook()
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")  # a kernel has imported it
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None

@@ -14,7 +14,7 @@ from torch import nn
 
 from morphogen.core import Architecture, RunError, given
 from morphogen.engine.record.networks import fresh_network
-from morphogen.engine.record.watch import Silent, Watcher
+from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search.job import Job
 from morphogen.engine.search.loop import TIMES, Outcome
 from morphogen.engine.train import retrain
@@ -92,7 +92,7 @@ class SearchResult:
         *,
         data: Data | None = None,
         run: str | os.PathLike[str] | None = None,
-        watcher: Callable[[], Watcher] = Silent,
+        watcher: Callable[[], Watcher] = usual,
     ) -> TrainResult:
         """Train the architecture from scratch and measure it on the test part.
 

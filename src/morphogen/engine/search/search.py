@@ -18,7 +18,7 @@ from morphogen.engine import sizes
 from morphogen.engine.devices import place
 from morphogen.engine.ownmodule import settled, try_space
 from morphogen.engine.record.loggers import names_of
-from morphogen.engine.record.watch import Silent, Watcher
+from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search import blackbox
 from morphogen.engine.search.job import Job, method_of, spec_of, task_of
 from morphogen.engine.search.launch import launch
@@ -53,7 +53,7 @@ def search(
     settings: Settings | None = None,
     run: str | Path | RunDirectory | None = None,
     start: str | Path | None = None,
-    watcher: Callable[[], Watcher] = Silent,
+    watcher: Callable[[], Watcher] = usual,
 ) -> SearchResult:
     """Find an architecture.
 
@@ -66,7 +66,8 @@ def search(
             `runs/<method>-<space>-<time>`.
         start: a finished run whose trained supernet this one begins with; on other data its
             classifier is drawn anew. Space and sizes must be that run's.
-        watcher: makes the object that is told of progress, in the main process.
+        watcher: makes the object that is told of progress, in the main process; by default a
+            display in a notebook, and nothing elsewhere.
 
     Raises:
         MorphogenError: one sentence on what is wrong and what is accepted.
@@ -138,7 +139,7 @@ def resume(
     data: Data | None = None,
     epochs: int | None = None,
     evaluations: int | None = None,
-    watcher: Callable[[], Watcher] = Silent,
+    watcher: Callable[[], Watcher] = usual,
 ) -> SearchResult:
     """Continue a run to the result it would have had without the interruption, bit for bit.
 

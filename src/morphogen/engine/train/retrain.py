@@ -18,7 +18,7 @@ from morphogen.core.processes import refuse_again
 from morphogen.engine.devices import one_device
 from morphogen.engine.ownmodule import settled, some_images, try_network, try_space
 from morphogen.engine.record.loggers import logged, names_of
-from morphogen.engine.record.watch import Silent, Watcher
+from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search.loop import Desk, latest
 from morphogen.engine.sizes import fitted_training
 from morphogen.engine.train import fitting
@@ -61,7 +61,7 @@ def train(
     data: Data = "fashion-mnist",
     training: Training | None = None,
     run: str | Path | RunDirectory | None = None,
-    watcher: Callable[[], Watcher] = Silent,
+    watcher: Callable[[], Watcher] = usual,
 ) -> TrainResult:
     """Train an architecture from scratch, once per seed, and evaluate it on the test part.
 
@@ -123,7 +123,7 @@ def resume(
     *,
     space: Space | None = None,
     data: Data | None = None,
-    watcher: Callable[[], Watcher] = Silent,
+    watcher: Callable[[], Watcher] = usual,
 ) -> TrainResult:
     """Continue a training to the result it would have had, bit for bit on the CPU.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from morphogen.cli.terminal.progress import Display, Lines
+from morphogen.engine.record.progress import Display, Lines
 from morphogen.tasks.problem import Clock
 
 CONFIG = {

@@ -1,22 +1,22 @@
-"""What a person sees while a search runs: a live display in a terminal, plain lines elsewhere."""
+"""What a person sees while a search runs: a display in a terminal or a notebook, else lines."""
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.jupyter import JupyterMixin
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from morphogen.cli.terminal import streams
 from morphogen.core.names import shown
-from morphogen.engine.record.watch import Watcher
 from morphogen.reports.text import duration
 from morphogen.runs.directory import RunDirectory
 from morphogen.tasks.problem import Clock
@@ -42,6 +42,9 @@ COLUMNS = {
 }
 """Entries of a line of metrics that are shown, with their heading and format."""
 
+WIDTH = 100
+"""Columns of the display in a notebook."""
+
 SHOWN_EPOCHS = 8
 """Lines of the live table."""
 
@@ -56,19 +59,6 @@ LEAST_PAUSE = 0.25
 
 SHARE = 0.005
 """Share of the time that refreshing may take: the next one waits until it is that little."""
-
-
-def watcher(to_stderr: bool) -> Watcher:
-    """A live display if the stream is a terminal, else lines; called in the main process.
-
-    Args:
-        to_stderr: leave stdout to the result, as JSON.
-    """
-    streams.keep()  # here, too: it may be a process that `main` did not start
-    console = Console(stderr=to_stderr, highlight=False)
-    return (
-        Display(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
-    )
 
 
 def headline(config: Mapping[str, Any]) -> str:
@@ -179,8 +169,7 @@ class Display:
         self.headline, self.path = shown(headline(config)), shown(path)
         if finished_epochs:
             self.rows = [*RunDirectory(path).metrics()[-SHOWN_EPOCHS:]]
-        self.live.start()
-        _OPEN.append(self)
+        self._open()
         self._draw()
 
     def stepped(self, clock: Clock) -> None:
@@ -209,9 +198,16 @@ class Display:
         """Ends the display; what it shows stays, and the cursor comes back."""
         self.live.stop()
 
+    def _open(self) -> None:
+        self.live.start()
+        _OPEN.append(self)
+
+    def _show(self, picture: Group) -> None:
+        self.live.update(picture, refresh=True)
+
     def _draw(self) -> None:
         start = time.monotonic()
-        self.live.update(self._picture(), refresh=True)
+        self._show(self._picture())
         took = time.monotonic() - start
         self._next = start + max(LEAST_PAUSE, took / SHARE)
 
@@ -239,6 +235,45 @@ class Display:
             times += f", {duration(self.pace.remaining)} left"
         bar = ProgressBar(total=self.pace.total, completed=self.pace.done)
         return _row(label, bar, Text(times))
+
+
+class Notebook(Display):
+    """The same in the output of a notebook's cell, where it is one output that is updated.
+
+    It needs no widgets: rich makes HTML of the picture, and Jupyter's own display puts it in place.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Console(file=io.StringIO(), width=WIDTH))
+        self.handle: Any = None
+
+    def notice(self, sentence: str) -> None:
+        """Prints the sentence."""
+        print(f"note: {shown(sentence)}")
+
+    def close(self) -> None:
+        """Nothing: what it shows stays."""
+
+    def _open(self) -> None:
+        """Nothing: the first picture opens it."""
+
+    def _show(self, picture: Group) -> None:
+        from IPython.display import display
+
+        if self.handle is None:
+            self.handle = display(_Page(picture), display_id=True)
+        else:
+            self.handle.update(_Page(picture))
+
+
+class _Page(JupyterMixin):
+    """What rich shows of a picture in Jupyter, as HTML and as text."""
+
+    def __init__(self, picture: Group) -> None:
+        self.picture = picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self.picture, options.update(width=WIDTH))
 
 
 _OPEN: list[Display] = []
