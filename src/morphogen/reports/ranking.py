@@ -101,6 +101,12 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def levels(found: Mapping[str, Any]) -> Html:
+    """The correlations, over all and among the best, as a table."""
+    names = ["among", "n", "Kendall's tau-b", "Spearman"]
+    return table("Correlations of score and truth", names, _level_rows(found))
+
+
 def _level_rows(found: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
@@ -224,7 +230,6 @@ def _cloud(found: Mapping[str, Any], shown: Points, title: str, points: Points) 
 def section(found: Mapping[str, Any], points: Points, level: int = 3) -> Html:
     """Figures, tables and notes: of the page, and of a run's report."""
     boxes = [el("p", {"class": "source"}, note) for note in notes(found)]
-    names = ["among", "n", "Kendall's tau-b", "Spearman"]
     parts: list[Html | None] = [
         el("p", {}, chosen(found)),
         el("div", {"class": "figures"}, *(c.figure(level) for c in clouds(found, points))),
@@ -232,7 +237,7 @@ def section(found: Mapping[str, Any], points: Points, level: int = 3) -> Html:
             "section",
             {},
             el(f"h{level}", {}, "The order, among all and among the best"),
-            table("Correlations of score and truth", names, _level_rows(found)),
+            levels(found),
         ),
     ]
     if found["heads"]:

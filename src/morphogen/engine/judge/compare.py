@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,21 @@ from morphogen.core.files import alone, made, write_anew
 from morphogen.core.names import brief
 from morphogen.engine.judge.standings import Entry, standings
 from morphogen.engine.judge.trials import Trial, asking, run_trials, searched
+from morphogen.engine.record.watch import usual_count
 from morphogen.methods import methods
+from morphogen.reports import notebook
 from morphogen.reports.curves import Band, svg
 from morphogen.reports.standing import final_metrics
 from morphogen.runs.config import command
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What came out, best mean rank first."""
 
     content: Mapping[str, Any]
     """All figures as plain values, as in comparison.json."""
-    table: Benchmark = field(repr=False)
+    table: Benchmark
     files: tuple[Path, ...] = ()
     """What was written."""
 
@@ -46,6 +48,14 @@ class Comparison:
         """p-values: of all methods being equal, and of each against the best."""
         found: Mapping[str, Any] = self.content["tests"]
         return found
+
+    def __repr__(self) -> str:
+        each = ", ".join(f"{e['name']} {e['mean_rank']:.2f}" for e in self.entries)
+        return f"<Comparison in {self.content['space']}, mean ranks: {each}>"
+
+    def _repr_html_(self) -> str:
+        unit = self.table.metric(self.content["report_metric"]).unit
+        return notebook.comparison(self.content, unit)
 
 
 def compare(
@@ -116,7 +126,9 @@ def compare(
             stack.enter_context(alone(folder))
         began = time.perf_counter()
         record = folder / "trials.jsonl" if folder else None
-        traces = run_trials(trials, record=record, workers=workers, done=done)
+        traces = run_trials(
+            trials, record=record, workers=workers, done=done or usual_count("searches")
+        )
         parts = [traces[i : i + seeds] for i in range(0, len(traces), seeds)]
         named = [Entry(name, part) for name, part in zip(entries, parts, strict=True)]
         content = {

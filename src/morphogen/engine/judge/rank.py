@@ -18,6 +18,7 @@ from morphogen.engine.judge import scorers
 from morphogen.engine.judge.ranking import Ranked, Scorer, scored_ranking
 from morphogen.engine.judge.subjects import PLOTS, SAMPLE, USED_BY
 from morphogen.engine.judge.truth import Truth, file_truth, table_truth
+from morphogen.engine.record.watch import usual_count
 from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.supernet import Norms
 from morphogen.predictors.encodings import Encoding
@@ -186,7 +187,7 @@ def rank(
         tops=tops,
         resamples=resamples,
         seed=seed,
-        done=done,
+        done=done or usual_count("scores"),
     )
     return replace(found, files=(*([file] if file else []), *_write(found, picture, directory)))
 

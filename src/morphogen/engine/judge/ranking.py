@@ -25,6 +25,7 @@ from morphogen.core.processes import refuse_again
 from morphogen.core.ranking import FRACTIONS, TOPS, Ranking, ranking
 from morphogen.core.reading import MEBIBYTE, read_text
 from morphogen.engine.judge.truth import Truth, same_data
+from morphogen.reports import notebook
 
 Values = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ class Scorer:
     """Architectures that it was fitted to, on which it cannot be judged."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ranked:
     """Scores, and how well they order."""
 
@@ -91,6 +92,13 @@ class Ranked:
             "scored_now": self.fresh,
             **_plain(measured),
         }
+
+    def __repr__(self) -> str:
+        tau = self.ranking.levels[0].tau.value
+        return f"<Ranked {self.scorer.title}: {len(self.truth):,} architectures, tau-b {tau:.3f}>"
+
+    def _repr_html_(self) -> str:
+        return notebook.ranking(self.to_mapping())
 
     @property
     def other_data(self) -> bool:

@@ -20,7 +20,9 @@ from morphogen.engine.judge.proxy_scores import (
     sample_of,
     score_all,
 )
+from morphogen.engine.record.watch import usual_count
 from morphogen.proxies import Proxy, named
+from morphogen.reports import notebook
 from morphogen.reports.standing import final_metrics
 from morphogen.reports.text import count
 from morphogen.runs.config import Space, known_space
@@ -28,7 +30,7 @@ from morphogen.spaces import SearchSpace
 from morphogen.tasks.classification import Data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ProxyScores:
     """Scores of architectures, and how well they order them."""
 
@@ -37,7 +39,7 @@ class ProxyScores:
     scoring: Scoring
     """How they were scored."""
     proxies: Sequence[Proxy]
-    table: Benchmark | None = field(default=None, repr=False)
+    table: Benchmark | None = None
     metric: str = ""
     """Column of the table that the order was compared with; empty if it was not."""
     rankings: Mapping[str, Ranking] = field(default_factory=dict)
@@ -67,6 +69,13 @@ class ProxyScores:
             ],
             **({"against": {"metric": self.metric, "proxies": ranked}} if ranked else {}),
         }
+
+    def __repr__(self) -> str:
+        names = ", ".join(p.name for p in self.proxies)
+        return f"<ProxyScores of {len(self.scored):,} of {self.scoring.space.name}: {names}>"
+
+    def _repr_html_(self) -> str:
+        return notebook.scores(self.to_mapping())
 
 
 def score(
@@ -134,7 +143,13 @@ def score(
         depth=depth,
         seed=seed,
     )
-    scored = score_all(archs, scoring, record=file, workers=workers if drawn else 1, done=done)
+    scored = score_all(
+        archs,
+        scoring,
+        record=file,
+        workers=workers if drawn else 1,
+        done=done or usual_count("architectures"),
+    )
     if table is None or not drawn or len(scored) < LEAST:
         return ProxyScores(scored, scoring, found)
     rankings = against(table, column, scored, resamples=resamples, seed=seed)

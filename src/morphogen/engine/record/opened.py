@@ -51,7 +51,7 @@ class Run(ReadRun):
         return report(self, out)
 
     def _repr_html_(self) -> str:
-        return notebook.card(self)
+        return notebook.run(self)
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:

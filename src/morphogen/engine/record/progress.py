@@ -245,7 +245,7 @@ class Notebook(Display):
 
     def __init__(self) -> None:
         super().__init__(Console(file=io.StringIO(), width=WIDTH))
-        self.handle: Any = None
+        self.output = _Output()
 
     def notice(self, sentence: str) -> None:
         """Prints the sentence."""
@@ -258,6 +258,38 @@ class Notebook(Display):
         """Nothing: the first picture opens it."""
 
     def _show(self, picture: Group) -> None:
+        self.output.show(picture)
+
+
+class Bar:
+    """A bar of many equal pieces of work, likewise in the output of a notebook's cell.
+
+    Args:
+        what: is counted.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.output = _Output()
+        self._next = 0.0
+
+    def __call__(self, done: int, of: int) -> None:
+        """So many are done."""
+        if done < of and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + LEAST_PAUSE
+        label = Text(f"{self.what} {done}/{of}")
+        self.output.show(Group(_row(label, ProgressBar(total=max(of, 1), completed=done), Text())))
+
+
+class _Output:
+    """One output of a notebook's cell."""
+
+    def __init__(self) -> None:
+        self.handle: Any = None
+
+    def show(self, picture: Group) -> None:
+        """Have it show this."""
         from IPython.display import display
 
         if self.handle is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +49,19 @@ def usual() -> Watcher:
     from morphogen.engine.record.progress import Notebook
 
     return Notebook()
+
+
+def usual_count(what: str) -> Callable[[int, int], None] | None:
+    """To be called with the number done and of all: in a notebook a bar, else nothing.
+
+    Args:
+        what: is counted, e.g. `searches`.
+    """
+    if not in_notebook():
+        return None
+    from morphogen.engine.record.progress import Bar
+
+    return Bar(what)
 
 
 def in_notebook() -> bool:

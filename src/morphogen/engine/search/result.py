@@ -135,7 +135,7 @@ class SearchResult:
         return self.trainings[-1].export(to, out)
 
     def _repr_html_(self) -> str:
-        return notebook.card(read_run(self.run), self.space, self.architecture)
+        return notebook.run(read_run(self.run), self.space, self.architecture)
 
 
 def finished(directory: RunDirectory, job: Job) -> SearchResult | None:

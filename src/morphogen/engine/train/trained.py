@@ -85,7 +85,7 @@ class TrainResult:
         return export(self, to, out, space=self.space, data=self.data)
 
     def _repr_html_(self) -> str:
-        return notebook.card(read_run(self.run), self.space, self.architecture)
+        return notebook.run(read_run(self.run), self.space, self.architecture)
 
 
 def evaluate(
