@@ -92,7 +92,7 @@ def test_a_module_is_passed_again_and_only_the_same(tmp_path: Path) -> None:
         search(tiny.config("gdas"), space=tiny.own(), watcher=tiny.Stop(epochs=1), **given)
     run = held(path)
     assert run.space_title == "a module of one's own"
-    assert [c.options for c in run.space.choices][0] == ("conv3", "separable")
+    assert run.space.choices[0].options == ("conv3", "separable")
     with pytest.raises(RunError, match=r"pass it again: resume\('.*', space=\.\.\.\)"):
         resume(path, data=data)
     for other in (tiny.smooth(), "nasbench201"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from morphogen import benchmarks, spaces
@@ -21,6 +24,21 @@ def test_every_space_is_registered_under_its_own_name_with_its_paper():
         assert about(space) == info(name) == known
         assert "arXiv" in known.paper
         assert known.summary
+
+
+def test_no_other_file_holds_a_list_of_spaces():
+    """Methods and tables name those in which they are published; `nasbench201` is the default."""
+    names = {n for n in registered() if not n.isalpha()} | {"shufflenet", "nasbench1shot1"}
+    root = Path(spaces.__file__).parents[1]
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] in ("spaces", "methods", "benchmarks"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        held = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)} & names
+        if held - {"nasbench201"}:
+            found.append(path.relative_to(root).as_posix())
+    assert found == ["cli/commands/import_nasbench101.py", "evaluators/single_path.py"]
 
 
 def test_reference_architectures_belong_to_their_space():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from morphogen import spaces
 from morphogen.core import ConfigError
 from morphogen.core.config import to_mapping
 from morphogen.engine.search.settings import Settings
-from morphogen.engine.train.training import paper_training
+from morphogen.engine.train.training import paper_training, quick_training
 from morphogen.methods import methods
+from morphogen.spaces.darts import DARTS
 from morphogen.supernets import NetworkSpec
 
 # -- the cards, figure by figure -------------------------------------------------------------------
@@ -242,6 +244,25 @@ def test_what_is_published_names_spaces_and_fields_that_exist():
         assert set(info.search or {}) <= set(common)
         assert set(info.searches) <= set(methods())
         NetworkSpec(**info.network)
+
+
+def test_a_space_says_what_methods_published_in_it(monkeypatch):
+    """So that a space from elsewhere changes no method's file; what it says goes before theirs."""
+    monkeypatch.setattr("morphogen.spaces.registry._REGISTRY", dict(spaces.registered()))
+    spaces.register(
+        "cells",
+        like="darts",
+        search={"channels": 12},
+        searches={"darts": {"batch_size": 32, "weights.lr": 0.5}},
+        evaluation={"epochs": 7},
+        quick={"epochs": 3},
+    )(lambda: DARTS("cells"))
+    there, usual = (morphogen.paper_preset("darts", name) for name in ("cells", "darts"))
+    assert there.settings == replace(usual.settings, channels=12, batch_size=32)
+    assert there.options == replace(usual.options, weights=replace(usual.options.weights, lr=0.5))
+    assert morphogen.paper_preset("gdas", "cells").settings.batch_size == 256  # as in DARTS'
+    assert paper_training("cells") == replace(paper_training("darts"), epochs=7)
+    assert quick_training("cells") == replace(quick_training("darts"), epochs=3)
 
 
 def test_a_space_without_a_published_search_is_named():
