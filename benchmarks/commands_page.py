@@ -57,8 +57,8 @@ def page() -> str:
         elif name == "train":
             parts.append(
                 _options(
-                    training.option_sections("quick", PAPER_SPACE),
-                    training.option_sections("paper", PAPER_SPACE),
+                    training.option_sections("quick", PAPER_SPACE, every_kind=True),
+                    training.option_sections("paper", PAPER_SPACE, every_kind=True),
                 )
             )
         parts.append(_block(found.examples))
@@ -94,7 +94,8 @@ def _method(entry: MethodEntry, usual: Mapping[str, Any]) -> str:
 def _split(method: str, preset: str) -> tuple[list[Section], list[Section]]:
     """Options of every method, and those of this one, with the defaults of a preset."""
     info = find(method)
-    known = searching.option_sections(info, searching.preset(preset, info, PAPER_SPACE))
+    held = searching.preset(preset, info, PAPER_SPACE)
+    known = searching.option_sections(info, held, every_kind=True)
     own = next(i for i, s in enumerate(known) if s.title == f"Options of {method}")
     return known[:own], known[own:]
 

@@ -36,8 +36,10 @@ import torch
 from morphogen import benchmarks, spaces
 from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.core import Architecture
+from morphogen.core.config import altered, to_mapping
+from morphogen.engine.resume import resume
 from morphogen.engine.search.job import task_of
-from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.training import TrainingEvaluator
 from morphogen.methods.darts_pt import DARTSPTConfig
@@ -55,15 +57,11 @@ SETTINGS = Settings(
     epochs=36,
     steps_per_epoch=20,
     batch_size=64,
-    channels=8,
-    depth=3,
-    image_size=16,
-    train_images=700,
-    valid_images=5000,
-    flip=False,
-    crop=False,
-    threads=1,
-    diagnostic_images=0,
+    network={"channels": 8, "depth": 3},
+    task={"image_size": 16, "flip": False, "crop": False},
+    split={"train_images": 700, "valid_images": 5000},
+    hardware={"threads": 1},
+    diagnostics={"images": 0},
 )
 METHOD = DARTSPTConfig(
     interval=1,
@@ -71,15 +69,17 @@ METHOD = DARTSPTConfig(
     weights=SGD(nesterov=False, weight_decay=3e-4),
 )
 TABLE = "nasbench201"
-TABLE_SETTINGS = replace(
+TABLE_SETTINGS = altered(
     SETTINGS,
-    epochs=12,
-    steps_per_epoch=160,
-    depth=1,
-    train_images=12500,
-    valid_images=12500,
-    flip=True,
-    crop=True,
+    {
+        "epochs": 12,
+        "steps_per_epoch": 160,
+        "network.depth": 1,
+        "split.train_images": 12500,
+        "split.valid_images": 12500,
+        "task.flip": True,
+        "task.crop": True,
+    },
 )
 """As `benchmarks/idarts_vs_darts.py` trains DARTS, which loses accuracy there."""
 TABLE_METHOD = replace(METHOD, selection_images=1000, alpha=Adam(lr=0.01), weights=SGD())
@@ -149,7 +149,10 @@ def searched(
 ) -> None:
     """A search, from where it stands to its end."""
     if options.quick:
-        settings = replace(settings, epochs=1, steps_per_epoch=2, channels=4, batch_size=16)
+        settings = altered(
+            settings,
+            {"epochs": 1, "steps_per_epoch": 2, "network.channels": 4, "batch_size": 16},
+        )
         config = replace(config, selection_images=32)
     if (path / "config.yaml").exists():
         resume(path)
@@ -178,7 +181,9 @@ def trained(
     rest = unseen(options.data, settings)
     images, held_out = TRAINING["images"], TRAINING["held out"]
     task = ImageTask.of(rest, train_images=images, valid_images=held_out, seed=settings.seed)
-    spec = NetworkSpec(channels=settings.channels, depth=settings.depth, classes=len(task.classes))
+    spec = NetworkSpec(
+        channels=settings.network.channels, depth=settings.network.depth, classes=len(task.classes)
+    )
     problem = Problem(space, task, spec, batch_size=settings.batch_size, seed=settings.seed)
     cpu = time.process_time()
     epochs = 1 if options.quick else TRAINING["epochs"]
@@ -211,7 +216,8 @@ def report_cells(name: str, out: Path) -> None:
     verdict, text = judge(figures, weak)
     paths = finished(out, name + "-*")
     files = [json.loads(file.read_text()) for file in out.glob(f"{name}-*.json")]
-    s, m = SETTINGS, METHOD
+    s, m, n = SETTINGS, METHOD, SETTINGS.network
+    size = to_mapping(s.task)["image_size"]
     record.write(
         f"darts-pt-{name.rpartition('-')[2]}",
         claim=(
@@ -223,13 +229,13 @@ def report_cells(name: str, out: Path) -> None:
         command=COMMAND,
         seeds=seeds_of(paths),
         split=(
-            f"{s.train_images} + {s.valid_images} of CIFAR-10's training images at "
-            f"{s.image_size}x{s.image_size}: train part for weights, search-validation part for "
+            f"{s.split.train_images} + {s.split.valid_images} of CIFAR-10's training images at "
+            f"{size}x{size}: train part for weights, search-validation part for "
             f"alpha and perturbed accuracies; cells found: trained on {TRAINING['images']} other "
             f"training images, scored on {TRAINING['held out']} others still; no test data"
         ),
         figures={
-            "budget": f"C={s.channels}, {s.depth} cells, {s.epochs} epochs of {s.steps_per_epoch} "
+            "budget": f"C={n.channels}, {n.depth} cells, {s.epochs} epochs of {s.steps_per_epoch} "
             "steps for the supernet, images not augmented; 17 of selection (interval "
             f"{m.interval}, {m.selection_images} images a score); cells trained for "
             f"{TRAINING['epochs']} epochs, augmented. The paper: C=16, 8 cells, 50 and 81 epochs "
@@ -266,7 +272,8 @@ def report_table(out: Path) -> None:
         f"table test accuracy of each seed: magnitude {scores[0]}, perturbation {scores[1]} %, "
         f"gain {gain['mean']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})"
     )
-    s, m = TABLE_SETTINGS, TABLE_METHOD
+    s, m, n = TABLE_SETTINGS, TABLE_METHOD, TABLE_SETTINGS.network
+    size = to_mapping(s.task)["image_size"]
     better = [new > old for old, new in zip(*scores, strict=True)]
     record.write(
         "darts-pt-nasbench201",
@@ -278,11 +285,11 @@ def report_table(out: Path) -> None:
         command=COMMAND,
         seeds=seeds_of(paths),
         split=(
-            f"{s.train_images} + {s.valid_images} of CIFAR-10's training images at "
-            f"{s.image_size}x{s.image_size}; scored by the table; no test data in the search"
+            f"{s.split.train_images} + {s.split.valid_images} of CIFAR-10's training images at "
+            f"{size}x{size}; scored by the table; no test data in the search"
         ),
         figures={
-            "budget": f"C={s.channels}, N={s.depth}, {s.epochs} epochs of {s.steps_per_epoch} "
+            "budget": f"C={n.channels}, N={n.depth}, {s.epochs} epochs of {s.steps_per_epoch} "
             f"steps, 6 of selection (interval {m.interval}, {m.selection_images} images a score); "
             "the paper: C=16, N=5, 100 and 25 epochs of 390 steps. Alpha's learning rate: "
             f"{m.alpha.lr} for 3e-4",

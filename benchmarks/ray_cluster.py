@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,18 @@ import ray
 import record
 from ray.cluster_utils import Cluster
 
+from morphogen.core.config import altered
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
 
 SETTINGS = Settings(
-    evaluations=16,
-    round_size=8,
-    train_images=640,
-    valid_images=640,
-    image_size=8,
-    channels=4,
-    threads=1,
-    evaluation_epochs=3,
+    evaluation={"budget": 16, "epochs": 3},
+    workers={"round_size": 8},
+    split={"train_images": 640, "valid_images": 640},
+    task={"image_size": 8},
+    network={"channels": 4},
+    hardware={"threads": 1},
 )
 MEMORY = 100_000_000
 """Bytes of each node's object store."""
@@ -78,7 +76,14 @@ def main() -> None:
         node = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
         cluster.wait_for_nodes()
         saboteur = Saboteur(cluster, node, Path(folder) / "ray")
-        settings = replace(SETTINGS, executor="ray", workers=2, ray_address=cluster.address)
+        settings = altered(
+            SETTINGS,
+            {
+                "workers.executor": "ray",
+                "workers.count": 2,
+                "workers.ray_address": cluster.address,
+            },
+        )
         together = search("random", settings=settings, run=Path(folder) / "ray", watcher=saboteur)
         ray.shutdown()
         cluster.shutdown()
@@ -96,7 +101,7 @@ def main() -> None:
         "evaluations_that_took_a_second_attempt": again,
     }
     print(figures)
-    good = same and len(two) == SETTINGS.evaluations and saboteur.killed_at > 0
+    good = same and len(two) == SETTINGS.evaluation.budget and saboteur.killed_at > 0
     record.write(
         "ray-cluster",
         claim=(
@@ -110,7 +115,7 @@ def main() -> None:
         figures=figures,
         published={"figure": "none", "source": "a requirement of the house"},
         cost={"wall_seconds": round(time.perf_counter() - began)},
-        headline=f"{len(two)} of {SETTINGS.evaluations} recorded, each once, "
+        headline=f"{len(two)} of {SETTINGS.evaluation.budget} recorded, each once, "
         f"{'all' if same else 'not all'} equal to the search in one process; {again} needed a "
         "second attempt",
         verdict="shown" if good else "not shown",

@@ -34,12 +34,11 @@ SPACE, SEEDS, RANDOM = "shufflenet-small", (0, 1, 2), 9
 SETTINGS = Settings(
     epochs=15,
     steps_per_epoch=200,
-    train_images=10000,
-    valid_images=5000,
-    image_size=16,
-    channels=8,
-    threads=1,
-    diagnostic_images=0,
+    split={"train_images": 10000, "valid_images": 5000},
+    task={"image_size": 16},
+    network={"channels": 8},
+    hardware={"threads": 1},
+    diagnostics={"images": 0},
 )
 CONFIG = SPOSConfig(
     generations=6,
@@ -55,9 +54,13 @@ CONFIG = SPOSConfig(
 def problem_for(data: str, seed: int) -> Problem:
     s = SETTINGS
     task = ImageTask.of(
-        data, train_images=s.train_images, valid_images=s.valid_images, size=16, seed=seed
+        data,
+        train_images=s.split.train_images,
+        valid_images=s.split.valid_images,
+        size=16,
+        seed=seed,
     )
-    spec = NetworkSpec(channels=s.channels, depth=s.depth)
+    spec = NetworkSpec(channels=s.network.channels, depth=s.network.depth)
     return Problem(spaces.make(SPACE), task, spec, batch_size=s.batch_size, seed=seed)
 
 

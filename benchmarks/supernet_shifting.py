@@ -52,14 +52,11 @@ epochs its supernets hardly ordered anything (global tau 0.28 and 0.15 in two se
 SETTINGS = Settings(
     steps_per_epoch=200,
     batch_size=64,
-    train_images=10000,
-    valid_images=5000,
-    image_size=16,
-    channels=8,
-    depth=1,
-    execution="plain",
-    threads=1,
-    diagnostic_images=0,
+    split={"train_images": 10000, "valid_images": 5000},
+    task={"image_size": 16},
+    network={"channels": 8, "depth": 1, "execution": "plain"},
+    hardware={"threads": 1},
+    diagnostics={"images": 0},
 )
 EVOLUTION: dict[str, Any] = {
     "generations": 6,
@@ -140,9 +137,15 @@ def uniform(problem: Problem, net: Supernet, rate: float, steps: int) -> Superne
 def problem_for(name: str, seed: int, data: str) -> Problem:
     s = SETTINGS
     task = ImageTask.of(
-        data, train_images=s.train_images, valid_images=s.valid_images, size=16, seed=seed
+        data,
+        train_images=s.split.train_images,
+        valid_images=s.split.valid_images,
+        size=16,
+        seed=seed,
     )
-    spec = NetworkSpec(channels=s.channels, depth=s.depth, execution=s.execution)
+    spec = NetworkSpec(
+        channels=s.network.channels, depth=s.network.depth, execution=s.network.execution
+    )
     return Problem(spaces.make(name), task, spec, batch_size=s.batch_size, seed=seed)
 
 

@@ -47,9 +47,13 @@ EPOCHS = 3
 def problem_for(data: str, seed: int) -> Problem:
     s = SETTINGS
     task = ImageTask.of(
-        data, train_images=s.train_images, valid_images=s.valid_images, size=16, seed=seed
+        data,
+        train_images=s.split.train_images,
+        valid_images=s.split.valid_images,
+        size=16,
+        seed=seed,
     )
-    spec = NetworkSpec(channels=s.channels, depth=s.depth, in_channels=1)
+    spec = NetworkSpec(channels=s.network.channels, depth=s.network.depth, in_channels=1)
     return Problem(spaces.make(SPACE), task, spec, batch_size=s.batch_size, seed=seed)
 
 

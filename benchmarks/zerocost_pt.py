@@ -22,20 +22,29 @@ import numpy as np
 import record
 
 from morphogen import benchmarks, cost, spaces
+from morphogen.core.config import altered
+from morphogen.engine.resume import resume
 from morphogen.engine.search.result import SearchResult
-from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
 from morphogen.methods.zerocost_pt import ZeroCostPTConfig
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 
 COMMON = Settings(
-    image_size=0, train_images=25000, valid_images=25000, threads=1, diagnostic_images=0
+    task={"image_size": 0},
+    split={"train_images": 25000, "valid_images": 25000},
+    hardware={"threads": 1},
+    diagnostics={"images": 0},
 )
 SIZES = {
-    "nasbench201": replace(COMMON, channels=16, depth=5, batch_size=64, epochs=5),
-    "nasbench-macro": replace(COMMON, channels=32, batch_size=64, epochs=5),
-    "darts": replace(COMMON, channels=16, depth=8, batch_size=16, epochs=1),
+    "nasbench201": altered(
+        COMMON, {"network.channels": 16, "network.depth": 5, "batch_size": 64, "epochs": 5}
+    ),
+    "nasbench-macro": altered(COMMON, {"network.channels": 32, "batch_size": 64, "epochs": 5}),
+    "darts": altered(
+        COMMON, {"network.channels": 16, "network.depth": 8, "batch_size": 16, "epochs": 1}
+    ),
 }
 """What differs from the paper: batches of 64 (DARTS: 16) instead of 256 (64), N = 5 searches
 (DARTS: 1) instead of 10, V = 20 minibatches of the validation instead of 100."""
@@ -92,13 +101,8 @@ def run(name: str, seed: int, options: argparse.Namespace) -> SearchResult:
     settings = replace(SIZES[name], seed=seed)
     validation = VALIDATION
     if options.quick:
-        settings = replace(
-            settings,
-            channels=8,
-            depth=1 + 3 * (name == "darts"),
-            batch_size=8,
-            epochs=1 + (not seed),
-        )
+        sizes = {"network.channels": 8, "network.depth": 1 + 3 * (name == "darts")}
+        settings = altered(settings, {**sizes, "batch_size": 8, "epochs": 1 + (not seed)})
         validation = 2
     start = time.perf_counter()
     if (path / "config.yaml").exists():

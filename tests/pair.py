@@ -28,7 +28,7 @@ from morphogen.runs.config import describe, known_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import provenance
 
-SETTINGS = replace(tiny.SETTINGS, epochs=2, evaluations=2, diagnostic_images=0)
+SETTINGS = tiny.changed(tiny.SETTINGS, epochs=2, evaluations=2, diagnostic_images=0)
 
 Key = tuple[str, str]
 
@@ -63,7 +63,7 @@ def _job(key: Key, root: Path, devices: int) -> Job:
     info, config = method_of(config)
     # Networks with kinks drift apart after some steps, since rounding decides a kink now and then.
     epochs = SETTINGS.epochs if isinstance(space, nn.Module) else 1
-    settings = replace(SETTINGS, devices=devices, epochs=epochs)
+    settings = tiny.changed(SETTINGS, devices=devices, epochs=epochs)
     directory = RunDirectory(root / "-".join([*key, str(devices)]).replace(" ", "-"))
     directory.path.mkdir()
     job = Job(
@@ -79,9 +79,9 @@ def _job(key: Key, root: Path, devices: int) -> Job:
     grounds = provenance(
         job.space,
         task_of(job.data, settings),
-        threads=settings.threads,
+        threads=settings.hardware.threads,
         devices=devices,
-        accelerator=settings.accelerator,
+        accelerator=settings.hardware.accelerator,
     )
     given = {"settings": to_mapping(settings), "config": to_mapping(config), "grounds": grounds}
     directory.write_config(describe(info.name, space, job.space, job.data, **given))

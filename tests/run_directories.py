@@ -15,12 +15,9 @@ CELL = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
 SETTINGS = {
     "seed": 0,
     "epochs": 6,
-    "accelerator": "cpu",
-    "devices": 1,
-    "diagnostic_images": 300,
-    "evaluator": "training",
-    "evaluation_epochs": 1,
-    "metric": "",
+    "hardware": {"accelerator": "cpu", "devices": 1},
+    "diagnostics": {"images": 300},
+    "evaluation": {"evaluator": "training", "epochs": 1, "metric": ""},
 }
 
 

@@ -35,10 +35,16 @@ INCLUDED = "adding-a-method.md"
 SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
     "first-search.md": (("epochs=5,", "epochs=1, steps_per_epoch=2, **SIZE,"),),
     "own-data.md": (
-        ("epochs=2, train_images=2000, valid_images=1000", "epochs=1, steps_per_epoch=2, **SIZE"),
+        (
+            'epochs=2, split={"train_images": 2000, "valid_images": 1000}',
+            "epochs=1, steps_per_epoch=2, **SIZE",
+        ),
     ),
     "faq.md": (
-        ("epochs=2, train_images=2000, valid_images=1000", "epochs=2, steps_per_epoch=2, **SIZE"),
+        (
+            'epochs=2, split={"train_images": 2000, "valid_images": 1000}',
+            "epochs=2, steps_per_epoch=2, **SIZE",
+        ),
     ),
     "own-module.md": (
         (
@@ -47,10 +53,16 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ('["random", "aging-evolution", "weaknas"]', '["random", "weaknas"]'),
         ("epochs=3)", "epochs=1, steps_per_epoch=2, **SIZE)"),
-        ("evaluations=8)", "evaluations=3, **SIZE)"),
-        ("evaluations=8,", "evaluations=3, **SIZE,"),
+        ('evaluation={"budget": 8})', 'evaluation={"budget": 3}, **SIZE)'),
+        (
+            'limit="params<=20K", evaluation={"budget": 8,',
+            'limit="params<=20K", **SIZE, evaluation={"budget": 3,',
+        ),
         ("report runs/own-gdas", "report runs/own-darts"),
-        ("Training(epochs=4)", "Training(epochs=1, image_size=8, threads=1)"),
+        (
+            "Training(epochs=4)",
+            "Training(epochs=1, task={'image_size': 8}, hardware={'threads': 1})",
+        ),
     ),
     "one-shot.md": (
         (
@@ -80,8 +92,8 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
 """By page: what its Python says, and what is run instead."""
 
 SIZE: dict[str, Any] = {
-    "train_images": 32, "valid_images": 32, "image_size": 8, "batch_size": 8, "channels": 2,
-    "threads": 1, "diagnostic_images": 16,
+    "split": {"train_images": 32, "valid_images": 32}, "task": {"image_size": 8}, "batch_size": 8,
+    "network": {"channels": 2}, "hardware": {"threads": 1}, "diagnostics": {"images": 16},
 }  # fmt: skip
 
 

@@ -137,7 +137,8 @@ from morphogen.tasks.problem import Clock, Problem
         + body
         + """
 settings = morphogen.Settings(
-    epochs=1, steps_per_epoch=2, image_size=8, train_images=200, valid_images=200, channels=4
+    epochs=1, steps_per_epoch=2, network={"channels": 4}, task={"image_size": 8},
+    split={"train_images": 200, "valid_images": 200},
 )
 print(morphogen.search(SignDARTSConfig(), settings=settings).text)
 """,

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from morphogen import OneOf
+from morphogen.cli.options import sections
 from morphogen.core import Choice
+from morphogen.core.config import altered
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.loop import TIMES
 from morphogen.engine.search.presets import quick_config
@@ -40,15 +42,20 @@ SETTINGS = Settings(
     epochs=3,
     steps_per_epoch=2,
     batch_size=16,
-    train_images=100,
-    valid_images=100,
-    image_size=8,
-    channels=2,
-    depth=1,
-    threads=1,
-    diagnostic_images=40,
-    evaluations=3,
+    split={"train_images": 100, "valid_images": 100},
+    task={"image_size": 8},
+    network={"channels": 2, "depth": 1},
+    hardware={"threads": 1},
+    diagnostics={"images": 40},
+    evaluation={"budget": 3},
 )
+
+
+def changed(held: Any, **flags: Any) -> Any:
+    """Settings of a search or of a training, with other values by the names of their flags."""
+    options = (o for s in sections("", held, name="held", flat=True) for o in s.options)
+    paths = {o.name.replace("-", "_"): o.field.partition(".")[2] for o in options}
+    return altered(held, {paths[name]: value for name, value in flags.items()})
 
 
 def images(count: int = 200) -> Images:
@@ -277,7 +284,7 @@ def go_on(run: str, method: str, epochs: int, write_delay: float = 0.0) -> Searc
         _slow_writes(write_delay)
     if (Path(run) / "config.yaml").exists():
         return resume(run, space=own(), data=images())
-    chosen = replace(SETTINGS, epochs=epochs, evaluations=epochs)
+    chosen = changed(SETTINGS, epochs=epochs, evaluations=epochs)
     return search(config(method), space=own(), data=images(), settings=chosen, run=run)
 
 

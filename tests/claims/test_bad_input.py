@@ -116,23 +116,23 @@ def cut(stopped: Path, tmp_path: Path) -> Path:
         ),
         (
             ConfigError,
-            {"settings": replace(tiny.SETTINGS, batch_size=15, devices=2)},
+            {"settings": tiny.changed(tiny.SETTINGS, batch_size=15, devices=2)},
             ["batch_size is 15 for 2 devices", "accepted: a multiple"],
         ),
         (
             DataError,
-            {"settings": replace(tiny.SETTINGS, train_images=150)},
+            {"settings": tiny.changed(tiny.SETTINGS, train_images=150)},
             ["train_images is 150", "200"],
         ),
         (
             ConfigError,
-            {"settings": replace(tiny.SETTINGS, accelerator="cuda", devices=1)},
+            {"settings": tiny.changed(tiny.SETTINGS, accelerator="cuda", devices=1)},
             ["accelerator 'cuda'", "accepted: cpu"],
         ),
         (CapabilityError, {"space": tiny.BARE}, ["bare"]),
         (
             CapabilityError,
-            {"method": "random", "settings": replace(tiny.SETTINGS, evaluator="table")},
+            {"method": "random", "settings": tiny.changed(tiny.SETTINGS, evaluator="table")},
             ["no benchmark table", "accepted evaluators: training"],
         ),
         (
@@ -140,7 +140,9 @@ def cut(stopped: Path, tmp_path: Path) -> Path:
             {
                 "method": "random",
                 "space": "nasbench201",
-                "settings": replace(tiny.SETTINGS, evaluator="table", metric="cifar10_test_200"),
+                "settings": tiny.changed(
+                    tiny.SETTINGS, evaluator="table", metric="cifar10_test_200"
+                ),
             },
             ["metric 'cifar10_test_200' is a test figure", "cifar10_valid_12"],
         ),
@@ -372,7 +374,7 @@ def test_a_record_of_evaluations_that_fills_the_disk_is_continued(tmp_path):
     by_table = {
         "method": "random",
         "space": "nasbench201",
-        "settings": replace(tiny.SETTINGS, evaluator="table", evaluations=30),
+        "settings": tiny.changed(tiny.SETTINGS, evaluator="table", evaluations=30),
     }
     with full_disk(40_000):
         refused(

@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from morphogen.methods import find
 from morphogen.spaces import make
 from morphogen.supernets import NetworkSpec
 
-BY_TABLE = replace(tiny.SETTINGS, evaluator="table", evaluations=24, round_size=4)
+BY_TABLE = tiny.changed(tiny.SETTINGS, evaluator="table", evaluations=24, round_size=4)
 
 
 def run(path: Path, method: str = "random", **options):
@@ -53,9 +52,9 @@ def evaluations(path: Path) -> list[tuple]:
 )
 def test_workers_find_what_one_process_finds(method, tmp_path):
     """Real trainings, in rounds of three: by one process and by two workers."""
-    settings = replace(tiny.SETTINGS, evaluations=5, round_size=3)
+    settings = tiny.changed(tiny.SETTINGS, evaluations=5, round_size=3)
     one = run(tmp_path / "one", method, space=tiny.own(), settings=settings)
-    by_two = replace(settings, executor="processes", workers=2)
+    by_two = tiny.changed(settings, executor="processes", workers=2)
     two = run(tmp_path / "two", method, space=tiny.own(), settings=by_two)
     assert evaluations(one.run) == evaluations(two.run)
     assert one.architecture == two.architecture
@@ -72,13 +71,17 @@ def test_a_round_is_as_large_as_there_are_workers_unless_it_is_said():
         ({"executor": "processes"}, (cores(), cores())),
         ({"executor": "local"}, (0, 0)),  # nothing that another machine would do otherwise
     ):
-        made = settled(find("random"), make("nasbench201"), Settings(evaluator="table", **given))
+        made = settled(
+            find("random"),
+            make("nasbench201"),
+            Settings(**given, evaluation={"evaluator": "table"}),
+        )
         assert (made.workers, made.round_size) == expected
 
 
 def test_the_size_of_a_round_does_not_change_what_random_search_draws(tmp_path):
     found = [
-        evaluations(run(tmp_path / str(n), settings=replace(BY_TABLE, round_size=n)).run)
+        evaluations(run(tmp_path / str(n), settings=tiny.changed(BY_TABLE, round_size=n)).run)
         for n in (1, 4, 24)
     ]
     assert found[0] == found[1] == found[2]
@@ -89,7 +92,9 @@ def go_on(path: str) -> None:
     if (Path(path) / "config.yaml").exists():
         resume(path, space=tiny.own(), data=tiny.images())
         return
-    settings = replace(tiny.SETTINGS, evaluations=9, round_size=5, executor="processes", workers=2)
+    settings = tiny.changed(
+        tiny.SETTINGS, evaluations=9, round_size=5, executor="processes", workers=2
+    )
     search("random", space=tiny.own(), data=tiny.images(), run=path, settings=settings)
 
 
@@ -110,7 +115,7 @@ def test_killed_in_the_middle_of_a_round_it_reuses_every_result_that_had_arrived
     whole = run(
         tmp_path / "whole",
         space=tiny.own(),
-        settings=replace(tiny.SETTINGS, evaluations=9, round_size=5),
+        settings=tiny.changed(tiny.SETTINGS, evaluations=9, round_size=5),
     )
     path = tmp_path / "run"
     context = multiprocessing.get_context("spawn")
@@ -150,10 +155,10 @@ class Killer(tiny.Told):
 
 @pytest.mark.slow
 def test_killed_workers_cost_nothing_but_time(tmp_path):
-    settings = replace(tiny.SETTINGS, evaluations=6, round_size=6)
+    settings = tiny.changed(tiny.SETTINGS, evaluations=6, round_size=6)
     whole = run(tmp_path / "whole", space=tiny.own(), settings=settings)
     killer = Killer()
-    settings = replace(settings, executor="processes", workers=2, retries=3)
+    settings = tiny.changed(settings, executor="processes", workers=2, retries=3)
     result = run(tmp_path / "run", space=tiny.own(), settings=settings, watcher=killer)
     assert killer.left == 0
     assert evaluations(result.run) == evaluations(whole.run)
@@ -165,7 +170,7 @@ def test_killed_workers_cost_nothing_but_time(tmp_path):
 @pytest.mark.slow
 def test_whatever_a_network_does_the_search_goes_on(tmp_path):
     """The whole space: a NaN, an exception, a hang, a kill, and two networks that work."""
-    settings = replace(
+    settings = tiny.changed(
         tiny.SETTINGS,
         evaluations=6,
         executor="processes",
@@ -191,7 +196,7 @@ def test_whatever_a_network_does_the_search_goes_on(tmp_path):
 
 
 def test_a_failure_costs_one_more_attempt_in_this_process_too(tmp_path):
-    settings = replace(tiny.SETTINGS, evaluations=3)
+    settings = tiny.changed(tiny.SETTINGS, evaluations=3)
     result = run(tmp_path / "run", space=fragile("nan"), settings=settings)
     attempts = {row["candidate"]: row["attempts"] for row in result.history}
     assert attempts == {"block=conv": 1, "block=skip": 1, "block=nan": 2}
@@ -203,7 +208,7 @@ def test_when_nothing_works_it_says_why(tmp_path):
     module.head = torch.nn.Linear(1, tiny.CLASSES)
     module.block = OneOf({"one": torch.nn.Identity(), "two": torch.nn.Tanh()}, name="block")
     with pytest.raises(RunError, match=r"none of 2 architectures could be evaluated; .* loss of"):
-        run(tmp_path / "run", space=module, settings=replace(tiny.SETTINGS, evaluations=2))
+        run(tmp_path / "run", space=module, settings=tiny.changed(tiny.SETTINGS, evaluations=2))
 
 
 # -- several objectives, and limits ----------------------------------------------------------------
@@ -211,7 +216,7 @@ def test_when_nothing_works_it_says_why(tmp_path):
 
 @pytest.fixture(scope="module")
 def two_objectives(tmp_path_factory):
-    settings = replace(BY_TABLE, objectives="accuracy,params", evaluations=40)
+    settings = tiny.changed(BY_TABLE, objectives="accuracy,params", evaluations=40)
     return run(tmp_path_factory.mktemp("two") / "run", "nsga2", settings=settings)
 
 
@@ -250,7 +255,7 @@ def test_a_search_with_several_objectives_resumes(two_objectives, tmp_path):
         run(
             tmp_path / "run",
             "nsga2",
-            settings=replace(BY_TABLE, objectives="accuracy,params", evaluations=40),
+            settings=tiny.changed(BY_TABLE, objectives="accuracy,params", evaluations=40),
             watcher=tiny.Stop(epochs=17),
         )
     resume(tmp_path / "run", data=tiny.images())
@@ -261,7 +266,7 @@ def test_a_search_with_several_objectives_resumes(two_objectives, tmp_path):
 def test_no_architecture_beyond_a_limit_is_ever_evaluated(method, tmp_path):
     table = benchmarks.load("nasbench-macro")
     most = float(np.quantile(table.values("params"), 0.3))
-    settings = replace(
+    settings = tiny.changed(
         BY_TABLE, metric="flops", limit=f"params<={most}", evaluations=30, round_size=3
     )
     result = run(tmp_path / "run", method, space="nasbench-macro", settings=settings)
@@ -297,14 +302,14 @@ def test_what_does_not_fit_is_said_in_a_sentence(method, changes, sentence, tmp_
     changes = dict(changes)
     space = changes.pop("space", "nasbench201")
     with pytest.raises(MorphogenError) as caught:
-        run(tmp_path / "run", method, space=space, settings=replace(BY_TABLE, **changes))
+        run(tmp_path / "run", method, space=space, settings=tiny.changed(BY_TABLE, **changes))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_limit_that_nothing_keeps_is_said_in_a_sentence(tmp_path):
-    settings = replace(BY_TABLE, metric="flops", limit="params<=1")
+    settings = tiny.changed(BY_TABLE, metric="flops", limit="params<=1")
     with pytest.raises(SpaceError, match="params<=1"):
         run(tmp_path / "run", space="nasbench-macro", settings=settings)
 
@@ -315,5 +320,5 @@ def test_ray_that_is_not_installed_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "morphogen.evaluators.executors.cluster", raising=False)
     with pytest.raises(ConfigError, match=r"pip install 'morphogen\[ray\]'"):
-        run(tmp_path / "run", settings=replace(BY_TABLE, executor="ray"))
+        run(tmp_path / "run", settings=tiny.changed(BY_TABLE, executor="ray"))
     assert not (tmp_path / "run").exists()

@@ -87,7 +87,7 @@ def test_every_epoch_with_a_decision_records_its_margin(tmp_path):
     assert [row["decided"] for row in rows if "margin" in row] == list(range(1, turns + 1))
     assert all("margin" not in row for row in result.history if row["phase"] == "supernet")
     # An accuracy counts images: margins are whole numbers of them.
-    images = tiny.SETTINGS.valid_images / 100
+    images = tiny.SETTINGS.split.valid_images / 100
     counted = [row["margin"] * images for row in rows]
     assert counted == pytest.approx(np.rint(counted), abs=1e-6)
 

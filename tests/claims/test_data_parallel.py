@@ -18,7 +18,7 @@ from morphogen.engine.search.search import resume, search
 @pytest.mark.slow
 def test_a_search_on_two_processes_stops_resumes_and_fails_in_one_sentence(tmp_path):
     """Through the front door, as a user does it: processes are started five times."""
-    settings = replace(tiny.SETTINGS, devices=2, epochs=2)
+    settings = tiny.changed(tiny.SETTINGS, devices=2, epochs=2)
 
     def start(name: str, **options):
         options = {"settings": settings, "space": tiny.own(), **options}
@@ -76,7 +76,7 @@ def test_the_processes_can_be_reached_from_this_machine_alone(tmp_path):
             tiny.config("darts"),
             space=tiny.smooth(),
             data=tiny.images(),
-            settings=replace(tiny.SETTINGS, devices=2),
+            settings=tiny.changed(tiny.SETTINGS, devices=2),
             run=tmp_path / "run",
         )
     finally:
@@ -97,7 +97,7 @@ def test_what_cannot_be_sent_to_another_process_is_said_in_one_sentence(tmp_path
             tiny.config("darts"),
             space=module,
             data=tiny.images(),
-            settings=replace(tiny.SETTINGS, devices=2),
+            settings=tiny.changed(tiny.SETTINGS, devices=2),
             run=tmp_path / "run",
         )
     assert "\n" not in str(caught.value)

@@ -8,7 +8,6 @@ independent script gave purity 0.999, Kendall's tau 0.85 within groups and -0.05
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -212,7 +211,7 @@ def run(path: Path, similarity: str, **changes):
         DCNASConfig(pool=5, clusters=2, smallest=1, early=0.5, similarity=similarity),
         space=tiny.own(),
         data=tiny.images(),
-        settings=replace(tiny.SETTINGS, evaluations=8, round_size=3),
+        settings=tiny.changed(tiny.SETTINGS, evaluations=8, round_size=3),
         run=path,
         **changes,
     )
@@ -240,7 +239,7 @@ def test_a_search_trains_a_pool_early_and_winners_in_full_and_resumes(similarity
 
 
 def test_a_table_is_refused(tmp_path):
-    settings = replace(tiny.SETTINGS, evaluator="table")
+    settings = tiny.changed(tiny.SETTINGS, evaluator="table")
     with pytest.raises(ConfigError, match="accepted: evaluator training"):
         search(
             "dc-nas", space="nasbench201", data=tiny.images(), settings=settings, run=tmp_path / "r"

@@ -29,7 +29,7 @@ from morphogen.engine.record.watch import Silent
 from morphogen.evaluators.short import ShortTraining
 from morphogen.supernets import NetworkSpec, build, inherit
 
-TRAINING = Training(epochs=1, batch_size=16, image_size=8, threads=1)
+TRAINING = Training(epochs=1, batch_size=16, task={"image_size": 8}, hardware={"threads": 1})
 SETTINGS = replace(tiny.SETTINGS, epochs=1)
 
 
@@ -99,7 +99,7 @@ def test_a_frozen_part_is_the_same_after_a_search(
             lambda self: states.append(self.net.state_dict()) or score(self),
         )
     net = network(pretrained())
-    settings = replace(SETTINGS, evaluations=2, evaluation_epochs=1)
+    settings = tiny.changed(SETTINGS, evaluations=2, evaluation_epochs=1)
     search(method, space=net, data=tiny.images(), settings=settings, run=tmp_path / "r")
     if method != "random":
         states.append(tiny.state(tmp_path / "r")["state"]["net"])
@@ -212,7 +212,7 @@ def test_a_choice_that_forward_does_not_reach_is_told_with_the_result(
     method: str, tmp_path: Path
 ) -> None:
     heard = Heard()
-    settings = replace(SETTINGS, evaluations=2, evaluation_epochs=1)
+    settings = tiny.changed(SETTINGS, evaluations=2, evaluation_epochs=1)
     result = search(
         method,
         space=Unreached(),
@@ -300,7 +300,7 @@ def lazy() -> nn.Module:
 
 @pytest.mark.parametrize("method", ["darts", pytest.param("random", marks=pytest.mark.slow)])
 def test_lazy_layers_are_searched_and_resumed(method: str, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, evaluations=2, evaluation_epochs=1)
+    settings = tiny.changed(SETTINGS, evaluations=2, evaluation_epochs=1)
     found = search(method, space=lazy(), data=tiny.images(), settings=settings, run=tmp_path / "a")
     again = search(method, space=lazy(), data=tiny.images(), settings=settings, run=tmp_path / "b")
     assert tiny.timeless(found.history) == tiny.timeless(again.history)
@@ -326,14 +326,14 @@ def test_lazy_layers_are_searched_and_resumed(method: str, tmp_path: Path) -> No
 def test_a_batch_of_one_image_of_one_pixel_is_a_sentence(
     method: str, space: str, more: dict[str, int], tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS, batch_size=1, **more)
+    settings = tiny.changed(SETTINGS, batch_size=1, **more)
     with pytest.raises(ConfigError, match="a batch norm of the network has one value per channel"):
         search(method, space=space, data=tiny.images(), settings=settings, run=tmp_path / "r")
     with pytest.raises(ConfigError, match=r"one value .* in a batch of inputs \[1, 1, 4, 4\]"):
         train(
             "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|",
             data=tiny.images(),
-            training=replace(TRAINING, batch_size=1, image_size=4),
+            training=tiny.changed(TRAINING, batch_size=1, image_size=4),
             run=tmp_path / "t",
         )
     assert not (tmp_path / "t").exists()

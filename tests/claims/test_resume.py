@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,7 +157,7 @@ def test_two_processes_do_not_work_on_one_run(tmp_path):
 
 
 def _search(run: Path, watcher):
-    settings = replace(tiny.SETTINGS, epochs=3, evaluations=3)
+    settings = tiny.changed(tiny.SETTINGS, epochs=3, evaluations=3)
     return search(
         tiny.config("darts"),
         space=tiny.own(),

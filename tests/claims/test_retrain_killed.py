@@ -17,7 +17,14 @@ from morphogen.engine.train.retrain import train
 from morphogen.engine.train.training import Training
 
 ARCH = "|skip_connect~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
-TINY = Training(epochs=2, batch_size=16, image_size=8, channels=2, depth=1, threads=1, seeds=2)
+TINY = Training(
+    epochs=2,
+    batch_size=16,
+    seeds=2,
+    task={"image_size": 8},
+    network={"channels": 2, "depth": 1},
+    hardware={"threads": 1},
+)
 
 
 class Killed(Silent):

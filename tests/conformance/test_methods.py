@@ -44,7 +44,7 @@ def run(method: str, path: Path, **changes: Any) -> SearchResult:
         tiny.config(method),
         space=module,
         data=tiny.images(),
-        settings=replace(tiny.SETTINGS, **changes),
+        settings=tiny.changed(tiny.SETTINGS, **changes),
         run=path,
         watcher=watcher,
     )
@@ -478,7 +478,7 @@ def test_works_in_nasbench201_where_the_seed_decides_the_first_weights_too(name,
                 tiny.config(name),
                 space="nasbench201",
                 data=tiny.images(),
-                settings=replace(
+                settings=tiny.changed(
                     tiny.SETTINGS, seed=seed, epochs=1, steps_per_epoch=1, evaluations=2
                 ),
                 run=tmp_path / str(number),

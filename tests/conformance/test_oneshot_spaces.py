@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
@@ -27,7 +26,7 @@ PAIRS = list(zip(STEPWISE, cycle(PARENTS), strict=False))
 
 @pytest.mark.parametrize(("name", "space"), PAIRS)
 def test_a_method_searches_the_space(name: str, space: str, tmp_path: Path) -> None:
-    settings = replace(tiny.SETTINGS, epochs=1, steps_per_epoch=1, diagnostic_images=20)
+    settings = tiny.changed(tiny.SETTINGS, epochs=1, steps_per_epoch=1, diagnostic_images=20)
     result = search(
         tiny.config(name),
         space=make(space),

@@ -12,7 +12,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -25,8 +25,21 @@ from morphogen.reports.text import fold
 
 T = TypeVar("T")
 
-FLAGS = {"start": "from"}
-"""Fields whose flag has another name, since Python keeps that word for itself."""
+FLAGS = {
+    "start": "from",  # Python keeps that word for itself
+    "selection.rule": "select",
+    "selection.order": "select-order",
+    "evaluation.budget": "evaluations",
+    "evaluation.epochs": "evaluation-epochs",
+    "evaluation.patience": "evaluation-patience",
+    "evaluation.images": "evaluation-images",
+    "evaluation.norms": "evaluation-norms",
+    "evaluation.recalibration": "evaluation-recalibration",
+    "evaluation.proxy": "evaluation-proxy",
+    "workers.count": "workers",
+    "diagnostics.images": "diagnostic-images",
+}
+"""Fields whose flag has another name than the field."""
 
 FLAG_WIDTH = 26
 """Columns of the flags in a help text, as wide as most of them are."""
@@ -44,6 +57,8 @@ class Option:
     """The docstring under the field, on one line."""
     default: Any
     """What holds without the flag; `dataclasses.MISSING` if it must be given."""
+    field: str = ""
+    """Of a configuration: where it has the value, `settings.network.channels`."""
 
     @property
     def name(self) -> str:
@@ -77,32 +92,39 @@ class Section:
     options: tuple[Option, ...]
 
 
-def sections(title: str, cls: type, values: Any = None, prefix: str = "") -> Iterator[Section]:
-    """The options of a configuration class, its own first, then those of every nested one.
+def sections(
+    title: str, held: Any, *, name: str, flat: bool = False, inside: Sequence[str] = ()
+) -> Iterator[Section]:
+    """The options of a configuration, its own first, then those of every nested one.
 
     Args:
-        title: heading of the class's own options.
-        cls: the configuration's class.
-        values: an instance that holds the defaults; without it those of the class.
-        prefix: `weights.` for options written `--weights.lr`.
+        title: heading of its own options.
+        held: the configuration, with the defaults.
+        name: what it is called in `parse`.
+        flat: whether the flags of nested ones have no prefix: `--lr`, not `--weights.lr`.
+        inside: names of the configurations around this one, which is nested in them.
     """
-    hints = typing.get_type_hints(cls, include_extras=True)
-    described = getattr(cls, "__pydantic_fields__", {})
+    hints = typing.get_type_hints(type(held), include_extras=True)
+    described = getattr(type(held), "__pydantic_fields__", {})
     own, nested = [], []
-    for field in dataclasses.fields(cls):
-        default = field.default if values is None else getattr(values, field.name)
+    for field in dataclasses.fields(held):
+        default = getattr(held, field.name)
         hint = _bare(hints[field.name])
-        if dataclasses.is_dataclass(hint):
-            summary = (hint.__doc__ or "").split("\n\n")[0].rstrip(".")
-            inner = f"{prefix}{field.name}."
-            nested.append(sections(f"{field.name}: {summary}", hint, default, inner))  # type: ignore[arg-type]
+        path = (*inside, field.name)
+        if dataclasses.is_dataclass(default):
+            summary = (type(default).__doc__ or "").split("\n\n")[0].rstrip(".")
+            head = summary if flat else f"{field.name}: {summary}"
+            nested.append(sections(head, default, name=name, flat=flat, inside=path))
             continue
         text = " ".join((described[field.name].description or "").split())
-        name = FLAGS.get(field.name, field.name).replace("_", "-")
+        flag = FLAGS.get(".".join(path), field.name if flat else ".".join(path)).replace("_", "-")
+        place = ".".join((name, *path))
         if hint is bool:
-            own.append(Option((f"--{prefix}{name}", f"--{prefix}no-{name}"), "", text, default))
+            *parts, last = flag.split(".")
+            off = ".".join([*parts, f"no-{last}"])
+            own.append(Option((f"--{flag}", f"--{off}"), "", text, default, place))
         else:
-            own.append(Option((f"--{prefix}{name}",), _value(hint), text, default))
+            own.append(Option((f"--{flag}",), _value(hint), text, default, place))
     yield Section(title, tuple(own))
     for sub in nested:
         yield from sub
@@ -201,16 +223,17 @@ def check_flags(words: Sequence[str], known: Sequence[Section], *, prog: str) ->
 
 
 def parse(
-    cls: type[T], words: Sequence[str], known: Sequence[Section], *, prog: str, default: Any = None
+    cls: type[T], words: Sequence[str], known: Sequence[Section], *, prog: str, default: T
 ) -> T:
     """An instance of `cls` from the words of the command line.
 
     Args:
-        cls: a dataclass, nested ones included.
+        cls: a dataclass of configurations, by the names that the options have for them.
         words: what the user typed after `prog`.
-        known: its options, to name the nearest one to a mistake.
+        known: its options.
         prog: the command, for the message.
-        default: an instance with the defaults, where they are not those of the class.
+        default: an instance with the defaults; where a field may hold one of several classes, it
+            has the options of the one that it holds there.
 
     Raises:
         ConfigError: an unknown option, a missing or unreadable value, or one out of range.
@@ -218,22 +241,35 @@ def parse(
     words = check_flags(words, known, prog=prog)
     import tyro  # late: the small commands do without
 
-    given = {} if default is None else {"default": default}
+    options = {flag: o for section in known for o in section.options for flag in o.flags}
     said = io.StringIO()
     try:
         with redirect_stderr(said), redirect_stdout(said):
-            made: T = tyro.cli(cls, prog=prog, args=_in_python(words), add_help=False, **given)
+            made: T = tyro.cli(
+                cls,
+                prog=prog,
+                args=[_in_python(word, options) for word in words],
+                default=default,
+                add_help=False,
+                config=(tyro.conf.AvoidSubcommands,),
+            )
     except SystemExit:
-        sentence = _sentence(said.getvalue(), known)
+        sentence = _sentence(said.getvalue(), options)
         raise ConfigError(f"{sentence}; see `{prog} --help`") from None
     return made
 
 
-def _in_python(words: Sequence[str]) -> list[str]:
-    """The words with flags named as their fields are."""
-    fields = {f"--{flag}": f"--{name}" for name, flag in FLAGS.items()}
-    split = [word.partition("=") for word in words]
-    return ["".join((fields.get(flag, flag), *rest)) for flag, *rest in split]
+def _in_python(word: str, options: Mapping[str, Option]) -> str:
+    """A word of the command line, a flag named by its field: `--settings.network.depth=3`."""
+    flag, equals, value = word.partition("=")
+    option = options.get(flag)
+    return word if option is None else f"--{_inner(flag, option)}{equals}{value}"
+
+
+def _inner(flag: str, option: Option) -> str:
+    """The name of a flag by its field, in which a switch that turns off has its `no`."""
+    before, dot, last = option.field.rpartition(".")
+    return f"{before}{dot}{'no_' * (flag != option.flags[0])}{last}".replace("_", "-")
 
 
 def show(known: Sequence[Section], *, width: int, paper: Sequence[Section] = ()) -> str:
@@ -319,10 +355,11 @@ def _value(hint: Any) -> str:
     return {int: "N", float: "X"}.get(hint, "TEXT")
 
 
-def _sentence(box: str, known: Sequence[Section]) -> str:
+def _sentence(box: str, options: Mapping[str, Option]) -> str:
     """What tyro says in its box, as one of our own sentences where we know the kind."""
-    options = [o for section in known for o in section.options]
-    accepts = {flag: o.value for o in options for flag in o.flags}
+    accepts = {flag: o.value for flag, o in options.items()}
+    for flag, option in options.items():
+        box = re.sub(rf"--{re.escape(_inner(flag, option))}(?![\w.-])", flag, box)
     lines = [line.strip(" │|") for line in box.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("╰", "└"))]
     # Its title and a rule come first; what comes after the next rule is an extract of the help.

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Generic, Literal, TypeVar
-
-import tyro
+from typing import Any, Generic, Literal, TypeVar
 
 from morphogen import benchmarks, spaces
 from morphogen.cli.catalogue import MethodEntry
 from morphogen.cli.command import HELP
 from morphogen.cli.interruptible import interruptible
+from morphogen.cli.kinds import refuse_beside, sections_beside
 from morphogen.cli.options import Section, parse, peek, sections, show
 from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.cli.terminal.watching import watcher
-from morphogen.core.config import config, from_mapping
+from morphogen.core.config import altered, config, from_mapping
 from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
 from morphogen.engine.search.presets import Preset, paper_preset, quick_preset
 from morphogen.engine.search.result import SearchResult
 from morphogen.engine.search.search import search as run_search
-from morphogen.engine.search.settings import Settings
+from morphogen.engine.search.settings import BATCH_SIZE, Settings, Split
+from morphogen.engine.sizes import usual
 from morphogen.methods import MethodInfo, find
 from morphogen.reports.draw import draw
 from morphogen.reports.standing import final_metrics, result_text, standing
 from morphogen.reports.text import columns, count, duration, fold
 from morphogen.runs.directory import RunDirectory
+from morphogen.tasks.kinds import config_for, configured
 
 
 @config
@@ -53,33 +54,39 @@ class Target:
     """print the result as one JSON object on stdout, and progress on stderr"""
 
 
-PLAIN = tyro.conf.arg(name="")
-"""Flags of a part without its name before them."""
-
 Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
 class Arguments(Generic[Options]):
-    """The three configurations side by side, each with its flags as if it were alone."""
+    """What the command line sets."""
 
-    target: Annotated[Target, PLAIN]
-    settings: Annotated[Settings, PLAIN]
-    options: Annotated[Options, PLAIN]
+    target: Target
+    settings: Settings
+    options: Options
     """of the method"""
 
 
-def preset(name: str, info: MethodInfo, space: str) -> Preset:
-    """The defaults of `--preset name` for a method in a space."""
-    return paper_preset(info, space) if name == "paper" else quick_preset(info)
+def preset(name: str, info: MethodInfo, space: str, data: str = Target().data) -> Preset:
+    """The defaults of `--preset name` for a method in a space, on data."""
+    held = paper_preset(info, space) if name == "paper" else quick_preset(info)
+    task = configured(held.settings.task, config_for(data))
+    return replace(held, settings=replace(held.settings, task=task))
 
 
-def option_sections(info: MethodInfo, held: Preset) -> list[Section]:
-    """Every option of `morphogen search METHOD`, with the defaults of a preset."""
+def option_sections(info: MethodInfo, held: Preset, *, every_kind: bool = False) -> list[Section]:
+    """Every option of `morphogen search METHOD`, with the defaults of a preset.
+
+    Args:
+        info: the method.
+        held: the defaults.
+        every_kind: with those for other kinds of data than the defaults are for.
+    """
     return [
-        *sections("What and where", Target),
-        *sections("Search settings", Settings, held.settings),
-        *sections(f"Options of {info.name}", info.config, held.options),
+        *sections("What and where", Target(), name="target"),
+        *sections("Search", held.settings, name="settings", flat=True),
+        *(sections_beside(held.settings.task) if every_kind else ()),
+        *sections(f"Options of {info.name}", held.options, name="options"),
     ]
 
 
@@ -90,13 +97,14 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
     if any(word in HELP for word in words):
         print(_help(entry, info, space))
         return 0
-    held = preset(peek(words, "--preset", Target().preset), info, space)
-    known = option_sections(info, held)
+    data = peek(words, "--data", Target().data)
+    refuse_beside(words, config_for(data), data)
+    held = preset(peek(words, "--preset", Target().preset), info, space, data)
     of_method: Any = Arguments  # [...] of a class that is known at run time only
     given: Arguments[Any] = parse(
         of_method[info.config],
         words,
-        known,
+        option_sections(info, held),
         prog=f"morphogen search {info.name}",
         default=Arguments(Target(), held.settings, held.options),
     )
@@ -121,15 +129,16 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
 
 def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:
     published: list[Section] = []
-    known = spaces.about(space)
-    if known is not None and known.search is not None:
-        published = option_sections(info, paper_preset(info, space))
+    about = spaces.about(space)
+    if about is not None and about.search is not None:
+        published = option_sections(info, preset("paper", info, space), every_kind=True)
+    known = option_sections(info, preset("quick", info, space), every_kind=True)
     return "\n".join(
         [
             f"Usage: morphogen search {info.name} [options]",
             "",
             entry.algorithm,
-            show(option_sections(info, quick_preset(info)), width=width(), paper=published),
+            show(known, width=width(), paper=published),
             "",
             "Examples:",
             f"  morphogen search {info.name}",
@@ -228,10 +237,12 @@ def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
     seed = (values["settings"]["seed"] + 1) % (SEED.most + 1)
     settings = from_mapping(Settings, {**values["settings"], "seed": seed})
     ran = Preset(settings, from_mapping(info.config, values["config"]))
-    usual = option_sections(info, quick_preset(info))
+    quick = preset("quick", info, values["space"], values["data"])
+    before = altered(quick.settings, {"split": usual(Split()), "batch_size": BATCH_SIZE})
+    usually = option_sections(info, replace(quick, settings=before))
     words: list[str] = []
-    for section, before in zip(option_sections(info, ran), usual, strict=True):
-        for option, other in zip(section.options, before.options, strict=True):
+    for section, same in zip(option_sections(info, ran), usually, strict=True):
+        for option, other in zip(section.options, same.options, strict=True):
             value = option.default
             if value == other.default:
                 continue

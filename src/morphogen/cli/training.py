@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Any, Literal
 
 from morphogen import spaces
 from morphogen.cli.interruptible import interruptible
+from morphogen.cli.kinds import refuse_beside, sections_beside
 from morphogen.cli.options import Section, parse, peek, sections
 from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.cli.terminal.watching import watcher
@@ -27,6 +26,7 @@ from morphogen.reports.text import count, duration, fold
 from morphogen.runs.config import OBJECT
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.spaces import SearchSpace
+from morphogen.tasks.kinds import config_for, configured
 
 
 @config
@@ -46,16 +46,12 @@ class Target:
     """print the result as one JSON object on stdout, and progress on stderr"""
 
 
-PLAIN = tyro.conf.arg(name="")
-"""Flags of a part without its name before them."""
-
-
 @dataclass(frozen=True)
 class Arguments:
-    """The two configurations side by side, each with its flags as if it were alone."""
+    """What the command line sets."""
 
-    target: Annotated[Target, PLAIN]
-    training: Annotated[Training, PLAIN]
+    target: Target
+    training: Training
 
 
 @dataclass(frozen=True)
@@ -70,13 +66,15 @@ class _Found:
 def train(words: Sequence[str]) -> int:
     """`morphogen train RUN|ARCH ...`, from the words after `train`."""
     found = _found(words[0], peek(words, "--space", ""), peek(words, "--data", ""))
+    kind = config_for(found.data)
+    refuse_beside(words, kind, found.data)
     chosen = peek(words, "--preset", Target().preset)
     space = found.space
-    held = preset(chosen, space.name)
+    held = preset(chosen, space.name, found.data)
     given = parse(
         Arguments,
         words[1:],
-        option_sections(chosen, space.name),
+        option_sections(chosen, space.name, found.data),
         prog=f"morphogen {TRAINING}",
         default=Arguments(Target(), held),
     )
@@ -112,7 +110,7 @@ def _found(word: str, space: str, data: str) -> _Found:
                 f"{word!r} is no run directory and no architecture of {name}; accepted: the "
                 "directory of a finished run, or an architecture in the space's notation"
             ) from error
-        return _Found(word, known, data or "fashion-mnist")
+        return _Found(word, known, data or DATA)
     text, written, own_data = found_in(word)
     if spaces.needs_code(written):
         raise ConfigError(
@@ -129,20 +127,36 @@ def _found(word: str, space: str, data: str) -> _Found:
     return _Found(text, known, data or own_data)
 
 
-def preset(name: str, space: str) -> Training:
-    """The defaults of `--preset name` in a space.
+DATA = "fashion-mnist"
+"""What is trained on if nothing is said."""
+
+
+def preset(name: str, space: str, data: str = DATA) -> Training:
+    """The defaults of `--preset name` in a space, on data.
 
     Raises:
         ConfigError: nothing is published for the space.
     """
-    return paper_training(space) if name == "paper" else quick_training(space)
+    held = paper_training(space) if name == "paper" else quick_training(space)
+    return replace(held, task=configured(held.task, config_for(data)))
 
 
-def option_sections(name: str, space: str) -> list[Section]:
-    """Every option of `morphogen train` in a space, with the defaults of a preset."""
+def option_sections(
+    name: str, space: str, data: str = DATA, *, every_kind: bool = False
+) -> list[Section]:
+    """Every option of `morphogen train` in a space, with the defaults of a preset.
+
+    Args:
+        name: of the preset.
+        space: of the architecture.
+        data: on which it is trained.
+        every_kind: with the options for other kinds of data, too.
+    """
+    held = preset(name, space, data)
     return [
-        *sections("What and where", Target),
-        *sections("Training", Training, preset(name, space)),
+        *sections("What and where", Target(), name="target"),
+        *sections("Training", held, name="training", flat=True),
+        *(sections_beside(held.task) if every_kind else ()),
     ]
 
 

@@ -98,6 +98,35 @@ def to_mapping(values: Any) -> dict[str, Any]:
     return plain
 
 
+def altered(held: T, values: Mapping[str, Any]) -> T:
+    """A configuration with other values of some fields, `weights.lr` being one of a part of it.
+
+    Raises:
+        UnknownNameError: there is no such field.
+    """
+    made: Any = held
+    for path, value in values.items():
+        name, _, rest = path.partition(".")
+        known = [field.name for field in dataclasses.fields(made)]
+        if name not in known:
+            raise UnknownNameError(f"field of {type(made).__name__}", path, known)
+        inner = altered(getattr(made, name), {rest: value}) if rest else value
+        made = dataclasses.replace(made, **{name: inner})
+    return cast(T, made)
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted paths as mappings in mappings: `{"weights.lr": 1}` -> `weights: {lr: 1}`."""
+    made: dict[str, Any] = {}
+    for path, value in values.items():
+        *parts, last = path.split(".")
+        inner = made
+        for part in parts:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    return made
+
+
 def _sentence(cls: type, error: ValidationError) -> ConfigError:
     """The first problem of a pydantic error as one sentence."""
     details: ErrorDetails = error.errors(include_url=False)[0]

@@ -1,4 +1,4 @@
-"""Sizes that nobody asked for shrink to what the data have, and it is said.
+"""Sizes that nobody asked for are as usual, or what the data have, and it is said if that is less.
 
 What the user asked for is never changed: it is refused where the data do not have it.
 """
@@ -6,49 +6,66 @@ What the user asked for is never changed: it is refused where the data do not ha
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from morphogen.engine.search.settings import Settings
+from morphogen.core.config import altered
+from morphogen.engine.search.settings import BATCH_SIZE, TRAIN_IMAGES, VALID_IMAGES, Settings, Split
+from morphogen.engine.train import training as retraining
 from morphogen.engine.train.training import Training
 from morphogen.tasks.classification import ImageTask
 
 Sentences = tuple[str, ...]
 
 
-def usual(asked: Settings | Training, *names: str) -> tuple[str, ...]:
-    """Those of the names whose settings have the default."""
-    return tuple(name for name in names if getattr(asked, name) == getattr(type(asked), name))
+def usual(split: Split) -> Split:
+    """The sizes of the two parts, those that nobody asked for as they usually are."""
+    return Split(
+        train_images=split.train_images or TRAIN_IMAGES,
+        valid_images=split.valid_images or VALID_IMAGES,
+    )
 
 
 def fitted(settings: Settings, task: ImageTask) -> tuple[Settings, Sentences]:
     """A search's settings with the sizes that the data have, and a sentence on what shrank."""
+    wanted = usual(settings.split)
     # From what was asked of the split the same parts are cut again; groups may have left less.
-    parts = dict(zip(("train_images", "valid_images"), task.asked, strict=True))
-    less: dict[str, Any] = {
-        name: count for name, count in parts.items() if count < getattr(settings, name)
+    train, valid = task.asked
+    batch = _batch(BATCH_SIZE, min(len(task.train), len(task.valid)), settings.hardware.devices)
+    sizes = {
+        "split.train_images": (min(train, wanted.train_images), wanted.train_images),
+        "split.valid_images": (min(valid, wanted.valid_images), wanted.valid_images),
+        "batch_size": (settings.batch_size or batch, settings.batch_size or BATCH_SIZE),
     }
-    smallest = min(len(task.train), len(task.valid))
-    if usual(settings, "batch_size") and settings.batch_size > smallest:
-        less["batch_size"] = _batch(smallest, settings.devices)
-    return replace(settings, **less), _said(less, task)
+    return altered(settings, {name: taken for name, (taken, _) in sizes.items()}), _said(
+        sizes, task
+    )
 
 
 def fitted_training(training: Training, task: ImageTask, part: str) -> tuple[Training, Sentences]:
     """A training's settings with a batch that the part has, and a sentence if it shrank."""
-    count = len(task.train if part == "train" else task.pool)
-    if training.batch_size <= count or not usual(training, "batch_size"):
+    if training.batch_size:
         return training, ()
-    less: dict[str, Any] = {"batch_size": _batch(count, 1)}
-    return replace(training, **less), _said(less, task)
+    count = len(task.train if part == "train" else task.pool)
+    made = replace(training, batch_size=_batch(retraining.BATCH_SIZE, count, 1))
+    return made, _said({"batch_size": (made.batch_size, retraining.BATCH_SIZE)}, task)
 
 
-def _batch(most: int, devices: int) -> int:
-    """A power of two as usual, as far as so many processes can share it."""
+def _batch(usually: int, most: int, devices: int) -> int:
+    """As usual, or the power of two below, as far as so many processes can share it."""
+    if usually <= most:
+        return usually
     return max(1, (1 << (most.bit_length() - 1)) // devices) * devices
 
 
-def _said(less: dict[str, Any], task: ImageTask) -> Sentences:
+def _said(sizes: dict[str, tuple[int, int]], task: ImageTask) -> Sentences:
+    """What is less than usual, of (taken, usual) by name."""
+    less = [
+        f"{name.rpartition('.')[-1]} {taken:,}"
+        for name, (taken, usually) in sizes.items()
+        if taken < usually
+    ]
     if not less:
         return ()
-    listed = ", ".join(f"{name} {value:,}" for name, value in less.items())
-    return (f"the data have {len(task.pool):,} training images, so that less is taken: {listed}",)
+    return (
+        f"the data have {len(task.pool):,} training images, so that less is taken: "
+        f"{', '.join(less)}",
+    )

@@ -19,7 +19,7 @@ from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem, trainable
 
 # 5,000 training images are held out to score paths on.
-_MOST = {"train_images": 45000, "valid_images": 5000}
+_MOST = {"split.train_images": 45000, "split.valid_images": 5000}
 PUBLISHED: dict[str, dict[str, Any]] = {
     "nasbench201": {"batch_size": 256, **_MOST},
     "shufflenet-cifar": {

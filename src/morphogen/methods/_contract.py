@@ -205,7 +205,7 @@ class MethodInfo:
     """Whether a method that trains a supernet proposes only what the space allows (`limit`)."""
     quick: Mapping[str, Any] = field(default_factory=dict)
     """What a search of minutes on a small machine has other than the defaults: fields of the
-    settings (`epochs`) and of the configuration (`alpha.lr`)."""
+    settings (`epochs`, `network.depth`) and of the configuration (`alpha.lr`)."""
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By space or family of spaces: likewise, what its published search has other than on
     NAS-Bench-201."""

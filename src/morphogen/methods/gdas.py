@@ -60,7 +60,7 @@ class GDASConfig:
     epochs=250,
     quick=QUICK_RATES,
     published={
-        "darts": {"depth": 6, "batch_size": 256},  # the authors' code
+        "darts": {"network.depth": 6, "batch_size": 256},  # the authors' code
         "nasbench1shot1": {
             "epochs": 100,
             "batch_size": 96,

@@ -52,14 +52,14 @@ def _scores(run: Run, level: int) -> Html | None:
 
 
 def _kind(run: Run) -> str:
-    s = run.settings
+    s = run.settings["evaluation"]
     if s.get("evaluator") == "table":
         return f"the table's {s.get('metric') or 'validation figure'}"
     if s.get("evaluator") == "proxy":
-        return f"the zero-cost proxy {s.get('evaluation_proxy')} of the untrained network"
+        return f"the zero-cost proxy {s.get('proxy')} of the untrained network"
     if s.get("evaluator") == "supernet":
         return "search-validation accuracy with the weights of a trained supernet"
-    return f"search-validation accuracy after {s.get('evaluation_epochs')} epochs of training"
+    return f"search-validation accuracy after {s.get('epochs')} epochs of training"
 
 
 def _front(run: Run, level: int) -> Html | None:

@@ -100,7 +100,7 @@ def summary(run: Run) -> Html:
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """State, figure, data, seed, cost and device, each with its name."""
-    s = run.settings
+    where = run.settings["hardware"]
     found = [("State", state(run))]
     if run.headline:
         name, value, _ = run.headline
@@ -111,7 +111,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Data", run.data),
         ("Seed", str(run.seed)),
         ("Cost", f"{_time(run.spent('seconds'))}, CPU {_time(run.spent('cpu_seconds'))}"),
-        ("Device", f"{s.get('accelerator', 'cpu')} x {s.get('devices', 1)}"),
+        ("Device", f"{where['accelerator']} x {where.get('devices', 1)}"),
     ]
     return found
 
@@ -228,7 +228,7 @@ def learning(run: Run, level: int) -> list[Html]:
     """Losses, accuracies with the discretization gap, entropy, skip connections."""
     where = f"seed {run.seed}"
     losses = f"Cross entropy, mean over the steps of an epoch; one search, {where}."
-    images = run.settings.get("diagnostic_images", "")
+    images = run.settings.get("diagnostics", {}).get("images", "")
     gap = (
         f"On {images} search-validation images, with the weights of the supernet; {where}. "
         f"{_gap(run)}"

@@ -84,7 +84,7 @@ def numerics(accelerator: str) -> dict[str, str]:
 def elsewhere(config: Mapping[str, Any]) -> str:
     """A sentence if the run goes on with other software or another processor; else empty."""
     then = {**config["versions"], **config["numerics"]}
-    now = {**versions(), **numerics(config["settings"]["accelerator"])}
+    now = {**versions(), **numerics(config["settings"]["hardware"]["accelerator"])}
     differ = [n for n in now if n != "python" and then.get(n) != now[n]]
     if not differ:
         return ""
@@ -130,7 +130,7 @@ def require_same_files(directory: RunDirectory, config: Mapping[str, Any]) -> No
     Raises:
         RunError: a file has changed.
     """
-    table = config["settings"].get("table", "")
+    table = config["settings"].get("evaluation", {}).get("table", "")
     for name, file in (("table", Path(table)), ("beginning", directory.start_file)):
         if name in config and sha256(file) != config[name]:
             raise RunError(

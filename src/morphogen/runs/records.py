@@ -14,6 +14,24 @@ from morphogen.core.records import Amount, Count, Natural, Plain, Record, Text
 Matrix = list[list[float]]
 
 
+class Hardware(Record, extra="allow"):
+    """Where a run was made."""
+
+    __pydantic_extra__: dict[str, Plain]
+
+    accelerator: Text
+    devices: Count = 1
+
+
+class Evaluation(Record, extra="allow"):
+    """How a search scores architectures."""
+
+    __pydantic_extra__: dict[str, Plain]
+
+    evaluator: Text = "training"
+    epochs: Count = 1
+
+
 class Asked(Record, extra="allow"):
     """Settings of a search or a training, as far as a report needs them; the rest is plain."""
 
@@ -21,10 +39,8 @@ class Asked(Record, extra="allow"):
 
     seed: Natural
     epochs: Count | None = None
-    train_images: Count | None = None
-    accelerator: Text = "cpu"
-    devices: Count = 1
-    evaluator: Text = "training"
+    hardware: Hardware
+    evaluation: Evaluation = Evaluation()
 
 
 class Space(Record, extra="allow"):

@@ -274,11 +274,11 @@ class NASBench1Shot1(SearchSpace, Differentiable):
     drawing="cell-nodes",
     network={"channels": 128, "depth": 3},
     search={
-        "channels": 16,
-        "depth": 3,
-        "image_size": 0,
-        "train_images": 25000,
-        "valid_images": 25000,
+        "network.channels": 16,
+        "network.depth": 3,
+        "task.image_size": 0,
+        "split.train_images": 25000,
+        "split.valid_images": 25000,
     },
 )
 def s1() -> NASBench1Shot1:

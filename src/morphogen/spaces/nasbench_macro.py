@@ -29,7 +29,12 @@ def layer_name(layer: int) -> str:
     supernet="morphogen.supernets.nasbench_macro",
     drawing="layers",
     network={"channels": 32},
-    search={"channels": 32, "image_size": 0, "train_images": 25000, "valid_images": 25000},
+    search={
+        "network.channels": 32,
+        "task.image_size": 0,
+        "split.train_images": 25000,
+        "split.valid_images": 25000,
+    },
     table="nasbench-macro",
 )
 class NASBenchMacro(SearchSpace, Differentiable):

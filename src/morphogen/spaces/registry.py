@@ -2,7 +2,7 @@
 
 A decorator on the class, or on a function without arguments that makes the space:
 
-    @register("hexagon", drawing="layers", quick={"channels": 8})
+    @register("hexagon", drawing="layers", quick={"network.channels": 8})
     class Hexagon(SearchSpace, Differentiable): ...
 
     @register("hexagon-small", like="hexagon", network={"channels": 4})
@@ -31,7 +31,7 @@ T = TypeVar("T")
 B = TypeVar("B", bound=Callable[[], SearchSpace])
 
 Settings = Mapping[str, Any]
-"""Names of settings and their values: `{"channels": 16}`."""
+"""Names of settings and their values: `{"epochs": 50, "network.channels": 16}`."""
 
 Drawing = Literal["cell-edges", "cell-pair", "cell-nodes", "layers", "choices"]
 """How architectures are drawn. cell-edges: operations on the edges of NAS-Bench-201's cell;

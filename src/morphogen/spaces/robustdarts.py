@@ -36,7 +36,7 @@ def s1() -> DARTS:
     return DARTS("darts-s1", rows)
 
 
-@register("darts-s2", like="darts", evaluation={"channels": 16})
+@register("darts-s2", like="darts", evaluation={"network.channels": 16})
 def s2() -> DARTS:
     """S2: skip connection or separable 3x3 convolution on every edge."""
     return DARTS("darts-s2", ("skip_connect", "sep_conv_3x3"))
@@ -48,7 +48,7 @@ def s3() -> DARTS:
     return DARTS("darts-s3", ("none", "skip_connect", "sep_conv_3x3"))
 
 
-@register("darts-s4", like="darts", evaluation={"channels": 16})
+@register("darts-s4", like="darts", evaluation={"network.channels": 16})
 def s4() -> DARTS:
     """S4: noise or separable 3x3 convolution on every edge."""
     return DARTS("darts-s4", (NOISE, "sep_conv_3x3"))

@@ -224,7 +224,7 @@ def imagenet() -> ShuffleNet:
     "shufflenet-cifar",
     like="shufflenet",
     network={"classes": 10},
-    search={"image_size": 0, "train_images": 25000, "valid_images": 25000},
+    search={"task.image_size": 0, "split.train_images": 25000, "split.valid_images": 25000},
     reference="0" * 20,
     reference_name="ShuffleNetV2 blocks of kernel 3",
 )

@@ -22,7 +22,7 @@ from morphogen.engine.judge.ranking import Scorer
 from morphogen.engine.judge.scorers import predictor_scorer, supernet_scorer
 from morphogen.engine.judge.truth import file_truth, same_data, table_truth
 from morphogen.engine.search.search import search
-from tiny import SETTINGS
+from tiny import SETTINGS, changed
 
 SPACE = spaces.make("nasbench-macro")
 
@@ -243,7 +243,7 @@ def test_a_mistake_is_one_sentence(words, part, capsys):
 
 
 def test_a_run_without_a_supernet_is_refused(tmp_path, capsys):
-    settings = replace(SETTINGS, evaluator="table", evaluations=3)
+    settings = changed(SETTINGS, evaluator="table", evaluations=3)
     search("random", settings=settings, run=tmp_path / "run")
     assert main(["rank", str(tmp_path / "run")]) > 0
     err = capsys.readouterr().err

@@ -11,15 +11,20 @@ import tiny
 from morphogen.core import ConfigError, DataError
 from morphogen.engine.resume import resume
 from morphogen.engine.search.search import search
-from morphogen.engine.search.settings import Settings
+from morphogen.engine.search.settings import BATCH_SIZE, TRAIN_IMAGES, Settings
 from morphogen.engine.train.retrain import train
 from morphogen.engine.train.training import Training
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 SMALL = Settings(
-    epochs=1, steps_per_epoch=1, image_size=0, channels=2, threads=1, diagnostic_images=0
+    epochs=1,
+    steps_per_epoch=1,
+    task={"image_size": 0},
+    network={"channels": 2},
+    hardware={"threads": 1},
+    diagnostics={"images": 0},
 )
-SHORT = Training(epochs=1, image_size=0, channels=2, threads=1)
+SHORT = Training(epochs=1, task={"image_size": 0}, network={"channels": 2}, hardware={"threads": 1})
 
 
 @pytest.fixture
@@ -42,7 +47,11 @@ def begun(data, tmp_path, method="gdas", **changes):
     """The settings on record of a search that was started, what was told, and the run."""
     told, run = tiny.Told(), tmp_path / "run"
     search(
-        tiny.config(method), data=data, settings=replace(SMALL, **changes), run=run, watcher=told
+        tiny.config(method),
+        data=data,
+        settings=tiny.changed(SMALL, **changes),
+        run=run,
+        watcher=told,
     )
     config = yaml.safe_load((run / "config.yaml").read_text())
     return config, told.notices, run
@@ -50,8 +59,9 @@ def begun(data, tmp_path, method="gdas", **changes):
 
 def test_defaults_shrink_in_proportion_and_it_is_said(data, tmp_path):
     config, told, run = begun(data(train=50), tmp_path)
-    asked = {k: config["settings"][k] for k in ("train_images", "valid_images", "batch_size")}
-    assert asked == {"train_images": 33, "valid_images": 17, "batch_size": 16}  # 50 as 3000 : 1600
+    split = {"train_images": 33, "valid_images": 17}  # 50 as 3000 : 1600
+    assert config["settings"]["split"] == split
+    assert config["settings"]["batch_size"] == 16
     assert any("train_images 33, valid_images 17, batch_size 16" in t for t in told)
     assert config["parts"]["train"] == "33 of 50 training images, by class and seed 0"
     (run / "result.json").unlink()
@@ -62,13 +72,17 @@ def test_defaults_shrink_in_proportion_and_it_is_said(data, tmp_path):
 def test_what_was_asked_for_is_not_changed(data, tmp_path):
     config, told, _ = begun(data(train=50), tmp_path, train_images=20, batch_size=5)
     settings = config["settings"]
-    assert (settings["train_images"], settings["valid_images"]) == (20, 30)
+    assert settings["split"] == {"train_images": 20, "valid_images": 30}
     assert settings["batch_size"] == 5
     assert [t for t in told if "train_images" in t] == []
     with pytest.raises(ConfigError, match=r"batch_size is 40, .* at most 20"):
         begun(data(train=50), tmp_path / "b", train_images=20, batch_size=40)
     with pytest.raises(DataError, match=r"train_images is 60 .* for instance 34 and 16"):
         begun(data(train=50), tmp_path / "c", train_images=60)
+    with pytest.raises(DataError, match="train_images is 3000 "):
+        begun(data(train=50), tmp_path / "d", train_images=TRAIN_IMAGES)
+    with pytest.raises(ConfigError, match="batch_size is 64, "):
+        begun(data(train=50), tmp_path / "e", batch_size=BATCH_SIZE)
 
 
 def test_a_training_shrinks_its_batch(data, tmp_path):
@@ -100,7 +114,7 @@ def test_the_users_own_validation_part_is_searched_and_trained_with(data, tmp_pa
     parts = data(train=40, val=24, test=6)
     config, told, run = begun(parts, tmp_path)
     settings = config["settings"]
-    assert (settings["train_images"], settings["valid_images"]) == (40, 24)
+    assert settings["split"] == {"train_images": 40, "valid_images": 24}
     assert config["parts"]["valid"] == "24 images of the data's own validation part"
     assert any("search-validation part: x_val, y_val" in t for t in told)
     drawn = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["images"]

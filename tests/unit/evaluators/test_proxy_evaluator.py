@@ -23,7 +23,12 @@ from morphogen.supernets import NetworkSpec, network
 from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Problem
 
-SMALL = {"train_images": 60, "valid_images": 20, "image_size": 8, "channels": 4, "batch_size": 8}
+SMALL = {
+    "split": {"train_images": 60, "valid_images": 20},
+    "task": {"image_size": 8},
+    "network": {"channels": 4},
+    "batch_size": 8,
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +94,7 @@ def test_a_disconnected_cell_is_worst(problem: Problem) -> None:
 
 def test_a_search_by_a_proxy_records_it_by_its_name(tmp_path) -> None:
     settings = Settings(
-        **SMALL, evaluator="proxy", evaluation_proxy="synflow", evaluations=6, seed=1
+        **SMALL, seed=1, evaluation={"evaluator": "proxy", "proxy": "synflow", "budget": 6}
     )
     result = search(RandomSearchConfig(), settings=settings, run=tmp_path / "run")
     rows = result.history
@@ -109,10 +114,12 @@ def test_a_proxy_can_be_weighed_against_a_cost(tmp_path, capsys) -> None:
     """Proxy params is to be large, the cost params small: two names, two directions."""
     settings = Settings(
         **SMALL,
-        evaluator="proxy",
-        evaluation_proxy="params",
-        objectives="accuracy,params",
-        evaluations=12,
+        evaluation={
+            "evaluator": "proxy",
+            "proxy": "params",
+            "objectives": "accuracy,params",
+            "budget": 12,
+        },
     )
     result = search(NSGA2Config(population=6), settings=settings, run=tmp_path / "run")
     front = result.candidates

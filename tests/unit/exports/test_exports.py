@@ -31,7 +31,13 @@ from morphogen.exports.writing import FORMATS, export
 from morphogen.supernets import network, space_of
 
 ARCH = "|skip_connect~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
-TINY = Training(epochs=1, batch_size=16, image_size=8, channels=2, depth=1, threads=1)
+TINY = Training(
+    epochs=1,
+    batch_size=16,
+    task={"image_size": 8},
+    network={"channels": 2, "depth": 1},
+    hardware={"threads": 1},
+)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +132,7 @@ def test_the_card_says_what_one_must_know(run: Path) -> None:
 
 
 def test_darts_without_its_auxiliary_head(tmp_path: Path) -> None:
-    t = replace(TINY, image_size=16, depth=1, auxiliary=0.4, held_out=0.2)
+    t = tiny.changed(TINY, image_size=16, depth=1, auxiliary=0.4, held_out=0.2)
     data = tiny.images(80)
     morphogen.train("DARTS_V2", space="darts", data=data, training=t, run=tmp_path / "run")
     (done,) = export(tmp_path / "run", ["safetensors"], tmp_path / "out", data=data)
@@ -162,7 +168,7 @@ def test_own_module(tmp_path: Path) -> None:
 )
 def test_onnx_of_other_spaces(space: str, arch: str, tmp_path: Path) -> None:
     """The export itself compares the file's outputs with the network's, on real images."""
-    t = replace(TINY, image_size=16, depth=3)
+    t = tiny.changed(TINY, image_size=16, depth=3)
     data = tiny.images(80)
     morphogen.train(arch, space=space, data=data, training=t, run=tmp_path / "run")
     (done,) = export(tmp_path / "run", ["onnx"], tmp_path / "out", data=data)

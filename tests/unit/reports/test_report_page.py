@@ -208,7 +208,9 @@ def test_a_user_s_strings_are_text(tmp_path: Path) -> None:
 def test_macro_table_has_a_cloud_by_parameters(tmp_path: Path) -> None:
     text = "12012012"
     rows = [{"epoch": 1, "candidate": text, "architecture": text, "score": 90.0, "seconds": 0.1}]
-    values = made.config("random", "nasbench-macro", evaluator="table", metric="params")
+    values = made.config(
+        "random", "nasbench-macro", evaluation={"evaluator": "table", "metric": "params"}
+    )
     _, read = page(made.write(tmp_path / "run", values, rows, architecture=text))
     titles = [title for _, title in read.headings]
     assert "All 6,561 architectures: test against parameters" in titles
@@ -230,7 +232,7 @@ def test_scores_failures_and_the_front(tmp_path: Path) -> None:
     front.append({"architecture": made.SKIP, "accuracy": 70.0, "params": 2000.0})
     path = made.write(
         tmp_path / "run",
-        made.config("nsga2", evaluator="table"),
+        made.config("nsga2", evaluation={"evaluator": "table"}),
         rows,
         architecture=made.CONV,
         candidates=front,

@@ -103,7 +103,8 @@ def test_a_directory_that_vanishes_under_a_claim_is_made_again(run, monkeypatch)
 
 
 def test_what_is_written_is_read_back(run):
-    settings = {"seed": 0, "lr": 5e-5, "big": 1e30, "n": 3, "on": True, "s": ""}
+    settings = {"seed": 0, "hardware": {"accelerator": "cpu", "devices": 1}}
+    settings |= {"lr": 5e-5, "big": 1e30, "n": 3, "on": True, "s": "", "evaluation": {}}
     config = made.config("darts") | {"settings": settings}
     run.write_config(config)
     assert run.config() == config

@@ -29,7 +29,7 @@ def cut(path: Path, method: str = "darts", **changed: object) -> Path:
             tiny.config(method),
             space=tiny.own(),
             data=tiny.images(),
-            settings=replace(tiny.SETTINGS, **changed),  # type: ignore[arg-type]
+            settings=tiny.changed(tiny.SETTINGS, **changed),  # type: ignore[arg-type]
             run=path,
             watcher=tiny.Stop(epochs=1),
         )
@@ -152,7 +152,7 @@ def test_a_training_goes_on_with_its_data_only(tmp_path):
             space_of(tiny.own()).sample(np.random.default_rng(0)),
             space=tiny.own(),
             data=tiny.images(),
-            training=Training(epochs=2, image_size=0, batch_size=16),
+            training=Training(epochs=2, batch_size=16, task={"image_size": 0}),
             run=tmp_path / "run",
             watcher=tiny.Stop(epochs=1),
         )

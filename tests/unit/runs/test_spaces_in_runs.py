@@ -21,7 +21,7 @@ from morphogen.spaces import SearchSpace
 from morphogen.spaces.darts import DARTS
 from morphogen.spaces.nasbench201 import NASBench201
 
-SETTINGS = replace(tiny.SETTINGS, epochs=2, steps_per_epoch=1, diagnostic_images=0)
+SETTINGS = tiny.changed(tiny.SETTINGS, epochs=2, steps_per_epoch=1, diagnostic_images=0)
 TRAINED = "--epochs 1 --batch-size 16 --image-size 8 --channels 2 --depth 1 --threads 1"
 
 
@@ -57,7 +57,7 @@ def held(path: Path) -> Run:
 def test_a_space_without_a_name_of_its_own_goes_on_from_the_command_line(
     space: SearchSpace, depth: int, title: str, data: str, tmp_path: Path
 ) -> None:
-    method, settings = tiny.config("gdas"), replace(SETTINGS, depth=depth)
+    method, settings = tiny.config("gdas"), tiny.changed(SETTINGS, depth=depth)
     given = {"space": space, "data": data, "settings": settings}
     whole = search(method, **given, run=tmp_path / "whole", watcher=tiny.Told)
     with pytest.raises(KeyboardInterrupt):
@@ -103,7 +103,9 @@ def test_a_module_is_passed_again_and_only_the_same(tmp_path: Path) -> None:
 
 def test_a_space_that_is_not_installed_is_one_sentence(tmp_path: Path, capsys) -> None:
     path = tmp_path / "run"
-    search("random", space="nasbench201", settings=replace(SETTINGS, evaluator="table"), run=path)
+    search(
+        "random", space="nasbench201", settings=tiny.changed(SETTINGS, evaluator="table"), run=path
+    )
     file = path / "config.yaml"
     file.write_text(file.read_text().replace("name: nasbench201", "name: hexagon"))
     assert held(path).space is None

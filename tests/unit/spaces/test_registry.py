@@ -55,7 +55,7 @@ def test_reference_architectures_belong_to_their_space():
 def test_a_variant_says_what_is_other_than_in_the_space_it_is_like():
     s2, whole = info("darts-s2"), info("darts")
     assert (s2.family, s2.supernet, s2.drawing) == ("darts", whole.supernet, whole.drawing)
-    assert s2.evaluation == {**whole.evaluation, "channels": 16}
+    assert s2.evaluation == {**whole.evaluation, "network.channels": 16}
     assert (s2.reference, s2.table) == ("", "")
 
 

@@ -32,7 +32,8 @@ def _help(space: str) -> str:
 
     published: list[Section] = []
     with suppress(ConfigError):  # nothing is published for every space
-        published = option_sections("paper", space)
+        published = option_sections("paper", space, every_kind=True)
+    known = option_sections("quick", space, every_kind=True)
     return "\n".join(
         [
             f"Usage: morphogen train {COMMAND.usage}",
@@ -46,7 +47,7 @@ def _help(space: str) -> str:
                 "once, after the last training.",
                 width(),
             ),
-            show(option_sections("quick", space), width=width(), paper=published),
+            show(known, width=width(), paper=published),
             "",
             "Examples:",
             *(f"  {line}" for line in COMMAND.examples),

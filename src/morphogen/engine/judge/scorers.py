@@ -68,7 +68,9 @@ def supernet_scorer(
     job = Job("", None, known, images_of, settings, directory.path, resume=False, watcher=Silent)
     task = task_of_job(job)
     require_same_data(directory, values, task)
-    problem = problem_of(job, task, one_device(settings.accelerator, settings.precision))
+    problem = problem_of(
+        job, task, one_device(settings.hardware.accelerator, settings.hardware.precision)
+    )
     net = problem.supernet()
     net.load_state_dict(weights)
     evaluator = SupernetEvaluator(
@@ -118,7 +120,7 @@ def proxy_scorer(
     from morphogen import cost
     from morphogen.core import UnknownNameError
     from morphogen.engine.search.job import task_of
-    from morphogen.engine.search.settings import Settings
+    from morphogen.engine.search.settings import BATCH_SIZE, Settings
     from morphogen.proxies import PROXIES, batch_of, score_architecture
     from morphogen.runs.config import data_name
     from morphogen.supernets import NetworkSpec
@@ -128,19 +130,19 @@ def proxy_scorer(
     if name not in PROXIES:
         raise UnknownNameError("proxy", name, PROXIES)
     s = settings or Settings()
-    task = task_of(data, s)
+    task, count = task_of(data, s), s.batch_size or BATCH_SIZE
     spec = NetworkSpec(
-        channels=s.channels,
-        depth=s.depth,
+        channels=s.network.channels,
+        depth=s.network.depth,
         classes=len(task.classes),
         in_channels=task.in_channels,
     )
     arch = space.sample(np.random.default_rng(0))
-    cost.require(space, spec, task.example(), batch=s.batch_size, arch=arch)
-    batch = batch_of(task, s.batch_size, s.seed)
+    cost.require(space, spec, task.example(), batch=count, arch=arch)
+    batch = batch_of(task, count, s.seed)
     seen = digest_of(map(raw, (batch.x, batch.y)))[:12]
     sizes = (
-        f"{s.channels} channels, depth {s.depth}, {s.batch_size} images of {task.image_size} pixels"
+        f"{spec.channels} channels, depth {spec.depth}, {count} images of {task.image_size} pixels"
     )
     return Scorer(
         f"proxy {name}, {sizes}, data {data_name(data)} ({seen}), seed {s.seed}",

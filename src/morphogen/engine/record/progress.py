@@ -64,9 +64,10 @@ SHARE = 0.005
 def headline(config: Mapping[str, Any]) -> str:
     """Method, space, data, device and seed of a run, from its config.yaml."""
     settings = config["settings"]
-    where = settings["accelerator"]
-    if settings.get("devices", 1) > 1:
-        where += f" x {settings['devices']}"
+    hardware = settings["hardware"]
+    where = hardware["accelerator"]
+    if hardware.get("devices", 1) > 1:
+        where += f" x {hardware['devices']}"
     return (
         f"{config['method']} in {config['space']['name']}, data {config['data']}, {where}, "
         f"seed {settings['seed']}"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -79,75 +80,78 @@ def settled(
         ConfigError: the method, or the executor, cannot do what is asked.
         CapabilityError: there is no table of the space.
     """
-    s, names, limits = settings, names_of(settings.objectives), limits_of(settings.limit)
-    plain = Settings()
+    s, e = settings, settings.evaluation
+    names, limits = names_of(e.objectives), limits_of(s.limit)
+    plain, black_box = Settings(), attrgetter("black_box")
     if not info.black_box:
-        serving: dict[str, Callable[[MethodInfo], bool]] = {
-            "objectives": lambda m: m.black_box,
-            "limit": lambda m: m.black_box or m.limits,
-            "executor": lambda m: m.black_box,
-        }
-        for field, serves in serving.items():
-            if getattr(s, field) != getattr(plain, field) and not serves(info):
+        serving: list[tuple[str, str, str, Callable[[MethodInfo], bool]]] = [
+            ("objectives", e.objectives, plain.evaluation.objectives, black_box),
+            ("limit", s.limit, plain.limit, lambda m: m.black_box or m.limits),
+            ("executor", s.workers.executor, plain.workers.executor, black_box),
+        ]
+        for field, asked, usual, serves in serving:
+            if asked != usual and not serves(info):
                 raise ConfigError(
-                    f"{field} is {getattr(s, field)!r}, and {info.name!r} searches in a "
+                    f"{field} is {asked!r}, and {info.name!r} searches in a "
                     f"supernet of its own; accepted: one of {', '.join(_fit(serves))}"
                 )
         return s
     if len(names) > 1 and not info.objectives:
         raise ConfigError(
-            f"method {info.name!r} optimises one objective, and objectives are {s.objectives!r}; "
+            f"method {info.name!r} optimises one objective, and objectives are {e.objectives!r}; "
             "accepted: one of them (the others as limit), or a method of several: "
             + (", ".join(_fit(lambda m: m.objectives)) or "none yet")
         )
-    if s.evaluator != "training" and info.staged:
+    if e.evaluator != "training" and info.staged:
         raise ConfigError(
-            f"evaluator is {s.evaluator!r}, and {info.name!r} asks for trainings of several "
+            f"evaluator is {e.evaluator!r}, and {info.name!r} asks for trainings of several "
             "lengths; accepted: evaluator training"
         )
-    if s.table and s.evaluator != "table":
+    if e.table and e.evaluator != "table":
         raise ConfigError(
-            f"table is {s.table}, and evaluator {s.evaluator!r} reads none; accepted: evaluator "
+            f"table is {e.table}, and evaluator {e.evaluator!r} reads none; accepted: evaluator "
             "table, or no table"
         )
-    if s.evaluator == "table":
-        TableEvaluator(space, s.metric, s.table)
-    if s.evaluator == "proxy":
-        named([s.evaluation_proxy])
+    if e.evaluator == "table":
+        TableEvaluator(space, e.metric, e.table)
+    if e.evaluator == "proxy":
+        named([e.proxy])
     _check_origin(s, origin, known_data=known_data)
-    if s.executor == "local":
-        if s.timeout:
+    if s.workers.executor == "local":
+        if s.workers.timeout:
             raise ConfigError(
-                f"timeout is {s.timeout:g} with executor 'local', which cannot end what hangs; "
-                "accepted: timeout 0, or executor processes or ray"
+                f"timeout is {s.workers.timeout:g} with executor 'local', which cannot end what "
+                "hangs; accepted: timeout 0, or executor processes or ray"
             )
-    elif s.devices > 1:
+    elif s.hardware.devices > 1:
         raise ConfigError(
-            f"devices is {s.devices} with executor {s.executor!r}; accepted: devices 1, or "
-            "executor local, where the devices share each evaluation"
+            f"devices is {s.hardware.devices} with executor {s.workers.executor!r}; accepted: "
+            "devices 1, or executor local, where the devices share each evaluation"
         )
-    if s.executor == "ray":
+    if s.workers.executor == "ray":
         from morphogen.evaluators.executors import cluster  # noqa: F401 - it says what is missing
     counted = {*names, *(limit.name for limit in limits)} - {ACCURACY}
-    table = benchmarks.of(space, s.table) if s.evaluator == "table" else None
-    if s.evaluator == "proxy" or counted - set(table.metrics if table is not None else ()):
+    table = benchmarks.of(space, e.table) if e.evaluator == "table" else None
+    if e.evaluator == "proxy" or counted - set(table.metrics if table is not None else ()):
         arch = space.sample(np.random.default_rng(0))
         with torch.device("meta"):
             network(space, arch, cost.published(space))  # it says if there is none
-    if s.executor == "local":
+    if s.workers.executor == "local":
         return s
-    workers = s.workers or cores()
-    if s.executor == "processes":
-        memory.require_processes(min(workers, s.evaluations), "workers")
-    return replace(s, workers=workers, round_size=s.round_size or workers)
+    workers = s.workers.count or cores()
+    if s.workers.executor == "processes":
+        memory.require_processes(min(workers, e.budget), "workers")
+    size = s.workers.round_size or workers
+    return replace(s, workers=replace(s.workers, count=workers, round_size=size))
 
 
 def _check_origin(s: Settings, origin: Origin | None, *, known_data: bool) -> None:
     """A supernet is needed by one evaluator, and no other has a use for it."""
-    if s.evaluator != "supernet":
+    evaluator = s.evaluation.evaluator
+    if evaluator != "supernet":
         if origin is not None:
             raise ConfigError(
-                f"from is {origin.run}, and evaluator {s.evaluator!r} uses no supernet; accepted: "
+                f"from is {origin.run}, and evaluator {evaluator!r} uses no supernet; accepted: "
                 "evaluator supernet, or no from"
             )
         return
@@ -174,7 +178,7 @@ def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outco
         CheckpointError: the record does not fit what the method asks.
         RunError: the record cannot be written, or no architecture could be evaluated.
     """
-    s = job.settings
+    s, budget = job.settings, job.settings.evaluation.budget
     space = limited(problem, s)
     with ExitStack() as stack:
         executor = _executor(problem, job)
@@ -187,17 +191,16 @@ def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outco
             space,
             numpy_stream(s.seed, "search"),
             partial(record.answer, flat=not find(job.method).objectives),
-            budget=s.evaluations,
-            round_size=s.round_size or 1,
+            budget=budget,
+            round_size=s.workers.round_size or 1,
             stops=stops(desk.config),
             traces=record.traces,
         )
         together(problem.devices, record.finish)
     history = record.history()
-    if talk.answered < s.evaluations:
+    if talk.answered < budget:
         desk.watcher.notice(
-            f"the method had no more new questions after {talk.answered} of {s.evaluations} "
-            "architectures"
+            f"the method had no more new questions after {talk.answered} of {budget} architectures"
         )
     found = method.derive(talk.state, space)
     return Outcome(found, history, offered(method, talk.state, space))
@@ -220,8 +223,8 @@ class _Record:
     ) -> None:
         self.store, self.desk, self.executor = store, desk, executor
         self.space, self.devices = problem.space, problem.devices
-        self.names = labels_of(s.objectives, s.evaluator, s.evaluation_proxy)
-        self.budget = s.evaluations
+        self.names = labels_of(s.evaluation.objectives, s.evaluation.evaluator, s.evaluation.proxy)
+        self.budget = s.evaluation.budget
         self.asked, self.best, self.failure = 0, Best(), ""
         for evaluation in self._ordered():
             if evaluation.objectives is not None:
@@ -330,16 +333,16 @@ Measured = tuple[dict[str, float], Trace | None]
 def _executor(problem: Problem, job: Job) -> Executor:
     s = job.settings
     make: Make = partial(_work, problem, s)
-    if s.executor != "local":
+    if s.workers.executor != "local":
         make = partial(_make_work, replace(job, watcher=Silent))
     return make_executor(
-        s.executor,
+        s.workers.executor,
         make,
-        workers=s.workers,
-        retries=s.retries,
-        timeout=s.timeout,
-        threads=s.threads or 1,
-        address=s.ray_address,
+        workers=s.workers.count,
+        retries=s.workers.retries,
+        timeout=s.workers.timeout,
+        threads=s.hardware.threads or 1,
+        address=s.workers.ray_address,
     )
 
 
@@ -356,30 +359,27 @@ def _make_work(job: Job) -> Work:
 
 
 def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
-    names, costs = labels_of(s.objectives, s.evaluator, s.evaluation_proxy), _costs(problem, s)
-    if s.evaluator == "table":
-        look_up = Objectives(names, TableEvaluator(problem.space, s.metric, s.table), costs)
+    e = s.evaluation
+    names, costs = labels_of(e.objectives, e.evaluator, e.proxy), _costs(problem, s)
+    if e.evaluator == "table":
+        look_up = Objectives(names, TableEvaluator(problem.space, e.metric, e.table), costs)
         return lambda question: (look_up(question[0]), None)
-    if s.evaluator == "proxy":
-        untrained = Objectives(
-            names, ProxyEvaluator(problem, s.evaluation_proxy, s.batch_size), costs
-        )
+    if e.evaluator == "proxy":
+        untrained = Objectives(names, ProxyEvaluator(problem, e.proxy, s.batch_size), costs)
         return lambda question: (untrained(question[0]), None)
-    if s.evaluator == "supernet":
+    if e.evaluator == "supernet":
         net = problem.supernet()
         inherited = SupernetEvaluator(
             problem,
-            norms=s.evaluation_norms,
-            recalibration_images=s.evaluation_recalibration,
-            images=s.evaluation_images,
+            norms=e.norms,
+            recalibration_images=e.recalibration,
+            images=e.images,
         )
         score = Objectives(
             names, lambda archs: [inherited.measure(net, arch).score for arch in archs], costs
         )
         return lambda question: (score(question[0]), None)
-    training = TrainingEvaluator(
-        problem, s.evaluation_epochs, s.batch_size, patience=s.evaluation_patience
-    )
+    training = TrainingEvaluator(problem, e.epochs, s.batch_size, patience=e.patience)
 
     def work(question: Question) -> Measured:
         arch, stage = question
@@ -397,10 +397,10 @@ def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
 def _costs(problem: Problem, s: Settings) -> Costs:
     """Costs of the networks that the scores are of: those of the table, or those trained here."""
     space = problem.space
-    if s.evaluator != "table":
+    if s.evaluation.evaluator != "table":
         return Costs(space, None, problem.spec, problem.task.example())
-    evaluator = TableEvaluator(space, s.metric, s.table)
+    evaluator = TableEvaluator(space, s.evaluation.metric, s.evaluation.table)
     data = evaluator.metric.data
     side = 16 if data == "ImageNet16-120" else 32
     spec = replace(cost.published(space), classes=CLASSES.get(data, 10))
-    return Costs(space, benchmarks.of(space, s.table), spec, (3, side, side))
+    return Costs(space, benchmarks.of(space, s.evaluation.table), spec, (3, side, side))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.core import ConfigError
+from morphogen.core.config import to_mapping
 from morphogen.engine.record.watch import Watcher
 from morphogen.engine.search import warmstart
 from morphogen.engine.search.presets import quick_config
@@ -18,6 +19,8 @@ from morphogen.runs.config import data_name
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks.classification import Data, ImageTask
+from morphogen.tasks.classification.config import ImageConfig
+from morphogen.tasks.kinds import configured
 from morphogen.tasks.problem import Devices, Problem
 
 
@@ -59,17 +62,18 @@ def task_of(data: Data, s: Settings, *, origin: warmstart.Origin | None = None) 
             taken; on the same data also its split, so that nothing that trained it is held out.
     """
     again = origin is not None and origin.data == data_name(data)
+    images, split = configured(s.task, ImageConfig), usual(s.split)
     return ImageTask.of(
         data,
-        train_images=s.train_images,
-        valid_images=s.valid_images,
-        at_most=usual(s, "train_images", "valid_images"),
-        size=s.image_size or None,
+        train_images=split.train_images,
+        valid_images=split.valid_images,
+        at_most=[name for name, count in to_mapping(s.split).items() if not count],
+        size=images.size,
         channels=origin.in_channels if origin else None,
         seed=origin.seed if origin and again else s.seed,
-        augment=s.augment,
-        class_weights=s.class_weights,
-        label_smoothing=s.label_smoothing,
+        augment=images.augment,
+        class_weights=images.class_weights,
+        label_smoothing=images.label_smoothing,
     )
 
 
@@ -81,11 +85,11 @@ def task_of_job(job: Job) -> ImageTask:
 def spec_of(s: Settings, task: ImageTask) -> NetworkSpec:
     """Sizes of the networks."""
     return NetworkSpec(
-        channels=s.channels,
-        depth=s.depth,
+        channels=s.network.channels,
+        depth=s.network.depth,
         classes=len(task.classes),
         in_channels=task.in_channels,
-        execution=s.execution,
+        execution=s.network.execution,
     )
 
 

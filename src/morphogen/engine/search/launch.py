@@ -43,13 +43,14 @@ def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
         job: what to do.
         task: its task, if it is made already.
     """
-    if job.settings.devices == 1:
+    devices = job.settings.hardware.devices
+    if devices == 1:
         return write_result(job, _work(where, job, task))
     try:
         packed = pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ConfigError(
-            f"devices is {job.settings.devices}, and an object passed cannot be sent to another "
+            f"devices is {devices}, and an object passed cannot be sent to another "
             f"process ({str(error).splitlines()[0]}); accepted: classes and functions at the top "
             "level of a module that can be imported, or devices 1"
         ) from error
@@ -58,7 +59,7 @@ def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
             failure: MorphogenError | None = where.launch(_process, packed)
     except ProcessExitedException as error:
         if error.exit_code == UNGUARDED:
-            raise ConfigError(f"devices is {job.settings.devices}, and {GUARD}") from None
+            raise ConfigError(f"devices is {devices}, and {GUARD}") from None
         if error.signal_name is None:
             raise RunError(
                 f"a process of the search ended by itself ({str(error).splitlines()[0]}); "
@@ -147,5 +148,5 @@ def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:
         identities=identities(desk.config),
         epochs=s.epochs,
         steps=s.steps_per_epoch,
-        diagnostic_images=s.diagnostic_images,
+        diagnostic_images=s.diagnostics.images,
     )

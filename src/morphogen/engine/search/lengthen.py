@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from morphogen.core import ConfigError
-from morphogen.core.config import from_mapping, to_mapping
+from morphogen.core.config import altered, to_mapping
 from morphogen.engine.search.job import Job, problem_of
 from morphogen.engine.search.loop import latest
 from morphogen.engine.search.select import selecting
@@ -24,6 +25,9 @@ from morphogen.runs import store
 from morphogen.runs.config import identities, identity
 from morphogen.runs.directory import RunDirectory
 from morphogen.tasks.classification import ImageTask
+
+PATHS = {"epochs": "epochs", "evaluations": "evaluation.budget"}
+"""Where the settings have the length of a search, by the name of the option."""
 
 
 def wanted(job: Job, *, epochs: int | None, evaluations: int | None) -> tuple[str, Settings] | None:
@@ -41,14 +45,16 @@ def wanted(job: Job, *, epochs: int | None, evaluations: int | None) -> tuple[st
             f"{other} is {given[other]}, and {info.name!r} {what}; accepted: {own}, by which its "
             "length counts"
         )
-    if given[own] is None or given[own] == getattr(job.settings, own):
+    path = PATHS[own]
+    before = attrgetter(path)(job.settings)
+    if given[own] is None or given[own] == before:
         return None
     if info.staged:
         raise ConfigError(
             f"{own} is {given[own]}, and {info.name!r} has planned its trainings for "
-            f"{getattr(job.settings, own)}; accepted: a new search of that length"
+            f"{before}; accepted: a new search of that length"
         )
-    return own, from_mapping(Settings, {**to_mapping(job.settings), own: given[own]})
+    return own, altered(job.settings, {path: given[own]})
 
 
 def lengthened(
@@ -71,7 +77,7 @@ def lengthened(
         ConfigError: more is done than that, or a later phase has begun.
     """
     setting, settings = change
-    before, after = (getattr(s, setting) for s in (job.settings, settings))
+    before, after = map(attrgetter(PATHS[setting]), (job.settings, settings))
     longer = replace(job, settings=settings)
     with directory.locked():
         if setting == "evaluations":
@@ -100,7 +106,7 @@ def lengthened(
 def _rounds(directory: RunDirectory, s: Settings, before: int, after: int) -> tuple[int, str]:
     done = len(store.rows(directory.store_file))
     _require_more("evaluations", after, done)
-    if done == before and before % (s.round_size or 1):
+    if done == before and before % (s.workers.round_size or 1):
         return done, (
             f"searched on from {before} to {after} architectures: the round in which the search "
             f"ended was shorter than the others, so the result is not quite that of a search of "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
-from morphogen.core import ConfigError, UnknownNameError, given
-from morphogen.core.config import to_mapping
-from morphogen.engine.search.settings import Settings
+from morphogen.core import ConfigError, given
+from morphogen.core.config import altered, from_mapping, nested
+from morphogen.engine.search.settings import BATCH_SIZE, Settings
 from morphogen.methods import MethodInfo, find
 from morphogen.spaces import SearchSpace, about, of_space, registered
 
@@ -47,7 +47,8 @@ def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:
         )
     of_method = of_space(info.published, space) or {}
     in_space = known.searches.get(info.name, {})
-    return _preset(info, {**known.search, "epochs": info.epochs, **of_method, **in_space})
+    numbers = {"batch_size": BATCH_SIZE, **known.search, "epochs": info.epochs}
+    return _preset(info, {**numbers, **of_method, **in_space})
 
 
 def quick_config(info: MethodInfo) -> Any:
@@ -56,20 +57,8 @@ def quick_config(info: MethodInfo) -> Any:
 
 
 def _preset(info: MethodInfo, numbers: Mapping[str, Any]) -> Preset:
-    """Numbers of the settings and of the configuration, told apart: no name is in both."""
-    common = {name: value for name, value in numbers.items() if name in to_mapping(Settings())}
+    """Numbers of the settings and of the configuration, told apart: no first word is in both."""
+    parts = {field.name for field in fields(Settings)}
+    common = {name: value for name, value in numbers.items() if name.partition(".")[0] in parts}
     own = {name: value for name, value in numbers.items() if name not in common}
-    return Preset(Settings(**common), altered(info.config(), own))
-
-
-def altered(config: Any, values: Mapping[str, Any]) -> Any:
-    """A configuration with other values of some fields, `weights.lr` being one of a part of it."""
-    for path, value in values.items():
-        name, _, rest = path.partition(".")
-        known = [f.name for f in fields(config)]
-        if name not in known:
-            raise UnknownNameError(f"field of {type(config).__name__}", path, known)
-        config = replace(
-            config, **{name: altered(getattr(config, name), {rest: value}) if rest else value}
-        )
-    return config
+    return Preset(from_mapping(Settings, nested(common)), altered(info.config(), own))

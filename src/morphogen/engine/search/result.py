@@ -147,7 +147,7 @@ def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
     if not isinstance(text, str) or text != written.get("architecture"):
         return None  # damaged: the checkpoint knows better
     s = job.settings
-    names = labels_of(s.objectives, s.evaluator, s.evaluation_proxy)
+    names = labels_of(s.evaluation.objectives, s.evaluation.evaluator, s.evaluation.proxy)
     scored = [row for row in history if "candidate" in row and "failed" not in row]
     if any(name not in row for row in scored for name in names):
         return None  # the loop says what is wrong with the record
@@ -232,9 +232,9 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         cost = {name: round(sum(row[name] for row in outcome.history), 3) for name in TIMES}
     info = find(job.method)
     if info.staged:
-        cost |= trained(outcome.history, job.settings.evaluation_epochs)
+        cost |= trained(outcome.history, job.settings.evaluation.epochs)
     s = job.settings
-    names = labels_of(s.objectives, s.evaluator, s.evaluation_proxy)
+    names = labels_of(s.evaluation.objectives, s.evaluation.evaluator, s.evaluation.proxy)
     front = pareto(outcome.history, names) if len(names) > 1 else {}
     candidates = front.pop("candidates", outcome.candidates)
     failed = sum("failed" in row for row in outcome.history)
@@ -269,7 +269,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             **({"failed_evaluations": failed} if failed else {}),
             **({"candidates": list(candidates)} if candidates else {}),
             **front,
-            "split": SPLITS[job.settings.evaluator if info.black_box else "training"],
+            "split": SPLITS[s.evaluation.evaluator if info.black_box else "training"],
             "cost": dict(result.cost),
         }
     )

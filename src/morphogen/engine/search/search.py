@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import provenance, require_same_data
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.classification import Data, ImageTask
+from morphogen.tasks.kinds import config_for, configured
 
 
 @memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
@@ -76,6 +77,7 @@ def search(
     info, config = method_of(method)
     settings = quick_preset(info).settings if settings is None else settings
     require_types(run, settings=(settings, Settings))
+    settings = replace(settings, task=configured(settings.task, config_for(data)))
     given.function("watcher", watcher, "a class or function that makes a watcher")
     known = searched_space(space, settings.without)
     info.require(known)
@@ -96,7 +98,7 @@ def search(
         known,
         task,
         "train",
-        batch_size=settings.batch_size // settings.devices,
+        batch_size=settings.batch_size // settings.hardware.devices,
         seed=settings.seed,
     )
     settings = blackbox.settled(info, known, settings, origin, known_data=known_data)
@@ -117,10 +119,10 @@ def search(
                 grounds=provenance(
                     known,
                     task,
-                    threads=settings.threads,
-                    devices=settings.devices,
-                    accelerator=settings.accelerator,
-                    table=settings.table,
+                    threads=settings.hardware.threads,
+                    devices=settings.hardware.devices,
+                    accelerator=settings.hardware.accelerator,
+                    table=settings.evaluation.table,
                     begun=directory.start_file if begun else None,
                 ),
                 remarks=(*shrunk, *remarks),
@@ -182,12 +184,14 @@ def resume(
 
 
 def _place(settings: Settings) -> Any:
-    return place(settings.accelerator, settings.devices, settings.precision)
+    return place(
+        settings.hardware.accelerator, settings.hardware.devices, settings.hardware.precision
+    )
 
 
 def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: ImageTask) -> None:
     """Supernet or short training must fit; an accelerator has a memory of its own."""
-    if s.accelerator != "cpu" or (info.black_box and s.evaluator == "table"):
+    if s.hardware.accelerator != "cpu" or (info.black_box and s.evaluation.evaluator == "table"):
         return
     cost.require(
         space,
@@ -205,8 +209,8 @@ def _check_batch(settings: Settings, task: ImageTask) -> None:
             f"batch_size is {settings.batch_size}, and the smaller part of the data has "
             f"{smallest} images; accepted: at most {smallest}"
         )
-    if settings.batch_size % settings.devices:
+    if settings.batch_size % settings.hardware.devices:
         raise ConfigError(
-            f"batch_size is {settings.batch_size} for {settings.devices} devices; "
+            f"batch_size is {settings.batch_size} for {settings.hardware.devices} devices; "
             "accepted: a multiple of the devices"
         )

@@ -43,21 +43,22 @@ def require_select(info: MethodInfo, settings: Settings) -> None:
         ConfigError: names the methods that take it.
         UnknownNameError: there is no such proxy.
     """
-    if settings.select == OWN:
+    if settings.selection.rule == OWN:
         return
     if not info.relaxing:
         able = ", ".join(name for name, other in methods().items() if other.relaxing)
         raise ConfigError(
-            f"select is {settings.select!r}, and method {info.name!r} has no gates from which it "
-            f"could select, or selects by itself; accepted: {OWN}, or one of the methods {able}"
+            f"select is {settings.selection.rule!r}, and method {info.name!r} has no gates from "
+            f"which it could select, or selects by itself; accepted: {OWN}, or one of the methods "
+            f"{able}"
         )
-    if settings.select.endswith("zc"):
-        named([settings.evaluation_proxy])
+    if settings.selection.rule.endswith("zc"):
+        named([settings.evaluation.proxy])
 
 
 def selecting(method: Stepwise, settings: Settings) -> Stepwise:
-    """The method, with the phase of `settings.select` if that is not its own rule."""
-    if settings.select == OWN or not isinstance(method, Relaxing):
+    """The method, with the phase of `settings.selection.rule` if that is not its own rule."""
+    if settings.selection.rule == OWN or not isinstance(method, Relaxing):
         return method
     return Selecting(method, settings)
 
@@ -111,13 +112,13 @@ class Selecting:
     def init(self, problem: Problem) -> SelectingState:
         """The method's state, and nothing decided."""
         searched, s = self.method.init(problem), self.settings
-        by_accuracy = s.select.endswith("accuracy")
+        by_accuracy = s.selection.rule.endswith("accuracy")
         evaluator = None
         if by_accuracy:
             evaluator = SupernetEvaluator(
                 problem,
                 norms="batch",
-                images=s.evaluation_images,
+                images=s.evaluation.images,
                 batch_size=max(s.batch_size, 2 * problem.devices.world),
             )
         return SelectingState(
@@ -135,7 +136,7 @@ class Selecting:
             state.projection,
             lambda: self.gates(state, problem.space).detach(),
             self._score(state, problem),
-            self.settings.select_order,
+            self.settings.selection.order,
             problem.numpy_rng,
         )
         return {"decided": float(len(state.projection.decided)), **mean_margin(decisions)}
@@ -152,8 +153,8 @@ class Selecting:
             measure = inherited_score(state.evaluator, state.net)
         elif state.batches is not None:
             batch = state.batches.next()
-            measure = zero_cost(problem, state.net, s.evaluation_proxy, batch)
-        return (Perturbed if s.select.startswith("perturbed") else Discretised)(measure)
+            measure = zero_cost(problem, state.net, s.evaluation.proxy, batch)
+        return (Perturbed if s.selection.rule.startswith("perturbed") else Discretised)(measure)
 
     def gates(self, state: SelectingState, space: SearchSpace) -> Gates:
         """The method's gates, one-hot where something is decided."""

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from morphogen import spaces
 from morphogen.core import ConfigError, RunError
+from morphogen.core.config import from_mapping
 from morphogen.core.files import nameable, write_anew
 from morphogen.core.names import shell
 from morphogen.core.reading import trouble
@@ -33,9 +34,6 @@ from morphogen.runs.records import Beginning
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Start
-
-SIZES = {"channels": None, "depth": None, "without": ""}
-"""Settings that a supernet's shape depends on, and their values in runs before them."""
 
 KEY = "morphogen-start"
 
@@ -105,10 +103,12 @@ def read_run(
         raise RunError(
             f"{what} is {run}, whose checkpoint holds no supernet; accepted: one with it"
         )
-    sizes = {name: values["settings"].get(name, before) for name, before in SIZES.items()}
+    if values.get("method") == "train":
+        raise RunError(f"{what} is {run}, a training of one architecture; accepted: a search")
+    settled = from_mapping(Settings, values["settings"])
     held = spaces.read(values["space"])
-    ran = {"space": held.name, **sizes}
-    wanted = {"space": space.name, **{n: getattr(settings, n) for n in SIZES}}
+    ran = {"space": held.name, **_shape(settled)}
+    wanted = {"space": space.name, **_shape(settings)}
     # The shapes of a user's own module are compared when they are taken.
     if not spaces.needs_code(values["space"]):
         for name, value in wanted.items():
@@ -123,20 +123,23 @@ def read_run(
                 f"{run}; accepted: the space that was searched there"
             )
     require_recorded(directory, values)
-    before, ran = origin_of(directory.path), values["settings"]
-    if ran.get("train_images") is None:
-        raise RunError(f"{directory.config_file} has no settings.train_images; accepted: a search")
+    before = origin_of(directory.path)
     data = str(values.get("data"))
     origin = Origin(
         str(run),
         data,
         tuple(images["classes"]),
         int(images["in_channels"]),
-        before.seed if before is not None and before.data == data else int(ran["seed"]),
-        int(ran["train_images"]),
+        before.seed if before is not None and before.data == data else settled.seed,
+        settled.split.train_images,
         values["contents"],
     )
     return net, origin
+
+
+def _shape(s: Settings) -> dict[str, Any]:
+    """Settings that a supernet's shape depends on."""
+    return {"channels": s.network.channels, "depth": s.network.depth, "without": s.without}
 
 
 def _said(value: Any) -> str:
@@ -149,9 +152,9 @@ def check_split(origin: Origin, settings: Settings) -> None:
     Raises:
         ConfigError: the train part is smaller than theirs.
     """
-    if settings.train_images < origin.train_images:
+    if settings.split.train_images < origin.train_images:
         raise ConfigError(
-            f"train_images is {settings.train_images}, and the supernet of {origin.run} was "
+            f"train_images is {settings.split.train_images}, and the supernet of {origin.run} was "
             f"trained on {origin.train_images}, some of which would be held out now; accepted: "
             f"{origin.train_images} or more"
         )

@@ -74,15 +74,15 @@ class Fitting:
         seed = t.seed + number
         torch.manual_seed(seed_for(seed, "torch"))  # drop-path and users' dropout
         net = train_mode(self.make(seed).to(self.devices.device))
-        if t.drop_path and not hasattr(net, "drop_path"):
+        if t.network.drop_path and not hasattr(net, "drop_path"):
             raise ConfigError(
-                f"drop_path is {t.drop_path:g}, and the network has none; accepted: 0, or a "
-                "network of the DARTS space"
-            )
-        if t.auxiliary and getattr(net, "auxiliary", None) is None:
-            raise ConfigError(
-                f"auxiliary is {t.auxiliary:g}, and the network has no such head; accepted: 0, or "
+                f"drop_path is {t.network.drop_path:g}, and the network has none; accepted: 0, or "
                 "a network of the DARTS space"
+            )
+        if t.network.auxiliary and getattr(net, "auxiliary", None) is None:
+            raise ConfigError(
+                f"auxiliary is {t.network.auxiliary:g}, and the network has no such head; "
+                "accepted: 0, or a network of the DARTS space"
             )
         weights = [w for w in net.parameters() if w.requires_grad]
         if not weights:
@@ -156,8 +156,8 @@ def _epoch(fitting: Fitting, fit: Fit, desk: Desk) -> dict[str, Any]:
     lr = t.lr_end + (t.lr - t.lr_end) * (1 + math.cos(math.pi * share)) / 2
     for group in fit.optimiser.param_groups:
         group["lr"] = lr
-    if t.drop_path:
-        fit.net.drop_path = t.drop_path * share  # type: ignore[assignment]
+    if t.network.drop_path:
+        fit.net.drop_path = t.network.drop_path * share  # type: ignore[assignment]
     steps, done = stream.steps_per_epoch, fit.number * t.epochs + fit.epoch
     loss_sum = torch.zeros((), device=fitting.devices.device)
     task, total = fitting.task, dict[str, Tensor]()
@@ -209,7 +209,7 @@ def _step(fitting: Fitting, fit: Fit, t: Training) -> tuple[Tensor, Sums]:
     total = loss
     if extra is not None:
         beside = fitting.task.loss(extra.float(), y, train=True)
-        total = loss + t.auxiliary * beside
+        total = loss + t.network.auxiliary * beside
     fit.optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
     if t.clip:

@@ -50,6 +50,7 @@ from morphogen.runs.provenance import (
 )
 from morphogen.supernets.draws import aside
 from morphogen.tasks.classification import Data, ImageTask
+from morphogen.tasks.kinds import config_for, configured
 from morphogen.tasks.problem import Devices
 
 
@@ -82,17 +83,18 @@ def train(
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
     training = quick_training(known) if training is None else training
     require_types(run, training=(training, Training))
+    training = replace(training, task=configured(training.task, config_for(data)))
     given.function("watcher", watcher, "a class or function that makes a watcher")
     job = TrainJob(known, arch, data, training, Path(), watcher)
     # What is wrong with the request is said before anything is written.
     names_of(job.training.loggers)
-    devices = one_device(job.training.accelerator, job.training.precision)
+    devices = one_device(job.training.hardware.accelerator, job.training.hardware.precision)
     task = training_task(job)
     t, shrunk = fitted_training(job.training, task, part_of(job.training))
     job = replace(job, training=t)
     known, odd = try_space(known, task, "pool", batch_size=t.batch_size, seed=t.seed)
     job = replace(job, space=known)
-    if job.training.accelerator == "cpu":
+    if job.training.hardware.accelerator == "cpu":
         cost.require(
             known,
             spec_of(job, task),
@@ -110,7 +112,9 @@ def train(
                 data,
                 settings=to_mapping(job.training),
                 config={"architecture": known.format(arch)},
-                grounds=provenance(known, task, threads=t.threads, accelerator=t.accelerator),
+                grounds=provenance(
+                    known, task, threads=t.hardware.threads, accelerator=t.hardware.accelerator
+                ),
                 remarks=(*shrunk, *odd, *kept_weights(job, task)),
             )
         )
@@ -157,7 +161,9 @@ def resume(
     )
     job = replace(job, space=settled(known, lambda: training_task(job), training.seed))
     return finished(job) or _run(
-        job, training_task(job), one_device(training.accelerator, training.precision)
+        job,
+        training_task(job),
+        one_device(training.hardware.accelerator, training.hardware.precision),
     )
 
 
@@ -166,7 +172,7 @@ def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:
     with aside(devices.device):
         net = fitting_of(job, task, devices, "").start(0).net
     x = some_images(task, "pool", min(2, job.training.batch_size)).to(devices.device)
-    try_network(net, x, task, auxiliary=job.training.auxiliary > 0)
+    try_network(net, x, task, auxiliary=job.training.network.auxiliary > 0)
 
 
 def _run(job: TrainJob, task: ImageTask, devices: Devices) -> TrainResult:
@@ -180,7 +186,7 @@ def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher)
     desk = Desk(directory, config, watcher, job.resumed)
     if job.resumed:
         require_same_data(directory, config, task)
-        drawn = job.training.fresh_weights or directory.checkpoint_file.exists()
+        drawn = job.training.network.fresh_weights or directory.checkpoint_file.exists()
         other = require_same_module(directory, config, job.space, redrawn=drawn)
         for sentence in filter(None, (elsewhere(config), other)):
             desk.watcher.notice(sentence)

@@ -12,20 +12,55 @@ from morphogen.core.config import (
     Repeats,
     Seed,
     Share,
-    Side,
     Threads,
     Width,
     config,
     from_mapping,
+    nested,
 )
 from morphogen.engine.devices import Accelerator, Precision
 from morphogen.spaces import SearchSpace, about, registered
-from morphogen.tasks.classification import Augment
+from morphogen.tasks.configs import AnyTaskConfig
+
+BATCH_SIZE = 96
+"""What is taken where nothing is asked for and the data have as many."""
+
+
+@config
+class TrainedNetwork:
+    """Network: its size, and what it has for training only."""
+
+    channels: Width = 16
+    """C, channels of the first cells (a user's own module has its own)"""
+    depth: Depth = 1
+    """NAS-Bench-201: N, cells per stage; DARTS space: cells in all"""
+    drop_path: Share = 0.0
+    """probability that an operation's output is dropped, rising linearly from 0 to it; DARTS space
+    only"""
+    auxiliary: Amount = 0.0
+    """weight of the auxiliary head's loss; 0: no such head; DARTS space only"""
+    fresh_weights: bool = True
+    """your own module: draw its weights anew for every seed; off: start from those it has"""
+
+
+@config
+class TrainingHardware:
+    """Hardware: on what it is trained."""
+
+    accelerator: Accelerator = "cpu"
+    """cpu, cuda, mps or auto"""
+    precision: Precision = "32-true"
+    """bf16-mixed: convolutions in bfloat16"""
+    threads: Threads = 0
+    """CPU threads; 0: torch's own choice"""
 
 
 @config
 class Training:
-    """How an architecture is trained from scratch; the defaults take minutes on two cores."""
+    """How an architecture is trained from scratch; the defaults take minutes on two cores.
+
+    A part may be given by its class or as a mapping: `Training(network={"channels": 36})`.
+    """
 
     seed: Seed = 0
     """of the first training; every random stream comes from it"""
@@ -33,14 +68,14 @@ class Training:
     """trainings, with seeds seed, seed + 1, ...; from two on, the accuracy has an interval"""
     epochs: Count = 12
     """passes over the training images, of each training"""
-    batch_size: Count = 96
-    """images of a batch"""
-    image_size: Side = 16
-    """height and width in pixels to which images are resized; 0: as they are"""
-    channels: Width = 16
-    """C, channels of the first cells (a user's own module has its own)"""
-    depth: Depth = 1
-    """NAS-Bench-201: N, cells per stage; DARTS space: cells in all"""
+    batch_size: Natural = 0
+    """images of a batch; 0: 96, or fewer where the data are few"""
+    held_out: Share = 0.1
+    """share of the training images that is not trained on: it chooses the best epoch and stops
+    early; a validation part of the data's own is held out instead; 0: train on all, that part too,
+    and keep the last epoch"""
+    patience: Natural = 0
+    """stop after so many epochs without a better held-out accuracy; 0: never"""
     lr: Rate = 0.05
     """learning rate of SGD, from which a cosine falls to lr-end, epoch by epoch"""
     lr_end: Amount = 0.0
@@ -51,41 +86,15 @@ class Training:
     """Nesterov's momentum"""
     weight_decay: Amount = 5e-4
     """L2 penalty of SGD"""
-    label_smoothing: Share = 0.0
-    """share of a label that goes to all classes alike (CIFAR: 0; ImageNet: 0.1)"""
-    class_weights: str = "none"
-    """weights of classes in the loss: none; balanced, for every class the same
-    in all; or numbers, for classes that are not named 1: 'cat=2, dog=0.5'"""
     clip: Amount = 5.0
     """largest norm of the gradient; 0: no clipping"""
-    flip: bool = True
-    """mirror training images at random; off for digits, letters and wherever sides matter"""
-    crop: bool = True
-    """shift training images at random, by an eighth of their size at most"""
-    cutout: Side = 0
-    """side in pixels of the square that is cut out of training images; 0: none"""
-    drop_path: Share = 0.0
-    """probability that an operation's output is dropped, rising linearly from 0 to it; DARTS space
-    only"""
-    auxiliary: Amount = 0.0
-    """weight of the auxiliary head's loss; 0: no such head; DARTS space only"""
-    held_out: Share = 0.1
-    """share of the training images that is not trained on: it chooses the best epoch and stops
-    early; a validation part of the data's own is held out instead; 0: train on all, that part too,
-    and keep the last epoch"""
-    patience: Natural = 0
-    """stop after so many epochs without a better held-out accuracy; 0: never"""
-    fresh_weights: bool = True
-    """your own module: draw its weights anew for every seed; off: start from those it has"""
-    precision: Precision = "32-true"
-    """bf16-mixed: convolutions in bfloat16"""
-    accelerator: Accelerator = "cpu"
-    """cpu, cuda, mps or auto"""
-    threads: Threads = 0
-    """CPU threads; 0: torch's own choice"""
     loggers: str = ""
     """where epochs are written besides the run directory: tensorboard, mlflow, wandb (offline
     unless WANDB_MODE says otherwise), or several, e.g. tensorboard,mlflow"""
+    task: AnyTaskConfig = None
+    """what only data of their kind can be asked for; None: the defaults of that kind"""
+    network: TrainedNetwork = TrainedNetwork()
+    hardware: TrainingHardware = TrainingHardware()
 
     def __post_init__(self) -> None:
         if self.patience and not self.held_out:
@@ -93,16 +102,6 @@ class Training:
                 f"patience is {self.patience} and held_out is 0; accepted: a held_out share, by "
                 "which to stop, or patience 0"
             )
-
-    @property
-    def augment(self) -> Augment:
-        """What training images undergo."""
-        return Augment(padding=None if self.crop else 0, flip=self.flip, cutout=self.cutout)
-
-    @property
-    def size(self) -> int | None:
-        """Pixels to which images are resized, if they are."""
-        return self.image_size or None
 
 
 def paper_training(space: SearchSpace | str) -> Training:
@@ -119,10 +118,10 @@ def paper_training(space: SearchSpace | str) -> Training:
             f"preset 'paper' has no evaluation protocol for space {name!r}; accepted: preset "
             f"quick, or a space of {', '.join(published)}"
         )
-    return from_mapping(Training, known.evaluation)
+    return from_mapping(Training, nested(known.evaluation))
 
 
 def quick_training(space: SearchSpace | str) -> Training:
     """A training of minutes on two cores."""
     known = about(space)
-    return from_mapping(Training, known.quick if known else {})
+    return from_mapping(Training, nested(known.quick if known else {}))

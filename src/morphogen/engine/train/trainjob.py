@@ -25,6 +25,8 @@ from morphogen.supernets import NetworkSpec, frozen_parts, network, reinitialise
 from morphogen.supernets.draws import aside
 from morphogen.supernets.trying import without_gradient
 from morphogen.tasks.classification import Data, ImageTask
+from morphogen.tasks.classification.config import ImageConfig
+from morphogen.tasks.kinds import configured
 from morphogen.tasks.problem import Devices
 
 
@@ -44,14 +46,15 @@ class TrainJob:
 def training_task(job: TrainJob) -> ImageTask:
     """The data, cut in what is trained on and what is held out."""
     t = job.training
+    images = configured(t.task, ImageConfig)
     task = ImageTask.of(
         job.data,
         held_out=t.held_out,
-        size=t.size,
+        size=images.size,
         seed=t.seed,
-        augment=t.augment,
-        class_weights=t.class_weights,
-        label_smoothing=t.label_smoothing,
+        augment=images.augment,
+        class_weights=images.class_weights,
+        label_smoothing=images.label_smoothing,
     )
     task.check_test(open=True)
     if not t.held_out:  # of all images that are trained on, not of the half a search would train on
@@ -73,11 +76,11 @@ def spec_of(job: TrainJob, task: ImageTask) -> NetworkSpec:
     """The network's sizes, with its auxiliary head if it is trained with one."""
     t = job.training
     return NetworkSpec(
-        channels=t.channels,
-        depth=t.depth,
+        channels=t.network.channels,
+        depth=t.network.depth,
         classes=len(task.classes),
         in_channels=task.in_channels,
-        auxiliary=t.auxiliary > 0,
+        auxiliary=t.network.auxiliary > 0,
     )
 
 
@@ -95,7 +98,7 @@ def fitting_of(job: TrainJob, task: ImageTask, devices: Devices, name: str) -> F
     with torch.device("meta"):
         names = set(network(job.space, job.arch, deployed).state_dict())
 
-    anew = isinstance(job.space, ModuleSpace) and job.training.fresh_weights
+    anew = isinstance(job.space, ModuleSpace) and job.training.network.fresh_weights
     untrained = _untrained(job, task) if anew else ()
 
     def make(seed: int) -> nn.Module:
@@ -124,7 +127,7 @@ def fitting_of(job: TrainJob, task: ImageTask, devices: Devices, name: str) -> F
 
 def kept_weights(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
     """A sentence for each kind of weights of a user's module that a training does not draw anew."""
-    if not isinstance(job.space, ModuleSpace) or not job.training.fresh_weights:
+    if not isinstance(job.space, ModuleSpace) or not job.training.network.fresh_weights:
         return ()
     untrained = _untrained(job, task)
     with aside():

@@ -36,7 +36,7 @@ def test_a_trial_is_the_search_with_the_same_seed(tmp_path):
     result = search(
         "random",
         data=tiny.images(),
-        settings=replace(tiny.SETTINGS, evaluator="table", evaluations=30, seed=3),
+        settings=tiny.changed(tiny.SETTINGS, evaluator="table", evaluations=30, seed=3),
         run=tmp_path / "run",
     )
     rows = run_trial(TRIAL).rows

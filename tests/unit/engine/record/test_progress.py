@@ -15,7 +15,7 @@ CONFIG = {
     "method": "idarts",
     "space": {"name": "nasbench201"},
     "data": "fashion-mnist",
-    "settings": {"accelerator": "cpu", "devices": 2, "seed": 3},
+    "settings": {"hardware": {"accelerator": "cpu", "devices": 2}, "seed": 3},
 }
 ROW = {"epoch": 1, "architecture": "|none~0|", "train_loss": 1.25, "skips": 2, "seconds": 9.0}
 

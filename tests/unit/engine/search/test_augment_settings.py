@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,18 @@ from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.job import task_of
 from morphogen.engine.train.training import Training
 from morphogen.engine.train.trainjob import TrainJob, training_task
-from tiny import SETTINGS, images
+from tiny import SETTINGS, changed, images
 
 COUNT = 1100
 
 
 def task_of_search(**flags):
-    return task_of(images(COUNT), replace(SETTINGS, train_images=512, **flags))
+    return task_of(images(COUNT), changed(SETTINGS, train_images=512, **flags))
 
 
 def task_of_training(**flags):
     space = spaces.make("nasbench201")
-    training = Training(image_size=8, held_out=0.5, **flags)
+    training = changed(Training(held_out=0.5, task={"image_size": 8}), **flags)
     arch = space.sample(np.random.default_rng(0))
     return training_task(TrainJob(space, arch, images(COUNT), training, Path(), Silent))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from morphogen.runs.directory import RunDirectory
 
 
 def run(path: Path, method: str, watcher=tiny.Told, **changed: object) -> Path:
-    settings = replace(tiny.SETTINGS, epochs=2, evaluations=4, **changed)  # type: ignore[arg-type]
+    settings = tiny.changed(tiny.SETTINGS, epochs=2, evaluations=4, **changed)  # type: ignore[arg-type]
     data = {"space": tiny.own(), "data": tiny.images()}
     search(tiny.config(method), **data, settings=settings, run=path, watcher=watcher)
     return path
@@ -96,7 +95,7 @@ def test_a_black_box_search_ends_as_one_of_that_length_from_the_start(size, tmp_
         tiny.config("aging-evolution"),
         space=tiny.own(),
         data=tiny.images(),
-        settings=replace(tiny.SETTINGS, epochs=2, evaluations=6, round_size=size),
+        settings=tiny.changed(tiny.SETTINGS, epochs=2, evaluations=6, round_size=size),
         run=reference,
     )
     assert tiny.metrics(whole) == tiny.metrics(reference)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -11,9 +9,9 @@ from morphogen.engine.search.result import memorised
 from morphogen.engine.search.search import search
 from morphogen.tasks.classification import Images
 from own_network import OwnNetwork
-from tiny import SETTINGS, images
+from tiny import SETTINGS, changed, images
 
-LONG = replace(
+LONG = changed(
     SETTINGS,
     epochs=30,
     steps_per_epoch=4,

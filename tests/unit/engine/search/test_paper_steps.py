@@ -192,7 +192,7 @@ def optimiser_steps(name: str, **numbers: int) -> dict[str, tuple[int, int]]:
 def test_the_paper_preset_trains_as_long_as_the_paper(card, space):
     held = morphogen.paper_preset(card.method, space)
     s, options = held.settings, to_mapping(held.options)
-    assert (s.train_images, s.valid_images) == (card.train, 50000 - card.train)
+    assert (s.split.train_images, s.split.valid_images) == (card.train, 50000 - card.train)
     assert s.steps_per_epoch == 0
     searched = spaces.make(space).without([name for name in s.without.split(",") if name])
     spec = NetworkSpec(classes=4, in_channels=1)

@@ -46,7 +46,7 @@ def brief(monkeypatch):
 
 
 def run(path, method="brief", watcher=tiny.Silent, **numbers):
-    settings = replace(tiny.SETTINGS, **{"epochs": 5, **numbers})
+    settings = tiny.changed(tiny.SETTINGS, **{"epochs": 5, **numbers})
     return search(
         method, space=tiny.own(), data=tiny.images(), settings=settings, run=path, watcher=watcher
     )

@@ -11,12 +11,13 @@ import pytest
 import morphogen
 from morphogen import spaces
 from morphogen.core import ConfigError
-from morphogen.core.config import to_mapping
+from morphogen.core.config import altered, from_mapping, nested, to_mapping
 from morphogen.engine.search.settings import Settings
-from morphogen.engine.train.training import paper_training, quick_training
+from morphogen.engine.train.training import Training, paper_training, quick_training
 from morphogen.methods import methods
 from morphogen.spaces.darts import DARTS
 from morphogen.supernets import NetworkSpec
+from morphogen.tasks.classification.config import ImageConfig
 
 # -- the cards, figure by figure -------------------------------------------------------------------
 # Of what a card does not say nothing stands here; steps of an epoch are not a preset's.
@@ -168,14 +169,17 @@ ROWS = [(method, space, numbers) for method, several, numbers in CARDS for space
 )
 def test_numbers_are_those_of_the_cards(method, space, numbers):
     held = morphogen.paper_preset(method, space)
-    values = {**to_mapping(held.settings), **to_mapping(held.options)}
+    settings = to_mapping(held.settings)
+    sizes = {**settings["network"], **settings["task"]}
+    values = {**sizes, **settings, **to_mapping(held.options)}
     for name, wanted in numbers.items():
         if isinstance(wanted, Mapping):
             assert {key: values[name][key] for key in wanted} == wanted, name
         else:
             assert values[name] == wanted, name
-    assert held.settings.image_size == 0
-    assert held.settings.train_images + held.settings.valid_images == 50000
+    assert held.settings.task == ImageConfig(image_size=0)
+    split = held.settings.split
+    assert split.train_images + split.valid_images == 50000
 
 
 def test_every_search_that_is_published_has_a_row():
@@ -192,7 +196,7 @@ def test_the_halves_of_a_search_are_equal_and_paths_hold_a_tenth_out():
     for method, space, _ in ROWS:
         settings = morphogen.paper_preset(method, space).settings
         paths = method in ("spos", "supernet-shifting")
-        assert settings.train_images == (45000 if paths else 25000)
+        assert settings.split.train_images == (45000 if paths else 25000)
 
 
 RETRAINED = {"epochs": 600, "batch_size": 96, "lr": 0.025, "lr_end": 0.0, "weight_decay": 3e-4}
@@ -220,7 +224,8 @@ RETRAINED |= {"auxiliary": 0.4, "depth": 20, "held_out": 0.0}
     ],
 )
 def test_trainings_are_those_of_the_cards(space, numbers):
-    values = to_mapping(paper_training(space))
+    whole = to_mapping(paper_training(space))
+    values = {**whole, **whole["network"], **whole["task"]}
     assert {name: values[name] for name in numbers} == numbers
 
 
@@ -230,7 +235,7 @@ def test_trainings_are_those_of_the_cards(space, numbers):
 def test_what_is_published_names_spaces_and_fields_that_exist():
     known = spaces.registered()
     families = {info.family for info in known.values()} | set(known)
-    common = to_mapping(Settings())
+    common = to_mapping(Settings(task=ImageConfig()))
     for info in methods().values():
         own = to_mapping(info.config())
         assert not set(own) & set(common)  # else a number would be another's
@@ -241,7 +246,8 @@ def test_what_is_published_names_spaces_and_fields_that_exist():
                 for name in path.split("."):
                     values = values[name]
     for info in known.values():
-        assert set(info.search or {}) <= set(common)
+        assert from_mapping(Settings, nested(info.search or {}))
+        assert from_mapping(Training, nested({**(info.evaluation or {}), **info.quick}))
         assert set(info.searches) <= set(methods())
         NetworkSpec(**info.network)
 
@@ -252,13 +258,13 @@ def test_a_space_says_what_methods_published_in_it(monkeypatch):
     spaces.register(
         "cells",
         like="darts",
-        search={"channels": 12},
+        search={"network.channels": 12},
         searches={"darts": {"batch_size": 32, "weights.lr": 0.5}},
         evaluation={"epochs": 7},
         quick={"epochs": 3},
     )(lambda: DARTS("cells"))
     there, usual = (morphogen.paper_preset("darts", name) for name in ("cells", "darts"))
-    assert there.settings == replace(usual.settings, channels=12, batch_size=32)
+    assert there.settings == altered(usual.settings, {"network.channels": 12, "batch_size": 32})
     assert there.options == replace(usual.options, weights=replace(usual.options.weights, lr=0.5))
     assert morphogen.paper_preset("gdas", "cells").settings.batch_size == 256  # as in DARTS'
     assert paper_training("cells") == replace(paper_training("darts"), epochs=7)

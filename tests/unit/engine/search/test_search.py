@@ -125,7 +125,7 @@ def test_diagnostics_do_not_change_the_search(tmp_path):
     module = Dropping()
     rows = []
     for images in (0, 40):
-        settings = replace(tiny.SETTINGS, diagnostic_images=images)
+        settings = tiny.changed(tiny.SETTINGS, diagnostic_images=images)
         rows.append(
             tiny.timeless(run(tmp_path / str(images), space=module, settings=settings).history)
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -18,7 +16,7 @@ from morphogen.methods import find, methods
 from morphogen.spaces import make
 from morphogen.tasks.problem import Clock
 
-SELECT = replace(
+SELECT = tiny.changed(
     tiny.SETTINGS,
     epochs=1,
     evaluation_images=16,
@@ -35,7 +33,7 @@ def run(method, path, space=None, **changes):
         tiny.config(method),
         space=space or tiny.own(),
         data=tiny.images(),
-        settings=replace(SELECT, **changes),
+        settings=tiny.changed(SELECT, **changes),
         run=path,
         watcher=watcher,
     )
@@ -120,4 +118,4 @@ def test_an_unknown_proxy_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean 'nwot'"):
         run("darts", tmp_path / "run", select="perturbed-zc", evaluation_proxy="nwott")
     assert not (tmp_path / "run").exists()
-    assert Settings().select == "magnitude"
+    assert Settings().selection.rule == "magnitude"

@@ -13,9 +13,9 @@ from morphogen.engine.search.job import Job, problem_of, task_of_job
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.supernet import SupernetEvaluator
-from tiny import SETTINGS, Stop, assert_same_run, images, metrics, timeless
+from tiny import SETTINGS, Stop, assert_same_run, changed, images, metrics, timeless
 
-SCORING = replace(
+SCORING = changed(
     SETTINGS,
     evaluator="supernet",
     evaluations=6,
@@ -34,7 +34,7 @@ def trained(tmp_path_factory):
 
 
 def found(trained, path, method="random", **changes):
-    settings = replace(SCORING, **changes)
+    settings = changed(SCORING, **changes)
     return search(
         method,
         space="nasbench-macro",
@@ -148,4 +148,4 @@ def test_other_data_and_stages_are_refused(trained, tmp_path):
         )
     with pytest.raises(ConfigError, match="asks for trainings of several lengths; accepted: eval"):
         found(trained, tmp_path / "run", "dc-nas")
-    assert Settings().evaluator == "training"
+    assert Settings().evaluation.evaluator == "training"

@@ -73,7 +73,7 @@ def test_on_other_data_only_the_classifier_is_drawn_anew(trained, tmp_path):
         tmp_path / "new",
         method=frozen,
         data=other_images(),
-        settings=replace(FIRST, valid_images=50),
+        settings=tiny.changed(FIRST, valid_images=50),
     )
     before, after = (tiny.state(r.run)["state"]["net"] for r in (trained, found))
     assert after["classifier.weight"].shape[0] == 3
@@ -105,7 +105,7 @@ def refusal(trained: SearchResult, path: Path, **given: Any) -> str:
 
 
 def test_another_space_or_size_or_a_run_without_a_supernet_is_refused(trained, tmp_path):
-    said = refusal(trained, tmp_path / "a", settings=replace(FIRST, channels=4))
+    said = refusal(trained, tmp_path / "a", settings=tiny.changed(FIRST, channels=4))
     assert "channels is 4" in said
     assert "accepted: channels 2" in said
     assert "space is nasbench-macro" in refusal(trained, tmp_path / "b", space="nasbench-macro")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 import tiny
@@ -14,7 +12,7 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import make
 from morphogen.supernets import space_of
 
-SETTINGS = replace(tiny.SETTINGS, depth=3, epochs=2, steps_per_epoch=1, diagnostic_images=0)
+SETTINGS = tiny.changed(tiny.SETTINGS, depth=3, epochs=2, steps_per_epoch=1, diagnostic_images=0)
 
 
 def run(path, **changes):
@@ -24,7 +22,7 @@ def run(path, **changes):
         given["method"],
         space=given["space"],
         data=tiny.images(),
-        settings=replace(SETTINGS, **given["settings"]),
+        settings=tiny.changed(SETTINGS, **given["settings"]),
         run=path,
         watcher=given.get("watcher", tiny.Told),
     )

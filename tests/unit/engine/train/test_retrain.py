@@ -20,17 +20,30 @@ from morphogen.core.rng import seed_for
 from morphogen.engine.resume import resume
 from morphogen.engine.train.retrain import train
 from morphogen.engine.train.trained import found_in
-from morphogen.engine.train.training import Training, paper_training, quick_training
+from morphogen.engine.train.training import (
+    TrainedNetwork,
+    Training,
+    paper_training,
+    quick_training,
+)
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import read_weights
 from morphogen.supernets import NetworkSpec, network, reinitialise, space_of
 from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.classification.config import ImageConfig
 
 SPACE = spaces.make("nasbench201")
 ARCH = SPACE.parse(
     "|skip_connect~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 )
-TINY = Training(epochs=2, batch_size=16, image_size=8, channels=2, depth=1, held_out=0.1, threads=1)
+TINY = Training(
+    epochs=2,
+    batch_size=16,
+    held_out=0.1,
+    task={"image_size": 8},
+    network={"channels": 2, "depth": 1},
+    hardware={"threads": 1},
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +69,9 @@ def right(net: nn.Module, task: ImageTask, images: Any) -> float:
 
 @pytest.mark.parametrize(("smoothing", "weight"), [(0.0, 1.0), (0.1, 1.0), (0.1, 3.0)])
 def test_as_a_loop_written_out(smoothing: float, weight: float, data: str, tmp_path: Path) -> None:
-    t = replace(TINY, momentum=0.0, clip=0.0, lr=0.2, label_smoothing=smoothing)
+    t = tiny.changed(TINY, momentum=0.0, clip=0.0, lr=0.2, label_smoothing=smoothing)
     if weight != 1:
-        t = replace(t, class_weights=f"0={weight}")
+        t = tiny.changed(t, class_weights=f"0={weight}")
     found = train(ARCH, data=data, training=t, run=tmp_path / "run")
     task = ImageTask.of(data, valid_images=0.1, size=8, seed=0)
     spec = NetworkSpec(channels=2, depth=1, classes=4, in_channels=1)
@@ -149,8 +162,8 @@ def test_stops_when_the_held_out_share_gets_no_better(data: str, tmp_path: Path)
 
 
 def test_darts_with_drop_path_and_auxiliary_head(tmp_path: Path) -> None:
-    t = replace(
-        quick_training("darts"),
+    t = tiny.changed(
+        replace(quick_training("darts"), task={}),
         epochs=2, batch_size=16, image_size=32, channels=2, depth=3, drop_path=0.5, auxiliary=0.4,
         threads=1,
     )  # fmt: skip
@@ -175,7 +188,7 @@ def test_own_module_is_drawn_anew_for_every_seed(tmp_path: Path) -> None:
     fresh = network(space_of(module), arch, NetworkSpec())
     reinitialise(fresh)
     assert torch.allclose(second["classifier.weight"], fresh.classifier.weight, atol=1e-6)
-    kept = replace(t, fresh_weights=False, seeds=1)
+    kept = tiny.changed(t, fresh_weights=False, seeds=1)
     train(arch, space=module, data=tiny.images(), training=kept, run=tmp_path / "kept")
     same, _ = read_weights(tmp_path / "kept" / "seed-0-last.safetensors")
     assert torch.allclose(same["classifier.weight"], module.classifier.weight, atol=1e-6)
@@ -185,8 +198,9 @@ def test_own_module_is_drawn_anew_for_every_seed(tmp_path: Path) -> None:
 
 def test_published_protocols() -> None:
     darts = paper_training("darts")
-    assert (darts.epochs, darts.batch_size, darts.channels, darts.depth) == (600, 96, 36, 20)
-    assert (darts.cutout, darts.drop_path, darts.auxiliary, darts.lr) == (16, 0.2, 0.4, 0.025)
+    assert (darts.epochs, darts.batch_size, darts.lr) == (600, 96, 0.025)
+    assert darts.network == TrainedNetwork(channels=36, depth=20, drop_path=0.2, auxiliary=0.4)
+    assert darts.task == ImageConfig(image_size=0, cutout=16)
     table = paper_training("nasbench201")
     assert (table.epochs, table.batch_size, table.lr, table.held_out) == (200, 256, 0.1, 0)
     with pytest.raises(ConfigError, match="no evaluation protocol for space 'own'"):
@@ -208,7 +222,9 @@ def test_mistakes_write_nothing(
     changes: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        train(ARCH, data=tiny.images(), training=replace(TINY, **changes), run=tmp_path / "run")
+        train(
+            ARCH, data=tiny.images(), training=tiny.changed(TINY, **changes), run=tmp_path / "run"
+        )
     assert not (tmp_path / "run").exists()
 
 

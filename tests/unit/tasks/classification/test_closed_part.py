@@ -120,7 +120,14 @@ def test_a_test_part_of_one_class_is_one_all_the_same(tmp_path):
 # --- through the engine --------------------------------------------------------------------------
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
-SHORT = Training(epochs=1, batch_size=2, image_size=0, channels=2, held_out=0.5, threads=1)
+SHORT = Training(
+    epochs=1,
+    batch_size=2,
+    held_out=0.5,
+    task={"image_size": 0},
+    network={"channels": 2},
+    hardware={"threads": 1},
+)
 
 
 def test_training_refuses_before_the_first_epoch(tmp_path, no_test_image):
@@ -136,7 +143,7 @@ def test_a_search_sees_names_of_test_folders_and_opens_no_file(tmp_path, monkeyp
     for file in (tmp_path / "test").rglob("*.png"):  # opening one would not return
         file.unlink()
         os.mkfifo(file)
-    settings = tiny.replace(
+    settings = tiny.changed(
         tiny.SETTINGS, train_images=3, valid_images=3, batch_size=2, image_size=0, epochs=1
     )
     found = search(tiny.config("gdas"), data=data, settings=settings, run=tmp_path / "run")

@@ -48,7 +48,7 @@ def test_a_search_says_it(method, tmp_path):
         tiny.config(method),
         space=tiny.own(),
         data=every.take(kept),
-        settings=tiny.replace(tiny.SETTINGS, train_images=60, valid_images=60, epochs=1),
+        settings=tiny.changed(tiny.SETTINGS, train_images=60, valid_images=60, epochs=1),
         run=tmp_path / "run",
         watcher=lambda: Heard(said),
     )

@@ -1,7 +1,5 @@
 """Weights of classes: scikit-learn's formula, torch's loss, and the places where they count."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -106,7 +104,7 @@ def test_weights_are_of_the_images_that_are_trained_on():
 
 def problem(weights):
     sizes = {"train_images": 40, "valid_images": 20, "batch_size": 8}
-    settings = replace(tiny.SETTINGS, **sizes, class_weights=weights)
+    settings = tiny.changed(tiny.SETTINGS, **sizes, class_weights=weights)
     spec = NetworkSpec(channels=2, depth=1, classes=4, in_channels=1)
     space = make("nasbench201")
     return Problem(space, task_of(images(), settings), spec, batch_size=8)

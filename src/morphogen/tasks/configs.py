@@ -1,0 +1,78 @@
+"""What data of a kind can be asked for: one configuration class for each kind, by its name.
+
+Images are flipped and cropped, other data are not; so the kind of the data chooses the class, and a
+task that somebody makes in Python has its own arguments and none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from morphogen.core.config import config, from_mapping, to_mapping
+from morphogen.core.errors import ConfigError, UnknownNameError
+
+C = TypeVar("C", bound="type[TaskConfig]")
+
+
+@config
+class TaskConfig:
+    """Base of the configurations by kind of data; each field is a flag of the command line."""
+
+
+_CONFIGS: dict[str, type[TaskConfig]] = {}
+
+
+def task_config(name: str) -> Callable[[C], C]:
+    """Class decorator: register the configuration of a kind of data, by the kind's name.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+
+    def register(cls: C) -> C:
+        if name in _CONFIGS:
+            raise ConfigError(f"a configuration for {name!r} is registered already")
+        _CONFIGS[name] = cls
+        return cls
+
+    return register
+
+
+def task_configs() -> Mapping[str, type[TaskConfig]]:
+    """The registered configuration classes by kind of data."""
+    return dict(_CONFIGS)
+
+
+def name_of(held: TaskConfig | type[TaskConfig]) -> str:
+    """The kind of data that a configuration is for."""
+    cls = held if isinstance(held, type) else type(held)
+    return next(name for name, known in _CONFIGS.items() if known is cls)
+
+
+def _read(values: Any) -> Any:
+    """A configuration from plain values: their `name` says which, or else their fields do."""
+    if not isinstance(values, Mapping):
+        return values
+    fields = {key: value for key, value in values.items() if key != "name"}
+    name = values.get("name") or next(
+        (n for n, cls in _CONFIGS.items() if set(fields) <= set(_fields(cls))), next(iter(_CONFIGS))
+    )
+    if name not in _CONFIGS:
+        raise UnknownNameError("kind of data", str(name), _CONFIGS)
+    return from_mapping(_CONFIGS[name], fields)
+
+
+def _fields(cls: Any) -> Mapping[str, Any]:
+    held: Mapping[str, Any] = cls.__pydantic_fields__
+    return held
+
+
+def _written(held: TaskConfig | None) -> dict[str, Any] | None:
+    return None if held is None else {"name": name_of(held), **to_mapping(held)}
+
+
+AnyTaskConfig = Annotated[TaskConfig | None, BeforeValidator(_read), PlainSerializer(_written)]
+"""A field for a configuration of whatever kind the data are; None until that is known."""
