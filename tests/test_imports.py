@@ -38,7 +38,7 @@ SHARED_BY_METHODS = ("base", "registry")
 
 CLI_ROOMS: tuple[tuple[str, ...], ...] = (
     ("options", "terminal"),
-    ("catalogue", "command", "interruptible"),
+    ("catalogue", "command", "interruptible", "kinds"),
     ("searching", "training"),
     ("commands",),
     ("",),
