@@ -7,9 +7,10 @@ from typing import Any
 
 from morphogen import spaces
 from morphogen.core.names import code, markdown
+from morphogen.exports.inputs import inputs_of
 from morphogen.exports.loading import SUFFIXES
 from morphogen.runs.weights import Signature
-from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.labelled.task import LabelledTask
 
 LICENCES = {
     "fashion-mnist": "MIT (Zalando Research, Fashion-MNIST)",
@@ -26,7 +27,7 @@ def card(
     signature: Signature,
     result: Mapping[str, Any],
     config: Mapping[str, Any],
-    task: ImageTask,
+    task: LabelledTask[Any],
     files: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """The text of README.md.
@@ -38,8 +39,9 @@ def card(
         task: its data.
         files: export.json, by file name.
     """
+    one = inputs_of(signature).one
     parts = [
-        f"# Image classifier, {len(signature.classes)} classes",
+        f"# {one.capitalize()} classifier, {len(signature.classes)} classes",
         _use(signature, list(files)),
         "## What it is\n\n" + _table(_facts(signature, result)),
         "## How good it is\n\n" + _accuracy(result),
@@ -47,8 +49,8 @@ def card(
         "## Input\n\n" + _input(signature),
         "## Files\n\n" + _files(files),
         "## Limits\n\n"
-        "It knows only the classes above and names one of them for any image. Its probabilities "
-        "are not calibrated. It was measured on images of the same source as its training images; "
+        f"It knows only the classes above and names one of them for any {one}. Its probabilities "
+        f"are not calibrated. It was measured on {one}s of the same source as its training {one}s; "
         "on others it may do much worse. The licence of the training data may bind the network: "
         f"{_licence(str(config['data']))}.",
     ]
@@ -67,16 +69,19 @@ def _commands(signature: Signature, files: Sequence[str]) -> str:
     if not loaded:
         return (
             f"```python\nimport torch\n\nnet = torch.export.load({files[0]!r}).module()\n"
-            "scores = net(images)  # prepared as Input says\n```\n\n"
+            f"scores = net({signature.kind})  # prepared as Input says\n```\n\n"
             "To read such a file is to run a program: do so only if you trust who gave it to you."
         )
     file = loaded[0]
+    images = signature.kind == "images"
+    word, given = ("IMAGE...", "['image.png']") if images else ("SIGNALS.npz", "signals")
+    made = "" if images else "signals = numpy.load('signals.npz')['x']\n"
     own = file.endswith(".safetensors") and spaces.needs_code(signature.space)
     return (
-        ("" if own else f"```console\n$ morphogen predict {file} IMAGE...\n```\n\n")
+        ("" if own else f"```console\n$ morphogen predict {file} {word}\n```\n\n")
         + f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r}"
         + (", module=YOUR_MODULE" if own else "")
-        + ")\nprint(model.predict(['image.png'])[0].label)\n```"
+        + f")\n{made}print(model.predict({given})[0].label)\n```"
     )
 
 
@@ -87,7 +92,7 @@ def _facts(signature: Signature, result: Mapping[str, Any]) -> list[tuple[str, s
         ("Architecture", code(signature.architecture)),
         ("Channels, depth", f"{spec.channels}, {spec.depth}"),
         ("Parameters", f"{cost['params']:,}"),
-        ("Multiply-adds for an image", f"{cost['macs'] / 1e6:,.2f} M"),
+        (f"Multiply-adds for one {inputs_of(signature).one}", f"{cost['macs'] / 1e6:,.2f} M"),
     ]
 
 
@@ -111,16 +116,19 @@ def _accuracy(result: Mapping[str, Any]) -> str:
 
 
 def _training(
-    signature: Signature, result: Mapping[str, Any], config: Mapping[str, Any], task: ImageTask
+    signature: Signature,
+    result: Mapping[str, Any],
+    config: Mapping[str, Any],
+    task: LabelledTask[Any],
 ) -> str:
     cost, origin = result["cost"], signature.origin
     versions = ", ".join(f"{name} {text}" for name, text in config["versions"].items())
     rows = [
-        ("Data", f"{markdown(config['data'])} ({len(task.pool):,} training images)"),
+        ("Data", f"{markdown(config['data'])} ({len(task.pool):,} training {signature.kind})"),
         ("Weights", f"seed {origin['seed']}, epoch {origin['epoch']} ({origin['weights']})"),
         ("Seeds", str(result["seeds"])),
         ("Time", f"{cost['seconds']:,.0f} s wall clock, {cost['cpu_seconds']:,.0f} s CPU"),
-        ("Images drawn", f"{cost['train_images']:,}"),
+        (f"{signature.kind.capitalize()} drawn", f"{cost['train_images']:,}"),
         ("Command", code(config["command"])),
         ("Versions", markdown(versions)),
         ("Machine", markdown(config["machine"])),
@@ -129,23 +137,15 @@ def _training(
 
 
 def _input(signature: Signature) -> str:
-    mean = ", ".join(f"{v:.4f}" for v in signature.mean)
-    std = ", ".join(f"{v:.4f}" for v in signature.std)
-    kind = {1: "grey", 3: "RGB"}.get(signature.channels, f"{signature.channels} channels")
-    return (
-        f"float32 `[batch, {signature.channels}, {signature.size}, {signature.size}]`, {kind}: "
-        f"`(pixel / 255 - mean) / std` with mean {mean} and std {std} per channel. Images of other "
-        f"sizes are resized to {signature.size} x {signature.size} (areas averaged when shrinking, "
-        "linear when growing). `morphogen predict` and `morphogen.load` do all this: the figures "
-        "are stored in the file. Output: scores `[batch, classes]`, before softmax."
-    )
+    prepared = inputs_of(signature).described(signature)
+    return f"{prepared} Output: scores `[batch, classes]`, before softmax."
 
 
 def _files(files: Mapping[str, Mapping[str, Any]]) -> str:
     head = "| File | Format | Bytes | Largest difference from the network | SHA-256 |"
     rows = [
         f"| {markdown(name)} | {markdown(f['format'])} | {f['bytes']:,} | "
-        f"{f['largest_difference']:.1e} on {f['verified_on_images']} training images "
+        f"{f['largest_difference']:.1e} on {f['verified_on_images']} training examples "
         f"(accepted: {f['tolerance']:.1e}) | `{f['sha256'][:16]}...` |"
         for name, f in files.items()
     ]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from morphogen import spaces
 from morphogen.core import ConfigError, DataError
 from morphogen.core.names import shell
-from morphogen.exports.onnxfile import INPUT, MOST, OUTPUT, need, opened
+from morphogen.exports.onnxfile import MOST, OUTPUT, need, opened
 from morphogen.runs.weights import KEY, Signature, packed, read_weights
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import network, space_of
@@ -53,7 +53,7 @@ def write_onnx(file: BinaryIO, net: nn.Module, signature: Signature, x: Tensor) 
             (x,),
             dynamo=True,
             verbose=False,
-            input_names=[INPUT],
+            input_names=[signature.kind],
             output_names=[OUTPUT],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
         )
@@ -85,7 +85,7 @@ def read_onnx(path: Path) -> tuple[Run, Signature]:
 
     def run(x: Tensor) -> Tensor:
         try:
-            (scores,) = session.run([OUTPUT], {INPUT: x.numpy(force=True)})
+            (scores,) = session.run([OUTPUT], {signature.kind: x.numpy(force=True)})
         except Exception as error:
             raise DataError(
                 f"{path} fails ({reason(error)}); accepted: a whole .onnx file"
@@ -163,7 +163,7 @@ def built(
     """The network of a signature with its weights, in evaluation mode, or a `DataError`."""
     arch, spec = space.parse(signature.architecture), signature.network_spec
     if isinstance(space, ModuleSpace):  # whose sizes are the user's own
-        image = torch.zeros(2, signature.channels, signature.size, signature.size)
+        image = torch.zeros(2, *signature.input_shape)
         net = network(materialised(space, image, 0), arch, spec)
         wrong = _misfit(net, tensors)
     elif spec.depth > max(SHALLOW, len(tensors)):  # each cell would take time, if no memory

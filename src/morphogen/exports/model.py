@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,18 +16,16 @@ from torch import Tensor
 
 from morphogen.core import DataError
 from morphogen.core.names import shown
-from morphogen.exports.pictures import Picture, pixels
+from morphogen.exports.inputs import inputs_of
 from morphogen.runs.weights import Signature
-from morphogen.tasks.classification.augment import normalisation, normalise
-from morphogen.tasks.classification.images import resize
 
 BATCH, VALUES = 64, 2**26
-"""Images that go through the network at once, at most, and numbers in them."""
+"""Inputs that go through the network at once, at most, and numbers in them."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of one image."""
+    """What a network says of one input."""
 
     label: str
     """The class of the highest probability."""
@@ -39,13 +39,14 @@ class Model:
     """A network as `load` returns it.
 
     Args:
-        run: from normalised float32 images `[n, channels, size, size]` to scores `[n, classes]`.
+        run: from inputs as `preprocess` gives them to scores `[n, classes]`.
         signature: what the network takes and gives, and where it is from.
         path: the file.
     """
 
     def __init__(self, run: Callable[[Tensor], Tensor], signature: Signature, path: Path) -> None:
         self._run, self.signature, self.path = run, signature, path
+        self._inputs = inputs_of(signature)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -53,69 +54,77 @@ class Model:
         return self.signature.classes
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Scores `[n, classes]` of images as `preprocess` gives them."""
+        """Scores `[n, classes]` of inputs as `preprocess` gives them."""
         with torch.no_grad():
             return self._run(x)
 
-    def preprocess(self, images: Sequence[Picture]) -> Tensor:
-        """Float32 `[n, channels, size, size]`, made as in the training.
+    def preprocess(self, inputs: Sequence[Any]) -> Tensor:
+        """Float32 `[n, ...]`, made as in the training: see `signature.input_shape`.
 
-        Colour becomes grey, or grey colour, where the network needs it; every image is resized to
-        the network's size, its aspect ratio not kept.
-
-        Raises:
-            DataError: a file is no image, or an array is not of uint8.
-        """
-        s = self.signature
-        ready = [resize(torch.from_numpy(pixels(i, s.channels))[None], s.size) for i in images]
-        if not ready:
-            return torch.empty(0, s.channels, s.size, s.size)
-        scale, shift = normalisation(s.mean, s.std)
-        return normalise(torch.cat(ready), scale, shift).contiguous()
-
-    def predict(self, images: Sequence[Picture]) -> list[Prediction]:
-        """Class and probabilities of each image: file names, or arrays of uint8 pixels.
+        Images: colour becomes grey, or grey colour, where the network needs it; each is resized to
+        the network's size, its aspect ratio not kept. All are normalised.
 
         Args:
-            images: a list of them, or an array `[n, h, w, channels]` of n images.
+            inputs: image files or uint8 arrays `[height, width]` or `[height, width, channels]`;
+                signals as arrays `[channels, time]`.
+
+        Raises:
+            DataError: one is no such input.
+        """
+        ready = [self._inputs.prepared(one, self.signature) for one in inputs]
+        return torch.cat(ready) if ready else torch.empty(0, *self.signature.input_shape)
+
+    def predict(self, inputs: Sequence[Any]) -> list[Prediction]:
+        """Class and probabilities of each input.
+
+        Args:
+            inputs: a list as `preprocess` takes it; or an array of n images
+                `[n, height, width, channels]` or n signals `[n, channels, time]`.
 
         Raises:
             DataError: see `preprocess`.
         """
         found = []
-        for answer in self.answers(images):
+        for answer in self.answers(inputs):
             if isinstance(answer, DataError):
                 raise answer
             found.append(answer)
         return found
 
-    def answers(self, images: Iterable[Picture]) -> Iterator[Prediction | DataError]:
-        """For each image, in their order, what `predict` says of it, or why nothing can be said.
+    def answers(self, inputs: Iterable[Any]) -> Iterator[Prediction | DataError]:
+        """For each input, in their order, what `predict` says of it, or why nothing can be said.
 
-        Only a batch of images is held at a time.
+        Only a batch of inputs is held at a time.
 
         Raises:
-            DataError: `images` is not several images, or the network itself is damaged.
+            DataError: `inputs` is not several, or the network itself is damaged.
         """
-        if isinstance(images, np.ndarray) and images.ndim != 4:
-            raise DataError(
-                f"images is an array {list(images.shape)}; accepted: a list of images, such as "
-                "[image], or one array [n, height, width, channels]"
-            )
-        if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
-            raise DataError(f"images is {images!r}; accepted: a list of images, such as [image]")
-        rest = iter(images)
-        size = self.signature.channels * self.signature.size**2
+        rest = iter(self._several(inputs))
+        size = math.prod(self.signature.input_shape)
         while batch := list(islice(rest, max(1, min(BATCH, VALUES // size)))):
-            ready = [self._ready(image) for image in batch]
-            images_read = [x for x in ready if isinstance(x, Tensor)]
-            said = iter(self._said(torch.cat(images_read)) if images_read else ())
+            ready = [self._ready(one) for one in batch]
+            read = [x for x in ready if isinstance(x, Tensor)]
+            said = iter(self._said(torch.cat(read)) if read else ())
             for x in ready:
                 yield x if isinstance(x, DataError) else next(said)
 
-    def _ready(self, image: Picture) -> Tensor | DataError:
+    def _several(self, inputs: Any) -> Iterable[Any]:
+        kind = self.signature.kind
+        if isinstance(inputs, np.ndarray):
+            if inputs.ndim != 1 + self._inputs.axes:
+                raise DataError(
+                    f"{kind} is an array {list(inputs.shape)}; accepted: a list of {kind}, such as "
+                    f"[{self._inputs.one}], or one array {self._inputs.array}"
+                )
+        elif isinstance(inputs, str | os.PathLike) or not isinstance(inputs, Iterable):
+            one = self._inputs.one
+            raise DataError(f"{kind} is {inputs!r}; accepted: a list of {kind}, such as [{one}]")
+        several: Iterable[Any] = inputs
+        return several
+
+    def _ready(self, one: Any) -> Tensor | DataError:
         try:
-            return self.preprocess([image])
+            return self._inputs.prepared(one, self.signature)
         except DataError as error:
             return error
 
@@ -136,6 +145,10 @@ class Model:
     def __repr__(self) -> str:
         s = self.signature
         return shown(
-            f"<Model {self.path}: {s.architecture} of {s.space_name}, {s.size}x{s.size} pixels, "
+            f"<Model {self.path}: {s.architecture} of {s.space_name}, {self._size()}, "
             f"{s.channels} channel{'s'[: s.channels != 1]}, {len(s.classes)} classes>"
         )
+
+    def _size(self) -> str:
+        size = self.signature.size
+        return f"{size}x{size} pixels" if self.signature.kind == "images" else f"{size} points"

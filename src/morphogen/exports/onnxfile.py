@@ -17,8 +17,8 @@ from typing import Any
 from morphogen.core import ConfigError, DataError
 from morphogen.runs.weights import KEY, Signature
 
-INPUT, OUTPUT = "images", "scores"
-"""Names in a graph: float32 `[batch, channels, size, size]`, and `[batch, classes]`."""
+OUTPUT = "scores"
+"""Name in a graph of its output `[batch, classes]`; that of its input is `Signature.kind`."""
 
 STANDARD = ("", "ai.onnx")
 """Names of the set of operators that every runtime has."""
@@ -103,7 +103,7 @@ def _other_shape(model: Any, signature: Signature) -> str:
     held = {tensor.name for tensor in model.graph.initializer}
     takes = [value for value in model.graph.input if value.name not in held]
     for word, values, name, wanted in (
-        ("takes", takes, INPUT, [signature.channels, signature.size, signature.size]),
+        ("takes", takes, signature.kind, list(signature.input_shape)),
         ("gives", list(model.graph.output), OUTPUT, [len(signature.classes)]),
     ):
         if [value.name for value in values] != [name]:

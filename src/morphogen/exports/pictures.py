@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from morphogen.core import DataError
+from morphogen.exports.inputs import Failed, Named
+from morphogen.runs.weights import Signature
+from morphogen.tasks.classification.augment import normalisation, normalise
+from morphogen.tasks.classification.images import resize
 from morphogen.tasks.classification.readers import arrays
 from morphogen.tasks.classification.readers.decode import SUFFIXES, decode
 from morphogen.tasks.classification.readers.listing import images_in, unread
@@ -24,16 +30,52 @@ Picture = str | os.PathLike[str] | NDArray[np.uint8]
 ARRAYS = (".npy", ".npz")
 
 
-@dataclass(frozen=True)
-class Named:
-    """A picture as the user will know it: by its path, or its file and row."""
+class Pictures:
+    """Images as inputs of a network; see `inputs.Inputs`."""
 
-    name: str
-    picture: Picture
+    one = "image"
+    axes, array = 3, "[n, height, width, channels]"
+    accepted = "image files, folders of them, .npy and .npz files"
 
+    def expanded(
+        self, word: str, signature: Signature, passed: list[str], failed: list[Failed]
+    ) -> Iterator[Named]:
+        """The pictures of a file or a folder."""
+        return expanded(word, passed, failed)
 
-Failed = tuple[str, DataError]
-"""What cannot be read, and why."""
+    def several(self, given: Any, signature: Signature) -> Sequence[Any]:
+        """An array `[n, height, width, channels]` as a list of images; a list as it is."""
+        return [given] if isinstance(given, np.ndarray) and given.ndim < 4 else list(given)
+
+    def prepared(self, item: Any, signature: Signature) -> Tensor:
+        """Float32 `[1, channels, size, size]`, made as in the training.
+
+        Colour becomes grey, or grey colour, where the network needs it; every image is resized to
+        the network's size, its aspect ratio not kept.
+
+        Raises:
+            DataError: a file is no image, or an array is not of uint8.
+        """
+        ready = torch.from_numpy(pixels(item, signature.channels))[None]
+        scale, shift = normalisation(signature.mean, signature.std)
+        return normalise(resize(ready, signature.size), scale, shift).contiguous()
+
+    def examples(self, task: Any, rows: Tensor, signature: Signature) -> Tensor:
+        """Training images, prepared as the network takes them."""
+        scale, shift = normalisation(signature.mean, signature.std)
+        return normalise(task.pool.take(rows).pixels, scale, shift).contiguous()
+
+    def described(self, signature: Signature) -> str:
+        """How inputs are prepared, for the model card."""
+        mean, std = (", ".join(f"{v:.4f}" for v in f) for f in (signature.mean, signature.std))
+        kind = {1: "grey", 3: "RGB"}.get(signature.channels, f"{signature.channels} channels")
+        return (
+            f"float32 `[batch, {signature.channels}, {signature.size}, {signature.size}]`, {kind}: "
+            f"`(pixel / 255 - mean) / std` with mean {mean} and std {std} per channel. Images of "
+            f"other sizes are resized to {signature.size} x {signature.size} (areas averaged when "
+            "shrinking, linear when growing). `morphogen predict` and `morphogen.load` do all "
+            "this: the figures are stored in the file."
+        )
 
 
 def expanded(word: str, passed: list[str], failed: list[Failed]) -> Iterator[Named]:

@@ -4,49 +4,49 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from morphogen.core import DataError
 from morphogen.core.names import brief
+from morphogen.exports.inputs import Failed, inputs_of
 from morphogen.exports.loading import load
 from morphogen.exports.model import Model, Prediction
-from morphogen.exports.pictures import Failed, Picture, expanded
 
 
-def predict(
-    model: str | os.PathLike[str] | Model,
-    inputs: Picture | Sequence[Picture] | NDArray[np.uint8],
-) -> list[Prediction]:
-    """What a trained network says of images.
+def predict(model: str | os.PathLike[str] | Model, inputs: Any) -> list[Prediction]:
+    """What a trained network says of images or signals.
 
     Args:
         model: what `load` takes (an exported file or its folder, a training's run), or a `Model`.
         inputs: image files, folders of them, .npy or .npz files of images, or uint8 arrays of
             pixels `[height, width]` or `[height, width, channels]`; one, or a list of them; or an
-            array `[n, height, width, channels]` of n images.
+            array `[n, height, width, channels]` of n images. Of a network of signals .npy or .npz
+            files, or arrays `[channels, time]` or `[n, channels, time]`.
 
     Returns:
-        One for each image, in the order of `inputs`.
+        One for each input, in their order.
 
     Raises:
-        DataError: the model cannot be loaded, or an image cannot be read. `load(model).answers`
+        DataError: the model cannot be loaded, or an input cannot be read. `load(model).answers`
             goes on to the others.
     """
     network = model if isinstance(model, Model) else load(model)
+    reading = inputs_of(network.signature)
     if isinstance(inputs, np.ndarray):
-        return network.predict(list(inputs) if inputs.ndim == 4 else [inputs])
+        return network.predict(reading.several(inputs, network.signature))
     given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     if not isinstance(given, Sequence):
-        raise DataError(f"inputs is {brief(inputs)}; accepted: image files or arrays of pixels")
-    pictures: list[Picture] = []
+        raise DataError(f"inputs is {brief(inputs)}; accepted: {reading.accepted}, or arrays")
+    items: list[Any] = []
     failed: list[Failed] = []
     for one in given:
         if isinstance(one, str | os.PathLike):
-            pictures += [named.picture for named in expanded(os.fspath(one), [], failed)]
+            held = reading.expanded(os.fspath(one), network.signature, [], failed)
+            items += [named.item for named in held]
         else:
-            pictures.append(one)
+            items.append(one)
     if failed:
         raise failed[0][1]
-    return network.predict(pictures)
+    return network.predict(items)

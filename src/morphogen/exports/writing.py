@@ -22,13 +22,14 @@ from morphogen.core.names import brief
 from morphogen.exports import formats
 from morphogen.exports.card import card
 from morphogen.exports.formats import Run, built
+from morphogen.exports.inputs import inputs_of
 from morphogen.exports.trained import trained_network, weights_of
 from morphogen.runs.config import OBJECT, Space, recorded_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import Signature, read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.classification import Data, ImageTask
-from morphogen.tasks.classification.augment import normalisation, normalise
+from morphogen.tasks.signals import SignalTask
 
 FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
 """Name of a format -> ending of its file."""
@@ -116,7 +117,7 @@ def export(
         )
     net, signature = trained_network(run, space=space)
     task = _task(data if data is not None else values["data"], signature)
-    x = _images(task, signature)
+    x = _examples(task, signature)
     folder = Path(out) if out is not None else directory.path / "export"
     done: list[Exported] = []
     with made(folder), alone(folder):
@@ -131,8 +132,12 @@ def export(
     return done
 
 
-def _task(data: Data, signature: Signature) -> ImageTask:
-    task = ImageTask.of(data, size=signature.size, held_out=0.0)
+def _task(data: Any, signature: Signature) -> ImageTask | SignalTask:
+    task: ImageTask | SignalTask
+    if signature.kind == "signals":
+        task = SignalTask.of(data, held_out=0.0)
+    else:
+        task = ImageTask.of(data, size=signature.size, held_out=0.0)
     if (task.in_channels, task.classes) != (signature.channels, signature.classes):
         raise DataError(
             f"data {task.name!r} has {task.in_channels} channels and {len(task.classes)} classes, "
@@ -142,12 +147,11 @@ def _task(data: Data, signature: Signature) -> ImageTask:
     return task
 
 
-def _images(task: ImageTask, signature: Signature) -> Tensor:
-    """Training images, evenly from the whole set: the test part stays closed."""
+def _examples(task: ImageTask | SignalTask, signature: Signature) -> Tensor:
+    """Training examples, evenly from the whole set: the test part stays closed."""
     count = min(CHECKED, len(task.pool))
     rows = torch.linspace(0, len(task.pool) - 1, count).round().long()
-    scale, shift = normalisation(signature.mean, signature.std)
-    return normalise(task.pool.take(rows).pixels, scale, shift).contiguous()
+    return inputs_of(signature).examples(task, rows, signature)
 
 
 def _write(

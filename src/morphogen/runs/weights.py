@@ -31,7 +31,7 @@ LONGEST = 64 * 2**20
 
 Width = Annotated[int, Field(ge=1, le=ranges.WIDTH.most, strict=True)]
 Depth = Annotated[int, Field(ge=1, le=ranges.DEPTH.most, strict=True)]
-Side = Annotated[int, Field(ge=1, le=ranges.SIDE.most, strict=True)]
+Length = Annotated[int, Field(ge=1, le=ranges.LENGTH.most, strict=True)]
 Classes = Annotated[int, Field(ge=1, le=ranges.CLASSES.most, strict=True)]
 Text = Annotated[str, StringConstraints(max_length=2**20, strict=True)]
 Name = Annotated[str, StringConstraints(max_length=10_000, strict=True)]
@@ -64,12 +64,15 @@ class Signature:
     """size of the network"""
     classes: Annotated[tuple[Name, ...], Field(min_length=1)]
     """names, in the order of the scores"""
+    kind: Literal["images", "signals"] = "images"
+    """of inputs"""
     channels: Width
     """of an image: 1 grey, 3 red, green and blue"""
-    size: Side
-    """height and width of an image in pixels"""
+    size: Length
+    """height and width of an image in pixels; of a signal points of time"""
     mean: tuple[Number, ...]
-    """per channel, on the scale of 0 to 1; the network takes (pixel / 255 - mean) / std"""
+    """per channel, of images on the scale of 0 to 1; the network takes (pixel / 255 - mean) / std,
+    or (value - mean) / std"""
     std: tuple[Scale, ...]
     """likewise"""
     origin: dict[str, JsonValue]
@@ -84,6 +87,10 @@ class Signature:
         ):
             if found != wanted:
                 raise ConfigError(f"Signature: {name} is {found}; accepted: {wanted}")
+        if self.kind == "images" and self.size > ranges.SIDE.most:
+            raise ConfigError(
+                f"Signature: size is {self.size}; accepted: pixels, at most {ranges.SIDE.most}"
+            )
         if len(set(self.classes)) < len(self.classes):
             raise ConfigError("Signature: classes has a name twice; accepted: different names")
 
@@ -91,6 +98,11 @@ class Signature:
     def space_name(self) -> str:
         """Name of the search space."""
         return str(self.space.get("name", ""))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of an image; channels and points of time of a signal."""
+        return (self.channels, *[self.size] * (2 if self.kind == "images" else 1))
 
     @property
     def network_spec(self) -> NetworkSpec:

@@ -222,4 +222,4 @@ def test_words_that_are_no_files_are_not_opened(
     os.mkfifo("pipe.png")
     (named,) = expanded(word, [], [])
     with pytest.raises(DataError, match=r"cannot be read \("):
-        pixels_of(named.picture, 1)
+        pixels_of(named.item, 1)

@@ -60,7 +60,7 @@ def export(given: dict[str, Any]) -> int:
     print(f"{shown(folder / 'README.md')}: model card.\n\nTo use it:")
     loaded = [one.path for suffix in SUFFIXES for one in done if one.path.suffix == suffix]
     if loaded:
-        print(f"  {shell('morphogen', 'predict', loaded[0])} IMAGE...")
+        print(f"  {shell('morphogen', 'predict', loaded[0])} INPUT...")
     else:
         print(f"  torch.export.load({str(done[0].path)!r}).module() in Python, without morphogen")
     return 0

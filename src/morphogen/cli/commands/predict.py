@@ -1,4 +1,4 @@
-"""`morphogen predict`: images, classified by an exported network. Torch is not needed for ONNX."""
+"""`morphogen predict`: images or signals, classified by an exported network."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ OPTIONS = Section(
         Option((), "EXPORT", "an exported file, or the folder of an export", MISSING),
         Option(
             (),
-            "IMAGE...",
+            "INPUT...",
             "image files of any size, folders of them, or .npy and .npz files with images "
-            "[n, h, w] or [n, h, w, c]; one that cannot be read is named, and the others are "
-            "classified",
+            "[n, h, w] or [n, h, w, c], or with signals [n, channels, time]; one that cannot be "
+            "read is named, and the others are classified",
             MISSING,
         ),
-        Option(("--top",), "N", "classes to name for each image", "1"),
+        Option(("--top",), "N", "classes to name for each input", "1"),
         JSON,
     ),
 )
@@ -34,49 +34,50 @@ WIDEST = 30
 
 
 def predict(given: dict[str, Any]) -> int:
-    """`morphogen predict EXPORT IMAGE...`, from its options.
+    """`morphogen predict EXPORT INPUT...`, from its options.
 
-    An image that cannot be read does not hide the others: it is named, and the exit code says so.
+    An input that cannot be read does not hide the others: it is named, and the exit code says so.
     """
     top = whole("--top", given["top"], ranges.CLASSES)
     from morphogen.exports import load
-    from morphogen.exports.pictures import Failed, Named, expanded
+    from morphogen.exports.inputs import Failed, Named, inputs_of
 
     model = load(given["export"])
-    pictures: list[Named] = []
+    reading = inputs_of(model.signature)
+    inputs: list[Named] = []
     failed: list[Failed] = []
     passed: list[str] = []
-    for word in given["image"]:
-        pictures += expanded(word, passed, failed)
+    for word in given["input"]:
+        inputs += reading.expanded(word, model.signature, passed, failed)
     for sentence in passed:
         print(f"note: {shown(sentence)}", file=sys.stderr)
     said = []
-    left = max((len(shown(one.name)) for one in pictures), default=0)
-    for one, answer in zip(pictures, model.answers(p.picture for p in pictures), strict=True):
+    left = max((len(shown(one.name)) for one in inputs), default=0)
+    for one, answer in zip(inputs, model.answers(i.item for i in inputs), strict=True):
         if isinstance(answer, DataError):
             failed.append((one.name, answer))
         elif given["json"]:
-            said.append({"image": one.name, **asdict(answer)})
+            said.append({reading.one: one.name, **asdict(answer)})
         else:
             print(f"{shown(one.name):<{left}}  {_ranked(answer.probabilities, top)}")
     if given["json"] and (said or len(failed) > 1):
-        _print_predictions(str(model.path), said, failed)
+        _print_predictions(str(model.path), said, failed, reading.one)
     if len(failed) == 1:
         raise failed[0][1]
     if failed:
         for _, reason in failed:
             print(f"note: {reason}", file=sys.stderr)
         raise DataError(
-            f"{len(failed)} images were not classified, each is named above; accepted: image "
-            "files, folders of them, .npy and .npz files"
+            f"{len(failed)} {reading.one}s were not classified, each is named above; accepted: "
+            f"{reading.accepted}"
         )
     return 0
 
 
 def _print_predictions(
-    model: str, said: list[dict[str, Any]], failed: list[tuple[str, DataError]]
+    model: str, said: list[dict[str, Any]], failed: list[tuple[str, DataError]], one: str
 ) -> None:
-    lost = [{"image": name, "reason": str(error)} for name, error in failed]
+    lost = [{one: name, "reason": str(error)} for name, error in failed]
     print_json({"model": model, "predictions": said} | ({"failed": lost} if lost else {}))
 
 
@@ -89,8 +90,8 @@ def _ranked(probabilities: dict[str, float], top: int) -> str:
 
 COMMAND = Command(
     "predict",
-    "EXPORT IMAGE...",
-    "Classify images with an exported network; needs nothing else.",
+    "EXPORT INPUT...",
+    "Classify images or signals with an exported network; needs nothing else.",
     (
         "morphogen predict model/model.onnx image.png",
         "morphogen predict model/model.onnx photos/*.jpg --top 3 --json",
