@@ -267,7 +267,7 @@ class Gives(nn.Module):
             SpaceError,
             "your module gives tuple",
         ),
-        (lambda: Gives(lambda m, y: y.squeeze()), SpaceError, "gives [4] for images [1, 1, 8, 8]"),
+        (lambda: Gives(lambda m, y: y.squeeze()), SpaceError, "gives [4] for inputs [1, 1, 8, 8]"),
         (lambda: network().requires_grad_(False), SpaceError, "to train; accepted: at least one"),
         (lambda: nn.Linear, SpaceError, "module is the class Linear"),
     ],

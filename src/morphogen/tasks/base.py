@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from morphogen.core.errors import ConfigError, DataError
-from morphogen.supernets.nested import length_of, take, tensors_of
+from morphogen.core.errors import ConfigError, DataError, MorphogenError, SpaceError
+from morphogen.core.memory import ran_out
+from morphogen.supernets.nested import length_of, mapped, shapes, take, tensors_of
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.datasets import Fetched, MapDataset, require_data_set
 from morphogen.tasks.digests import digest, raw
@@ -342,6 +344,41 @@ class Task:
     def value(self, sums: Mapping[str, Tensor]) -> float:
         """The metric in its unit, from the sums of `measure`."""
         return float(sums["metric"] / sums["size"])
+
+    def check_output(self, output: Any, batch: Batch, *, whose: str) -> tuple[str, ...]:
+        """Sentences on what is odd about a network's output for a batch.
+
+        Args:
+            output: of the network.
+            batch: for which it was given.
+            whose: what messages call the network.
+
+        Raises:
+            SpaceError: the loss or the metric do not take it.
+        """
+        try:
+            output = mapped(Tensor.float, output)
+            with warnings.catch_warnings():
+                # What torch's losses say where shapes differ and are spread over each other.
+                warnings.filterwarnings("error", message="Using a target size")
+                self.loss(output, batch.y, train=True)
+                self.counts(output, batch.y)
+        except MorphogenError:
+            raise
+        except Exception as error:
+            if ran_out(error):
+                raise
+            reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+            raise SpaceError(
+                f"{whose} gives {shapes(output)} for inputs {shapes(batch.x)}, which the loss and "
+                f"the metric do not take: {reason.rstrip('.')}; accepted: "
+                f"{self.accepted_output(batch)}"
+            ) from error
+        return ()
+
+    def accepted_output(self, batch: Batch) -> str:
+        """In words, what a network has to give for a batch."""
+        return f"an output that the loss takes with targets {shapes(batch.y)}"
 
     # -- the record --------------------------------------------------------------------------
 

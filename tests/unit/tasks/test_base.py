@@ -11,7 +11,7 @@ from torch.nn.functional import l1_loss, mse_loss
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import TensorDataset
 
-from morphogen.core.errors import ConfigError, DataError
+from morphogen.core.errors import ConfigError, DataError, SpaceError
 from morphogen.tasks import Batch, Metric, Task
 from morphogen.tasks.metric import added
 
@@ -223,3 +223,20 @@ def test_a_loss_that_gives_no_tensor_is_refused():
     task = table(loss=lambda output, y: 1.0)
     with pytest.raises(ConfigError, match="gives a float; accepted: a function that gives a ten"):
         task.measure(lambda x: x, [Batch(X, Y, N)])
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (torch.zeros(4), r"your module gives \[4\] for inputs \[4, 3\], which the loss .* targe"),
+        (torch.zeros(4, 2), r"gives \[4, 2\] .*do not take: Using a target size"),
+        (torch.zeros(3, 1), "gives .*; accepted: an output that the loss takes with targets"),
+        ({"a": torch.zeros(4, 1)}, r"gives {a: \[4, 1\]} for inputs"),
+    ],
+)
+def test_an_output_that_the_loss_does_not_take_is_refused(output, says):
+    task = table()
+    batch = task.batch("train", torch.arange(4))
+    assert task.check_output(torch.zeros(4, 1), batch, whose="your module") == ()
+    with pytest.raises(SpaceError, match=says):
+        task.check_output(output, batch, whose="your module")

@@ -16,7 +16,7 @@ from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.processes import refuse_again
 from morphogen.engine import sizes
 from morphogen.engine.devices import place
-from morphogen.engine.ownmodule import settled, try_space
+from morphogen.engine.ownmodule import resumed_space, try_space
 from morphogen.engine.record.loggers import names_of
 from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search import blackbox
@@ -168,7 +168,7 @@ def resume(
     job = Job(
         info.name,
         from_mapping(info.config, values["config"]),
-        settled(known, lambda: task_of(images, settings, origin=origin), settings.seed),
+        resumed_space(known, lambda: task_of(images, settings, origin=origin), settings.seed),
         images,
         settings,
         directory.path,

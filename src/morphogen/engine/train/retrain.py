@@ -16,7 +16,7 @@ from morphogen.core import Architecture, RunError, given, memory
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.processes import refuse_again
 from morphogen.engine.devices import one_device
-from morphogen.engine.ownmodule import settled, some_images, try_network, try_space
+from morphogen.engine.ownmodule import resumed_space, try_network, try_space
 from morphogen.engine.record.loggers import logged, names_of
 from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search.loop import Desk, latest
@@ -159,7 +159,7 @@ def resume(
         watcher,
         resumed=True,
     )
-    job = replace(job, space=settled(known, lambda: training_task(job), training.seed))
+    job = replace(job, space=resumed_space(known, lambda: training_task(job), training.seed))
     return finished(job) or _run(
         job,
         training_task(job),
@@ -171,8 +171,8 @@ def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:
     """A few images through the network, or a sentence that says what is wrong."""
     with aside(devices.device):
         net = fitting_of(job, task, devices, "").start(0).net
-    x = some_images(task, "pool", min(2, job.training.batch_size)).to(devices.device)
-    try_network(net, x, task, auxiliary=job.training.network.auxiliary > 0)
+    batch = some(task, "pool", min(2, job.training.batch_size), device=devices.device)
+    try_network(net, batch, task, auxiliary=job.training.network.auxiliary > 0)
 
 
 def _run(job: TrainJob, task: ImageTask, devices: Devices) -> TrainResult:

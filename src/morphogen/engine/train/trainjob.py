@@ -13,7 +13,7 @@ from morphogen.core import Architecture, DataError
 from morphogen.core.config import to_mapping
 from morphogen.core.names import encodable
 from morphogen.core.rng import seed_for
-from morphogen.engine.ownmodule import some_images
+from morphogen.engine.ownmodule import some
 from morphogen.engine.record.watch import Watcher
 from morphogen.engine.train.fitting import Fitting
 from morphogen.engine.train.training import Training
@@ -170,7 +170,7 @@ def _untrained(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
     """Weights of a user's network that no step moves, though they are not frozen."""
     with aside():
         net = network(job.space, job.arch, spec_of(job, task))
-    return without_gradient(net, some_images(task, "pool"), "the network")
+    return without_gradient(net, some(task, "pool").x, "the network")
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from morphogen.core.errors import ConfigError
+from morphogen.core.errors import ConfigError, SpaceError
+from morphogen.supernets.nested import length_of, shapes
 from morphogen.tasks.base import Task
+from morphogen.tasks.batches import Batch
 from morphogen.tasks.labelled.data import Labelled
 from morphogen.tasks.labelled.groups import shared_groups
 from morphogen.tasks.labelled.remarks import remarks
@@ -157,6 +159,28 @@ class LabelledTask(Task, Generic[L]):
         values = F.cross_entropy(output, y, label_smoothing=smoothing, reduction="none")
         values = weights[y] * values
         return values if each else values.mean()
+
+    def check_output(self, output: Any, batch: Batch, *, whose: str) -> tuple[str, ...]:
+        """Refuse what is no row of scores for each example; see `Task.check_output`."""
+        count, classes = length_of(batch.x), len(self.classes)
+        shape = list(output.shape) if isinstance(output, Tensor) else []
+        if len(shape) != 2 or shape[0] != count or shape[1] < classes:
+            raise SpaceError(
+                f"{whose} gives {shapes(output)} for inputs {shapes(batch.x)}; accepted: "
+                f"{self.accepted_output(batch)}"
+            )
+        more = shape[1] - classes
+        if not more:
+            return ()
+        return (
+            f"{whose} gives {shape[1]} scores for {classes} classes: {more} of them are for no "
+            "class of the data, and wrong wherever they are largest",
+        )
+
+    def accepted_output(self, batch: Batch) -> str:
+        """In words, what a network has to give for a batch."""
+        count = length_of(batch.x)
+        return f"scores [{count}, {len(self.classes)}], one for each example and class"
 
     def counts(self, output: Tensor, y: Tensor) -> Sums:
         """`right`: examples whose largest logit is their label's, and whose logits are finite."""
