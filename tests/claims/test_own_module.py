@@ -260,12 +260,12 @@ class Gives(nn.Module):
 @pytest.mark.parametrize(
     ("module", "kind", "said"),
     [
-        (lambda: Gives(lambda m, y: {"logits": y}), SpaceError, "gives dict for images [2, 1, 8,"),
-        (lambda: Gives(lambda m, y: (y, y)), SpaceError, "your module gives tuple"),
+        (lambda: Gives(lambda m, y: {"logits": y}), SpaceError, "gives {logits: [2, 4]} for inputs"),
+        (lambda: Gives(lambda m, y: (y, y)), SpaceError, "your module gives ([2, 4], [2, 4]) for"),
         (
             lambda: Gives(lambda m, y: (y, y) if m.training else y),
             SpaceError,
-            "your module gives tuple",
+            "your module gives ([2, 4], [2, 4]) for",
         ),
         (lambda: Gives(lambda m, y: y.squeeze()), SpaceError, "gives [4] for inputs [1, 1, 8, 8]"),
         (lambda: network().requires_grad_(False), SpaceError, "to train; accepted: at least one"),

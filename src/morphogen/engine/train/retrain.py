@@ -16,7 +16,7 @@ from morphogen.core import Architecture, RunError, given, memory
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.processes import refuse_again
 from morphogen.engine.devices import one_device
-from morphogen.engine.ownmodule import resumed_space, try_network, try_space
+from morphogen.engine.ownmodule import resumed_space, some, try_network, try_space
 from morphogen.engine.record.loggers import logged, names_of
 from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search.loop import Desk, latest
