@@ -260,7 +260,11 @@ class Gives(nn.Module):
 @pytest.mark.parametrize(
     ("module", "kind", "said"),
     [
-        (lambda: Gives(lambda m, y: {"logits": y}), SpaceError, "gives {logits: [2, 4]} for inputs"),
+        (
+            lambda: Gives(lambda m, y: {"logits": y}),
+            SpaceError,
+            "gives {logits: [2, 4]} for inputs",
+        ),
         (lambda: Gives(lambda m, y: (y, y)), SpaceError, "your module gives ([2, 4], [2, 4]) for"),
         (
             lambda: Gives(lambda m, y: (y, y) if m.training else y),
