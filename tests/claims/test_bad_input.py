@@ -485,7 +485,7 @@ def test_a_checkpoint_of_another_module_is_refused(cut):
     )
     refused(
         RunError,
-        "the module is not the one with which",
+        "the space that is passed is not the one of",
         call=lambda: resume(cut, space=tiny.smooth(), data=tiny.images()),
     )
     assert contents(cut) == before
@@ -545,7 +545,7 @@ def test_a_whole_file_with_something_else_in_it_is_refused(content, cut):
         (b"method: [unclosed\n", "line 2"),
         (b"\xff\xfe\x00", "cannot read"),
         (b"method: darts\n", "no space"),
-        (b"method: darts\nspace: x\ndata: y\nsettings: 3\nconfig: {}\n", "has settings 3"),
+        (b"method: darts\nspace: {name: x}\ndata: y\nsettings: 3\nconfig: {}\n", "has settings 3"),
     ],
 )
 def test_a_corrupt_config_is_one_sentence_and_nothing_is_changed(raw, part, cut):
