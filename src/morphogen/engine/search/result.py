@@ -62,7 +62,7 @@ class SearchResult:
     """Seconds of wall clock and CPU, images drawn."""
     run: Path
     """The run directory."""
-    candidates: Sequence[Mapping[str, Any]] = ()
+    candidates: tuple[Mapping[str, Any], ...] = ()
     """Architectures that the search ends with, the best first, each with its figures: the Pareto
     front of several objectives, or what the method offers. Empty if it is one alone."""
     front: Mapping[str, Any] = field(default_factory=dict)
@@ -236,7 +236,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     s = job.settings
     names = labels_of(s.evaluation.objectives, s.evaluation.evaluator, s.evaluation.proxy)
     front = pareto(outcome.history, names) if len(names) > 1 else {}
-    candidates = front.pop("candidates", outcome.candidates)
+    candidates = tuple(front.pop("candidates", outcome.candidates))
     failed = sum("failed" in row for row in outcome.history)
     images = outcome.history[-1].get("images", {}) if outcome.history else {}
     result = SearchResult(
