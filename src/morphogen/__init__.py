@@ -33,14 +33,17 @@ if TYPE_CHECKING:
     from morphogen.exports.writing import export
     from morphogen.reports.writing import report
     from morphogen.supernets import OneOf, space_of
+    from morphogen.tasks import Metric, Task
 
 __all__ = [
     "Architecture",
+    "Metric",
     "MorphogenError",
     "OneOf",
     "Run",
     "SearchResult",
     "Settings",
+    "Task",
     "TrainResult",
     "Training",
     "__version__",
@@ -70,11 +73,13 @@ __all__ = [
 
 _HOME = {
     "Architecture": "core",
+    "Metric": "tasks",
     "MorphogenError": "core",
     "OneOf": "supernets",
     "Run": "engine.record.opened",
     "SearchResult": "engine.search.result",
     "Settings": "engine.search.settings",
+    "Task": "tasks",
     "TrainResult": "engine.train.trained",
     "Training": "engine.train.training",
     "compare": "engine.judge.compare",
