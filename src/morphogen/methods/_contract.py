@@ -366,7 +366,7 @@ def find(name: str) -> MethodInfo:
     if isinstance(name, str) and name in _REGISTRY:
         return _REGISTRY[name]
     broken = {fault.name: fault.sentence for fault in plugins.load(GROUP)}
-    if name in broken:
+    if isinstance(name, str) and name in broken:
         raise ConfigError(broken[name])
     known = methods()
     if not isinstance(name, str) or name not in known:

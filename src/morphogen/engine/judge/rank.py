@@ -138,6 +138,8 @@ def rank(
         "fit": fit,
         "encoding": encoding,
     }
+    for name, value in (("proxy", proxy), ("predictor", predictor), ("column", column)):
+        given.instance(name, value, str, "a name")
     subject = _subject({"run": run, "proxy": proxy, "predictor": predictor, "column": column})
     if not isinstance(run, Scorer):
         _require_used(subject, asked)
@@ -251,7 +253,11 @@ def _require_used(subject: str, asked: dict[str, Any]) -> None:
 
 
 def _subject(named: dict[str, Any]) -> str:
-    said = [name for name, value in named.items() if value is not None and value != ""]
+    said = [
+        name
+        for name, value in named.items()
+        if not (value is None or (isinstance(value, str) and not value))
+    ]
     if len(said) != 1:
         raise ConfigError(
             f"{', '.join(said) or 'nothing'} to rank by; accepted: one of run (a finished search "

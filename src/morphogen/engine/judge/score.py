@@ -11,6 +11,7 @@ from typing import Any
 from morphogen import benchmarks
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ConfigError, given, ranges
+from morphogen.core.names import brief
 from morphogen.core.ranking import LEAST, Estimate, Ranking
 from morphogen.engine.judge.proxy_scores import (
     ENUMERABLE,
@@ -157,6 +158,8 @@ def score(
 
 
 def _named(space: SearchSpace, given: Sequence[Architecture | str]) -> list[Architecture]:
+    if not isinstance(given, list | tuple):
+        raise ConfigError(f"architectures is {brief(given)}; accepted: a list of architectures")
     archs = [space.parse(a) if isinstance(a, str) else space.check(a) for a in given]
     if not archs:
         raise ConfigError("architectures is empty; accepted: one at least, or None for a sample")
