@@ -24,7 +24,13 @@ from morphogen.core import ConfigError, RunError
 from morphogen.methods import find
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-TRAINING = Training(epochs=1, seeds=2, image_size=8, channels=2, threads=1)
+TRAINING = Training(
+    epochs=1,
+    seeds=2,
+    task={"image_size": 8},
+    network={"channels": 2},
+    hardware={"threads": 1},
+)
 FUNCTIONS = (
     *("search", "train", "resume", "report", "compare", "rank", "score", "predict", "load"),
     *("open_run", "export", "space_of"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from morphogen.core import ConfigError, UnknownNameError, given, ranges
+from morphogen.core.config import from_mapping
 from morphogen.core.files import made, write_anew
 from morphogen.core.names import brief
 from morphogen.core.ranges import Range
@@ -237,8 +238,15 @@ def _of_proxy(
     name: str, space: SearchSpace, where: _Where, options: dict[str, Any], seed: int
 ) -> tuple[Scorer, Truth]:
     truth = where.truth_of(space, data_name(options["data"]))
-    sizes = ("channels", "depth", "image_size", "batch_size")
-    settings = Settings(seed=seed, **{name: options[name] for name in sizes})
+    settings = from_mapping(
+        Settings,
+        {
+            "seed": seed,
+            "batch_size": options["batch_size"],
+            "task": {"image_size": options["image_size"]},
+            "network": {"channels": options["channels"], "depth": options["depth"]},
+        },
+    )
     return scorers.proxy_scorer(name, space, options["data"], settings=settings), truth
 
 
