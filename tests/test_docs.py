@@ -12,12 +12,14 @@ import json
 import re
 import shutil
 import tomllib
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import morphogen
 from documents import SMALL, commands, pictures, small, steps
 from morphogen import benchmarks, spaces
 from morphogen.cli import main
@@ -169,6 +171,16 @@ def test_what_is_made_from_the_code_is_as_the_code_has_it(
             # Those of every method stand once, before the first.
             there = page if words[0] == "search" else page[page.index(title) :]
             assert f"- `{flag}" in there, (words, flag)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    told = re.findall(r"^::: (\S+)", (ROOT / "docs" / "reference.md").read_text("utf-8"), re.M)
+    for name in morphogen.__all__:
+        found = getattr(morphogen, name)
+        if name.startswith("__") or isinstance(found, types.ModuleType):
+            continue
+        # Itself, or its module with all that is in it.
+        assert {f"{found.__module__}.{found.__qualname__}", found.__module__} & set(told), name
 
 
 def test_commands_within_sentences_have_options_that_exist(
