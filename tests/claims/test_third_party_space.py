@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,9 @@ from morphogen.spaces import registry
 from morphogen.supernets import Gates, NetworkSpec, base, build, network
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-space.md"
-SETTINGS = replace(tiny.SETTINGS, epochs=1, steps_per_epoch=1, evaluations=2, evaluation_epochs=1)
+SETTINGS = tiny.changed(
+    tiny.SETTINGS, epochs=1, steps_per_epoch=1, evaluations=2, evaluation_epochs=1
+)
 
 Install = Callable[[str, str], None]
 

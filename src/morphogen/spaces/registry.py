@@ -19,9 +19,9 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import ModuleInfo, iter_modules
 from typing import Any, Literal, TypeVar, get_args
 
 from morphogen.core import ConfigError, UnknownNameError, plugins
@@ -185,9 +185,17 @@ def _origin(build: Callable[..., object]) -> tuple[str, str]:
 @cache
 def _built_in() -> None:
     """Import the modules of this folder: each registers its own."""
-    package = __name__.rpartition(".")[0]
-    for module in iter_modules(import_module(package).__path__):
-        import_module(f"{package}.{module.name}")
+    for module in _modules():
+        import_module(f"{__package__}.{module.name}")
+
+
+@cache
+def _modules() -> tuple[ModuleInfo, ...]:
+    return tuple(iter_modules(import_module(str(__package__)).__path__))
+
+
+def _of_others() -> tuple[plugins.Broken, ...]:
+    return plugins.load("spaces")
 
 
 def registered() -> dict[str, SpaceInfo]:
@@ -199,7 +207,7 @@ def registered() -> dict[str, SpaceInfo]:
 def broken() -> tuple[str, ...]:
     """A sentence for each package whose spaces cannot be had."""
     _built_in()
-    return tuple(fault.sentence for fault in plugins.load("spaces"))
+    return tuple(fault.sentence for fault in _of_others())
 
 
 def info(name: str) -> SpaceInfo:
@@ -211,7 +219,7 @@ def info(name: str) -> SpaceInfo:
     """
     found = _find(name)
     if found is None:
-        for fault in plugins.load("spaces"):
+        for fault in _of_others():
             if fault.name == name:
                 raise ConfigError(fault.sentence)
         raise UnknownNameError("space", name, _REGISTRY)
@@ -219,10 +227,20 @@ def info(name: str) -> SpaceInfo:
 
 
 def _find(name: object) -> SpaceInfo | None:
-    _built_in()
-    if isinstance(name, str) and name not in _REGISTRY:
-        plugins.load("spaces")
-    return _REGISTRY.get(name) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return None
+    for load in (partial(_of_its_name, name), _built_in, _of_others):
+        if name in _REGISTRY:
+            break
+        load()
+    return _REGISTRY.get(name)
+
+
+def _of_its_name(name: str) -> None:
+    """Import the module that is called as the space: the others take time, and are not asked."""
+    module = name.replace("-", "_")
+    if module.isidentifier() and module in {m.name for m in _modules()}:
+        import_module(f"{__package__}.{module}")
 
 
 def make(name: str) -> SearchSpace:
@@ -238,10 +256,12 @@ def about(space: SearchSpace | str) -> SpaceInfo | None:
     """
     if isinstance(space, str):
         return _find(space)
-    _built_in()
+    if space.name not in _REGISTRY:  # the modules of most spaces are imported already
+        _built_in()
     own = _REGISTRY.get(space.name)
     if own is not None and isinstance(space, own.kind):
         return own
+    _built_in()
     for kind in type(space).__mro__:
         for known in _REGISTRY.values():
             if known.kind is kind:
