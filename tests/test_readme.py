@@ -102,7 +102,8 @@ def test_python_blocks_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    size = "image_size=8, channels=2, diagnostic_images=16, threads=1"
+    size = "task={'image_size': 8}, network={'channels': 2}, hardware={'threads': 1}"
+    size += ", diagnostics={'images': 16}"
     short = block.replace("epochs=5", f"epochs=1, steps_per_epoch=2, {size}")
     exec(compile(short, "README.md", "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()

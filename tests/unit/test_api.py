@@ -25,11 +25,7 @@ from morphogen.methods import find
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TRAINING = Training(
-    epochs=1,
-    seeds=2,
-    task={"image_size": 8},
-    network={"channels": 2},
-    hardware={"threads": 1},
+    epochs=1, seeds=2, task={"image_size": 8}, network={"channels": 2}, hardware={"threads": 1}
 )
 FUNCTIONS = (
     *("search", "train", "resume", "report", "compare", "rank", "score", "predict", "load"),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from morphogen.core import ConfigError, UnknownNameError, given, ranges
-from morphogen.core.config import from_mapping
 from morphogen.core.files import made, write_anew
 from morphogen.core.names import brief
 from morphogen.core.ranges import Range
@@ -20,7 +19,7 @@ from morphogen.engine.judge.ranking import Ranked, Scorer, scored_ranking
 from morphogen.engine.judge.subjects import PLOTS, SAMPLE, USED_BY
 from morphogen.engine.judge.truth import Truth, file_truth, table_truth
 from morphogen.engine.record.watch import usual_count
-from morphogen.engine.search.settings import Settings
+from morphogen.engine.search.settings import Network, Settings
 from morphogen.evaluators.supernet import Norms
 from morphogen.predictors.encodings import Encoding
 from morphogen.reports import rankingpage
@@ -28,6 +27,7 @@ from morphogen.runs.config import Space, data_name, known_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.classification import Data
+from morphogen.tasks.classification.config import ImageConfig
 
 USUAL: dict[str, Any] = {
     "norms": "recalibrate",
@@ -238,14 +238,11 @@ def _of_proxy(
     name: str, space: SearchSpace, where: _Where, options: dict[str, Any], seed: int
 ) -> tuple[Scorer, Truth]:
     truth = where.truth_of(space, data_name(options["data"]))
-    settings = from_mapping(
-        Settings,
-        {
-            "seed": seed,
-            "batch_size": options["batch_size"],
-            "task": {"image_size": options["image_size"]},
-            "network": {"channels": options["channels"], "depth": options["depth"]},
-        },
+    settings = Settings(
+        seed=seed,
+        batch_size=options["batch_size"],
+        network=Network(channels=options["channels"], depth=options["depth"]),
+        task=ImageConfig(image_size=options["image_size"]),
     )
     return scorers.proxy_scorer(name, space, options["data"], settings=settings), truth
 
