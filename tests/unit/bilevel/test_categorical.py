@@ -6,11 +6,13 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, RelaxedOneHotCategorical
 
+from morphogen import OneOf
 from morphogen.bilevel import categorical as ct
 from morphogen.core import ConfigError
+from morphogen.supernets import Gates, NetworkSpec, build, space_of
 from morphogen.supernets.relaxations import gumbel_soft
 
 P = torch.tensor([[0.7, 0.2, 0.1]], dtype=torch.float64)
@@ -201,3 +203,70 @@ def test_rebar_knows_masks_and_extremes() -> None:
     assert not found.soft[2].any()
     with pytest.raises(ConfigError, match=r"^tau is 0.0; accepted: above 0$"):
         ct.rebar(alpha, 0.0, generator())
+
+
+class Net(nn.Module):
+    """Two choices, one after the other, of functions that interact."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = OneOf({"half": Times(0.5), "flip": Times(-1.0), "sin": Sine()}, name="first")
+        self.second = OneOf({"square": Square(), "keep": Times(1.0)}, name="second")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+class Sine(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (3 * x).sin()
+
+
+class Square(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x
+
+
+def test_samples_of_each_example_give_the_exact_gradient_of_a_supernet() -> None:
+    """UNAS on a supernet: one network for every example of one batch, against all six networks."""
+    space = space_of(Net())
+    net, x, target = build(space, NetworkSpec()), torch.tensor(0.8), torch.tensor(0.3)
+    alphas = [0.7 * logits(1, 3, seed=2), 0.7 * logits(1, 2, seed=3)]
+    leaves = [a.clone().requires_grad_() for a in alphas]
+    first, second = (torch.softmax(a, -1)[0] for a in leaves)
+    expected = torch.zeros((), dtype=torch.float64)
+    for arch in space.enumerate():
+        loss = (net(x.double()[None], Gates.of(space, arch)) - target).square().squeeze()
+        i, j = (c.index(arch.one(c.name)) for c in space.choices)
+        expected = expected + first[i] * second[j] * loss
+    exact = torch.autograd.grad(expected, leaves)
+
+    examples = 40_000
+    wide = [a.expand(examples, *a.shape).clone().requires_grad_() for a in alphas]
+    drawn = [ct.rebar(a, 0.4, generator(seed)) for seed, a in enumerate(wide)]
+    images = x.double().expand(examples)
+
+    def losses(gates: Gates) -> Tensor:
+        return (net(images, gates) - target).square()
+
+    with torch.no_grad():
+        paths = dict(zip(space.groups, (d.sample for d in drawn), strict=True))
+        hard = losses(Gates.above(paths))
+    soft = losses(
+        Gates.dense(space, dict(zip(space.groups, (d.control for d in drawn), strict=True)))
+    )
+    log_p = sum(ct.log_prob(a, d.sample) for a, d in zip(wide, drawn, strict=True))
+    objective = (hard - soft).detach() * log_p + soft
+    each = torch.autograd.grad(objective.sum(), wide)
+    for found, wanted in zip(each, exact, strict=True):
+        z = (found.mean(0) - wanted) / (found.std(0) / examples**0.5)
+        assert float(z.abs().max()) < 4

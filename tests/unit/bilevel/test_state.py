@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 import tiny
-from morphogen.bilevel.gates import softmax_gates
+from morphogen.bilevel.gates import concrete_gates, probabilities, softmax_gates
 from morphogen.bilevel.optimisers import SGD, Adam, Optimiser, descend
 from morphogen.bilevel.state import BilevelState, alpha_step, joint_step
-from morphogen.supernets import space_of
+from morphogen.cost import of_options
+from morphogen.spaces import make
+from morphogen.supernets import live_masks, space_of
 from morphogen.tasks.problem import Clock, Problem
 
 
@@ -115,3 +117,23 @@ def test_alphas_may_descend_by_sgd() -> None:
     alpha_step(state, [torch.ones_like(a) for a in state.alphas], plain, tiny.CLOCK)
     for old, new in zip(before, state.alphas, strict=True):
         assert torch.equal(new, old - 1)
+
+
+def test_a_resource_cost_alone_leads_to_the_cheapest_options() -> None:
+    """The pieces of a single-level search: sampled gates, costs, the joint step, masks."""
+    space = make("nasbench201")
+    problem = tiny.problem(space)
+    state = BilevelState.start(problem, SGD(), Adam())
+    costs = of_options(space, problem.spec, (1, 8, 8))
+    live = live_masks(space, {c.name: set(c.options) - {"none"} for c in space.choices})
+    spent = []
+    for _ in range(30):
+        gates = concrete_gates(space, state.alphas, 1.0, problem.search_rng, live)
+        loss = 1e-3 * costs.expected(gates, "macs") + 0 * problem.loss(
+            state.net, gates, problem.batch("train")
+        )
+        joint_step(state, problem, loss, SGD(), Adam(lr=0.3, clip=1.0), tiny.CLOCK)
+        spent.append(float(costs.expected(softmax_gates(space, state.alphas, live), "macs")))
+    assert spent[-1] < 0.05 * spent[0]
+    found = space.derive(probabilities(space, state.alphas, live))
+    assert {found.one(c.name) for c in space.choices} <= {"skip_connect", "avg_pool_3x3"}
