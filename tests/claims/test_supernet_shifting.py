@@ -268,9 +268,9 @@ def test_the_parents_are_scored_anew_with_the_weights_as_they_are_now():
 
 
 def test_shifting_begins_at_once_where_the_supernet_is_trained_and_spos_where_on_the_same_data():
-    def phases(method: Any, other_classes: int | None, start: bool = True) -> list[str]:
+    def phases(method: Any, other_outputs: int | None, start: bool = True) -> list[str]:
         problem = tiny.problem(space_of(tiny.own()))
-        problem.start = SimpleNamespace(other_classes=other_classes) if start else None
+        problem.start = SimpleNamespace(other_outputs=other_outputs) if start else None
         return list(dict.fromkeys(c.phase for c in timetable(method, problem, 1, 1)))
 
     spos = SPOS(SPOSConfig(generations=1))

@@ -13,7 +13,7 @@ from morphogen.engine.train import retrain
 from morphogen.engine.train.trained import TrainResult
 from morphogen.runs.config import Space
 from morphogen.runs.directory import RunDirectory
-from morphogen.tasks.classification import Data
+from morphogen.tasks.kinds import Data
 
 
 def resume(

@@ -11,7 +11,7 @@ from morphogen.core.config import altered
 from morphogen.engine.search.settings import BATCH_SIZE, TRAIN_IMAGES, VALID_IMAGES, Settings, Split
 from morphogen.engine.train import training as retraining
 from morphogen.engine.train.training import Training
-from morphogen.tasks.classification import ImageTask
+from morphogen.tasks import Task
 
 Sentences = tuple[str, ...]
 
@@ -24,27 +24,32 @@ def usual(split: Split) -> Split:
     )
 
 
-def fitted(settings: Settings, task: ImageTask) -> tuple[Settings, Sentences]:
+def fitted(settings: Settings, task: Task) -> tuple[Settings, Sentences]:
     """A search's settings with the sizes that the data have, and a sentence on what shrank."""
     wanted = usual(settings.split)
     # From what was asked of the split the same parts are cut again; groups may have left less.
     train, valid = task.asked
-    batch = _batch(BATCH_SIZE, min(len(task.train), len(task.valid)), settings.hardware.devices)
+    smaller = min(task.length("train"), task.length("valid"))
+    batch = _batch(BATCH_SIZE, smaller, settings.hardware.devices)
     sizes = {
-        "split.train_images": (min(train, wanted.train_images), wanted.train_images),
-        "split.valid_images": (min(valid, wanted.valid_images), wanted.valid_images),
         "batch_size": (settings.batch_size or batch, settings.batch_size or BATCH_SIZE),
     }
+    if settings.task is not None:  # a task that somebody made has its own parts
+        sizes = {
+            "split.train_images": (min(train, wanted.train_images), wanted.train_images),
+            "split.valid_images": (min(valid, wanted.valid_images), wanted.valid_images),
+            **sizes,
+        }
     return altered(settings, {name: taken for name, (taken, _) in sizes.items()}), _said(
         sizes, task
     )
 
 
-def fitted_training(training: Training, task: ImageTask, part: str) -> tuple[Training, Sentences]:
+def fitted_training(training: Training, task: Task, part: str) -> tuple[Training, Sentences]:
     """A training's settings with a batch that the part has, and a sentence if it shrank."""
     if training.batch_size:
         return training, ()
-    count = len(task.train if part == "train" else task.pool)
+    count = task.length(part)
     made = replace(training, batch_size=_batch(retraining.BATCH_SIZE, count, 1))
     return made, _said({"batch_size": (made.batch_size, retraining.BATCH_SIZE)}, task)
 
@@ -56,7 +61,7 @@ def _batch(usually: int, most: int, devices: int) -> int:
     return max(1, (1 << (most.bit_length() - 1)) // devices) * devices
 
 
-def _said(sizes: dict[str, tuple[int, int]], task: ImageTask) -> Sentences:
+def _said(sizes: dict[str, tuple[int, int]], task: Task) -> Sentences:
     """What is less than usual, of (taken, usual) by name."""
     less = [
         f"{name.rpartition('.')[-1]} {taken:,}"
@@ -66,6 +71,6 @@ def _said(sizes: dict[str, tuple[int, int]], task: ImageTask) -> Sentences:
     if not less:
         return ()
     return (
-        f"the data have {len(task.pool):,} training images, so that less is taken: "
+        f"the data have {task.length('pool'):,} training {task.unit}, so that less is taken: "
         f"{', '.join(less)}",
     )

@@ -123,7 +123,7 @@ class DARTSPT:
 
     def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """Training, unless the supernet is trained on these data; then selection."""
-        trained = problem.start is not None and problem.start.other_classes is None
+        trained = problem.start is not None and problem.start.other_outputs is None
         turns = Projection(problem.space).turns()
         supernet = Phase("supernet", 0 if trained else epochs)
         if not self.config.interval:

@@ -63,7 +63,7 @@ class SPOS:
 
     def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """Training, unless the supernet is trained on these data, then a generation an epoch."""
-        trained = problem.start is not None and problem.start.other_classes is None
+        trained = problem.start is not None and problem.start.other_outputs is None
         return (
             Phase("supernet", 0 if trained else epochs, part="train"),
             Phase("evolution", self.config.generations, self.config.population),

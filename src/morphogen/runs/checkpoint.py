@@ -23,7 +23,7 @@ from morphogen.core import CheckpointError, MorphogenError, NumericalError
 from morphogen.core.files import fresh, link_anew
 from morphogen.core.files import previous as previous
 from morphogen.core.reading import parse_json, read_bytes
-from morphogen.core.records import Count, Record, Text, checked
+from morphogen.core.records import Natural, Record, Text, checked
 from morphogen.runs.records import Epoch
 from morphogen.runs.validation import (
     require_alike,
@@ -185,11 +185,13 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     return content
 
 
-class Images(Record):
-    """What the images were that a supernet was trained on."""
+class TrainedOn(Record):
+    """What a supernet was trained for."""
 
+    outputs: Natural
     classes: list[Text]
-    in_channels: Count
+    """Names; none of a task without classes."""
+    in_channels: Natural
 
 
 class Saved(Record):
@@ -201,7 +203,7 @@ class Saved(Record):
     """JSON: the lines of metrics so far."""
     torch_rng: Any
     problem: dict[str, Any] | None = None
-    images: Images | None = None
+    task: TrainedOn | None = None
 
 
 def read_saved(path: Path) -> dict[str, Any]:
@@ -211,9 +213,9 @@ def read_saved(path: Path) -> dict[str, Any]:
         CheckpointError: it is missing, damaged, or not as a loop writes it.
     """
     content = read(path)
-    held = content.get("images")
+    held = content.get("task")
     if isinstance(held, dict) and isinstance(held.get("classes"), tuple):
-        content["images"] = {**held, "classes": list(held["classes"])}
+        content["task"] = {**held, "classes": list(held["classes"])}
     accepted = "a checkpoint that morphogen wrote"
     checked(Saved, content, str(path), accepted=accepted, error=CheckpointError)
     with fits("history"):

@@ -22,7 +22,7 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import DECISIVE, require_recorded, versions
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.own import space_of
-from morphogen.tasks.classification import Data
+from morphogen.tasks.kinds import Data
 
 Space = str | SearchSpace | torch.nn.Module
 

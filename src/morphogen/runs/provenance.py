@@ -22,7 +22,7 @@ from morphogen.core.reading import sha256
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets.own import copied_module
-from morphogen.tasks.classification import ImageTask
+from morphogen.tasks import Task
 from morphogen.tasks.digests import digest, raw
 
 DECISIVE = ("contents", "threads", "module", "table", "beginning", "lengthened")
@@ -33,7 +33,7 @@ PACKAGES = ("morphogen", "torch", "numpy", "scikit-learn", "lightgbm")
 
 def provenance(
     space: SearchSpace,
-    task: ImageTask,
+    task: Task,
     *,
     threads: int,
     accelerator: str,
@@ -110,7 +110,7 @@ def require_recorded(directory: RunDirectory, config: Mapping[str, Any]) -> None
             )
 
 
-def require_same_data(directory: RunDirectory, config: Mapping[str, Any], task: ImageTask) -> None:
+def require_same_data(directory: RunDirectory, config: Mapping[str, Any], task: Task) -> None:
     """Refuse data that are not those with which the run began.
 
     Raises:

@@ -55,16 +55,30 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256."""
 
 
-class Contents(Record):
-    """The data of a run as they were read, see `Task.contents`."""
+Contents = dict[Text, Digest | Natural | list[Count]]
+"""The data of a run as they were read, see `Task.contents`."""
 
-    images: Count
-    classes: Count
-    shape: Annotated[list[Count], Field(min_length=3, max_length=3)]
-    names: Digest
-    labels: Digest
-    pixels: Digest
-    split: Digest
+
+class Metric(Record):
+    """By what a run judges, see `morphogen.tasks.Metric`."""
+
+    name: Text
+    unit: Text
+    higher_is_better: bool
+
+
+class Task(Record, extra="allow"):
+    """What a run is for, see `Task.describe`; the rest is plain."""
+
+    __pydantic_extra__: dict[str, Plain]
+
+    name: Text
+    metric: Metric
+    examples: Text
+    """What they are called: images, signals."""
+    outputs: Natural
+    parts: dict[Text, Text]
+    """What the search parts are, in words."""
 
 
 class Module(Record):
@@ -81,8 +95,8 @@ class Sizes(Record, extra="allow"):
 
     channels: Count
     depth: Count
-    classes: Count
-    in_channels: Count
+    classes: Natural
+    in_channels: Natural
 
 
 class Lengthened(Record):
@@ -134,8 +148,8 @@ class RunConfig(Record):
     """The run whose supernet this one begins with."""
     remarks: list[Text] = Field(default_factory=list)
     """What the user is told of the space."""
-    parts: dict[str, Text] = Field(default_factory=dict)
-    """What the search parts are, in words."""
+    task: Task | None = None
+    """What was to be learnt, and how it is judged."""
 
 
 class Beginning(Record):
@@ -144,9 +158,10 @@ class Beginning(Record):
     run: Text
     data: Text
     classes: list[Text]
-    in_channels: Count
+    outputs: Natural
+    in_channels: Natural
     seed: Natural
-    train_images: Count
+    train_images: Natural
     contents: Contents
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from morphogen.core.errors import ConfigError, DataError, MorphogenError, SpaceE
 from morphogen.core.memory import ran_out
 from morphogen.supernets.nested import length_of, mapped, shapes, take, tensors_of
 from morphogen.tasks.batches import Batch, Examples
+from morphogen.tasks.cut import Cut
 from morphogen.tasks.datasets import Fetched, MapDataset, require_data_set
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.metric import Compare, Metric, Sums, added
@@ -62,6 +64,10 @@ class Task:
     metric: Metric
     own_valid: bool
     """Whether `valid` is a part of the data's own, and not cut from `train`."""
+    asked: tuple[int, int]
+    """Sizes of the two search parts from which they are cut again."""
+    unit = "examples"
+    """What its examples are called in sentences."""
     test_openings: tuple[str, ...] = ()
     """The reason of every opening of the test part so far, refused ones not included."""
     _sealed_by = ""
@@ -98,10 +104,11 @@ class Task:
         self.name, self.seed, self.own_valid = name, seed, valid is not None
         n = len(train)
         if valid is None:
-            first, second = halves(n, seed)
+            first, second = parted(n, n - n // 2, seed)
         else:
             first, second = torch.arange(n), n + torch.arange(len(valid))
         self.train_rows, self.valid_rows = first, second
+        self.asked = len(first), len(second)
 
     # -- data --------------------------------------------------------------------------------
 
@@ -121,6 +128,36 @@ class Task:
         raise ConfigError(
             f"part is {part!r}; accepted: train, valid or pool{hint if part == 'test' else ''}"
         )
+
+    def cut(self, cut: Cut) -> Task:
+        """This task with its parts as they are asked for; this one does not change.
+
+        A task that is made in Python has two search parts already, so that of a cut only a share
+        to hold out counts, for a training from scratch.
+
+        Raises:
+            ConfigError: sizes are asked for.
+        """
+        for name, size in (("train_images", cut.train), ("valid_images", cut.valid)):
+            if size is not None and name not in cut.at_most:
+                raise ConfigError(
+                    f"{name} is {size}, and the data are a task, which has its own parts; "
+                    "accepted: 0, and data sets of the sizes that are wanted"
+                )
+        if cut.held_out is None or self.own_valid:
+            return self
+        other, n = copy(self), self.length("pool")
+        held = min(max(round(cut.held_out * n), 1), n - 1) if cut.held_out else 0
+        other.train_rows, other.valid_rows = parted(n, n - held, cut.seed)
+        other.asked = n - held, held
+        return other
+
+    def train_on_all(self) -> None:
+        """Measure what is measured on training examples (means, weights) on the whole pool."""
+
+    def inputs(self) -> dict[str, Any]:
+        """What one must know beside a network's weights to give it inputs: kind, sizes, scales."""
+        return {}
 
     def length(self, part: str) -> int:
         """Examples of a part."""
@@ -386,6 +423,7 @@ class Task:
         """All that a report knows of the task, in plain values."""
         return {
             "name": self.name,
+            "examples": self.unit,
             "metric": self.metric.describe(),
             "outputs": self.outputs(),
             "parts": self.parts(),
@@ -396,10 +434,10 @@ class Task:
         train, valid = self.length("train"), self.length("valid")
         if self.own_valid:
             return {
-                "train": f"{train} examples of the train part",
-                "valid": f"{valid} examples of the validation part",
+                "train": f"{train} {self.unit} of the train part",
+                "valid": f"{valid} {self.unit} of the validation part",
             }
-        cut = f"of {train + valid} training examples, by seed {self.seed}"
+        cut = f"of {train + valid} training {self.unit}, by seed {self.seed}"
         return {"train": f"{train} {cut}", "valid": f"{valid} others {cut}"}
 
     def remarks(self) -> list[str]:
@@ -441,8 +479,10 @@ def _shown(value: object) -> str:
     return repr(value)[:80]
 
 
-def halves(n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Rows of two parts of `n` examples, drawn by the seed, ascending; the same on any machine.
+def parted(n: int, first: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows of two parts of `n` examples, `first` in one, drawn by the seed, each ascending.
+
+    They are the same on any machine.
 
     Raises:
         ConfigError: the seed is negative.
@@ -453,8 +493,8 @@ def halves(n: int, seed: int) -> tuple[Tensor, Tensor]:
     if n < 2:
         raise DataError(f"train has {n} examples; accepted: two or more, or a valid part")
     order = np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
-    first, second = np.sort(order[: n - n // 2]), np.sort(order[n - n // 2 :])
-    return torch.from_numpy(first), torch.from_numpy(second)
+    one, other = np.sort(order[:first]), np.sort(order[first:])
+    return torch.from_numpy(one), torch.from_numpy(other)
 
 
 def _compared(compare: Compare | nn.Module, output: Any, y: Any) -> Tensor:

@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from morphogen.core.config import config, from_mapping, to_mapping
 from morphogen.core.errors import ConfigError, UnknownNameError
+from morphogen.tasks.base import Task
+from morphogen.tasks.cut import Cut
 
 C = TypeVar("C", bound="type[TaskConfig]")
 
@@ -20,6 +22,10 @@ C = TypeVar("C", bound="type[TaskConfig]")
 @config
 class TaskConfig:
     """Base of the configurations by kind of data; each field is a flag of the command line."""
+
+    def make(self, data: Any, cut: Cut) -> Task:
+        """The task of data of this kind, cut into its parts."""
+        raise NotImplementedError
 
 
 _CONFIGS: dict[str, type[TaskConfig]] = {}

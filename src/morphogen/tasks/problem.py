@@ -110,9 +110,9 @@ class Start:
 
     weights: Mapping[str, Tensor]
     """A supernet's state dict."""
-    other_classes: int | None = None
-    """Number of classes of the data they were trained on, if it was other data: the classifier is
-    then drawn anew. None if it was the same."""
+    other_outputs: int | None = None
+    """Outputs for the data they were trained on, if it was other data: the classifier is then
+    drawn anew. None if it was the same."""
 
 
 class Problem:
@@ -215,7 +215,7 @@ class Problem:
         with aside(self.devices.device, seed=seed_for(self.seed, "weights")):
             net = build(self.space, self.spec)
         if self.start is not None:
-            take_weights(net, self.start.weights, classes=self.start.other_classes)
+            take_weights(net, self.start.weights, classes=self.start.other_outputs)
         return train_mode(net.to(self.devices.device))
 
     def forward(

@@ -63,7 +63,7 @@ def test_defaults_shrink_in_proportion_and_it_is_said(data, tmp_path):
     assert config["settings"]["split"] == split
     assert config["settings"]["batch_size"] == 16
     assert any("train_images 33, valid_images 17, batch_size 16" in t for t in told)
-    assert config["parts"]["train"] == "33 of 50 training images, by class and seed 0"
+    assert config["task"]["parts"]["train"] == "33 of 50 training images, by class and seed 0"
     (run / "result.json").unlink()
     again = resume(run)
     assert again.cost["train_images"] == 16
@@ -115,7 +115,7 @@ def test_the_users_own_validation_part_is_searched_and_trained_with(data, tmp_pa
     config, told, run = begun(parts, tmp_path)
     settings = config["settings"]
     assert settings["split"] == {"train_images": 40, "valid_images": 24}
-    assert config["parts"]["valid"] == "24 images of the data's own validation part"
+    assert config["task"]["parts"]["valid"] == "24 images of the data's own validation part"
     assert any("search-validation part: x_val, y_val" in t for t in told)
     drawn = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["images"]
     assert set(drawn) == {"train", "valid"}

@@ -107,7 +107,7 @@ MOMENTS = ("state", "weight_optimiser", "state", 0, "momentum_buffer")
         (at("problem", "numpy_rng", to="{}"), "streams does not fit"),
         (at("problem", "search_rng", to=torch.zeros(5, dtype=torch.uint8)), "streams does not fit"),
         (at("problem", "train", "position", to=10**9), "stream is corrupt"),
-        (at("images", "in_channels", to="many"), "has images.in_channels 'many'"),
+        (at("task", "in_channels", to="many"), "has task.in_channels 'many'"),
         (at("more", to=lambda _: {1, 2}), "more is a set"),
     ],
 )

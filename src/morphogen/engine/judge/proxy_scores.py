@@ -37,8 +37,9 @@ from morphogen.runs.provenance import module_digests
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks import Batch
-from morphogen.tasks.classification import Data, ImageTask
+from morphogen.tasks.cut import Cut
 from morphogen.tasks.digests import digest, raw
+from morphogen.tasks.kinds import Data, as_they_are, task_for
 
 ENUMERABLE = 100_000
 """Spaces up to this size are listed to draw from them without repetition."""
@@ -99,12 +100,12 @@ class Scoring:
             ("seed", seed, ranges.SEED),
         ):
             given.whole(name, value, accepted)
-        task = ImageTask.of(data, size=image_size or None, seed=seed)
+        task = task_for(data, as_they_are(data, image_size=image_size), Cut(seed=seed))
         usual = cost.published(known)
         spec = NetworkSpec(
             channels=channels or usual.channels,
             depth=depth or usual.depth,
-            classes=len(task.classes),
+            classes=task.outputs(),
             in_channels=task.in_channels,
         )
         cost.require(
@@ -119,7 +120,7 @@ class Scoring:
             "proxies": list(proxies),
             "data": data_name(data),
             "batch_size": batch_size,
-            "image_size": task.image_size,
+            "image_size": task.describe().get("image_size", 0),
             "network": asdict(spec),
             "seed": seed,
             "torch": str(torch.__version__),

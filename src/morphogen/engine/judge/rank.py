@@ -26,8 +26,8 @@ from morphogen.reports import rankingpage
 from morphogen.runs.config import Space, data_name, known_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.classification import Data
 from morphogen.tasks.classification.config import ImageConfig
+from morphogen.tasks.kinds import Data
 
 USUAL: dict[str, Any] = {
     "norms": "recalibrate",

@@ -28,7 +28,7 @@ from morphogen.reports.standing import final_metrics
 from morphogen.reports.text import count
 from morphogen.runs.config import Space, known_space
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.classification import Data
+from morphogen.tasks.kinds import Data
 
 
 @dataclass(frozen=True, repr=False)

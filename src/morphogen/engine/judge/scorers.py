@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from morphogen.evaluators.supernet import Norms
     from morphogen.predictors.encodings import Encoding
     from morphogen.runs.config import Space
-    from morphogen.tasks.classification import Data
+    from morphogen.tasks.kinds import Data
 
 
 def supernet_scorer(
@@ -124,6 +124,7 @@ def proxy_scorer(
     from morphogen.proxies import PROXIES, batch_of, score_architecture
     from morphogen.runs.config import data_name
     from morphogen.supernets import NetworkSpec
+    from morphogen.supernets.nested import shapes
     from morphogen.tasks.digests import digest as digest_of
     from morphogen.tasks.digests import raw
 
@@ -134,16 +135,15 @@ def proxy_scorer(
     spec = NetworkSpec(
         channels=s.network.channels,
         depth=s.network.depth,
-        classes=len(task.classes),
+        classes=task.outputs(),
         in_channels=task.in_channels,
     )
     arch = space.sample(np.random.default_rng(0))
     cost.require(space, spec, task.example(), batch=count, arch=arch)
     batch = batch_of(task, count, s.seed)
     seen = digest_of(map(raw, (batch.x, batch.y)))[:12]
-    sizes = (
-        f"{spec.channels} channels, depth {spec.depth}, {count} images of {task.image_size} pixels"
-    )
+    shape = shapes(task.example())
+    sizes = f"{spec.channels} channels, depth {spec.depth}, {count} {task.unit} of shape {shape}"
     return Scorer(
         f"proxy {name}, {sizes}, data {data_name(data)} ({seen}), seed {s.seed}",
         f"proxy {name}",

@@ -18,9 +18,9 @@ from morphogen.methods import MethodInfo, find, methods
 from morphogen.runs.config import data_name
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks.classification import Data, ImageTask
-from morphogen.tasks.classification.config import ImageConfig
-from morphogen.tasks.kinds import configured
+from morphogen.tasks import Task
+from morphogen.tasks.cut import Cut
+from morphogen.tasks.kinds import Data, task_for
 from morphogen.tasks.problem import Devices, Problem
 
 
@@ -52,48 +52,44 @@ def method_of(method: str | object) -> tuple[MethodInfo, Any]:
     )
 
 
-def task_of(data: Data, s: Settings, *, origin: warmstart.Origin | None = None) -> ImageTask:
+def task_of(data: Data, s: Settings, *, origin: warmstart.Origin | None = None) -> Task:
     """The data, cut as the settings say.
 
     Args:
         data: what was asked for.
         s: sizes and seed.
-        origin: where the supernet is from that the run begins with. Its images' channels are
-            taken; on the same data also its split, so that nothing that trained it is held out.
+        origin: where the supernet is from that the run begins with. The channels of its inputs
+            are taken; on the same data also its split, so that nothing that trained it is held out.
     """
     again = origin is not None and origin.data == data_name(data)
-    images, split = configured(s.task, ImageConfig), usual(s.split)
-    return ImageTask.of(
-        data,
-        train_images=split.train_images,
-        valid_images=split.valid_images,
+    split = usual(s.split)
+    cut = Cut(
+        split.train_images,
+        split.valid_images,
         at_most=[name for name, count in to_mapping(s.split).items() if not count],
-        size=images.size,
         channels=origin.in_channels if origin else None,
         seed=origin.seed if origin and again else s.seed,
-        augment=images.augment,
-        class_weights=images.class_weights,
-        label_smoothing=images.label_smoothing,
     )
+    return task_for(data, s.task, cut)
 
 
-def task_of_job(job: Job) -> ImageTask:
+def task_of_job(job: Job) -> Task:
     """The data of a job, as they fit the weights that it begins with."""
     return task_of(job.data, job.settings, origin=warmstart.origin_of(job.path))
 
 
-def spec_of(s: Settings, task: ImageTask) -> NetworkSpec:
+def spec_of(s: Settings, task: Task) -> NetworkSpec:
     """Sizes of the networks."""
     return NetworkSpec(
         channels=s.network.channels,
         depth=s.network.depth,
-        classes=len(task.classes),
+        classes=task.outputs(),
         in_channels=task.in_channels,
         execution=s.network.execution,
     )
 
 
-def problem_of(job: Job, task: ImageTask, devices: Devices | None = None) -> Problem:
+def problem_of(job: Job, task: Task, devices: Devices | None = None) -> Problem:
     """What a method sees of the job."""
     s = job.settings
     return Problem(

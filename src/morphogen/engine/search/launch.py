@@ -31,11 +31,11 @@ from morphogen.runs.provenance import (
     require_same_module,
 )
 from morphogen.supernets.draws import aside
-from morphogen.tasks.classification import ImageTask
+from morphogen.tasks import Task
 from morphogen.tasks.problem import Devices, Problem
 
 
-def launch(where: Any, job: Job, task: ImageTask | None = None) -> SearchResult:
+def launch(where: Any, job: Job, task: Task | None = None) -> SearchResult:
     """Run the job in this process, or in `devices` processes that share every batch.
 
     Args:
@@ -103,14 +103,14 @@ def _process(fabric: Any, packed: bytes) -> MorphogenError | None:
     return None
 
 
-def _work(devices: Devices, job: Job, task: ImageTask | None) -> Outcome:
+def _work(devices: Devices, job: Job, task: Task | None) -> Outcome:
     if devices.rank:
         return _watched(devices, job, task, Silent())
     with logged(job.watcher(), job.settings.loggers) as watcher:
         return _watched(devices, job, task, watcher)
 
 
-def _watched(devices: Devices, job: Job, task: ImageTask | None, watcher: Watcher) -> Outcome:
+def _watched(devices: Devices, job: Job, task: Task | None, watcher: Watcher) -> Outcome:
     directory = RunDirectory(job.path)
     main = devices.rank == 0
     desk = Desk(directory, directory.config(), watcher, job.resume, main)

@@ -24,7 +24,7 @@ from morphogen.methods import AskTell, find
 from morphogen.runs import store
 from morphogen.runs.config import identities, identity
 from morphogen.runs.directory import RunDirectory
-from morphogen.tasks.classification import ImageTask
+from morphogen.tasks import Task
 
 PATHS = {"epochs": "epochs", "evaluations": "evaluation.budget"}
 """Where the settings have the length of a search, by the name of the option."""
@@ -61,7 +61,7 @@ def lengthened(
     directory: RunDirectory,
     values: Mapping[str, Any],
     job: Job,
-    task: ImageTask,
+    task: Task,
     change: tuple[str, Settings],
 ) -> Job:
     """The job of another length, when config.yaml says so; the result so far is put aside.
@@ -119,7 +119,7 @@ def _epochs(
     directory: RunDirectory,
     values: Mapping[str, Any],
     job: Job,
-    task: ImageTask,
+    task: Task,
     before: int,
     after: int,
 ) -> tuple[int, str]:

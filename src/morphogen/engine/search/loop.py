@@ -155,7 +155,8 @@ def run_steps(
             "state": checkpoint.capture(state),
             "problem": problem.state_dict(),
             **checkpoint.standing(problem.devices.device),
-            "images": {
+            "task": {
+                "outputs": problem.task.outputs(),
                 "classes": tuple(problem.task.describe().get("classes", ())),
                 "in_channels": problem.task.in_channels,
             },

@@ -31,7 +31,7 @@ from morphogen.reports.writing import Report, report
 from morphogen.runs import store
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.classification import Data
+from morphogen.tasks.kinds import Data
 
 SPLITS = {
     "training": "search data only: train part for weights, search-validation part for the "

@@ -41,8 +41,8 @@ from morphogen.runs.config import (
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import provenance, require_same_data
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.classification import Data, ImageTask
-from morphogen.tasks.kinds import config_for, configured
+from morphogen.tasks import Task
+from morphogen.tasks.kinds import Data, asked_of
 
 
 @memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
@@ -77,7 +77,7 @@ def search(
     info, config = method_of(method)
     settings = quick_preset(info).settings if settings is None else settings
     require_types(run, settings=(settings, Settings))
-    settings = replace(settings, task=configured(settings.task, config_for(data)))
+    settings = replace(settings, task=asked_of(data, settings.task))
     given.function("watcher", watcher, "a class or function that makes a watcher")
     known = searched_space(space, settings.without)
     info.require(known)
@@ -127,7 +127,7 @@ def search(
                 ),
                 remarks=(*shrunk, *remarks),
             )
-            | {"parts": task.parts(), "network": asdict(spec_of(settings, task))}
+            | {"task": task.describe(), "network": asdict(spec_of(settings, task))}
             | ({} if start is None else {"start": str(start)})
         )
     return launch(where, job, task)
@@ -189,7 +189,7 @@ def _place(settings: Settings) -> Any:
     )
 
 
-def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: ImageTask) -> None:
+def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: Task) -> None:
     """Supernet or short training must fit; an accelerator has a memory of its own."""
     if s.hardware.accelerator != "cpu" or (info.black_box and s.evaluation.evaluator == "table"):
         return
@@ -202,12 +202,12 @@ def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: Image
     )
 
 
-def _check_batch(settings: Settings, task: ImageTask) -> None:
+def _check_batch(settings: Settings, task: Task) -> None:
     smallest = min(task.length("train"), task.length("valid"))
     if settings.batch_size > smallest:
         raise ConfigError(
             f"batch_size is {settings.batch_size}, and the smaller part of the data has "
-            f"{smallest} images; accepted: at most {smallest}"
+            f"{smallest} {task.unit}; accepted: at most {smallest}"
         )
     if settings.batch_size % settings.hardware.devices:
         raise ConfigError(

@@ -32,7 +32,7 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import require_recorded
 from morphogen.runs.records import Beginning
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.classification import ImageTask
+from morphogen.tasks import Task
 from morphogen.tasks.problem import Start
 
 KEY = "morphogen-start"
@@ -45,6 +45,8 @@ class Origin:
     run: str
     data: str
     classes: tuple[str, ...]
+    """Names; none of a task without classes."""
+    outputs: int
     in_channels: int
     seed: int
     """Of the split: on the same data, what held images out of the training holds them out again."""
@@ -52,13 +54,15 @@ class Origin:
     contents: Mapping[str, Any]
     """Of the data, see `Task.contents`."""
 
-    def knows(self, data: str, task: ImageTask) -> bool:
+    def knows(self, data: str, task: Task) -> bool:
         """Whether these data, of this name, are what the weights were trained on.
 
         Raises:
             RunError: they have the name and are others by now.
         """
-        if self.data != data or self.classes != task.classes:
+        if self.data != data or self.outputs != task.outputs():
+            return False
+        if self.classes != tuple(task.describe().get("classes", ())):
             return False
         difference = task.changed(self.contents, resized=True)
         if difference and data != OBJECT:
@@ -95,11 +99,11 @@ def read_run(
             "accepted: a run that has it"
         )
     content = checkpoint.read_saved(directory.checkpoint_file)
-    state, images = content["state"], content.get("images")
+    state, trained = content["state"], content.get("task")
     if isinstance(state.get("searched"), dict):  # of a run with another rule of selection
         state = state["searched"]
     net = state.get("net")
-    if not isinstance(net, dict) or not isinstance(images, dict):
+    if not isinstance(net, dict) or not isinstance(trained, dict):
         raise RunError(
             f"{what} is {run}, whose checkpoint holds no supernet; accepted: one with it"
         )
@@ -128,8 +132,9 @@ def read_run(
     origin = Origin(
         str(run),
         data,
-        tuple(images["classes"]),
-        int(images["in_channels"]),
+        tuple(trained["classes"]),
+        int(trained["outputs"]),
+        int(trained["in_channels"]),
         before.seed if before is not None and before.data == data else settled.seed,
         settled.split.train_images,
         values["contents"],
@@ -167,7 +172,7 @@ def write(path: Path, net: Mapping[str, Tensor], origin: Origin) -> None:
     write_anew(RunDirectory(path).start_file, body)
 
 
-def read(path: Path, data: str, task: ImageTask) -> Start | None:
+def read(path: Path, data: str, task: Task) -> Start | None:
     """What the run in `path` begins with; None if with weights of its own.
 
     Args:
@@ -184,7 +189,7 @@ def read(path: Path, data: str, task: ImageTask) -> Start | None:
     with _opened(path) as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     same = origin.knows(data, task)
-    return Start(weights, None if same else len(origin.classes))
+    return Start(weights, None if same else origin.outputs)
 
 
 def origin_of(path: Path) -> Origin | None:

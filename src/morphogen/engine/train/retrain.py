@@ -49,8 +49,8 @@ from morphogen.runs.provenance import (
     require_same_module,
 )
 from morphogen.supernets.draws import aside
-from morphogen.tasks.classification import Data, ImageTask
-from morphogen.tasks.kinds import config_for, configured
+from morphogen.tasks import Task
+from morphogen.tasks.kinds import Data, asked_of
 from morphogen.tasks.problem import Devices
 
 
@@ -83,7 +83,7 @@ def train(
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
     training = quick_training(known) if training is None else training
     require_types(run, training=(training, Training))
-    training = replace(training, task=configured(training.task, config_for(data)))
+    training = replace(training, task=asked_of(data, training.task))
     given.function("watcher", watcher, "a class or function that makes a watcher")
     job = TrainJob(known, arch, data, training, Path(), watcher)
     # What is wrong with the request is said before anything is written.
@@ -117,6 +117,7 @@ def train(
                 ),
                 remarks=(*shrunk, *odd, *kept_weights(job, task)),
             )
+            | {"task": task.describe()}
         )
     return _run(job, task, devices)
 
@@ -167,7 +168,7 @@ def resume(
     )
 
 
-def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:
+def _try(job: TrainJob, task: Task, devices: Devices) -> None:
     """A few images through the network, or a sentence that says what is wrong."""
     with aside(devices.device):
         net = fitting_of(job, task, devices, "").start(0).net
@@ -175,12 +176,12 @@ def _try(job: TrainJob, task: ImageTask, devices: Devices) -> None:
     try_network(net, batch, task, auxiliary=job.training.network.auxiliary > 0)
 
 
-def _run(job: TrainJob, task: ImageTask, devices: Devices) -> TrainResult:
+def _run(job: TrainJob, task: Task, devices: Devices) -> TrainResult:
     with logged(job.watcher(), job.training.loggers) as watcher:
         return _watched(job, task, devices, watcher)
 
 
-def _watched(job: TrainJob, task: ImageTask, devices: Devices, watcher: Watcher) -> TrainResult:
+def _watched(job: TrainJob, task: Task, devices: Devices, watcher: Watcher) -> TrainResult:
     directory = RunDirectory(job.path)
     config = directory.config()
     desk = Desk(directory, config, watcher, job.resumed)

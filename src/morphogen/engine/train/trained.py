@@ -28,8 +28,8 @@ from morphogen.runs.validation import require_alike, require_finite
 from morphogen.runs.weights import read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import network
-from morphogen.tasks import Examples
-from morphogen.tasks.classification import Data, ImageTask
+from morphogen.tasks import Examples, Task
+from morphogen.tasks.kinds import Data
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class TrainResult:
 
 def evaluate(
     job: TrainJob,
-    task: ImageTask,
+    task: Task,
     work: Fitting,
     history: list[dict[str, Any]],
     notice: Callable[[str], None],
@@ -169,7 +169,7 @@ def _per_epoch(history: list[dict[str, Any]]) -> int:
     return int(history[0]["images"]["train"])
 
 
-def _evaluate(job: TrainJob, task: ImageTask, work: Fitting, file: Path, test: Examples) -> float:
+def _evaluate(job: TrainJob, task: Task, work: Fitting, file: Path, test: Examples) -> float:
     tensors, _ = read_weights(file)
     net = network(job.space, job.arch, replace(spec_of(job, task), auxiliary=False))
     try:

@@ -24,9 +24,9 @@ from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec, frozen_parts, network, reinitialise
 from morphogen.supernets.draws import aside
 from morphogen.supernets.trying import without_gradient
-from morphogen.tasks.classification import Data, ImageTask
-from morphogen.tasks.classification.config import ImageConfig
-from morphogen.tasks.kinds import configured
+from morphogen.tasks import Task
+from morphogen.tasks.cut import Cut
+from morphogen.tasks.kinds import Data, task_for
 from morphogen.tasks.problem import Devices
 
 
@@ -43,19 +43,10 @@ class TrainJob:
     resumed: bool = False
 
 
-def training_task(job: TrainJob) -> ImageTask:
+def training_task(job: TrainJob) -> Task:
     """The data, cut in what is trained on and what is held out."""
     t = job.training
-    images = configured(t.task, ImageConfig)
-    task = ImageTask.of(
-        job.data,
-        held_out=t.held_out,
-        size=images.size,
-        seed=t.seed,
-        augment=images.augment,
-        class_weights=images.class_weights,
-        label_smoothing=images.label_smoothing,
-    )
+    task = task_for(job.data, t.task, Cut(held_out=t.held_out, seed=t.seed))
     task.check_test(open=True)
     if not t.held_out:  # of all images that are trained on, not of the half a search would train on
         task.train_on_all()
@@ -72,19 +63,19 @@ def part_of(t: Training) -> str:
     return "train" if t.held_out else "pool"
 
 
-def spec_of(job: TrainJob, task: ImageTask) -> NetworkSpec:
+def spec_of(job: TrainJob, task: Task) -> NetworkSpec:
     """The network's sizes, with its auxiliary head if it is trained with one."""
     t = job.training
     return NetworkSpec(
         channels=t.network.channels,
         depth=t.network.depth,
-        classes=len(task.classes),
+        classes=task.outputs(),
         in_channels=task.in_channels,
         auxiliary=t.network.auxiliary > 0,
     )
 
 
-def fitting_of(job: TrainJob, task: ImageTask, devices: Devices, name: str) -> Fitting:
+def fitting_of(job: TrainJob, task: Task, devices: Devices, name: str) -> Fitting:
     """All that the loop over seeds and epochs needs.
 
     Args:
@@ -125,7 +116,7 @@ def fitting_of(job: TrainJob, task: ImageTask, devices: Devices, name: str) -> F
     )
 
 
-def kept_weights(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
+def kept_weights(job: TrainJob, task: Task) -> tuple[str, ...]:
     """A sentence for each kind of weights of a user's module that a training does not draw anew."""
     if not isinstance(job.space, ModuleSpace) or not job.training.network.fresh_weights:
         return ()
@@ -166,7 +157,7 @@ def kept_weights(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _untrained(job: TrainJob, task: ImageTask) -> tuple[str, ...]:
+def _untrained(job: TrainJob, task: Task) -> tuple[str, ...]:
     """Weights of a user's network that no step moves, though they are not frozen."""
     with aside():
         net = network(job.space, job.arch, spec_of(job, task))
@@ -184,7 +175,7 @@ def weights_file(run: Path, seed: int, kind: str) -> Path:
 
 
 def _signature(
-    job: TrainJob, task: ImageTask, spec: NetworkSpec, *, seed: int, kind: str, epoch: int
+    job: TrainJob, task: Task, spec: NetworkSpec, *, seed: int, kind: str, epoch: int
 ) -> Signature:
     return Signature(
         space=job.space.to_mapping(),
@@ -196,11 +187,8 @@ def _signature(
             in_channels=spec.in_channels,
             stem=spec.stem,
         ),
-        classes=task.classes,
-        channels=task.in_channels,
-        size=task.image_size,
-        mean=task.mean,
-        std=task.std,
+        classes=tuple(task.describe()["classes"]),
+        **task.inputs(),
         origin={
             "data": encodable(data_name(job.data)),
             "seed": seed,
@@ -213,23 +201,24 @@ def _signature(
     )
 
 
-def split_sentence(job: TrainJob, task: ImageTask) -> str:
-    """Which images did what, in a sentence."""
-    held_out, count = job.training.held_out, len(task.pool)
-    everything = f"all {count} training images, those that a search used among them"
+def split_sentence(job: TrainJob, task: Task) -> str:
+    """Which examples did what, in a sentence."""
+    held_out, count, unit = job.training.held_out, task.length("pool"), task.unit
+    train, valid = task.length("train"), task.length("valid")
+    everything = f"all {count} training {unit}, those that a search used among them"
     if held_out and task.own_valid:
         text = (
-            f"trained on all {len(task.train)} images of the train part; the {len(task.valid)} of "
+            f"trained on all {train} {unit} of the train part; the {valid} of "
             "the data's own validation part were held out, to choose the best epoch"
         )
     elif held_out:
         text = (
-            f"of {everything}, {len(task.train)} were trained on and {len(task.valid)} held out, "
+            f"of {everything}, {train} were trained on and {valid} held out, "
             "to choose the best epoch"
         )
     elif task.own_valid:
         text = (
-            f"trained on all {count} images of the train part and of the data's own validation "
+            f"trained on all {count} {unit} of the train part and of the data's own validation "
             "part; the last epoch is kept"
         )
     else:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from morphogen.core.config import Share, Side, config
 from morphogen.tasks.classification.augment import Augment
+from morphogen.tasks.classification.task import ImageTask
 from morphogen.tasks.configs import TaskConfig, task_config
+from morphogen.tasks.cut import Cut
 
 
 @task_config("images")
@@ -26,6 +30,22 @@ class ImageConfig(TaskConfig):
     class_weights: str = "none"
     """weights of classes in the loss that trains weights: none; balanced, for every class the same
     in all; or numbers, for classes that are not named 1: 'cat=2, dog=0.5'"""
+
+    def make(self, data: Any, cut: Cut) -> ImageTask:
+        """The images, read and cut; see `ImageTask.of`."""
+        return ImageTask.of(
+            data,
+            train_images=cut.train,
+            valid_images=cut.valid,
+            at_most=cut.at_most,
+            held_out=cut.held_out,
+            size=self.size,
+            channels=cut.channels,
+            seed=cut.seed,
+            augment=self.augment,
+            class_weights=self.class_weights,
+            label_smoothing=self.label_smoothing,
+        )
 
     @property
     def augment(self) -> Augment:

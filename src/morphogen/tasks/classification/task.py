@@ -234,13 +234,23 @@ class ImageTask(LabelledTask[Images]):
     ) -> ImageExamples:
         """A part, from which batches can be made; see `Task.examples`."""
         self.rows(part)  # refuses what is no part
-        images = {"train": self.train, "valid": self.valid}.get(part, self.pool)
+        images = self.pool if part == "pool" else self.train if part == "train" else self.valid
         return self._examples(images, device, self.augment if augmented else PLAIN)
 
     def _examples(
         self, images: Images, device: torch.device | str, augment: Augment = PLAIN
     ) -> ImageExamples:
         return ImageExamples(images, augment=augment, mean=self.mean, std=self.std, device=device)
+
+    def inputs(self) -> dict[str, Any]:
+        """Channels and size of an image, and how its pixels are normalised."""
+        return {
+            "kind": "images",
+            "channels": self.in_channels,
+            "size": self.image_size,
+            "mean": self.mean,
+            "std": self.std,
+        }
 
     def _test_examples(self, device: torch.device) -> ImageExamples:
         held, where = self._test, f"the test part of {self.name!r}"

@@ -84,6 +84,11 @@ class LabelledTask(Task, Generic[L]):
         return self.pool.take(self.valid_rows)
 
     @property
+    def unit(self) -> str:  # type: ignore[override]
+        """What its examples are: `images`, `signals`."""
+        return self.pool.unit
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.pool.classes

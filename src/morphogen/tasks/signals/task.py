@@ -179,7 +179,7 @@ class SignalTask(LabelledTask[Signals]):
     ) -> SignalExamples:
         """A part, from which batches can be made; see `Task.examples`."""
         self.rows(part)  # refuses what is no part
-        signals = {"train": self.train, "valid": self.valid}.get(part, self.pool)
+        signals = self.pool if part == "pool" else self.train if part == "train" else self.valid
         return self._examples(signals, device, self.augment if augmented else PLAIN)
 
     def _examples(
@@ -192,6 +192,16 @@ class SignalTask(LabelledTask[Signals]):
         return SignalExamples(
             signals, mean=self.mean, std=self.std, augment=augment, device=device, notes=notes
         )
+
+    def inputs(self) -> dict[str, Any]:
+        """Channels and length of a signal, and how its values are normalised."""
+        return {
+            "kind": "signals",
+            "channels": self.in_channels,
+            "size": self.signal_length,
+            "mean": self.mean,
+            "std": self.std,
+        }
 
     def train_on_all(self) -> None:
         """Take channel statistics and class weights from all signals, not from the train part."""
