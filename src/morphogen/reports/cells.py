@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from morphogen.core import Architecture
+from morphogen.core import Architecture, Choice
 from morphogen.reports.charts import drawing
 from morphogen.reports.draw import drawing_of
 from morphogen.reports.html import Html, el, join, table
@@ -209,19 +209,24 @@ def _nodes(space: NASBench1Shot1, arch: Architecture) -> Html:
 
 # -- spaces of layers: in rows, higher where they are heavier --------------------------------------
 
-_HEIGHTS = {
-    **{"identity": 26.0, "skip_connect": 26.0, "MB3_K3": 68.0, "MB6_K5": 110.0},
-    **{"shuffle_3x3": 47.0, "shuffle_5x5": 68.0, "shuffle_7x7": 89.0, "xception_3x3": 110.0},
-}
-
 _IN_A_ROW = 10
+
+
+def _height(choice: Choice, option: str) -> float:
+    """Options that do nothing are low, the others rise in the order in which the space has them."""
+    heavier = [o for o in choice.options if kind(o) not in ("skip", "none")]
+    return 26 + (84 * (heavier.index(option) + 1) / len(heavier) if option in heavier else 0)
 
 
 def _layers(space: SearchSpace, arch: Architecture) -> Html:
     parts = []
-    for i, (_, kept) in enumerate(arch.items()):
+    for i, (layer, kept) in enumerate(arch.items()):
         row, column = divmod(i, _IN_A_ROW)
-        base, height, x = 150.0 + 142 * row, _HEIGHTS.get(kept[0], 68.0), 8.0 + 64 * column
+        base, height, x = (
+            150.0 + 142 * row,
+            _height(space.choice(layer), kept[0]),
+            8.0 + 64 * column,
+        )
         name = kind(kept[0])
         box = {"x": x, "y": base - height, "width": 58, "height": height, "rx": 5}
         parts.append(el("rect", {"class": f"pill {name}", **box}))

@@ -11,6 +11,7 @@ from morphogen import benchmarks, spaces
 from morphogen.core import ConfigError, UnknownNameError
 from morphogen.spaces import SearchSpace, about, info, register, registered
 from morphogen.spaces.darts import DARTS
+from morphogen.spaces.nasbench201 import NASBench201
 from morphogen.spaces.shufflenet import ShuffleNet
 
 # The tables of the papers, of CIFAR-10 with 200 epochs, in %.
@@ -50,6 +51,13 @@ def test_reference_architectures_belong_to_their_space():
         assert bool(known.reference) == bool(known.reference_name)
         if known.reference:
             spaces.make(name).parse(known.reference)
+
+
+def test_a_table_is_of_spaces_whose_architectures_it_has():
+    table = benchmarks.load("nasbench201")
+    assert benchmarks.of(NASBench201(operations=("nor_conv_3x3", "none"))) is table
+    assert benchmarks.of(NASBench201(operations=("nor_conv_3x3", "conv_7x7"))) is None
+    assert benchmarks.of(NASBench201("mine")) is None
 
 
 def test_a_variant_says_what_is_other_than_in_the_space_it_is_like():

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from morphogen.core import Architecture
+from morphogen.core import Architecture, UnknownNameError
 from morphogen.spaces.nasbench201 import EDGES, NASBench201, edge_name
 from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, network
 from morphogen.supernets.nasbench201 import MixedCell, NASBench201Supernet
@@ -394,6 +394,21 @@ def test_a_restricted_space_builds_only_what_it_has():
     assert set(cell.edges["edge_0_3"]) == {"nor_conv_1x1", "avg_pool_3x3"}
     names = set(build(SPACE, SMALL).state_dict())
     assert set(net.state_dict()) < names
+
+
+def test_a_space_of_other_operations_has_the_same_networks():
+    """In another order, and fewer: a path gives what it gives in the whole space's supernet."""
+    space = NASBench201("mine", ("avg_pool_3x3", "nor_conv_3x3", "none"))
+    (whole, _), own = pair(training=False), build(space, SMALL).eval()
+    held = whole.state_dict()
+    own.load_state_dict({name: held[name] for name in own.state_dict()})
+    x, _ = batch()
+    for text in (space.format(space.sample(np.random.default_rng(i))) for i in range(3)):
+        one, other = Gates.of(space, space.parse(text)), Gates.of(SPACE, SPACE.parse(text))
+        assert torch.equal(own(x, one), whole(x, other))
+        assert space.remarks(space.parse(text)) == SPACE.remarks(SPACE.parse(text))
+    with pytest.raises(UnknownNameError, match="operation of NAS-Bench-201's supernet 'conv_7x7'"):
+        build(NASBench201(operations=("none", "conv_7x7")), SMALL)
 
 
 def test_weights_load_from_one_form_into_the_other():
