@@ -48,6 +48,16 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
             "epochs=2, steps_per_epoch=2, **SIZE",
         ),
     ),
+    "in-python.md": (
+        ("epochs=2, seed=1", "epochs=2, seed=1, steps_per_epoch=2, **SIZE"),
+        (
+            "Training(epochs=2, seeds=2)",
+            "Training(epochs=1, seeds=2, task={'image_size': 8}, hardware={'threads': 1})",
+        ),
+        ('sample=20, proxies=["nwot", "params"]', 'sample=4, proxies=["nwot", "params"], **NETS'),
+        ('proxy="params", sample=20', 'proxy="params", sample=4, **NETS'),
+        ("seeds=3, budget=30", "seeds=2, budget=8"),
+    ),
     "own-module.md": (
         (
             '["darts", "idarts", "gdas", "zero-cost-pt", "spos"]',
@@ -98,6 +108,8 @@ SIZE: dict[str, Any] = {
     "network": {"channels": 2}, "hardware": {"threads": 1}, "diagnostics": {"images": 16},
 }  # fmt: skip
 
+NETS: dict[str, Any] = {"channels": 2, "depth": 1, "image_size": 8, "batch_size": 8}
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -129,7 +141,7 @@ def text_of(page: Path) -> str:
 def test_every_command_and_block_of_a_page_runs(
     page: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names: dict[str, Any] = {"__name__": "__main__", "SIZE": SIZE}
+    names: dict[str, Any] = {"__name__": "__main__", "SIZE": SIZE, "NETS": NETS}
     for step in steps(text_of(page)):
         if isinstance(step, str):
             exec(compile(step, page.name, "exec"), names)
