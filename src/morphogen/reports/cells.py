@@ -222,11 +222,8 @@ def _layers(space: SearchSpace, arch: Architecture) -> Html:
     parts = []
     for i, (layer, kept) in enumerate(arch.items()):
         row, column = divmod(i, _IN_A_ROW)
-        base, height, x = (
-            150.0 + 142 * row,
-            _height(space.choice(layer), kept[0]),
-            8.0 + 64 * column,
-        )
+        base, x = 150.0 + 142 * row, 8.0 + 64 * column
+        height = _height(space.choice(layer), kept[0])
         name = kind(kept[0])
         box = {"x": x, "y": base - height, "width": 58, "height": height, "rx": 5}
         parts.append(el("rect", {"class": f"pill {name}", **box}))
