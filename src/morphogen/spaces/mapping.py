@@ -67,7 +67,10 @@ def _of_a_kind(space: SearchSpace) -> Iterator[dict[str, Any]]:
 
 def _restricted(written: dict[str, Any], space: SearchSpace) -> Iterator[dict[str, Any]]:
     """The whole space and the options that `space` has left of it, if it has the same choices."""
-    whole = read(written)
+    try:
+        whole = read(written)
+    except MorphogenError:  # `arguments` are not those of the constructor
+        return
     left = {o for c in space.choices for o in c.options}
     gone = dict.fromkeys(o for c in whole.choices for o in c.options if o not in left)
     if gone:

@@ -9,7 +9,7 @@ import pytest
 
 from morphogen import spaces
 from morphogen.core import Choice, MorphogenError, SpaceError
-from morphogen.spaces import Constrained, ModuleSpace, SearchSpace, needs_code, read
+from morphogen.spaces import Constrained, ModuleSpace, SearchSpace, needs_code, read, registry
 from morphogen.spaces.darts import DARTS
 from morphogen.spaces.nasbench1shot1 import NASBench1Shot1
 from morphogen.spaces.nasbench201 import NASBench201
@@ -96,6 +96,25 @@ def test_code_of_the_users_is_named_and_not_written():
     assert read(mine.to_mapping()).choices == MIXED.choices
     needing = [needs_code(s.to_mapping()) for s in (few, mine, OWN, MIXED, NASBENCH201)]
     assert needing == [True, True, True, False, False]
+
+
+def test_arguments_that_make_another_space_are_not_written(monkeypatch):
+    monkeypatch.setattr(registry, "_REGISTRY", dict(spaces.registered()))
+
+    @spaces.register("rings")
+    class Rings(SearchSpace):
+        """Of a package that says of its arguments what is not so."""
+
+        def __init__(self, name="rings", count=2):
+            super().__init__(name, [Choice(f"ring_{i}", ("on", "off")) for i in range(count)])
+
+        def arguments(self):
+            return {"number": len(self.choices)}
+
+    assert Rings().to_mapping() == {"name": "rings"}
+    mapping = Rings(count=3).to_mapping()
+    assert mapping["code"].endswith("Rings")
+    assert read(mapping).choices == Rings(count=3).choices
 
 
 @pytest.mark.parametrize(
