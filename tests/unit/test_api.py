@@ -148,6 +148,16 @@ def test_what_has_no_use_is_refused() -> None:
         morphogen.rank(proxy="nwot", column="cifar10_valid_12")
 
 
+def test_a_result_stands_for_its_run(found: SearchResult, tmp_path: Path) -> None:
+    settings = replace(tiny.SETTINGS, epochs=1)
+    begun = morphogen.search(
+        "darts", data=tiny.images(), settings=settings, start=found, run=tmp_path / "begun"
+    )
+    assert morphogen.open_run(begun).config["start"] == str(found.run)
+    shutil.rmtree(begun.run)
+    assert begun._repr_html_() is None  # then a notebook shows the text
+
+
 # -- in a notebook ---------------------------------------------------------------------------------
 
 
@@ -177,7 +187,7 @@ class Page(HTMLParser):
 
 
 def test_a_search_shows_itself(found: SearchResult) -> None:
-    page = Page(found._repr_html_())
+    page = Page(found._repr_html_() or "")
     assert {"svg", "dl", "style"} <= page.elements
     assert not {"img", "script", "link"} & page.elements
     assert HOSTILE in page.text
@@ -187,7 +197,7 @@ def test_a_search_shows_itself(found: SearchResult) -> None:
 
 
 def test_a_training_shows_itself(trained: TrainResult) -> None:
-    page = Page(trained._repr_html_())
+    page = Page(trained._repr_html_() or "")
     assert "Held-out accuracy in %, 2 seeds" in page.text
     assert f"{trained.held_out['mean']:.4g}" in page.text
 

@@ -57,7 +57,7 @@ def _run(words: Sequence[str]) -> int:
             raise
         from morphogen.cli.terminal import faults
 
-        found = faults.told(error)
+        found = faults.as_error(error)
         _say(str(found))
         return found.exit_code
 

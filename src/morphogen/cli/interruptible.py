@@ -31,6 +31,6 @@ def interruptible(path: Path) -> Iterator[None]:
             process.terminate()
         raise
     except Exception as error:
-        raise faults.told(error, path) from error
+        raise faults.as_error(error, path) from error
     finally:
         progress.end()

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from morphogen.core import Architecture
+from morphogen.core import Architecture, RunError
 from morphogen.reports import ranking as orders
 from morphogen.reports.cells import choices_table, picture
 from morphogen.reports.html import Child, Html, el, table
+from morphogen.reports.reading import read_run
 from morphogen.reports.run import Run
 from morphogen.reports.sections import facts
 from morphogen.reports.text import figure
@@ -44,6 +46,14 @@ def run(read: Run, space: SearchSpace | None = None, arch: Architecture | None =
         *(el("p", {"class": "note", "role": "note"}, f"{note}.") for note in notes),
         el("p", {"class": "where"}, "Run directory: ", el("code", {}, read.path)),
     )
+
+
+def of_result(path: Path, space: SearchSpace, arch: Architecture) -> Html | None:
+    """The same of the run of a result; None if it is not there any more: then a text has to do."""
+    try:
+        return run(read_run(path), space, arch)
+    except RunError:
+        return None
 
 
 def comparison(content: Mapping[str, Any], unit: str) -> Html:

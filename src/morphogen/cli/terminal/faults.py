@@ -36,7 +36,7 @@ def named(error: Exception) -> MorphogenError | None:
     return None
 
 
-def told(error: Exception, run: Path | None = None) -> MorphogenError:
+def as_error(error: Exception, run: Path | None = None) -> MorphogenError:
     """The sentence on an exception that is none of ours.
 
     Args:

@@ -26,7 +26,6 @@ from morphogen.evolution.pareto import front, hypervolume
 from morphogen.exports.writing import Exported
 from morphogen.methods import find
 from morphogen.reports import notebook
-from morphogen.reports.reading import read_run
 from morphogen.reports.writing import Report, report
 from morphogen.runs import store
 from morphogen.runs.directory import RunDirectory
@@ -134,8 +133,8 @@ class SearchResult:
             )
         return self.trainings[-1].export(to, out)
 
-    def _repr_html_(self) -> str:
-        return notebook.run(read_run(self.run), self.space, self.architecture)
+    def _repr_html_(self) -> str | None:
+        return notebook.of_result(self.run, self.space, self.architecture)
 
 
 def finished(directory: RunDirectory, job: Job) -> SearchResult | None:

@@ -53,7 +53,7 @@ def search(
     data: Data = "fashion-mnist",
     settings: Settings | None = None,
     run: str | Path | RunDirectory | None = None,
-    start: str | Path | None = None,
+    start: str | os.PathLike[str] | None = None,
     watcher: Callable[[], Watcher] = usual,
 ) -> SearchResult:
     """Find an architecture.
@@ -84,6 +84,7 @@ def search(
     require_select(info, settings)
     # What is wrong with the request is said before anything is written.
     where = _place(settings)
+    start = os.fspath(start) if isinstance(start, os.PathLike) else start
     begun = None if start is None else read_run(start, known, settings)
     origin = begun[1] if begun else None
     task = task_of(data, settings, origin=origin)

@@ -21,7 +21,6 @@ from morphogen.engine.train.trainjob import TrainJob, spec_of, split_sentence, w
 from morphogen.exports.trained import trained_network
 from morphogen.exports.writing import Exported, export
 from morphogen.reports import notebook
-from morphogen.reports.reading import read_run
 from morphogen.reports.writing import Report, report
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.runs.validation import require_alike, require_finite
@@ -84,8 +83,8 @@ class TrainResult:
         """Write the network in some formats, see `morphogen.export`."""
         return export(self, to, out, space=self.space, data=self.data)
 
-    def _repr_html_(self) -> str:
-        return notebook.run(read_run(self.run), self.space, self.architecture)
+    def _repr_html_(self) -> str | None:
+        return notebook.of_result(self.run, self.space, self.architecture)
 
 
 def evaluate(
