@@ -19,7 +19,7 @@ import tiny
 from fragile import Trap, fragile
 from morphogen import OneOf, benchmarks, cost
 from morphogen.core import ConfigError, MorphogenError, RunError, SpaceError
-from morphogen.engine.search.blackbox import settled
+from morphogen.engine.search.blackbox import resolved
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.executors.make import cores
@@ -71,7 +71,7 @@ def test_a_round_is_as_large_as_there_are_workers_unless_it_is_said():
         ({"executor": "processes"}, (cores(), cores())),
         ({"executor": "local"}, (0, 0)),  # nothing that another machine would do otherwise
     ):
-        made = settled(
+        made = resolved(
             find("random"),
             make("nasbench201"),
             Settings(**given, evaluation={"evaluator": "table"}),

@@ -18,7 +18,7 @@ import tiny
 from morphogen.core import Choice, ConfigError
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.judge.trials import asking
-from morphogen.engine.search.rounds import converse
+from morphogen.engine.search.rounds import ask_and_tell
 from morphogen.engine.search.search import resume, search
 from morphogen.evaluators.clusters import divide, winners
 from morphogen.methods.dcnas import DCNAS, DCNASConfig
@@ -93,7 +93,7 @@ class World:
 def play(world: World, round_size: int = 7, budget: int = 10_000, **changes):
     settings = {"pool": N, "clusters": K, "normalize": False, "early": 0.1, **changes}
     method = DCNAS(DCNASConfig(**settings))
-    talk = converse(
+    talk = ask_and_tell(
         method,
         SPACE,
         numpy_stream(0, "search"),

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from morphogen.cli.terminal.interrupts import GRACE, INTERRUPTED
-from morphogen.engine.search.loop import latest
+from morphogen.engine.record.recorder import last_checkpoint
 from morphogen.runs.config import identity
 from morphogen.runs.directory import RunDirectory
 
@@ -56,7 +56,7 @@ def test_a_search_that_is_told_to_end_ends_at_any_moment(threads: int, tmp_path:
         if (run / "config.yaml").exists():
             assert f"continue with: morphogen resume {run}" in err
             name = identity(yaml.safe_load((run / "config.yaml").read_text()))
-            content, _ = latest(RunDirectory(run), name)
+            content, _ = last_checkpoint(RunDirectory(run), name)
             whole += content is not None
         else:
             assert not run.exists()

@@ -129,8 +129,8 @@ class Objectives:
         return values
 
 
-def told(values: Mapping[str, float] | None, names: Sequence[str]) -> NDArray[np.float64]:
-    """What a method is told, [objectives], higher is better; `-inf` of a failed evaluation."""
+def maximised(values: Mapping[str, float] | None, names: Sequence[str]) -> NDArray[np.float64]:
+    """Objectives as a method gets them, [objectives], higher is better; `-inf` if it failed."""
     if values is None:
         return np.full(len(names), -np.inf)
     return np.array([-values[n] if n in COSTS else values[n] for n in names], np.float64)

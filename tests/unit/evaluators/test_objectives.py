@@ -1,4 +1,4 @@
-"""Objectives and limits: read from text, told with the right sign, from the right source."""
+"""Objectives and limits: read from text, maximised with the right sign, from the right source."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from morphogen import benchmarks, cost
 from morphogen.core import ConfigError, NumericalError, UnknownNameError
 from morphogen.evaluators.limits import limits_of
-from morphogen.evaluators.objectives import Costs, Objectives, names_of, told
+from morphogen.evaluators.objectives import Costs, Objectives, maximised, names_of
 from morphogen.spaces import make
 from morphogen.supernets import NetworkSpec
 
@@ -70,9 +70,9 @@ def test_limits_accept_up_to_and_with_the_number():
 
 def test_costs_are_told_with_a_minus_and_failures_as_the_worst():
     values = {"accuracy": 90.0, "params": 5.0}
-    assert told(values, ("accuracy", "params")).tolist() == [90.0, -5.0]
-    assert told(values, ("params", "accuracy")).tolist() == [-5.0, 90.0]
-    assert told(None, ("accuracy", "params")).tolist() == [-np.inf, -np.inf]
+    assert maximised(values, ("accuracy", "params")).tolist() == [90.0, -5.0]
+    assert maximised(values, ("params", "accuracy")).tolist() == [-5.0, 90.0]
+    assert maximised(None, ("accuracy", "params")).tolist() == [-np.inf, -np.inf]
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf")])

@@ -28,7 +28,7 @@ from morphogen.core.processes import refuse_again
 from morphogen.core.reading import parse_json, read_lines, sha256
 from morphogen.core.records import Amount, Natural, Plain, Record, checked
 from morphogen.core.rng import numpy_stream
-from morphogen.engine.search.rounds import converse
+from morphogen.engine.search.rounds import ask_and_tell
 from morphogen.evaluators.executors import Job, Local, make_executor
 from morphogen.evaluators.executors.make import cores
 from morphogen.evaluators.stage import Stage
@@ -145,7 +145,7 @@ def run_trial(trial: Trial) -> Trace:
         return scores[new].reshape(-1, 1) if info.objectives else scores[new]
 
     began = time.perf_counter()
-    converse(
+    ask_and_tell(
         method,
         space,
         numpy_stream(trial.seed, "search"),

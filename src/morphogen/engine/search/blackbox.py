@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from morphogen import benchmarks, cost
 from morphogen.core import Architecture, CheckpointError, ConfigError, RunError, memory
 from morphogen.core.rng import numpy_stream
+from morphogen.engine.record.recorder import Recorder, in_all_processes
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.job import Job, problem_of, task_of_job
 from morphogen.engine.search.lengthen import stops
-from morphogen.engine.search.loop import Desk, Outcome, offered, together
-from morphogen.engine.search.rounds import converse
+from morphogen.engine.search.loop import Outcome, offered
+from morphogen.engine.search.rounds import ask_and_tell
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.warmstart import Origin
 from morphogen.evaluators.executors import Executor, Make, Report, make_executor
@@ -38,8 +39,8 @@ from morphogen.evaluators.objectives import (
     Costs,
     Objectives,
     labels_of,
+    maximised,
     names_of,
-    told,
 )
 from morphogen.evaluators.proxy import ProxyEvaluator
 from morphogen.evaluators.stage import Stage
@@ -59,7 +60,7 @@ CLASSES = {"CIFAR-100": 100, "ImageNet16-120": 120}
 """Classes of a table's data set, 10 unless named, for the size of its networks."""
 
 
-def settled(
+def resolved(
     info: MethodInfo,
     space: SearchSpace,
     settings: Settings,
@@ -171,7 +172,7 @@ def _fit(serves: Any) -> list[str]:
     return [name for name, info in methods().items() if serves(info)]
 
 
-def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outcome:
+def run_rounds(method: AskTell, problem: Problem, recorder: Recorder, job: Job) -> Outcome:
     """Ask, evaluate and tell until the budget is spent or the method has no more questions.
 
     Raises:
@@ -183,27 +184,27 @@ def run_rounds(method: AskTell, problem: Problem, desk: Desk, job: Job) -> Outco
     with ExitStack() as stack:
         executor = _executor(problem, job)
         stack.callback(executor.close)
-        store = stack.enter_context(Store(desk.run.store_file, writes=desk.writes))
-        record = _Record(store, desk, problem, executor, s)
-        together(problem.devices, record.start)
-        talk = converse(
+        store = stack.enter_context(Store(recorder.run.store_file, writes=recorder.writes))
+        record = _Record(store, recorder, problem, executor, s)
+        in_all_processes(problem.devices, record.start)
+        ended = ask_and_tell(
             method,
             space,
             numpy_stream(s.seed, "search"),
             partial(record.answer, flat=not find(job.method).objectives),
             budget=budget,
             round_size=s.workers.round_size or 1,
-            stops=stops(desk.config),
+            stops=stops(recorder.config),
             traces=record.traces,
         )
-        together(problem.devices, record.finish)
+        in_all_processes(problem.devices, record.finish)
     history = record.history()
-    if talk.answered < budget:
-        desk.watcher.notice(
-            f"the method had no more new questions after {talk.answered} of {budget} architectures"
+    if ended.answered < budget:
+        recorder.watcher.notice(
+            f"the method had no more new questions after {ended.answered} of {budget} architectures"
         )
-    found = method.derive(talk.state, space)
-    return Outcome(found, history, offered(method, talk.state, space))
+    found = method.derive(ended.state, space)
+    return Outcome(found, history, offered(method, ended.state, space))
 
 
 def limited(problem: Problem, s: Settings) -> SearchSpace:
@@ -219,9 +220,9 @@ class _Record:
     """Answers a method's questions from the store or by the executor, and keeps the answers."""
 
     def __init__(
-        self, store: Store, desk: Desk, problem: Problem, executor: Executor, s: Settings
+        self, store: Store, recorder: Recorder, problem: Problem, executor: Executor, s: Settings
     ) -> None:
-        self.store, self.desk, self.executor = store, desk, executor
+        self.store, self.recorder, self.executor = store, recorder, executor
         self.space, self.devices = problem.space, problem.devices
         self.names = labels_of(s.evaluation.objectives, s.evaluation.evaluator, s.evaluation.proxy)
         self.budget = s.evaluation.budget
@@ -233,7 +234,7 @@ class _Record:
 
     def _require_objectives(self, evaluation: Evaluation) -> None:
         held = dict(evaluation.objectives or {})
-        if set(held) != set(self.names) or told(held, self.names)[0] != evaluation.score:
+        if set(held) != set(self.names) or maximised(held, self.names)[0] != evaluation.score:
             raise CheckpointError(
                 f"row {evaluation.number} of {self.store.path} has the objectives "
                 f"{', '.join(held)} or another score; accepted: {', '.join(self.names)}, the first "
@@ -255,7 +256,9 @@ class _Record:
 
     def start(self) -> None:
         """Tell the watcher where the search stands."""
-        self.desk.watcher.started(self.desk.config, self.desk.run.path, len(self.store.known))
+        self.recorder.watcher.started(
+            self.recorder.config, self.recorder.run.path, len(self.store.known)
+        )
 
     def answer(
         self, archs: Sequence[Architecture], stage: Stage, *, flat: bool
@@ -270,7 +273,7 @@ class _Record:
         for report in self.executor.map([(archs[i], stage) for i in left]) if left else ():
             i = left[report.index]
             found[i] = self._keep(numbers[i], texts[i], stage, report)
-        rows = np.stack([told(e.objectives if e else None, self.names) for e in found])
+        rows = np.stack([maximised(e.objectives if e else None, self.names) for e in found])
         return rows[:, 0] if flat else rows
 
     def traces(
@@ -300,7 +303,7 @@ class _Record:
             number,
             text,
             values,
-            None if report.failed else float(told(values, self.names)[0]),
+            None if report.failed else float(maximised(values, self.names)[0]),
             report.error,
             report.attempts,
             report.seconds,
@@ -310,11 +313,11 @@ class _Record:
             None if trace is None else trace.tolist(),
         )
         done = len(self.store.known)
-        self.desk.watcher.stepped(Clock(done, self.budget, 1, 1))
-        together(self.devices, partial(self.store.add, evaluation))
+        self.recorder.watcher.stepped(Clock(done, self.budget, 1, 1))
+        in_all_processes(self.devices, partial(self.store.add, evaluation))
         self.failure = report.error or self.failure
         row = row_of(evaluation, self.best.after(evaluation))
-        self.desk.watcher.epoch({**row, "epoch": done + 1})
+        self.recorder.watcher.epoch({**row, "epoch": done + 1})
         return evaluation
 
     def _ordered(self) -> list[Evaluation]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from torch.multiprocessing.spawn import ProcessExitedException
@@ -14,14 +15,14 @@ from morphogen.core.names import shell
 from morphogen.core.processes import GUARD, UNGUARDED, spawning
 from morphogen.engine.devices import FabricDevices
 from morphogen.engine.record.loggers import logged
-from morphogen.engine.record.watch import Silent, Watcher
+from morphogen.engine.record.recorder import Recorder
+from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.blackbox import limited, run_rounds
 from morphogen.engine.search.job import Job, problem_of, task_of_job
-from morphogen.engine.search.loop import Desk, Outcome, run_steps
+from morphogen.engine.search.loop import Outcome, run_steps
 from morphogen.engine.search.result import SearchResult, finished, write_result
 from morphogen.engine.search.select import selecting
-from morphogen.methods import AskTell, Method, find
-from morphogen.runs.config import identities
+from morphogen.methods import AskTell, find
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import (
     elsewhere,
@@ -32,7 +33,7 @@ from morphogen.runs.provenance import (
 )
 from morphogen.supernets.draws import aside
 from morphogen.tasks import Task
-from morphogen.tasks.problem import Devices, Problem
+from morphogen.tasks.problem import Devices
 
 
 def launch(where: Any, job: Job, task: Task | None = None) -> SearchResult:
@@ -45,7 +46,7 @@ def launch(where: Any, job: Job, task: Task | None = None) -> SearchResult:
     """
     devices = job.settings.hardware.devices
     if devices == 1:
-        return write_result(job, _work(where, job, task))
+        return write_result(job, _search(where, job, task))
     try:
         packed = pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -95,7 +96,7 @@ def _process(fabric: Any, packed: bytes) -> MorphogenError | None:
     try:
         with memory.reported(cost.SMALLER):
             devices = FabricDevices(fabric)
-            outcome = _work(devices, job, None)
+            outcome = _search(devices, job, None)
             if devices.rank == 0:
                 write_result(job, outcome)
     except MorphogenError as error:
@@ -103,50 +104,44 @@ def _process(fabric: Any, packed: bytes) -> MorphogenError | None:
     return None
 
 
-def _work(devices: Devices, job: Job, task: Task | None) -> Outcome:
-    if devices.rank:
-        return _watched(devices, job, task, Silent())
-    with logged(job.watcher(), job.settings.loggers) as watcher:
-        return _watched(devices, job, task, watcher)
-
-
-def _watched(devices: Devices, job: Job, task: Task | None, watcher: Watcher) -> Outcome:
-    directory = RunDirectory(job.path)
-    main = devices.rank == 0
-    desk = Desk(directory, directory.config(), watcher, job.resume, main)
+def _search(devices: Devices, job: Job, task: Task | None) -> Outcome:
+    """The search, from the run directory to the end of its loop."""
+    directory, s = RunDirectory(job.path), job.settings
+    config, main = directory.config(), devices.rank == 0
     task = task or task_of_job(job)
-    if job.resume:
-        require_same_data(directory, desk.config, task)
-    if main and job.resume:
-        require_same_files(directory, desk.config)
-        saved = directory.checkpoint_file.exists()
-        other = require_same_module(directory, desk.config, job.space, redrawn=saved)
-        for sentence in filter(None, (elsewhere(desk.config), other)):
-            desk.watcher.notice(sentence)
-    if main:
-        for entry in desk.config.get("lengthened", ())[-1:]:
-            desk.watcher.notice(entry["note"])
-        for sentence in (*desk.config.get("remarks", ()), *task.remarks()):
-            desk.watcher.notice(sentence)
-    problem = problem_of(job, task, devices)
     method = find(job.method).build(job.config)
-    lock = directory.locked() if main else nullcontext()
-    threads = on_threads(desk.config["threads"])
-    with lock, task.sealed("the search"), aside(devices.device), threads:
-        return _loop(method, problem, desk, job)
+    with ExitStack() as stack:
+        watcher = stack.enter_context(logged(job.watcher(), s.loggers)) if main else Silent()
+        recorder = Recorder(directory, config, watcher, job.resume, main)
+        if job.resume:
+            require_same_data(directory, config, task)
+        if main:
+            for sentence in _notices(job, config, task):
+                watcher.notice(sentence)
+        problem = problem_of(job, task, devices)
+        if main:
+            stack.enter_context(directory.locked())
+        stack.enter_context(task.sealed("the search"))
+        stack.enter_context(aside(devices.device))
+        stack.enter_context(on_threads(config["threads"]))
+        if isinstance(method, AskTell):
+            return run_rounds(method, problem, recorder, job)
+        problem.space = limited(problem, s)
+        return run_steps(selecting(method, s), problem, recorder, s)
 
 
-def _loop(method: Method, problem: Problem, desk: Desk, job: Job) -> Outcome:
-    s = job.settings
-    if isinstance(method, AskTell):
-        return run_rounds(method, problem, desk, job)
-    problem.space = limited(problem, s)
-    return run_steps(
-        selecting(method, s),
-        problem,
-        desk,
-        identities=identities(desk.config),
-        epochs=s.epochs,
-        steps=s.steps_per_epoch,
-        diagnostic_images=s.diagnostics.images,
-    )
+def _notices(job: Job, config: Mapping[str, Any], task: Task) -> Iterator[str]:
+    """What is to be said before the search begins or goes on.
+
+    Raises:
+        RunError: a run that goes on has other files or another module.
+    """
+    directory = RunDirectory(job.path)
+    if job.resume:
+        require_same_files(directory, config)
+        saved = directory.checkpoint_file.exists()
+        other = require_same_module(directory, config, job.space, redrawn=saved)
+        yield from filter(None, (elsewhere(config), other))
+    yield from (entry["note"] for entry in config.get("lengthened", ())[-1:])
+    yield from config.get("remarks", ())
+    yield from task.remarks()

@@ -15,8 +15,8 @@ from typing import Any
 
 from morphogen.core import ConfigError
 from morphogen.core.config import altered, to_mapping
+from morphogen.engine.record.recorder import last_checkpoint
 from morphogen.engine.search.job import Job, problem_of
-from morphogen.engine.search.loop import latest
 from morphogen.engine.search.select import selecting
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.timetable import ENDED_EARLY, timetable
@@ -123,7 +123,7 @@ def _epochs(
     before: int,
     after: int,
 ) -> tuple[int, str]:
-    saved, _ = latest(directory, identities(values))
+    saved, _ = last_checkpoint(directory, identities(values))
     rows = saved["history"] if saved is not None else []
     done = len(rows)
     method = find(job.method).build(job.config)

@@ -21,7 +21,7 @@ from morphogen.engine.train import retrain
 from morphogen.engine.train.trained import TrainResult
 from morphogen.engine.train.training import Training
 from morphogen.evaluators.limits import COSTS
-from morphogen.evaluators.objectives import labels_of, told
+from morphogen.evaluators.objectives import labels_of, maximised
 from morphogen.evolution.pareto import front, hypervolume
 from morphogen.exports.writing import Exported
 from morphogen.methods import find
@@ -164,7 +164,7 @@ def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[s
     """
     rows = [row for row in history if "failed" not in row]
     values = [{name: float(row[name]) for name in names} for row in rows]
-    points = np.array([told(v, names) for v in values]).reshape(-1, len(names))
+    points = np.array([maximised(v, names) for v in values]).reshape(-1, len(names))
     if not len(points):
         return {}
     worst = points.min(axis=0)

@@ -1,4 +1,4 @@
-"""The conversation with a black-box method: ask, have it answered, tell; nothing of files or time.
+"""Ask a black-box method for architectures, tell it their scores; nothing of files or time.
 
 What is asked again is answered from memory, and not counted again: the budget is in different
 architectures.
@@ -30,8 +30,8 @@ REPEATS = 10_000
 
 
 @dataclass(frozen=True)
-class Talk:
-    """How a conversation ended."""
+class AskTellResult:
+    """Where a black-box method stands when no more is asked."""
 
     state: Any
     """The method's own."""
@@ -39,7 +39,7 @@ class Talk:
     """Different architectures."""
 
 
-def converse(
+def ask_and_tell(
     method: AskTell,
     space: SearchSpace,
     rng: np.random.Generator,
@@ -50,7 +50,7 @@ def converse(
     stops: Sequence[int] = (),
     enough: Callable[[], bool] = lambda: False,
     traces: Traces = lambda archs, stage: [None] * len(archs),
-) -> Talk:
+) -> AskTellResult:
     """Ask, answer and tell until the budget is spent or the method has no more new questions.
 
     Args:
@@ -62,7 +62,7 @@ def converse(
         round_size: architectures that are asked for at once; all are told together.
         stops: numbers of architectures at which a round ends, however many were still to ask: the
             search ended there before it went on.
-        enough: asked before each round; True ends the conversation.
+        enough: asked before each round; True ends it.
         traces: called for each round of a method with stages.
 
     Raises:
@@ -98,4 +98,4 @@ def converse(
             staged.read_traces(state, traces(asked, stage))
         scores = [known[stage.budget, arch] for arch in asked]
         method.tell(state, asked, np.array(scores, np.float64))
-    return Talk(state, len(known))
+    return AskTellResult(state, len(known))

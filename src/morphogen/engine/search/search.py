@@ -102,7 +102,7 @@ def search(
         batch_size=settings.batch_size // settings.hardware.devices,
         seed=settings.seed,
     )
-    settings = blackbox.settled(info, known, settings, origin, known_data=known_data)
+    settings = blackbox.resolved(info, known, settings, origin, known_data=known_data)
     names_of(settings.loggers)
     with RunDirectory.claimed(run, f"{info.name}-{known.name}") as directory:
         if begun:

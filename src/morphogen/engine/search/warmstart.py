@@ -109,9 +109,9 @@ def read_run(
         )
     if values.get("method") == "train":
         raise RunError(f"{what} is {run}, a training of one architecture; accepted: a search")
-    settled = from_mapping(Settings, values["settings"])
+    recorded = from_mapping(Settings, values["settings"])
     held = spaces.read(values["space"])
-    ran = {"space": held.name, **_shape(settled)}
+    ran = {"space": held.name, **_shape(recorded)}
     wanted = {"space": space.name, **_shape(settings)}
     # The shapes of a user's own module are compared when they are taken.
     if not spaces.needs_code(values["space"]):
@@ -135,8 +135,8 @@ def read_run(
         tuple(trained["classes"]),
         int(trained["outputs"]),
         int(trained["in_channels"]),
-        before.seed if before is not None and before.data == data else settled.seed,
-        settled.split.train_images,
+        before.seed if before is not None and before.data == data else recorded.seed,
+        recorded.split.train_images,
         values["contents"],
     )
     return net, origin

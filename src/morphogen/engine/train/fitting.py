@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from morphogen.core import CheckpointError, ConfigError, NumericalError, SpaceError
 from morphogen.core.rng import seed_for
-from morphogen.engine.search.loop import Desk
+from morphogen.engine.record.recorder import Recorder
 from morphogen.engine.train.training import Training
 from morphogen.runs import checkpoint
 from morphogen.supernets import enough_values, explained, train_mode
@@ -102,7 +102,9 @@ class Fitting:
         return Fit(net, optimiser, stream, number)
 
 
-def run(fitting: Fitting, desk: Desk, content: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def run(
+    fitting: Fitting, recorder: Recorder, content: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
     """Train every seed, from the start or from a checkpoint's content; the lines of the record.
 
     Raises:
@@ -122,16 +124,16 @@ def run(fitting: Fitting, desk: Desk, content: Mapping[str, Any] | None) -> list
         fit = fitting.start(number)
         checkpoint.restore(fit, content["state"])
         checkpoint.go_on(content, fitting.devices.device)
-    desk.start(history)
+    recorder.start(history)
     for number in range(fit.number if fit else 0, t.seeds):
         if fit is None or fit.number != number:
             fit = fitting.start(number)
         while fit.epoch < t.epochs and not _exhausted(fit, t):
-            row = _epoch(fitting, fit, desk)
+            row = _epoch(fitting, fit, recorder)
             history.append(row)
             state = checkpoint.capture(fit)
             checkpoint.require_finite(state, row["epoch"])
-            desk.save(
+            recorder.save(
                 row,
                 {
                     "identity": fitting.identity,
@@ -147,7 +149,7 @@ def _exhausted(fit: Fit, t: Training) -> bool:
     return bool(t.patience) and fit.epoch - fit.best_epoch >= t.patience
 
 
-def _epoch(fitting: Fitting, fit: Fit, desk: Desk) -> dict[str, Any]:
+def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
     """One pass over the training images, and the held-out accuracy after it."""
     t, stream = fitting.training, fit.stream
     wall, cpu = time.perf_counter(), time.process_time()
@@ -166,7 +168,7 @@ def _epoch(fitting: Fitting, fit: Fit, desk: Desk) -> dict[str, Any]:
         loss, sums = _step(fitting, fit, t)
         loss_sum += loss
         total = added(total, sums)
-        desk.watcher.stepped(Clock(done, t.epochs * t.seeds, step + 1, steps))
+        recorder.watcher.stepped(Clock(done, t.epochs * t.seeds, step + 1, steps))
     mean = float(loss_sum) / steps
     if not math.isfinite(mean):
         raise NumericalError(

@@ -18,8 +18,8 @@ from morphogen.core.processes import refuse_again
 from morphogen.engine.devices import one_device
 from morphogen.engine.ownmodule import resumed_space, some, try_network, try_space
 from morphogen.engine.record.loggers import logged, names_of
+from morphogen.engine.record.recorder import Recorder
 from morphogen.engine.record.watch import Watcher, usual
-from morphogen.engine.search.loop import Desk, latest
 from morphogen.engine.sizes import fitted_training
 from morphogen.engine.train import fitting
 from morphogen.engine.train.trained import TrainResult, evaluate, finished
@@ -119,7 +119,7 @@ def train(
             )
             | {"task": task.describe()}
         )
-    return _run(job, task, devices)
+    return _train(job, task, devices)
 
 
 @memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
@@ -161,7 +161,7 @@ def resume(
         resumed=True,
     )
     job = replace(job, space=resumed_space(known, lambda: training_task(job), training.seed))
-    return finished(job) or _run(
+    return finished(job) or _train(
         job,
         training_task(job),
         one_device(training.hardware.accelerator, training.hardware.precision),
@@ -176,31 +176,24 @@ def _try(job: TrainJob, task: Task, devices: Devices) -> None:
     try_network(net, batch, task, auxiliary=job.training.network.auxiliary > 0)
 
 
-def _run(job: TrainJob, task: Task, devices: Devices) -> TrainResult:
-    with logged(job.watcher(), job.training.loggers) as watcher:
-        return _watched(job, task, devices, watcher)
-
-
-def _watched(job: TrainJob, task: Task, devices: Devices, watcher: Watcher) -> TrainResult:
-    directory = RunDirectory(job.path)
+def _train(job: TrainJob, task: Task, devices: Devices) -> TrainResult:
+    """The trainings, from the run directory to their evaluation."""
+    directory, t = RunDirectory(job.path), job.training
     config = directory.config()
-    desk = Desk(directory, config, watcher, job.resumed)
-    if job.resumed:
-        require_same_data(directory, config, task)
-        drawn = job.training.network.fresh_weights or directory.checkpoint_file.exists()
-        other = require_same_module(directory, config, job.space, redrawn=drawn)
-        for sentence in filter(None, (elsewhere(config), other)):
-            desk.watcher.notice(sentence)
-    for sentence in (*config.get("remarks", ()), *task.remarks()):
-        desk.watcher.notice(sentence)
-    name = identity(config)
-    with directory.locked(), aside(devices.device), on_threads(config["threads"]):
-        content = None
+    with logged(job.watcher(), t.loggers) as watcher:
+        recorder = Recorder(directory, config, watcher, job.resumed)
         if job.resumed:
-            content, notice = latest(directory, [name])
-            if notice:
-                desk.watcher.notice(notice)
-        work = fitting_of(job, task, devices, name)
-        with task.sealed("the training"):
-            history = fitting.run(work, desk, content)
-        return evaluate(job, task, work, history, desk.watcher.notice)
+            require_same_data(directory, config, task)
+            drawn = t.network.fresh_weights or directory.checkpoint_file.exists()
+            other = require_same_module(directory, config, job.space, redrawn=drawn)
+            for sentence in filter(None, (elsewhere(config), other)):
+                watcher.notice(sentence)
+        for sentence in (*config.get("remarks", ()), *task.remarks()):
+            watcher.notice(sentence)
+        name = identity(config)
+        with directory.locked(), aside(devices.device), on_threads(config["threads"]):
+            content = recorder.last_checkpoint([name]) if job.resumed else None
+            work = fitting_of(job, task, devices, name)
+            with task.sealed("the training"):
+                history = fitting.run(work, recorder, content)
+            return evaluate(job, task, work, history, watcher.notice)

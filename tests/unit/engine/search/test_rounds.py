@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from morphogen.core import Architecture, Choice, ConfigError
-from morphogen.engine.search.rounds import REPEATS, converse
+from morphogen.engine.search.rounds import REPEATS, ask_and_tell
 from morphogen.spaces import SearchSpace
 
 SPACE = SearchSpace("grid", [Choice("a", tuple("01234")), Choice("b", tuple("012"))])
@@ -49,7 +49,7 @@ def talk(method, budget, round_size=1):
         asked.append(list(archs))
         return np.array([value(a) for a in archs])
 
-    found = converse(
+    found = ask_and_tell(
         method, SPACE, np.random.default_rng(0), answer, budget=budget, round_size=round_size
     )
     return found, asked

@@ -13,7 +13,7 @@ from torch import nn
 import tiny
 from morphogen.core import ConfigError, RunError
 from morphogen.core.config import from_mapping
-from morphogen.engine.search.loop import together
+from morphogen.engine.record.recorder import in_all_processes
 from morphogen.engine.search.presets import altered, quick_config
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
@@ -193,16 +193,16 @@ def test_a_failure_in_one_process_is_a_failure_in_all():
             return [(t + self.others) / 2 for t in tensors]
 
     done = []
-    together(Other(0.0), lambda: done.append(1))
+    in_all_processes(Other(0.0), lambda: done.append(1))
     assert done == [1]
     with pytest.raises(RunError, match="another process could not write"):
-        together(Other(1.0), lambda: done.append(2))
+        in_all_processes(Other(1.0), lambda: done.append(2))
 
     def fails() -> None:
         raise ConfigError("mine")
 
     with pytest.raises(ConfigError, match="mine"):
-        together(Other(0.0), fails)
+        in_all_processes(Other(0.0), fails)
 
 
 def test_settings_are_decisive_for_identity_and_the_rest_is_not():
