@@ -29,19 +29,20 @@ from morphogen.reports.draw import draw
 from morphogen.reports.standing import final_metrics, result_text, standing
 from morphogen.reports.text import columns, count, duration, fold
 from morphogen.runs.directory import RunDirectory
-from morphogen.tasks.kinds import config_for, configured
+from morphogen.tasks.kinds import config_for, configured, space_for
 
 
 @config
 class Target:
     """What is searched, on what, and where it is written."""
 
-    space: str = "nasbench201"
-    """search space; `morphogen list spaces` names them"""
+    space: str = ""
+    """search space; `morphogen list spaces` names them (default: nasbench201; for signals
+    signal201)"""
     data: str = "fashion-mnist"
-    """fashion-mnist (shipped), the path of a parquet or .npz file or of an image folder, hf:NAME
-    for a data set of the Hugging Face library, or cifar10:PATH, cifar100:PATH, fashion-mnist:PATH
-    for a standard set; test images stay closed"""
+    """fashion-mnist (shipped), the path of a parquet or .npz file, of images or signals, or of an
+    image folder, hf:NAME for a data set of the Hugging Face library, or cifar10:PATH,
+    cifar100:PATH, fashion-mnist:PATH for a standard set; the test part stays closed"""
     run: str = ""
     """new run directory (default: runs/METHOD-SPACE-TIME)"""
     start: str = ""
@@ -93,11 +94,11 @@ def option_sections(info: MethodInfo, held: Preset, *, every_kind: bool = False)
 def search(entry: MethodEntry, words: Sequence[str]) -> int:
     """`morphogen search METHOD ...`."""
     info = find(entry.name)
-    space = peek(words, "--space", Target().space)
-    if any(word in HELP for word in words):
-        print(_help(entry, info, space))
-        return 0
     data = peek(words, "--data", Target().data)
+    if any(word in HELP for word in words):
+        print(_help(entry, info, peek(words, "--space", space_for(Target().data))))
+        return 0
+    space = peek(words, "--space", "") or space_for(data)
     refuse_beside(words, config_for(data), data)
     held = preset(peek(words, "--preset", Target().preset), info, space, data)
     of_method: Any = Arguments  # [...] of a class that is known at run time only
@@ -109,15 +110,15 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
         default=Arguments(Target(), held.settings, held.options),
     )
     target = given.target
-    info.require(spaces.make(target.space))
+    info.require(spaces.make(space))
     # Claimed here and not by the engine, since an interrupt must name it.
     with (
-        RunDirectory.claimed(target.run or None, f"{info.name}-{target.space}") as directory,
+        RunDirectory.claimed(target.run or None, f"{info.name}-{space}") as directory,
         interruptible(directory.path),
     ):
         result = run_search(
             given.options,
-            space=target.space,
+            space=space,
             data=target.data,
             settings=given.settings,
             run=directory,

@@ -26,7 +26,7 @@ from morphogen.reports.text import count, duration, fold
 from morphogen.runs.config import OBJECT
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.kinds import config_for, configured
+from morphogen.tasks.kinds import config_for, configured, space_for
 
 
 @config
@@ -34,7 +34,7 @@ class Target:
     """What is trained, on what, and where it is written."""
 
     space: str = ""
-    """search space of ARCH (default: nasbench201; of a RUN: its own)"""
+    """search space of ARCH (default: nasbench201, for signals signal201; of a RUN: its own)"""
     data: str = ""
     """training and test images, as for search (default: fashion-mnist; of a RUN: its own)"""
     run: str = ""
@@ -99,7 +99,7 @@ def train(words: Sequence[str]) -> int:
 def _found(word: str, space: str, data: str) -> _Found:
     """A run directory's architecture, space and data, or an architecture of `space`."""
     if not os.path.isdir(word):
-        name = space or "nasbench201"
+        name = space or space_for(data or DATA)
         known = spaces.make(name)
         try:
             known.parse(word)

@@ -75,11 +75,12 @@ def _commands(signature: Signature, files: Sequence[str]) -> str:
     file = loaded[0]
     images = signature.kind == "images"
     word, given = ("IMAGE...", "['image.png']") if images else ("SIGNALS.npz", "signals")
+    numpy = "" if images else "import numpy\n"
     made = "" if images else "signals = numpy.load('signals.npz')['x']\n"
     own = file.endswith(".safetensors") and spaces.needs_code(signature.space)
     return (
         ("" if own else f"```console\n$ morphogen predict {file} {word}\n```\n\n")
-        + f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r}"
+        + f"```python\nimport morphogen\n{numpy}\nmodel = morphogen.load({file!r}"
         + (", module=YOUR_MODULE" if own else "")
         + f")\n{made}print(model.predict({given})[0].label)\n```"
     )

@@ -7,7 +7,7 @@ task that somebody makes in Python has its own arguments and none of these.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer
 
@@ -22,6 +22,11 @@ C = TypeVar("C", bound="type[TaskConfig]")
 @config
 class TaskConfig:
     """Base of the configurations by kind of data; each field is a flag of the command line."""
+
+    spatial_dims: ClassVar[int | None] = None
+    """Axes of an input beside its channels, as `SearchSpace.spatial_dims`."""
+    default_space: ClassVar[str] = ""
+    """The space that is searched where none is named."""
 
     def make(self, data: Any, cut: Cut) -> Task:
         """The task of data of this kind, cut into its parts."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, TypeVar
 
+from morphogen import spaces
 from morphogen.core.config import from_mapping
-from morphogen.core.errors import ConfigError
+from morphogen.core.errors import ConfigError, SpaceError
+from morphogen.core.names import brief
+from morphogen.core.reading import trouble
+from morphogen.spaces import SearchSpace
 from morphogen.tasks.base import Task
 from morphogen.tasks.classification.config import ImageConfig
-from morphogen.tasks.configs import TaskConfig, name_of
+from morphogen.tasks.configs import TaskConfig, name_of, task_configs
 from morphogen.tasks.cut import Cut
+from morphogen.tasks.labelled.names import few
+from morphogen.tasks.signals.config import SignalConfig
+from morphogen.tasks.signals.data import Signals
+from morphogen.tasks.signals.readers import find
 
 C = TypeVar("C", bound=TaskConfig)
 
@@ -18,8 +28,47 @@ Data = Any
 
 
 def config_for(data: Data) -> type[TaskConfig]:
-    """The class of the configuration that data take; the data themselves are not read."""
-    return ImageConfig
+    """The class of the configuration that data take: signals in a file or in memory, else images.
+
+    Of the files that may hold signals, .npz and .parquet, the headers are read.
+    """
+    if not isinstance(data, str | os.PathLike):
+        return SignalConfig if isinstance(data, Signals) else ImageConfig
+    path = Path(data)
+    if path.suffix.lower() not in (".npz", ".parquet") or trouble(path):
+        return ImageConfig
+    return ImageConfig if find(path) is None else SignalConfig
+
+
+def space_for(data: Data) -> str:
+    """The name of the space in which data are searched if none is named."""
+    kind = ImageConfig if isinstance(data, Task) else config_for(data)
+    return kind.default_space
+
+
+def require_fit(space: SearchSpace, data: Data) -> None:
+    """Refuse a space whose networks take other inputs than the data are.
+
+    Raises:
+        SpaceError: names spaces that serve.
+    """
+    if isinstance(data, Task):
+        return
+    kind = config_for(data)
+    if None in (space.spatial_dims, kind.spatial_dims) or space.spatial_dims == kind.spatial_dims:
+        return
+    own = next(n for n, c in task_configs().items() if c.spatial_dims == space.spatial_dims)
+    fitting = (
+        name
+        for name in spaces.registered()
+        if spaces.info(name).kind.spatial_dims == kind.spatial_dims
+    )
+    names = sorted(fitting, key=lambda name: name != kind.default_space)
+    given = f" {brief(data)}" if isinstance(data, str | os.PathLike) else ""
+    raise SpaceError(
+        f"space {space.name!r} is for {own}, and the data{given} are {name_of(kind)}; accepted: a "
+        f"space for {name_of(kind)}, such as {few(names, 3)}, or your own module"
+    )
 
 
 def configured(held: TaskConfig | None, kind: type[C]) -> C:

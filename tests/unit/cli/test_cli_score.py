@@ -33,7 +33,7 @@ def test_named_architectures_are_a_table(capsys: pytest.CaptureFixture[str]) -> 
     assert found.err == ""
     text = " ".join(found.out.split())
     assert f"1 {SKIP} 2 {CONV} 3 {DEAD}" in text
-    assert "8 images of fashion-mnist with 8 pixels a side; seed 0. Higher is better." in text
+    assert "8 images of fashion-mnist, each [1, 8, 8]; seed 0. Higher is better." in text
     assert "params: trainable parameters, in millions" in text
     assert text.split("params: ")[0].count(" none ") >= 1  # no Jacobian of a network without paths
     assert main([*words, "--json"]) == 0

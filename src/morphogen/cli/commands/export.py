@@ -51,9 +51,9 @@ def export(given: dict[str, Any]) -> int:
         return 0
     for one in done:
         text = (
-            f"{one.path}: {one.path.stat().st_size:,} bytes; run on {one.images} training images, "
-            f"its scores differ from the network's by at most {one.difference:.1e} (accepted: "
-            f"{one.tolerance:.1e})."
+            f"{one.path}: {one.path.stat().st_size:,} bytes; run on {one.images} training "
+            f"examples, its scores differ from the network's by at most {one.difference:.1e} "
+            f"(accepted: {one.tolerance:.1e})."
         )
         print(fold(text, width()))
     folder = done[0].path.parent

@@ -89,8 +89,8 @@ def _setting(scoring: Scoring) -> str:
     d = scoring.description
     return (
         f"networks of {scoring.spec.channels} channels and depth {scoring.spec.depth}, untrained; "
-        f"one batch of {d['batch_size']} images of {d['data']} with {d['image_size']} pixels a "
-        f"side; seed {scoring.seed}"
+        f"one batch of {d['batch_size']} {d['inputs']} of {d['data']}, each {d['shape']}; seed "
+        f"{scoring.seed}"
     )
 
 

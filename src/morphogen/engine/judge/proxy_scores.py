@@ -36,10 +36,11 @@ from morphogen.runs.config import OBJECT, Space, data_name, known_space
 from morphogen.runs.provenance import module_digests
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec
+from morphogen.supernets.nested import mapped, shapes
 from morphogen.tasks import Batch
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.digests import digest, raw
-from morphogen.tasks.kinds import Data, as_they_are, task_for
+from morphogen.tasks.kinds import Data, as_they_are, require_fit, task_for
 
 ENUMERABLE = 100_000
 """Spaces up to this size are listed to draw from them without repetition."""
@@ -100,6 +101,7 @@ class Scoring:
             ("seed", seed, ranges.SEED),
         ):
             given.whole(name, value, accepted)
+        require_fit(known, data)
         task = task_for(data, as_they_are(data, image_size=image_size), Cut(seed=seed))
         usual = cost.published(known)
         spec = NetworkSpec(
@@ -120,7 +122,8 @@ class Scoring:
             "proxies": list(proxies),
             "data": data_name(data),
             "batch_size": batch_size,
-            "image_size": task.describe().get("image_size", 0),
+            "inputs": task.unit,
+            "shape": shapes(mapped(lambda t: t[0], task.example())),
             "network": asdict(spec),
             "seed": seed,
             "torch": str(torch.__version__),

@@ -26,8 +26,7 @@ from morphogen.reports import rankingpage
 from morphogen.runs.config import Space, data_name, known_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.classification.config import ImageConfig
-from morphogen.tasks.kinds import Data
+from morphogen.tasks.kinds import Data, as_they_are
 
 USUAL: dict[str, Any] = {
     "norms": "recalibrate",
@@ -242,7 +241,7 @@ def _of_proxy(
         seed=seed,
         batch_size=options["batch_size"],
         network=Network(channels=options["channels"], depth=options["depth"]),
-        task=ImageConfig(image_size=options["image_size"]),
+        task=as_they_are(options["data"], image_size=options["image_size"]),
     )
     return scorers.proxy_scorer(name, space, options["data"], settings=settings), truth
 

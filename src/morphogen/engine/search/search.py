@@ -42,14 +42,14 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import provenance, require_same_data
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Task
-from morphogen.tasks.kinds import Data, asked_of
+from morphogen.tasks.kinds import Data, asked_of, require_fit, space_for
 
 
 @memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
 def search(
     method: str | object = "idarts",
     *,
-    space: Space = "nasbench201",
+    space: Space | None = None,
     data: Data = "fashion-mnist",
     settings: Settings | None = None,
     run: str | Path | RunDirectory | None = None,
@@ -60,7 +60,8 @@ def search(
 
     Args:
         method: a method's name (then with `quick_config`), or a method's configuration.
-        space: a built-in space's name, a space, or your own module with `OneOf` in it.
+        space: a built-in space's name, a space, or your own module with `OneOf` in it; by default
+            nasbench201, and signal201 for signals.
         data: a name or path as `morphogen.tasks.classification.load` takes it, or images.
         settings: budget, sizes, seed, devices.
         run: the run directory, new (or one that is `claimed`); by default
@@ -79,7 +80,8 @@ def search(
     require_types(run, settings=(settings, Settings))
     settings = replace(settings, task=asked_of(data, settings.task))
     given.function("watcher", watcher, "a class or function that makes a watcher")
-    known = searched_space(space, settings.without)
+    known = searched_space(space_for(data) if space is None else space, settings.without)
+    require_fit(known, data)
     info.require(known)
     require_select(info, settings)
     # What is wrong with the request is said before anything is written.

@@ -50,7 +50,7 @@ from morphogen.runs.provenance import (
 )
 from morphogen.supernets.draws import aside
 from morphogen.tasks import Task
-from morphogen.tasks.kinds import Data, asked_of
+from morphogen.tasks.kinds import Data, asked_of, require_fit, space_for
 from morphogen.tasks.problem import Devices
 
 
@@ -58,7 +58,7 @@ from morphogen.tasks.problem import Devices
 def train(
     architecture: Architecture | str,
     *,
-    space: Space = "nasbench201",
+    space: Space | None = None,
     data: Data = "fashion-mnist",
     training: Training | None = None,
     run: str | Path | RunDirectory | None = None,
@@ -68,7 +68,8 @@ def train(
 
     Args:
         architecture: an architecture, or its text.
-        space: the space it is from: a name, a space, or your own module with `OneOf` in it.
+        space: the space it is from: a name, a space, or your own module with `OneOf` in it; by
+            default nasbench201, and signal201 for signals.
         data: a name or path as `morphogen.tasks.classification.load` takes it, or images.
         training: protocol; by default `quick_training(space)`.
         run: the run directory, new (or one that is `claimed`); by default
@@ -79,7 +80,8 @@ def train(
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
     refuse_again()
-    known = known_space(space)
+    known = known_space(space_for(data) if space is None else space)
+    require_fit(known, data)
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
     training = quick_training(known) if training is None else training
     require_types(run, training=(training, Training))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from morphogen.core.config import Share, Side, config
 from morphogen.tasks.classification.augment import Augment
@@ -15,6 +15,9 @@ from morphogen.tasks.cut import Cut
 @config
 class ImageConfig(TaskConfig):
     """Images: their size, what training images undergo, and the loss."""
+
+    spatial_dims: ClassVar[int | None] = 2
+    default_space: ClassVar[str] = "nasbench201"
 
     image_size: Side = 16
     """height and width in pixels to which images are resized; 0: as they are (paper: 32)"""

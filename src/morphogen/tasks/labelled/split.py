@@ -18,7 +18,8 @@ def split(
 ) -> tuple[Tensor, Tensor]:
     """Two disjoint sets of rows, each with the classes in the proportions of `images`.
 
-    Examples of one group come to one set, see `groups`: the sets then have at most so many rows.
+    Examples of one group come to one set, see `groups`: the sets then have at most so many rows,
+    or all rows in about this proportion.
     Rows are ordered by raw 64-bit draws of PCG64, whose stream numpy promises never to change: the
     split is the same on every machine and with every version.
 
@@ -42,6 +43,8 @@ def split(
     order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
     if images.groups is not None:
         inside = split_groups(labels, images.groups, (train, valid), images.classes, seed)
+        if train + valid == len(labels):  # all of them, in about this proportion
+            train = valid = len(labels)
         return (
             _drawn(order[~inside[order]], labels, train),
             _drawn(order[inside[order]], labels, valid),

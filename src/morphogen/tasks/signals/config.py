@@ -1,0 +1,50 @@
+"""What signals can be asked for, in a search and in a training from scratch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from morphogen.core.config import Share, config
+from morphogen.tasks.configs import TaskConfig, task_config
+from morphogen.tasks.cut import Cut
+from morphogen.tasks.signals.augment import SignalAugment
+from morphogen.tasks.signals.task import SignalTask
+
+Deviation = Annotated[float, Field(ge=0, le=10)]
+"""As a share of a channel's."""
+
+
+@task_config("signals")
+@config
+class SignalConfig(TaskConfig):
+    """Signals: what training signals undergo, and the loss."""
+
+    spatial_dims: ClassVar[int | None] = 1
+    default_space: ClassVar[str] = "signal201"
+
+    jitter: Deviation = 0.0
+    """noise on training signals, as a share of each channel's deviation; 0: none"""
+    scaling: Deviation = 0.0
+    """deviation around 1 of the number with which each channel of a training signal is multiplied;
+    0: none"""
+    label_smoothing: Share = 0.0
+    """share of a label that goes to all classes alike, in the loss that trains weights"""
+    class_weights: str = "none"
+    """weights of classes in the loss that trains weights: none; balanced, for every class the same
+    in all; or numbers, for classes that are not named 1: 'cat=2, dog=0.5'"""
+
+    def make(self, data: Any, cut: Cut) -> SignalTask:
+        """The signals, read and cut; see `SignalTask.of`."""
+        return SignalTask.of(
+            data,
+            train_images=cut.train,
+            valid_images=cut.valid,
+            at_most=cut.at_most,
+            held_out=cut.held_out,
+            seed=cut.seed,
+            augment=SignalAugment(jitter=self.jitter, scaling=self.scaling),
+            class_weights=self.class_weights,
+            label_smoothing=self.label_smoothing,
+        )
