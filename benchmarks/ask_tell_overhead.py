@@ -28,7 +28,6 @@ from morphogen.core import Architecture, Choice
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.judge.trials import Trial, run_trial
 from morphogen.engine.search.rounds import converse
-from morphogen.evaluators.objectives import told
 from morphogen.methods import find
 from morphogen.runs.store import Evaluation, Store
 from morphogen.spaces import SearchSpace
@@ -138,11 +137,7 @@ def keep(store: Store, space: SearchSpace, number: int, arch: Architecture, scor
     """As the engine does for every architecture."""
     text, values = space.format(arch), {"accuracy": float(score)}
     store.find(number, text)
-    store.add(
-        Evaluation(
-            number, text, values, float(told(values, ("accuracy",))[0]), "", 1, 0.0, 0.0, "local"
-        )
-    )
+    store.add(Evaluation(number, text, values, float(score), "", 1, 0.0, 0.0, "local"))
 
 
 if __name__ == "__main__":

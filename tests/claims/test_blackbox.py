@@ -26,6 +26,7 @@ from morphogen.evaluators.executors.make import cores
 from morphogen.methods import find
 from morphogen.spaces import make
 from morphogen.supernets import NetworkSpec
+from morphogen.tasks import Metric
 
 BY_TABLE = tiny.changed(tiny.SETTINGS, evaluator="table", evaluations=24, round_size=4)
 
@@ -66,17 +67,18 @@ def test_workers_find_what_one_process_finds(method, tmp_path):
 
 def test_a_round_is_as_large_as_there_are_workers_unless_it_is_said():
     for given, expected in (
-        ({"executor": "processes", "workers": 3}, (3, 3)),
-        ({"executor": "processes", "workers": 3, "round_size": 8}, (3, 8)),
+        ({"executor": "processes", "count": 3}, (3, 3)),
+        ({"executor": "processes", "count": 3, "round_size": 8}, (3, 8)),
         ({"executor": "processes"}, (cores(), cores())),
         ({"executor": "local"}, (0, 0)),  # nothing that another machine would do otherwise
     ):
         made = resolved(
             find("random"),
             make("nasbench201"),
-            Settings(**given, evaluation={"evaluator": "table"}),
+            Settings(workers=given, evaluation={"evaluator": "table"}),
+            metric=Metric("accuracy", "%"),
         )
-        assert (made.workers, made.round_size) == expected
+        assert (made.workers.count, made.workers.round_size) == expected
 
 
 def test_the_size_of_a_round_does_not_change_what_random_search_draws(tmp_path):

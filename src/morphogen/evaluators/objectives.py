@@ -1,9 +1,10 @@
-"""What is optimised: an evaluator's accuracy, and costs of networks."""
+"""What is optimised: a task's metric, and costs of networks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,40 +16,49 @@ from morphogen.evaluators.limits import COSTS, Limit
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
 from morphogen.supernets.draws import aside
-
-ACCURACY = "accuracy"
-"""The evaluator's score, higher is better; a table's error or loss comes with a minus."""
+from morphogen.tasks import Metric
 
 Evaluate = Callable[[Sequence[Architecture]], list[float]]
-"""An evaluator: a score for each architecture, higher is better. Tables and trainings are there;
-a supernet with inherited weights or a zero-cost proxy is one as soon as it can be called so."""
+"""An evaluator: a score for each architecture, higher is better; where less of its metric, error or
+loss is better, the score is that with a minus."""
 
 
-def names_of(text: str) -> tuple[str, ...]:
-    """The objectives in `accuracy,params`, the first one first.
+class Objective(NamedTuple):
+    """One of the numbers that are optimised."""
 
-    Raises:
-        ConfigError: one is unknown, or there twice, or there is none.
-    """
-    names = tuple(part.strip() for part in text.split(","))
-    for name in names:
-        if name not in (ACCURACY, *COSTS):
-            raise UnknownNameError("objective", name, [ACCURACY, *COSTS])
-    if len(set(names)) < len(names):
-        raise ConfigError(f"objectives are {text!r}, one of them twice; accepted: each once")
-    return names
+    name: str
+    """As it is recorded."""
+    higher_is_better: bool
+
+    def score(self, value: float) -> float:
+        """The value as a score, of which more is better; and the score as a value."""
+        return value if self.higher_is_better else -value
 
 
-def labels_of(text: str, evaluator: str, proxy: str) -> tuple[str, ...]:
-    """The objectives as they are recorded: what a proxy scores is not called accuracy.
+def objectives_of(
+    text: str, metric: Metric, evaluator: str = "training", proxy: str = ""
+) -> tuple[Objective, ...]:
+    """The objectives in `accuracy,params`, the first one first; an empty text is the metric alone.
 
     Args:
-        text: as for `names_of`.
+        text: names of the task's metric and of costs, with commas.
+        metric: of the task; what a proxy scores in its stead is recorded by the proxy's name.
         evaluator: where the score is from.
         proxy: its name, where it is one.
+
+    Raises:
+        ConfigError: one is unknown, or there twice.
     """
-    score = f"proxy_{proxy}" if evaluator == "proxy" else ACCURACY
-    return tuple(score if name == ACCURACY else name for name in names_of(text))
+    names = [part.strip() for part in (text or metric.name).split(",")]
+    for name in names:
+        if name not in (metric.name, *COSTS):
+            raise UnknownNameError("objective", name, [metric.name, *COSTS])
+    if len(set(names)) < len(names):
+        raise ConfigError(f"objectives are {text!r}, one of them twice; accepted: each once")
+    judged = Objective(metric.name, metric.higher_is_better)
+    if evaluator == "proxy":
+        judged = Objective(f"proxy_{proxy}", True)
+    return tuple(judged if name == metric.name else Objective(name, False) for name in names)
 
 
 class Costs:
@@ -106,13 +116,13 @@ class Objectives:
     """What a worker does: all objectives of one architecture, by name, in their own units.
 
     Args:
-        names: of the objectives.
-        evaluate: where accuracy is from.
+        objectives: which.
+        evaluate: where the metric is from.
         costs: where the others are from.
     """
 
-    def __init__(self, names: Sequence[str], evaluate: Evaluate, costs: Costs) -> None:
-        self.names, self.evaluate, self.costs = tuple(names), evaluate, costs
+    def __init__(self, objectives: Sequence[Objective], evaluate: Evaluate, costs: Costs) -> None:
+        self.objectives, self.evaluate, self.costs = tuple(objectives), evaluate, costs
 
     def __call__(self, arch: Architecture) -> dict[str, float]:
         """Name -> value.
@@ -121,16 +131,22 @@ class Objectives:
             NumericalError: a value is not finite.
         """
         values = {}
-        for name in self.names:
-            value = self.costs(arch, name) if name in COSTS else self.evaluate([arch])[0]
+        for objective in self.objectives:
+            name = objective.name
+            if name in COSTS:
+                value = self.costs(arch, name)
+            else:
+                value = objective.score(self.evaluate([arch])[0])
             if not math.isfinite(value):
                 raise NumericalError(f"{name} is {value}")
             values[name] = float(value)
         return values
 
 
-def maximised(values: Mapping[str, float] | None, names: Sequence[str]) -> NDArray[np.float64]:
+def maximised(
+    values: Mapping[str, float] | None, objectives: Sequence[Objective]
+) -> NDArray[np.float64]:
     """Objectives as a method gets them, [objectives], higher is better; `-inf` if it failed."""
     if values is None:
-        return np.full(len(names), -np.inf)
-    return np.array([-values[n] if n in COSTS else values[n] for n in names], np.float64)
+        return np.full(len(objectives), -np.inf)
+    return np.array([o.score(values[o.name]) for o in objectives], np.float64)

@@ -8,30 +8,37 @@ import pytest
 from morphogen import benchmarks, cost
 from morphogen.core import ConfigError, NumericalError, UnknownNameError
 from morphogen.evaluators.limits import limits_of
-from morphogen.evaluators.objectives import Costs, Objectives, maximised, names_of
+from morphogen.evaluators.objectives import Costs, Objective, Objectives, objectives_of, maximised
 from morphogen.spaces import make
 from morphogen.supernets import NetworkSpec
+from morphogen.tasks import Metric
 
 SPEC = NetworkSpec(channels=4, depth=1)
 IMAGE = (3, 16, 16)
+ACCURACY, MAE = Metric("accuracy", "%"), Metric("mae", higher_is_better=False)
+SCORE, PARAMS = Objective("accuracy", True), Objective("params", False)
 
 
 def test_objectives_are_read_in_their_order():
-    assert names_of("accuracy") == ("accuracy",)
-    assert names_of(" params, accuracy ,latency") == ("params", "accuracy", "latency")
+    assert objectives_of("accuracy", ACCURACY) == (SCORE,)
+    assert objectives_of("", ACCURACY) == (SCORE,)
+    several = objectives_of(" params, accuracy ,latency", ACCURACY)
+    assert several == (PARAMS, SCORE, Objective("latency", False))
+    assert objectives_of("mae", MAE) == (Objective("mae", False),)
+    assert objectives_of("", MAE, "proxy", "nwot") == (Objective("proxy_nwot", True),)
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "part"),
     [
         ("accuracy,param", UnknownNameError, "did you mean 'params'"),
-        ("", UnknownNameError, "unknown objective ''"),
+        ("mae", UnknownNameError, "unknown objective 'mae'"),
         ("params,params", ConfigError, "one of them twice"),
     ],
 )
 def test_objectives_that_cannot_be_are_refused(text, kind, part):
     with pytest.raises(kind, match=part):
-        names_of(text)
+        objectives_of(text, ACCURACY)
 
 
 def test_costs_are_counted_on_the_networks_of_the_given_size():
@@ -70,14 +77,22 @@ def test_limits_accept_up_to_and_with_the_number():
 
 def test_costs_are_told_with_a_minus_and_failures_as_the_worst():
     values = {"accuracy": 90.0, "params": 5.0}
-    assert maximised(values, ("accuracy", "params")).tolist() == [90.0, -5.0]
-    assert maximised(values, ("params", "accuracy")).tolist() == [-5.0, 90.0]
-    assert maximised(None, ("accuracy", "params")).tolist() == [-np.inf, -np.inf]
+    assert maximised(values, (SCORE, PARAMS)).tolist() == [90.0, -5.0]
+    assert maximised(values, (PARAMS, SCORE)).tolist() == [-5.0, 90.0]
+    assert maximised(None, (SCORE, PARAMS)).tolist() == [-np.inf, -np.inf]
+
+
+def test_an_error_is_recorded_as_it_is_and_told_with_a_minus():
+    space, error = make("nasbench201"), objectives_of("", MAE)
+    work = Objectives(error, lambda archs: [-0.5], Costs(space, None, SPEC, IMAGE))
+    values = work(space.sample(np.random.default_rng(0)))
+    assert values == {"mae": 0.5}
+    assert maximised(values, error).tolist() == [-0.5]
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf")])
 def test_a_score_that_is_no_number_is_a_failure(score):
     space = make("nasbench201")
-    work = Objectives(("accuracy",), lambda archs: [score], Costs(space, None, SPEC, IMAGE))
+    work = Objectives((SCORE,), lambda archs: [score], Costs(space, None, SPEC, IMAGE))
     with pytest.raises(NumericalError, match="accuracy is"):
         work(space.sample(np.random.default_rng(0)))

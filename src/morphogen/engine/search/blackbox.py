@@ -24,7 +24,7 @@ from morphogen.core import Architecture, CheckpointError, ConfigError, RunError,
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.record.recorder import Recorder, in_all_processes
 from morphogen.engine.record.watch import Silent
-from morphogen.engine.search.job import Job, problem_of, task_of_job
+from morphogen.engine.search.job import Job, objectives_in, problem_of, task_of_job
 from morphogen.engine.search.lengthen import stops
 from morphogen.engine.search.loop import Outcome, offered
 from morphogen.engine.search.rounds import ask_and_tell
@@ -34,14 +34,7 @@ from morphogen.evaluators.executors import Executor, Make, Report, make_executor
 from morphogen.evaluators.executors import Job as Work
 from morphogen.evaluators.executors.make import cores
 from morphogen.evaluators.limits import limits_of
-from morphogen.evaluators.objectives import (
-    ACCURACY,
-    Costs,
-    Objectives,
-    labels_of,
-    maximised,
-    names_of,
-)
+from morphogen.evaluators.objectives import Costs, Objectives, objectives_of, maximised
 from morphogen.evaluators.proxy import ProxyEvaluator
 from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.supernet import SupernetEvaluator
@@ -54,6 +47,7 @@ from morphogen.runs.store import Best, Evaluation, Store, row_of
 from morphogen.spaces import SearchSpace
 from morphogen.spaces.constrained import Constrained
 from morphogen.supernets import network
+from morphogen.tasks import Metric
 from morphogen.tasks.problem import Clock, Problem
 
 CLASSES = {"CIFAR-100": 100, "ImageNet16-120": 120}
@@ -66,6 +60,7 @@ def resolved(
     settings: Settings,
     origin: Origin | None = None,
     *,
+    metric: Metric,
     known_data: bool = False,
 ) -> Settings:
     """The settings with what depends on the machine made definite; what does not fit is refused.
@@ -75,6 +70,7 @@ def resolved(
         space: what is searched.
         settings: as they were given.
         origin: of the supernet that the run begins with, if it does.
+        metric: of the task.
         known_data: whether its supernet was trained on the run's data.
 
     Raises:
@@ -82,7 +78,8 @@ def resolved(
         CapabilityError: there is no table of the space.
     """
     s, e = settings, settings.evaluation
-    names, limits = names_of(e.objectives), limits_of(s.limit)
+    names = [o.name for o in objectives_of(e.objectives, metric)]
+    limits = limits_of(s.limit)
     plain, black_box = Settings(), attrgetter("black_box")
     if not info.black_box:
         serving: list[tuple[str, str, str, Callable[[MethodInfo], bool]]] = [
@@ -131,7 +128,7 @@ def resolved(
         )
     if s.workers.executor == "ray":
         from morphogen.evaluators.executors import cluster  # noqa: F401 - it says what is missing
-    counted = {*names, *(limit.name for limit in limits)} - {ACCURACY}
+    counted = {*names, *(limit.name for limit in limits)} - {metric.name}
     table = benchmarks.of(space, e.table) if e.evaluator == "table" else None
     if e.evaluator == "proxy" or counted - set(table.metrics if table is not None else ()):
         arch = space.sample(np.random.default_rng(0))
@@ -224,7 +221,7 @@ class _Record:
     ) -> None:
         self.store, self.recorder, self.executor = store, recorder, executor
         self.space, self.devices = problem.space, problem.devices
-        self.names = labels_of(s.evaluation.objectives, s.evaluation.evaluator, s.evaluation.proxy)
+        self.objectives = objectives_in(s, problem.task.metric)
         self.budget = s.evaluation.budget
         self.asked, self.best, self.failure = 0, Best(), ""
         for evaluation in self._ordered():
@@ -234,10 +231,11 @@ class _Record:
 
     def _require_objectives(self, evaluation: Evaluation) -> None:
         held = dict(evaluation.objectives or {})
-        if set(held) != set(self.names) or maximised(held, self.names)[0] != evaluation.score:
+        names = [o.name for o in self.objectives]
+        if set(held) != set(names) or maximised(held, self.objectives)[0] != evaluation.score:
             raise CheckpointError(
                 f"row {evaluation.number} of {self.store.path} has the objectives "
-                f"{', '.join(held)} or another score; accepted: {', '.join(self.names)}, the first "
+                f"{', '.join(held)} or another score; accepted: {', '.join(names)}, the first "
                 "of them the score"
             )
 
@@ -273,7 +271,7 @@ class _Record:
         for report in self.executor.map([(archs[i], stage) for i in left]) if left else ():
             i = left[report.index]
             found[i] = self._keep(numbers[i], texts[i], stage, report)
-        rows = np.stack([maximised(e.objectives if e else None, self.names) for e in found])
+        rows = np.stack([maximised(e.objectives if e else None, self.objectives) for e in found])
         return rows[:, 0] if flat else rows
 
     def traces(
@@ -303,7 +301,7 @@ class _Record:
             number,
             text,
             values,
-            None if report.failed else float(maximised(values, self.names)[0]),
+            None if report.failed else float(maximised(values, self.objectives)[0]),
             report.error,
             report.attempts,
             report.seconds,
@@ -363,12 +361,12 @@ def _make_work(job: Job) -> Work:
 
 def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
     e = s.evaluation
-    names, costs = labels_of(e.objectives, e.evaluator, e.proxy), _costs(problem, s)
+    aims, costs = objectives_in(s, problem.task.metric), _costs(problem, s)
     if e.evaluator == "table":
-        look_up = Objectives(names, TableEvaluator(problem.space, e.metric, e.table), costs)
+        look_up = Objectives(aims, TableEvaluator(problem.space, e.metric, e.table), costs)
         return lambda question: (look_up(question[0]), None)
     if e.evaluator == "proxy":
-        untrained = Objectives(names, ProxyEvaluator(problem, e.proxy, s.batch_size), costs)
+        untrained = Objectives(aims, ProxyEvaluator(problem, e.proxy, s.batch_size), costs)
         return lambda question: (untrained(question[0]), None)
     if e.evaluator == "supernet":
         net = problem.supernet()
@@ -379,7 +377,7 @@ def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
             images=e.images,
         )
         score = Objectives(
-            names, lambda archs: [inherited.measure(net, arch).score for arch in archs], costs
+            aims, lambda archs: [inherited.measure(net, arch).score for arch in archs], costs
         )
         return lambda question: (score(question[0]), None)
     training = TrainingEvaluator(problem, e.epochs, s.batch_size, patience=e.patience)
@@ -392,7 +390,7 @@ def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
             score, traces[0] = training.measure(arch, stage)
             return [score]
 
-        return Objectives(names, evaluate, costs)(arch), traces[0]
+        return Objectives(aims, evaluate, costs)(arch), traces[0]
 
     return work
 

@@ -14,11 +14,12 @@ from morphogen.engine.search import warmstart
 from morphogen.engine.search.presets import quick_config
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.sizes import usual
+from morphogen.evaluators.objectives import Objective, objectives_of
 from morphogen.methods import MethodInfo, find, methods
 from morphogen.runs.config import data_name
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec
-from morphogen.tasks import Task
+from morphogen.tasks import Metric, Task
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.kinds import Data, task_for
 from morphogen.tasks.problem import Devices, Problem
@@ -101,3 +102,9 @@ def problem_of(job: Job, task: Task, devices: Devices | None = None) -> Problem:
         devices=devices,
         start=warmstart.read(job.path, data_name(job.data), task),
     )
+
+
+def objectives_in(s: Settings, metric: Metric) -> tuple[Objective, ...]:
+    """What the settings ask to optimise, in a task of this metric."""
+    e = s.evaluation
+    return objectives_of(e.objectives, metric, e.evaluator, e.proxy)

@@ -15,13 +15,13 @@ from torch import nn
 from morphogen.core import Architecture, RunError, given
 from morphogen.engine.record.networks import fresh_network
 from morphogen.engine.record.watch import Watcher, usual
-from morphogen.engine.search.job import Job
+from morphogen.engine.search.job import Job, objectives_in
 from morphogen.engine.search.loop import TIMES, Outcome
+from morphogen.engine.search.settings import Settings
 from morphogen.engine.train import retrain
 from morphogen.engine.train.trained import TrainResult
 from morphogen.engine.train.training import Training
-from morphogen.evaluators.limits import COSTS
-from morphogen.evaluators.objectives import labels_of, maximised
+from morphogen.evaluators.objectives import Objective, maximised
 from morphogen.evolution.pareto import front, hypervolume
 from morphogen.exports.writing import Exported
 from morphogen.methods import find
@@ -30,6 +30,7 @@ from morphogen.reports.writing import Report, report
 from morphogen.runs import store
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
+from morphogen.tasks import Metric
 from morphogen.tasks.kinds import Data
 
 SPLITS = {
@@ -145,16 +146,20 @@ def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
     text = history[-1].get("architecture")
     if not isinstance(text, str) or text != written.get("architecture"):
         return None  # damaged: the checkpoint knows better
-    s = job.settings
-    names = labels_of(s.evaluation.objectives, s.evaluation.evaluator, s.evaluation.proxy)
+    aims = objectives(directory.config(), job.settings)
     scored = [row for row in history if "candidate" in row and "failed" not in row]
-    if any(name not in row for row in scored for name in names):
+    if any(aim.name not in row for row in scored for aim in aims):
         return None  # the loop says what is wrong with the record
     offered = written.get("candidates", ())
     return write_result(job, Outcome(job.space.parse(text), history, offered))
 
 
-def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+def objectives(config: Mapping[str, Any], s: Settings) -> tuple[Objective, ...]:
+    """What a run optimises, from its config.yaml and its settings."""
+    return objectives_in(s, Metric(**config["task"]["metric"]))
+
+
+def pareto(history: Sequence[Mapping[str, Any]], aims: Sequence[Objective]) -> dict[str, Any]:
     """The Pareto front of the architectures evaluated, the best by the first objective first.
 
     Returns:
@@ -163,8 +168,8 @@ def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[s
         compares searches only where the reference is the same.
     """
     rows = [row for row in history if "failed" not in row]
-    values = [{name: float(row[name]) for name in names} for row in rows]
-    points = np.array([maximised(v, names) for v in values]).reshape(-1, len(names))
+    values = [{aim.name: float(row[aim.name]) for aim in aims} for row in rows]
+    points = np.array([maximised(v, aims) for v in values]).reshape(-1, len(aims))
     if not len(points):
         return {}
     worst = points.min(axis=0)
@@ -173,7 +178,7 @@ def pareto(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[s
     return {
         "candidates": [{"architecture": rows[i]["candidate"], **values[i]} for i in members],
         "hypervolume": hypervolume(points[members], worst),
-        "reference": {n: float(-w if n in COSTS else w) for n, w in zip(names, worst, strict=True)},
+        "reference": {a.name: float(a.score(w)) for a, w in zip(aims, worst, strict=True)},
     }
 
 
@@ -232,9 +237,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     info = find(job.method)
     if info.staged:
         cost |= trained(outcome.history, job.settings.evaluation.epochs)
-    s = job.settings
-    names = labels_of(s.evaluation.objectives, s.evaluation.evaluator, s.evaluation.proxy)
-    front = pareto(outcome.history, names) if len(names) > 1 else {}
+    aims = objectives(config, job.settings)
+    front = pareto(outcome.history, aims) if len(aims) > 1 else {}
     candidates = tuple(front.pop("candidates", outcome.candidates))
     failed = sum("failed" in row for row in outcome.history)
     images = outcome.history[-1].get("images", {}) if outcome.history else {}
@@ -268,7 +272,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             **({"failed_evaluations": failed} if failed else {}),
             **({"candidates": list(candidates)} if candidates else {}),
             **front,
-            "split": SPLITS[s.evaluation.evaluator if info.black_box else "training"],
+            "split": SPLITS[job.settings.evaluation.evaluator if info.black_box else "training"],
             "cost": dict(result.cost),
         }
     )

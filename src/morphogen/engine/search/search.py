@@ -104,7 +104,9 @@ def search(
         batch_size=settings.batch_size // settings.hardware.devices,
         seed=settings.seed,
     )
-    settings = blackbox.resolved(info, known, settings, origin, known_data=known_data)
+    settings = blackbox.resolved(
+        info, known, settings, origin, metric=task.metric, known_data=known_data
+    )
     names_of(settings.loggers)
     with RunDirectory.claimed(run, f"{info.name}-{known.name}") as directory:
         if begun:

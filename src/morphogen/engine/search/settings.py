@@ -94,10 +94,11 @@ class Evaluation:
     network"""
     budget: Count = 10
     """budget of a black-box method, in different architectures"""
-    objectives: str = "accuracy"
-    """what a black-box method optimises, the first one first: accuracy (from the evaluator),
-    params, flops, memory (bytes read and written), latency (measured here, so no two runs are
-    equal); several, e.g. accuracy,params, need a method of several objectives"""
+    objectives: str = ""
+    """what a black-box method optimises, the first one first: the metric (of images and signals
+    accuracy; from the evaluator), params, flops, memory (bytes read and written), latency (measured
+    here, so no two runs are equal); several, e.g. accuracy,params, need a method of several
+    objectives (default: the metric alone)"""
     epochs: Count = 1
     """epochs of the short training"""
     patience: Natural = 0
