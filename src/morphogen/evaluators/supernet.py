@@ -110,7 +110,7 @@ class SupernetEvaluator:
         with torch.no_grad(), aside(self.problem.devices.device, seed=self.problem.seed):
             yield
 
-    def told(self, found: Inherited) -> dict[str, float]:
+    def row(self, found: Inherited) -> dict[str, float]:
         """What is recorded of a candidate: the metric in its unit, by its name."""
         metric = self.problem.task.metric
         return {f"candidate_{metric.name}": metric.score(found.score)}

@@ -85,7 +85,7 @@ class SPOS:
             text = evolution.members[clock.step]
             found = state.evaluator.measure(state.net, problem.space.parse(text))  # 3
             evolution.record(text, found.key)
-            told |= state.evaluator.told(found)
+            told |= state.evaluator.row(found)
         last = clock.step == clock.steps - 1
         return {**told, **(state.standing() if last else {})}
 

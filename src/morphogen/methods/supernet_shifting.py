@@ -124,7 +124,7 @@ class SupernetShifting:
                 told["train_loss"] = self._shift(state, problem, arch, clock)  # 2a
             found = state.evaluator.measure(state.net, arch)  # 2b
             evolution.record(text, found.key)
-            told |= state.evaluator.told(found)
+            told |= state.evaluator.row(found)
         if clock.step == clock.steps - 1:
             if c.mode == "accumulate" and c.shift_steps:
                 self._move(state)

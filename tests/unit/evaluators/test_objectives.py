@@ -8,7 +8,7 @@ import pytest
 from morphogen import benchmarks, cost
 from morphogen.core import ConfigError, NumericalError, UnknownNameError
 from morphogen.evaluators.limits import limits_of
-from morphogen.evaluators.objectives import Costs, Objective, Objectives, objectives_of, maximised
+from morphogen.evaluators.objectives import Costs, Objective, Objectives, maximised, objectives_of
 from morphogen.spaces import make
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks import Metric

@@ -34,7 +34,7 @@ from morphogen.evaluators.executors import Executor, Make, Report, make_executor
 from morphogen.evaluators.executors import Job as Work
 from morphogen.evaluators.executors.make import cores
 from morphogen.evaluators.limits import limits_of
-from morphogen.evaluators.objectives import Costs, Objectives, objectives_of, maximised
+from morphogen.evaluators.objectives import Costs, Objectives, maximised, objectives_of
 from morphogen.evaluators.proxy import ProxyEvaluator
 from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.supernet import SupernetEvaluator
