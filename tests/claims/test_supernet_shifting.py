@@ -20,8 +20,7 @@ from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 import tiny
-from morphogen.bilevel.optimisers import SGD
-from morphogen.bilevel.state import loss_and_gradients
+from morphogen.bilevel.optimisers import SGD, loss_and_gradients
 from morphogen.core import Architecture, Choice
 from morphogen.engine.search.timetable import timetable
 from morphogen.evaluators.supernet import Inherited
@@ -34,6 +33,7 @@ from morphogen.methods.supernet_shifting import (
 )
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates, space_of
+from morphogen.tasks.metric import Metric
 from morphogen.tasks.problem import Clock
 
 LENGTH, OPTIONS, WIDTH = 6, 4, 8
@@ -118,7 +118,9 @@ class Toy:
             loss = self.quality[i] + ((x - self.target[i]) ** 2).sum()
             return Inherited(-float(loss), float(loss))
 
-        return SimpleNamespace(measure=measure)
+        metric = Metric("quality", "", higher_is_better=True)
+        problem = SimpleNamespace(task=SimpleNamespace(metric=metric))
+        return SimpleNamespace(measure=measure, told=lambda found: {}, problem=problem)
 
     def shift(self, seed: int, steps: int, lr: float) -> tuple[ToySupernet, Architecture]:
         """The method itself on the toy; without steps it is evolution that trusts the start."""
@@ -247,7 +249,7 @@ def test_a_candidates_gradient_is_none_where_it_has_no_weight():
     state = small().init(problem)
     arch = problem.space.sample(np.random.default_rng(0))
     loss = problem.loss(state.net, Gates.of(problem.space, arch), problem.batch("train"))
-    _, gradients = loss_and_gradients(problem, loss, state.weights)
+    _, gradients = loss_and_gradients(loss, state.weights)
     names = [name for name, _ in state.net.named_parameters()]
     for name, gradient in zip(names, gradients, strict=True):
         if "option_" in name:

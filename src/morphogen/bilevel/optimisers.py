@@ -1,7 +1,8 @@
 """One configuration of an optimiser, for weights and for alphas, in searches and in trainings.
 
 A configuration makes its torch optimiser (`make`), says the learning rate of an epoch (`at`) and
-the largest norm of a gradient (`clip`).
+the largest norm of a gradient (`clip`). `gradient_step` is the step of every training here: of a
+supernet's weights, of a short training, of a training from scratch.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from morphogen.bilevel.hypergradient import Reduce, unchanged
 from morphogen.core.config import Amount, Rate, Share, config
 from morphogen.tasks.problem import Clock
 
@@ -79,6 +81,40 @@ class Adam:
 
 Optimiser = SGD | Adam
 """What a method's configuration may have for its weights and for its alphas."""
+
+
+def gradient_step(
+    optimiser: torch.optim.Optimizer,
+    tensors: Sequence[Tensor],
+    loss: Tensor,
+    config: Optimiser,
+    clock: Clock,
+    reduce: Reduce = unchanged,
+) -> Tensor:
+    """One step along the gradient of `loss`; returns the loss, detached.
+
+    Args:
+        optimiser: of the tensors.
+        tensors: what is moved; one that the loss does not depend on stays as it is.
+        loss: a scalar with its graph.
+        config: rate and clip.
+        clock: where the training stands.
+        reduce: the mean over processes.
+    """
+    value, gradients = loss_and_gradients(loss, tensors, reduce)
+    set_rate(optimiser, config.at(clock))
+    descend(optimiser, tensors, gradients, clip=config.clip)
+    return value
+
+
+def loss_and_gradients(
+    loss: Tensor, tensors: Sequence[Tensor], reduce: Reduce = unchanged
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The loss and its gradient by each tensor, means over processes; None where it has none."""
+    gradients = torch.autograd.grad(loss, list(tensors), allow_unused=True)
+    value, *means = reduce([loss.detach(), *(g for g in gradients if g is not None)])
+    rest = iter(means)
+    return value, [None if g is None else next(rest) for g in gradients]
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from morphogen.bilevel.gates import start_alphas
-from morphogen.bilevel.optimisers import Optimiser, descend, set_rate
+from morphogen.bilevel.optimisers import (
+    Optimiser,
+    descend,
+    gradient_step,
+    loss_and_gradients,
+    set_rate,
+)
 from morphogen.core import SpaceError
 from morphogen.supernets import Gates, Supernet
 from morphogen.tasks import Batch
@@ -76,12 +82,10 @@ def weight_step(
 
     A weight that the gates leave out gets no gradient, and so no decay and no momentum either.
     """
-    weights = state.weights
     loss = problem.loss(state.net, gates.detach(), batch)
-    value, gradients = loss_and_gradients(problem, loss, weights)
-    set_rate(state.weight_optimiser, config.at(clock))
-    descend(state.weight_optimiser, weights, gradients, clip=config.clip)
-    return value
+    return gradient_step(
+        state.weight_optimiser, state.weights, loss, config, clock, problem.mean_over_ranks
+    )
 
 
 def alpha_step(
@@ -116,22 +120,10 @@ def joint_step(
         clock: where the search stands.
     """
     tensors = state.weights
-    value, gradients = loss_and_gradients(problem, loss, [*tensors, *state.alphas])
+    value, gradients = loss_and_gradients(loss, [*tensors, *state.alphas], problem.mean_over_ranks)
     by_weights, by_alphas = gradients[: len(tensors)], gradients[len(tensors) :]
     set_rate(state.weight_optimiser, weights.at(clock))
     descend(state.weight_optimiser, tensors, by_weights, clip=weights.clip)
     pairs = zip(state.alphas, by_alphas, strict=True)
     alpha_step(state, [torch.zeros_like(a) if g is None else g for a, g in pairs], alpha, clock)
     return value
-
-
-def loss_and_gradients(
-    problem: Problem, loss: Tensor, tensors: Sequence[Tensor]
-) -> tuple[Tensor, list[Tensor | None]]:
-    """The loss and its gradient by each tensor, means over processes; None where it has none."""
-    gradients = torch.autograd.grad(loss, list(tensors), allow_unused=True)
-    value, *means = problem.mean_over_ranks(
-        [loss.detach(), *(g for g in gradients if g is not None)]
-    )
-    rest = iter(means)
-    return value, [None if g is None else next(rest) for g in gradients]

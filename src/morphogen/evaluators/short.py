@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.optimisers import SGD, gradient_step
 from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
 from morphogen.spaces import ModuleSpace
@@ -69,33 +69,24 @@ class ShortTraining:
             raise ConfigError(f"to is {to}; accepted: {self.done} to {self.steps} steps")
         each = self._stream.steps_per_epoch
         while self.done < to:
-            epoch, step = divmod(self.done, each)
-            for group in self._optimiser.param_groups:
-                group["lr"] = self.sgd.at(Clock(epoch, self.epochs, step, each))
-            loss = self._step()
+            clock = Clock.after(self.done, self.epochs, each)
+            loss = self._step(clock)
             self.done += 1
-            if self.done in (to, (epoch + 1) * each):
-                (mean,) = self.problem.mean_over_ranks([loss])
-                if not torch.isfinite(mean):
-                    raise NumericalError(
-                        f"training {self.text} gave a loss of {mean.item()} in epoch {epoch + 1}; "
-                        "a smaller weights.lr may help"
-                    )
+            if (self.done == to or clock.last) and not torch.isfinite(loss):
+                raise NumericalError(
+                    f"training {self.text} gave a loss of {loss.item()} in epoch "
+                    f"{clock.epoch + 1}; a smaller weights.lr may help"
+                )
 
-    def _step(self) -> torch.Tensor:
-        problem, weights = self.problem, self._weights
+    def _step(self, clock: Clock) -> torch.Tensor:
+        problem = self.problem
         batch = self._stream.next()
         with enough_values(batch.x), self._draws(), problem.devices.autocast():
             output = call(self.net, batch.x)
         loss = problem.task.loss(mapped(torch.Tensor.float, output), batch.y, train=True)
-        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-        used = [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
-        means = problem.mean_over_ranks([g for _, g in used])
-        for (weight, _), mean in zip(used, means, strict=True):
-            weight.grad = mean
-        nn.utils.clip_grad_norm_(weights, self.sgd.clip or float("inf"))
-        self._optimiser.step()
-        return loss.detach()
+        return gradient_step(
+            self._optimiser, self._weights, loss, self.sgd, clock, problem.mean_over_ranks
+        )
 
     def score(self) -> float:
         """The search-validation metric, higher is better; the training can go on as before.

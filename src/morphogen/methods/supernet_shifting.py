@@ -32,8 +32,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from morphogen.bilevel.optimisers import SGD, descend
-from morphogen.bilevel.state import loss_and_gradients, weight_step
+from morphogen.bilevel.optimisers import SGD, descend, loss_and_gradients
+from morphogen.bilevel.state import weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Natural, config
 from morphogen.evaluators.single_path import (
@@ -149,7 +149,7 @@ class SupernetShifting:
                 losses.append(weight_step(state, problem, batch, gates, c.shift, clock))
                 continue
             loss = problem.loss(state.net, gates, problem.batch("train"))
-            value, gradients = loss_and_gradients(problem, loss, state.weights)
+            value, gradients = loss_and_gradients(loss, state.weights, problem.mean_over_ranks)
             losses.append(value)
             for i, gradient in enumerate(gradients):
                 if gradient is not None:

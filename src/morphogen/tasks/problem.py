@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -94,6 +94,17 @@ class Clock:
     """Steps of an epoch."""
     phase: str = "search"
     """Which phase of the search; the numbers above are of this phase alone."""
+
+    @classmethod
+    def after(cls, done: int, epochs: int, steps: int) -> Self:
+        """Where a training of `epochs` epochs of `steps` steps each stands after `done` steps."""
+        epoch, step = divmod(done, steps)
+        return cls(epoch, epochs, step, steps)
+
+    @property
+    def last(self) -> bool:
+        """Whether this is the last step of its epoch."""
+        return self.step == self.steps - 1
 
     def cosine(self, start: float, end: float) -> float:
         """A value that falls from `start` to `end` along half a cosine, constant in an epoch."""

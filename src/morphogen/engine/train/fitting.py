@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from morphogen.bilevel.optimisers import gradient_step
 from morphogen.core import CheckpointError, ConfigError, NumericalError, SpaceError
 from morphogen.core.rng import seed_for
 from morphogen.engine.record.recorder import Recorder
@@ -23,7 +24,7 @@ from morphogen.supernets.draws import aside
 from morphogen.supernets.nested import call, mapped
 from morphogen.tasks import Examples, Stream, Sums, Task
 from morphogen.tasks.metric import added
-from morphogen.tasks.problem import Clock, Devices
+from morphogen.tasks.problem import Clock, Devices, trainable
 
 EVALUATION_BATCH = 500
 """Examples of a pass without gradients."""
@@ -34,7 +35,7 @@ class Fit:
     """Everything that a training changes; captured in the checkpoint."""
 
     net: nn.Module
-    optimiser: torch.optim.SGD
+    optimiser: torch.optim.Optimizer
     stream: Stream
     number: int
     """Of this training among the seeds, from 0."""
@@ -84,19 +85,13 @@ class Fitting:
                 f"auxiliary is {t.network.auxiliary:g}, and the network has no such head; "
                 "accepted: 0, or a network of the DARTS space"
             )
-        weights = [w for w in net.parameters() if w.requires_grad]
+        weights = trainable(net)
         if not weights:
             raise SpaceError(
                 f"the network of {self.text} has no weight to train; accepted: at least one with "
                 "requires_grad"
             )
-        optimiser = torch.optim.SGD(
-            weights,
-            lr=t.lr,
-            momentum=t.momentum,
-            nesterov=t.nesterov and t.momentum > 0,
-            weight_decay=t.weight_decay,
-        )
+        optimiser = t.optimiser.make(weights.values())
         generator = torch.Generator().manual_seed(seed_for(seed, "data/train"))
         stream = self.task.stream(self.part, t.batch_size, generator, device=self.devices.device)
         return Fit(net, optimiser, stream, number)
@@ -154,18 +149,18 @@ def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
     t, stream = fitting.training, fit.stream
     wall, cpu = time.perf_counter(), time.process_time()
     # As in DARTS: the rate is constant within an epoch, and so is the probability of drop-path.
-    share = fit.epoch / t.epochs
-    lr = t.lr_end + (t.lr - t.lr_end) * (1 + math.cos(math.pi * share)) / 2
-    for group in fit.optimiser.param_groups:
-        group["lr"] = lr
     if t.network.drop_path:
-        fit.net.drop_path = t.network.drop_path * share  # type: ignore[assignment]
+        fit.net.drop_path = t.network.drop_path * (fit.epoch / t.epochs)  # type: ignore[assignment]
     steps, done = stream.steps_per_epoch, fit.number * t.epochs + fit.epoch
     loss_sum = torch.zeros((), device=fitting.devices.device)
     task, total = fitting.task, dict[str, Tensor]()
     train_mode(fit.net)
+    descent = t.optimiser
+    weights = list(trainable(fit.net).values())
     for step in range(steps):
-        loss, sums = _step(fitting, fit, t)
+        loss, total_loss, sums = _forward(fitting, fit)
+        clock = Clock(fit.epoch, t.epochs, step, steps)
+        gradient_step(fit.optimiser, weights, total_loss, descent, clock, _laid_out)
         loss_sum += loss
         total = added(total, sums)
         recorder.watcher.stepped(Clock(done, t.epochs * t.seeds, step + 1, steps))
@@ -175,6 +170,7 @@ def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
             f"the training loss is {mean} in epoch {fit.epoch + 1}; the last checkpoint is from "
             "before; a smaller lr or a tighter clip may help"
         )
+    lr = descent.at(Clock(fit.epoch, t.epochs, 0, steps))
     fit.epoch += 1
     row: dict[str, Any] = {
         "epoch": done + 1,
@@ -198,8 +194,8 @@ def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
     return row
 
 
-def _step(fitting: Fitting, fit: Fit, t: Training) -> tuple[Tensor, Sums]:
-    """One step of SGD: the loss of the main head, and what the metric needs of the batch."""
+def _forward(fitting: Fitting, fit: Fit) -> tuple[Tensor, Tensor, Sums]:
+    """On the next batch the loss of the main head, that of all heads, what the metric needs."""
     x, y, size = fit.stream.next()
     with fitting.running(fit.net, x), fitting.devices.autocast():
         scores = call(fit.net, x)
@@ -211,14 +207,17 @@ def _step(fitting: Fitting, fit: Fit, t: Training) -> tuple[Tensor, Sums]:
     total = loss
     if extra is not None:
         beside = fitting.task.loss(extra.float(), y, train=True)
-        total = loss + t.network.auxiliary * beside
-    fit.optimiser.zero_grad()
-    total.backward()  # type: ignore[no-untyped-call]
-    if t.clip:
-        nn.utils.clip_grad_norm_(fit.net.parameters(), t.clip)
-    fit.optimiser.step()
+        total = loss + fitting.training.network.auxiliary * beside
     counts = fitting.task.counts(scores.detach(), y)
-    return loss.detach(), {**counts, "size": loss.new_tensor(size, dtype=torch.float64)}
+    return loss.detach(), total, {**counts, "size": loss.new_tensor(size, dtype=torch.float64)}
+
+
+def _laid_out(gradients: list[Tensor]) -> list[Tensor]:
+    """The gradients in the order of memory that `backward` gives them, by which norms are summed.
+
+    There is one process, whose gradients are the mean.
+    """
+    return [gradient.contiguous() for gradient in gradients]
 
 
 def measured(fitting: Fitting, net: nn.Module, part: str | Examples) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from morphogen.bilevel.optimisers import SGD
 from morphogen.core import ConfigError
 from morphogen.core.config import (
     Amount,
@@ -95,6 +96,18 @@ class Training:
     """what only data of their kind can be asked for; None: the defaults of that kind"""
     network: TrainedNetwork = TrainedNetwork()
     hardware: TrainingHardware = TrainingHardware()
+
+    @property
+    def optimiser(self) -> SGD:
+        """The optimiser of the weights, as searches are configured with it."""
+        return SGD(
+            lr=self.lr,
+            lr_end=self.lr_end,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+        )
 
     def __post_init__(self) -> None:
         if self.patience and not self.held_out:
