@@ -1,10 +1,8 @@
-"""Run a job: in this process, or in several data-parallel ones that share every batch."""
+"""A search in several data-parallel processes that share every batch."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from typing import Any
 
 from torch.multiprocessing.spawn import ProcessExitedException
@@ -14,39 +12,23 @@ from morphogen.core import ConfigError, MorphogenError, RunError, memory
 from morphogen.core.names import shell
 from morphogen.core.processes import GUARD, UNGUARDED, spawning
 from morphogen.engine.devices import FabricDevices
-from morphogen.engine.record.loggers import logged
-from morphogen.engine.record.recorder import Recorder
-from morphogen.engine.record.watch import Silent
-from morphogen.engine.search.blackbox import limited, run_rounds
-from morphogen.engine.search.job import Job, problem_of, task_of_job
-from morphogen.engine.search.loop import Outcome, run_steps
+from morphogen.engine.search.job import Job
 from morphogen.engine.search.result import SearchResult, finished, write_result
-from morphogen.engine.search.select import selecting
-from morphogen.methods import AskTell, find
+from morphogen.engine.search.run import run_job
 from morphogen.runs.directory import RunDirectory
-from morphogen.runs.provenance import (
-    elsewhere,
-    on_threads,
-    require_same_data,
-    require_same_files,
-    require_same_module,
-)
-from morphogen.supernets.draws import aside
-from morphogen.tasks import Task
-from morphogen.tasks.problem import Devices
 
 
-def launch(where: Any, job: Job, task: Task | None = None) -> SearchResult:
-    """Run the job in this process, or in `devices` processes that share every batch.
+def launch(where: Any, job: Job) -> SearchResult:
+    """Run the job in several data-parallel processes that share every batch.
 
     Args:
         where: of `devices.place`, for the job's settings.
         job: what to do.
-        task: its task, if it is made already.
+
+    Raises:
+        MorphogenError: what ended a process.
     """
     devices = job.settings.hardware.devices
-    if devices == 1:
-        return write_result(job, _search(where, job, task))
     try:
         packed = pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -96,52 +78,9 @@ def _process(fabric: Any, packed: bytes) -> MorphogenError | None:
     try:
         with memory.reported(cost.SMALLER):
             devices = FabricDevices(fabric)
-            outcome = _search(devices, job, None)
+            outcome = run_job(devices, job, None)
             if devices.rank == 0:
                 write_result(job, outcome)
     except MorphogenError as error:
         return error
     return None
-
-
-def _search(devices: Devices, job: Job, task: Task | None) -> Outcome:
-    """The search, from the run directory to the end of its loop."""
-    directory, s = RunDirectory(job.path), job.settings
-    config, main = directory.config(), devices.rank == 0
-    task = task or task_of_job(job)
-    method = find(job.method).build(job.config)
-    with ExitStack() as stack:
-        watcher = stack.enter_context(logged(job.watcher(), s.loggers)) if main else Silent()
-        recorder = Recorder(directory, config, watcher, job.resume, main)
-        if job.resume:
-            require_same_data(directory, config, task)
-        if main:
-            for sentence in _notices(job, config, task):
-                watcher.notice(sentence)
-        problem = problem_of(job, task, devices)
-        if main:
-            stack.enter_context(directory.locked())
-        stack.enter_context(task.sealed("the search"))
-        stack.enter_context(aside(devices.device))
-        stack.enter_context(on_threads(config["threads"]))
-        if isinstance(method, AskTell):
-            return run_rounds(method, problem, recorder, job)
-        problem.space = limited(problem, s)
-        return run_steps(selecting(method, s), problem, recorder, s)
-
-
-def _notices(job: Job, config: Mapping[str, Any], task: Task) -> Iterator[str]:
-    """What is to be said before the search begins or goes on.
-
-    Raises:
-        RunError: a run that goes on has other files or another module.
-    """
-    directory = RunDirectory(job.path)
-    if job.resume:
-        require_same_files(directory, config)
-        saved = directory.checkpoint_file.exists()
-        other = require_same_module(directory, config, job.space, redrawn=saved)
-        yield from filter(None, (elsewhere(config), other))
-    yield from (entry["note"] for entry in config.get("lengthened", ())[-1:])
-    yield from config.get("remarks", ())
-    yield from task.remarks()

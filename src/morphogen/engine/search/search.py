@@ -24,7 +24,8 @@ from morphogen.engine.search.job import Job, method_of, spec_of, task_of
 from morphogen.engine.search.launch import launch
 from morphogen.engine.search.lengthen import lengthened, wanted
 from morphogen.engine.search.presets import quick_preset
-from morphogen.engine.search.result import SearchResult, finished
+from morphogen.engine.search.result import SearchResult, finished, write_result
+from morphogen.engine.search.run import run_job
 from morphogen.engine.search.select import require_select
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.warmstart import check_split, origin_of, read_run
@@ -135,7 +136,9 @@ def search(
             | {"task": task.describe(), "network": asdict(spec_of(settings, task))}
             | ({} if start is None else {"start": str(start)})
         )
-    return launch(where, job, task)
+    if settings.hardware.devices > 1:
+        return launch(where, job)
+    return write_result(job, run_job(where, job, task))
 
 
 @memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
@@ -181,11 +184,17 @@ def resume(
         watcher=watcher,
     )
     change = wanted(job, epochs=epochs, evaluations=evaluations)
-    if change is None:
-        return finished(directory, job) or launch(_place(job.settings), job)
-    where, task = _place(job.settings), task_of(images, settings, origin=origin)
-    require_same_data(directory, values, task)
-    return launch(where, lengthened(directory, values, job, task, change), task)
+    result = finished(directory, job) if change is None else None
+    if result is not None:
+        return result
+    where, task = _place(job.settings), None
+    if change is not None:
+        task = task_of(images, settings, origin=origin)
+        require_same_data(directory, values, task)
+        job = lengthened(directory, values, job, task, change)
+    if settings.hardware.devices > 1:
+        return launch(where, job)
+    return write_result(job, run_job(where, job, task))
 
 
 def _place(settings: Settings) -> Any:
