@@ -120,7 +120,7 @@ class Toy:
 
         metric = Metric("quality", "", higher_is_better=True)
         problem = SimpleNamespace(task=SimpleNamespace(metric=metric))
-        return SimpleNamespace(measure=measure, told=lambda found: {}, problem=problem)
+        return SimpleNamespace(measure=measure, row=lambda found: {}, problem=problem)
 
     def shift(self, seed: int, steps: int, lr: float) -> tuple[ToySupernet, Architecture]:
         """The method itself on the toy; without steps it is evolution that trusts the start."""
