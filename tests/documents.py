@@ -53,10 +53,17 @@ def steps(text: str) -> list[list[str] | str]:
     return found
 
 
-def small(words: list[str]) -> list[str]:
-    """The command at a size that takes a moment: its own values give way."""
+def small(words: list[str], *, images: bool = True) -> list[str]:
+    """The command at a size that takes a moment: its own values give way.
+
+    Args:
+        words: of the command.
+        images: whether its data are images.
+    """
     kept = list(words)
     for flag, value in SMALL.get(words[0], {}).items():
+        if flag == "--image-size" and not images:
+            continue
         if flag in kept:
             kept[kept.index(flag) + 1] = value
         else:

@@ -48,6 +48,13 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
             "epochs=2, steps_per_epoch=2, **SIZE",
         ),
     ),
+    "signals.md": (
+        (
+            'epochs=2, task={"jitter": 0.05}, network={"depth": 3}',
+            'epochs=1, task={"jitter": 0.05}, network={"depth": 3, "channels": 2}, '
+            'steps_per_epoch=2, batch_size=8, hardware={"threads": 1}',
+        ),
+    ),
     "in-python.md": (
         ("epochs=2, seed=1", "epochs=2, seed=1, steps_per_epoch=2, **SIZE"),
         (
@@ -146,7 +153,7 @@ def test_every_command_and_block_of_a_page_runs(
         if isinstance(step, str):
             exec(compile(step, page.name, "exec"), names)
         else:
-            code = main(small(step))
+            code = main(small(step, images=page.stem != "signals"))
             out, err = capsys.readouterr()
             assert code == 0, f"{step}: {err}"
             assert out
