@@ -15,7 +15,12 @@ from morphogen.core.names import shown
 OPTIONS = Section(
     "Options",
     (
-        Option((), "EXPORT", "an exported file, or the folder of an export", MISSING),
+        Option(
+            (),
+            "MODEL",
+            "an exported file, the folder of an export, or the run directory of a training",
+            MISSING,
+        ),
         Option(
             (),
             "INPUT...",
@@ -34,7 +39,7 @@ WIDEST = 30
 
 
 def predict(given: dict[str, Any]) -> int:
-    """`morphogen predict EXPORT INPUT...`, from its options.
+    """`morphogen predict MODEL INPUT...`, from its options.
 
     An input that cannot be read does not hide the others: it is named, and the exit code says so.
     """
@@ -42,7 +47,7 @@ def predict(given: dict[str, Any]) -> int:
     from morphogen.exports import load
     from morphogen.exports.inputs import Failed, Named, inputs_of
 
-    model = load(given["export"])
+    model = load(given["model"])
     reading = inputs_of(model.signature)
     inputs: list[Named] = []
     failed: list[Failed] = []
@@ -90,8 +95,9 @@ def _ranked(probabilities: dict[str, float], top: int) -> str:
 
 COMMAND = Command(
     "predict",
-    "EXPORT INPUT...",
-    "Classify images or signals with an exported network; needs nothing else.",
+    "MODEL INPUT...",
+    "Classify images or signals with an exported network, which needs nothing else, or with the "
+    "network of a run.",
     (
         "morphogen predict model/model.onnx image.png",
         "morphogen predict model/model.onnx photos/*.jpg --top 3 --json",

@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from morphogen.core import Architecture, RunError, given
+from morphogen.core.names import shown
 from morphogen.engine.record.networks import fresh_network
 from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search.job import Job, objectives_in
@@ -45,7 +46,7 @@ SPLITS = {
 """What the numbers of a search are from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """What a search found, and at what cost."""
 
@@ -56,7 +57,7 @@ class SearchResult:
     space: SearchSpace
     remarks: tuple[str, ...]
     """What the user should be told of the architecture, a sentence each."""
-    history: list[dict[str, Any]] = field(repr=False)
+    history: list[dict[str, Any]]
     """One row per epoch, as in metrics.jsonl."""
     cost: Mapping[str, float]
     """Seconds of wall clock and CPU, images drawn."""
@@ -67,13 +68,17 @@ class SearchResult:
     front of several objectives, or what the method offers. Empty if it is one alone."""
     front: Mapping[str, Any] = field(default_factory=dict)
     """Of several objectives: the front's hypervolume and the reference that it is above."""
-    data: Data = field(default="", repr=False, compare=False)
+    data: Data = field(default="", compare=False)
     """What was searched on."""
-    trainings: list[TrainResult] = field(default_factory=list, repr=False, compare=False)
+    trainings: list[TrainResult] = field(default_factory=list, compare=False)
     """What `train` made of this result, in order."""
 
     def __fspath__(self) -> str:
         return os.fspath(self.run)
+
+    def __repr__(self) -> str:
+        found = f"{self.method} in {self.space.name}: {self.text}, run {self.run}"
+        return shown(f"<SearchResult of {found}, {len(self.remarks)} remarks>")
 
     def network(self) -> nn.Module:
         """The network of the architecture found, alone, as a module in evaluation mode.

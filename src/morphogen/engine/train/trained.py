@@ -12,7 +12,7 @@ from torch import nn
 
 from morphogen import cost
 from morphogen.core import Architecture, RunError
-from morphogen.core.names import shell
+from morphogen.core.names import shell, shown
 from morphogen.core.statistics import interval
 from morphogen.engine.search.loop import TIMES
 from morphogen.engine.train import fitting
@@ -31,7 +31,7 @@ from morphogen.tasks import Examples, Task
 from morphogen.tasks.kinds import Data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainResult:
     """What trainings of one architecture reached."""
 
@@ -49,17 +49,22 @@ class TrainResult:
     """The evaluated weights, one .safetensors file per seed."""
     cost: Mapping[str, float]
     """Seconds of wall clock and CPU, images, and the network's parameters and MACs."""
-    history: list[dict[str, Any]] = field(repr=False)
+    history: list[dict[str, Any]]
     """One row per epoch, as in metrics.jsonl."""
     run: Path
     """The run directory."""
     remarks: tuple[str, ...] = ()
     """What the user should be told of the architecture and of its weights, a sentence each."""
-    data: Data = field(default="", repr=False, compare=False)
+    data: Data = field(default="", compare=False)
     """What was trained on."""
 
     def __fspath__(self) -> str:
         return os.fspath(self.run)
+
+    def __repr__(self) -> str:
+        seeds = f"{len(self.weights)} seed{'s'[: len(self.weights) != 1]}"
+        found = f"{self.space.name}: {self.text}, {seeds}, run {self.run}"
+        return shown(f"<TrainResult of {found}, {len(self.remarks)} remarks>")
 
     def network(self, seed: int | None = None) -> nn.Module:
         """The trained network, a plain module in evaluation mode.
