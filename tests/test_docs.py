@@ -284,7 +284,7 @@ def test_figures_of_choosing_are_those_of_results() -> None:
     block = benchmarks.of(spaces.make("nasbench201"))
     (cell,) = {c[-1] for c in commands(page) if c[0] == "query"}
     value = block.query(cell).values["cifar10_test_200"]
-    assert f"{value:.2f} % on CIFAR-10" in page
+    assert f"{value:.2f} % on CIFAR-10" in " ".join(page.split())
     assert f"rank {block.rank(cell, 'cifar10_test_200')} of 15,625" in page
     for name, method, mean, seeds in (
         ("first-search", "idarts", first["cifar10_test_200"], None),
