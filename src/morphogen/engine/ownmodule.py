@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from morphogen.core import SpaceError
+from morphogen.core import ConfigError, SpaceError
 from morphogen.core.rng import seed_for
+from morphogen.cost import published
 from morphogen.spaces import ModuleSpace, SearchSpace
-from morphogen.supernets import explained, train_mode
+from morphogen.supernets import explained, network, train_mode
 from morphogen.supernets.draws import aside
-from morphogen.supernets.nested import call, device_of, first, length_of
+from morphogen.supernets.nested import call, device_of, first, length_of, shapes
 from morphogen.supernets.trying import WHOSE, backward, is_lazy, materialised, try_module
 from morphogen.tasks import Batch, Task
 
@@ -58,7 +61,7 @@ def try_space(
     """What a search should know of a user's module before it begins.
 
     Args:
-        space: any space; others than a user's module are left alone.
+        space: any space; a built-in one is tried on a task of one's own only.
         task: the data.
         part: of which a few examples are shown to the module.
         batch_size: examples of a batch in one process.
@@ -71,6 +74,8 @@ def try_space(
         SpaceError: the module does not fit the data, or fails.
     """
     if not isinstance(space, ModuleSpace):
+        if not task.kind:  # of the kinds it is known which spaces serve
+            try_built_in(space, some(task, part, min(2, batch_size)), task)
         return space, ()
     batch = some(task, part, min(2, batch_size))
     known = materialised(space, batch.x, seed_for(seed, "weights"))
@@ -83,6 +88,39 @@ def try_space(
 
     said = try_module(known, batch.x, require)
     return known, (*said, *odd)
+
+
+def try_built_in(space: SearchSpace, batch: Batch, task: Task) -> None:
+    """Run a network of a built-in space on a task of one's own, and see that they fit.
+
+    Args:
+        space: without code of the user's.
+        batch: a few examples.
+        task: what the outputs are for.
+
+    Raises:
+        ConfigError: it is not known how many outputs a network needs.
+        SpaceError: the space takes other inputs, or the loss other outputs.
+    """
+    dims, x = space.spatial_dims, batch.x
+    if dims and not (isinstance(x, Tensor) and x.is_floating_point() and x.ndim == 2 + dims):
+        axes = ", ".join(("n", "channels", *(("height", "width") if dims == 2 else ("time",))))
+        raise SpaceError(
+            f"space {space.name!r} takes one tensor [{axes}] of floating-point numbers, and the "
+            f"inputs of the task are {shapes(x)}; accepted: such inputs, or a module of your own"
+        )
+    if not task.outputs():
+        raise ConfigError(
+            f"outputs of the task is None; accepted for space {space.name!r}: the number of "
+            "outputs that a network needs, of classes or of targets"
+        )
+    spec = replace(published(space), classes=task.outputs(), in_channels=task.in_channels)
+    with aside(seed=0), torch.no_grad():
+        net = network(space, space.sample(np.random.default_rng(0)), spec).eval()
+        whose = f"a network of space {space.name!r}"
+        accepted = f"one that takes them and gives {task.accepted_output(batch)}"
+        with explained(net, x, whose, accepted):
+            task.check_output(net(x), batch, whose=whose)
 
 
 def resumed_space(space: SearchSpace, task: Callable[[], Task], seed: int) -> SearchSpace:

@@ -68,6 +68,8 @@ class Task:
     """Sizes of the two search parts from which they are cut again."""
     unit = "examples"
     """What its examples are called in sentences."""
+    kind = ""
+    """Of data that morphogen reads itself, `images` or `signals`; empty of any other task."""
     test_openings: tuple[str, ...] = ()
     """The reason of every opening of the test part so far, refused ones not included."""
     _sealed_by = ""

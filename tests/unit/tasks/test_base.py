@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 from morphogen.core.errors import ConfigError, DataError, SpaceError
 from morphogen.tasks import Batch, Metric, Task
+from morphogen.tasks.cut import Cut
 from morphogen.tasks.metric import added
 
 N = 20
@@ -240,3 +241,19 @@ def test_an_output_that_the_loss_does_not_take_is_refused(output, says):
     assert task.check_output(torch.zeros(4, 1), batch, whose="your module") == ()
     with pytest.raises(SpaceError, match=says):
         task.check_output(output, batch, whose="your module")
+
+
+def test_a_share_is_held_out_of_a_training_and_sizes_are_ones_own():
+    task = table()
+    assert task.cut(Cut(3000, 1600, at_most=("train_images", "valid_images"))) is task
+    with pytest.raises(ConfigError, match="train_images is 5, and the data are a task"):
+        task.cut(Cut(5))
+    held = task.cut(Cut(held_out=0.1, seed=2))
+    assert [held.length(part) for part in ("train", "valid", "pool")] == [18, 2, 20]
+    both = torch.cat([held.rows("train"), held.rows("valid")]).sort().values
+    assert torch.equal(both, torch.arange(N))
+    assert task.length("train") == 10  # this one did not change
+    whole = task.cut(Cut(held_out=0.0))
+    assert [whole.length(part) for part in ("train", "valid", "pool")] == [20, 0, 20]
+    own = table(valid=TensorDataset(X[:5], Y[:5]))
+    assert own.cut(Cut(held_out=0.5)) is own

@@ -39,6 +39,7 @@ class ImageExamples(Examples):
         mean: per channel, on the scale of 0 to 1.
         std: likewise.
         device: where the images lie and batches are made.
+        placed: the images' tensors if they are there already, of `placed`.
     """
 
     def __init__(
@@ -49,11 +50,16 @@ class ImageExamples(Examples):
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
+        placed: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.images, self.augment, self.notes = images, augment, images.notes
         self._scale, self._shift = normalisation(mean, std, device)
-        self._pixels = self.images.pixels.permute(0, 2, 3, 1).to(device)
-        self._labels = self.images.labels.to(device)
+        self.placed = placed or (
+            images.pixels.permute(0, 2, 3, 1).to(device),
+            images.labels.to(device),
+        )
+        """Pixels uint8 `[n, height, width, channels]` and labels, on the device."""
+        self._pixels, self._labels = self.placed
 
     def __len__(self) -> int:
         return len(self.images)
@@ -95,6 +101,8 @@ class ImageTask(LabelledTask[Images]):
         label_smoothing: of the loss that trains weights.
     """
 
+    kind = "images"
+
     def __init__(
         self,
         name: str,
@@ -127,6 +135,7 @@ class ImageTask(LabelledTask[Images]):
         )
         self.augment = augment
         self._test, self._size, self._channels = test, size, channels
+        self._placed: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
         own_mean, own_std = statistics(self.train) if mean is None or std is None else ((), ())
         self.mean = _per_channel("mean", mean, pool.channels, own_mean)
         self.std = _per_channel("std", std, pool.channels, own_std)
@@ -217,6 +226,10 @@ class ImageTask(LabelledTask[Images]):
             label_smoothing=label_smoothing,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what lies on a device: another process places its own."""
+        return {**self.__dict__, "_placed": {}}
+
     # -- data --------------------------------------------------------------------------------
 
     @property
@@ -235,17 +248,22 @@ class ImageTask(LabelledTask[Images]):
         """A part, from which batches can be made; see `Task.examples`."""
         self.rows(part)  # refuses what is no part
         images = self.pool if part == "pool" else self.train if part == "train" else self.valid
-        return self._examples(images, device, self.augment if augmented else PLAIN)
-
-    def _examples(
-        self, images: Images, device: torch.device | str, augment: Augment = PLAIN
-    ) -> ImageExamples:
-        return ImageExamples(images, augment=augment, mean=self.mean, std=self.std, device=device)
+        augment, place = self.augment if augmented else PLAIN, (part, torch.device(device))
+        made = ImageExamples(
+            images,
+            augment=augment,
+            mean=self.mean,
+            std=self.std,
+            device=device,
+            placed=self._placed.get(place),
+        )
+        self._placed[place] = made.placed  # streams and passes share one copy on an accelerator
+        return made
 
     def inputs(self) -> dict[str, Any]:
         """Channels and size of an image, and how its pixels are normalised."""
         return {
-            "kind": "images",
+            "kind": self.kind,
             "channels": self.in_channels,
             "size": self.image_size,
             "mean": self.mean,
@@ -261,7 +279,8 @@ class ImageTask(LabelledTask[Images]):
             raise DataError(f"data {self.name!r} has no test part; accepted: data with one")
         shared = shared_groups(self.pool.groups, held.groups, "the test part")
         held = replace(held, notes=(*held.notes, *shared))
-        return self._examples(self._fitting(held, where), device)
+        images = self._fitting(held, where)
+        return ImageExamples(images, mean=self.mean, std=self.std, device=device)
 
     def check_test(self, *, open: bool) -> None:
         """Compare what is known of the test part without its images with the training data.

@@ -83,6 +83,8 @@ class SignalTask(LabelledTask[Signals]):
         augment: what training batches undergo.
     """
 
+    kind = "signals"
+
     def __init__(
         self,
         name: str,
@@ -196,7 +198,7 @@ class SignalTask(LabelledTask[Signals]):
     def inputs(self) -> dict[str, Any]:
         """Channels and length of a signal, and how its values are normalised."""
         return {
-            "kind": "signals",
+            "kind": self.kind,
             "channels": self.in_channels,
             "size": self.signal_length,
             "mean": self.mean,
