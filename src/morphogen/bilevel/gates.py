@@ -20,7 +20,7 @@ from morphogen.supernets.relaxations import (
     straight_through,
 )
 
-Live = Sequence[Tensor] | None
+Masks = Sequence[Tensor] | None
 """Masks of live options as of `live_masks`, one bool tensor [choices, widest] per group; None: all
 that the space has. A masked option has weight 0 and gradient 0, and is not executed."""
 
@@ -34,7 +34,7 @@ def start_alphas(
     return [alpha.to(device).requires_grad_() for alpha in drawn]
 
 
-def softmax_gates(space: SearchSpace, alphas: Sequence[Tensor], live: Live = None) -> Gates:
+def softmax_gates(space: SearchSpace, alphas: Sequence[Tensor], live: Masks = None) -> Gates:
     """Every live option weighted by the softmax of its row (DARTS, Eq. 2)."""
     return relaxed_gates(space, alphas, softmax, live)
 
@@ -44,7 +44,7 @@ def concrete_gates(
     alphas: Sequence[Tensor],
     tau: float,
     generator: Generator,
-    live: Live = None,
+    live: Masks = None,
     *,
     examples: int | None = None,
 ) -> Gates:
@@ -64,7 +64,7 @@ def concrete_gates(
 
 
 def relaxed_gates(
-    space: SearchSpace, alphas: Sequence[Tensor], relaxation: Relaxation, live: Live = None
+    space: SearchSpace, alphas: Sequence[Tensor], relaxation: Relaxation, live: Masks = None
 ) -> Gates:
     """Every live option, weighted by a relaxation of its row."""
     return Gates.dense(space, _each(space, alphas, relaxation, live), live)
@@ -75,16 +75,16 @@ def sampled_path(
     alphas: Sequence[Tensor],
     tau: float,
     generator: Generator,
-    live: Live = None,
+    live: Masks = None,
 ) -> Gates:
     """One live option per choice, drawn from softmax(alpha), with a concrete sample's gradient.
 
     Only the drawn options are executed (GDAS, section 3.2). One option is no value of a choice that
-    keeps two or more: such a choice (`weighed`) has the concrete sample itself, all of its live
+    keeps two or more: such a choice (`weighted_choices`) has the concrete sample itself, all of its live
     options executed.
     """
     soft = relaxed_gates(space, alphas, lambda a, m: gumbel_soft(a, tau, generator, m), live)
-    several = weighed(space)
+    several = weighted_choices(space)
     weights: dict[str, Tensor] = {}
     paths: dict[str, tuple[tuple[int, ...], ...]] = {}
     for (group, h), mask in zip(soft.weights.items(), _masks(space, live), strict=True):
@@ -103,7 +103,7 @@ def sampled_path(
     return Gates(weights, paths)
 
 
-def weighed(space: SearchSpace) -> frozenset[str]:
+def weighted_choices(space: SearchSpace) -> frozenset[str]:
     """The choices of which a sampled path weighs the options instead of drawing one.
 
     Those that keep two options or more; and in their lanes all that is decided after the first
@@ -130,7 +130,7 @@ def jittered(gates: Gates, epsilon: float, generator: Generator) -> Gates:
 
 
 def probabilities(
-    space: SearchSpace, alphas: Sequence[Tensor], live: Live = None
+    space: SearchSpace, alphas: Sequence[Tensor], live: Masks = None
 ) -> dict[str, NDArray[np.floating]]:
     """The softmax of alpha as arrays: the scores that a space's `derive` reads."""
     with torch.no_grad():
@@ -138,7 +138,7 @@ def probabilities(
 
 
 def _each(
-    space: SearchSpace, alphas: Sequence[Tensor], relaxation: Relaxation, live: Live
+    space: SearchSpace, alphas: Sequence[Tensor], relaxation: Relaxation, live: Masks
 ) -> Mapping[str, Tensor]:
     return {
         group: relaxation(alpha, mask.to(alpha.device))
@@ -146,5 +146,5 @@ def _each(
     }
 
 
-def _masks(space: SearchSpace, live: Live) -> Sequence[Tensor]:
+def _masks(space: SearchSpace, live: Masks) -> Sequence[Tensor]:
     return [torch.from_numpy(m) for m in space.masks.values()] if live is None else live

@@ -31,7 +31,8 @@ class NetworkSpec:
     stem: Literal["cifar", "imagenet"] = "cifar"
     """Stem of the DARTS space: 3x3 convolution, or three strided ones for large images."""
     execution: Literal["fused", "plain"] = "fused"
-    """fused: shared activations, pools and norms; plain: one module per option, the reference."""
+    """fused: shared activations, pools and norms; plain: one module per option, the reference, in
+    which gates of each example always run."""
     auxiliary: bool = False
     """Stand-alone networks of the DARTS space: add the auxiliary head (training only)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -15,9 +16,11 @@ from torch import nn
 
 import tiny
 from morphogen import spaces
+from morphogen.bilevel.optimisers import SGD, gradient_step
 from morphogen.core import ConfigError, DataError, RunError, SpaceError
 from morphogen.core.rng import seed_for
 from morphogen.engine.resume import resume
+from morphogen.engine.train.fitting import _laid_out
 from morphogen.engine.train.retrain import train
 from morphogen.engine.train.trained import found_in
 from morphogen.engine.train.training import (
@@ -31,6 +34,7 @@ from morphogen.runs.weights import read_weights
 from morphogen.supernets import NetworkSpec, network, reinitialise, space_of
 from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.classification.config import ImageConfig
+from morphogen.tasks.problem import Clock
 
 SPACE = spaces.make("nasbench201")
 ARCH = SPACE.parse(
@@ -235,3 +239,20 @@ def test_a_changed_config_is_refused(data: str, tmp_path: Path) -> None:
     (run / "config.yaml").write_text(text.replace("epochs: 1", "epochs: 2"))
     with pytest.raises(RunError, match="not as it was written"):
         resume(run)
+
+
+def test_gradients_in_another_order_of_memory_are_clipped_as_after_backward() -> None:
+    """ShuffleNet runs channels-last on the CPU; a norm is a sum in the order of memory."""
+    space = spaces.make("shufflenet-small")
+    torch.manual_seed(3)
+    net = network(space, space.sample(np.random.default_rng(3)), NetworkSpec())
+    twin = copy.deepcopy(net)
+    x, sgd = torch.randn(8, 3, 32, 32), SGD(clip=0.1)
+    weights, optimiser = list(net.parameters()), sgd.make(net.parameters())
+    loss = [nn.functional.cross_entropy(n(x), torch.arange(8)) for n in (net, twin)]
+    gradient_step(optimiser, weights, loss[0], sgd, Clock(0, 1, 0, 1), _laid_out)
+    loss[1].backward()
+    nn.utils.clip_grad_norm_(twin.parameters(), 0.1)
+    sgd.make(twin.parameters()).step()
+    for ours, theirs in zip(weights, twin.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
