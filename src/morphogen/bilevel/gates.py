@@ -80,8 +80,8 @@ def sampled_path(
     """One live option per choice, drawn from softmax(alpha), with a concrete sample's gradient.
 
     Only the drawn options are executed (GDAS, section 3.2). One option is no value of a choice that
-    keeps two or more: such a choice (`weighted_choices`) has the concrete sample itself, all of its live
-    options executed.
+    keeps two or more: such a choice (`weighted_choices`) has the concrete sample itself, and all of
+    its live options are executed.
     """
     soft = relaxed_gates(space, alphas, lambda a, m: gumbel_soft(a, tau, generator, m), live)
     several = weighted_choices(space)
