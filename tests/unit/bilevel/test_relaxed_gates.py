@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -14,6 +17,7 @@ from morphogen.bilevel.gates import (
     start_alphas,
 )
 from morphogen.core import SpaceError
+from morphogen.runs import checkpoint
 from morphogen.spaces import make
 from morphogen.supernets import Gates, NetworkSpec, build, live_masks, space_of
 
@@ -145,3 +149,38 @@ def test_examples_that_do_not_fit_are_one_sentence() -> None:
         Gates({"a": torch.ones(3, 1, 2), "b": torch.ones(1, 2)}, {"a": ((0,),), "b": ((0,),)})
     with pytest.raises(SpaceError, match=r"^the mask of group 'cell' is \[2, 5\]; accepted: \[6"):
         Gates.dense(SPACE, {"cell": torch.ones(6, 5)}, [torch.ones(2, 5, dtype=torch.bool)])
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "darts", "signal-darts"])
+def test_masked_gates_run_fused_as_option_after_option(name: str) -> None:
+    """Any mask, edges that have lost everything among them."""
+    space, g = make(name), generator(4)
+    sizes = {"channels": 4, "depth": 1 if name == "nasbench201" else 3, "in_channels": 1}
+    net = build(space, NetworkSpec(**sizes)).double()
+    x = torch.randn(3, 1, *([32] if name.startswith("signal") else [8, 8]), generator=g).double()
+    a = [w.detach().double().requires_grad_() for w in start_alphas(space, g, x.device, 1.0)]
+    live = [mask & (torch.rand(mask.shape, generator=g) < 0.4) for mask in live_masks(space)]
+    for mask in live:
+        mask[1] = False
+    found = []
+    for execution in ("fused", "plain"):
+        net.execution = execution
+        out = net(x, softmax_gates(space, a, live))
+        found.append([out, *torch.autograd.grad(out.square().sum(), a)])
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain)
+    for mask, slope in zip(live, found[0][1:], strict=True):
+        assert not slope[~mask].any()
+
+
+def test_masks_go_through_a_checkpoint(tmp_path: Path) -> None:
+    @dataclass
+    class State:
+        live: list[torch.Tensor]
+
+    checkpoint.write(
+        tmp_path / "state", {"state": checkpoint.capture(State(without_convolutions()))}
+    )
+    other = State(live_masks(SPACE))
+    checkpoint.restore(other, checkpoint.read(tmp_path / "state")["state"])
+    assert torch.equal(other.live[0], without_convolutions()[0])
