@@ -43,7 +43,7 @@ def supernet_scorer(
         images: likewise.
 
     Returns:
-        The scorer, with columns accuracy (percent) and loss (nats), and the run's space.
+        The scorer, with the task's metric and the loss as columns, and the run's space.
 
     Raises:
         RunError: the run is not finished, or trained no supernet.
@@ -76,7 +76,12 @@ def supernet_scorer(
     evaluator = SupernetEvaluator(
         problem, norms=norms, recalibration_images=recalibration_images, images=images
     )
-    how = f"recalibrated on {recalibration_images} images" if norms == "recalibrate" else "by batch"
+    how = (
+        f"recalibrated on {recalibration_images} {task.unit}"
+        if norms == "recalibrate"
+        else "by batch"
+    )
+    metric = task.metric
     count = min(images, task.length("valid")) or task.length("valid")
 
     def score(arch: Architecture) -> Sequence[float]:
@@ -84,11 +89,12 @@ def supernet_scorer(
             return evaluator.measure(net, arch)
 
     scorer = Scorer(
-        f"supernet {digest(weights)}, norms {how}, {count} images, seed {settings.seed}",
+        f"supernet {digest(weights)}, norms {how}, {count} {task.unit}, seed {settings.seed}",
         f"supernet of {run}",
-        ("accuracy", "loss"),
+        (metric.name if metric.higher_is_better else "score", "loss"),
         score,
-        f"Accuracy with inherited weights on {count:,} search-validation images; norms {how}.",
+        f"{metric.name.capitalize()} with inherited weights on {count:,} search-validation "
+        f"{task.unit}; norms {how}.",
         data_name(images_of),
     )
     return scorer, known

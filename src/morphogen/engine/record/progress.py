@@ -25,22 +25,39 @@ from morphogen.tasks.problem import Clock
 # because the processes that it starts import this file and not the command line.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
-COLUMNS = {
+Columns = dict[str, tuple[str, str]]
+"""Entries of a line of metrics that are shown, with their heading and format."""
+
+BEFORE: Columns = {
     "seed": ("seed", "{:.0f}"),
     "train_loss": ("train loss", "{:.3f}"),
     "valid_loss": ("valid loss", "{:.3f}"),
     "score": ("score", "{:.2f}"),
-    "candidate_accuracy": ("candidates %", "{:.1f}"),
-    "best_accuracy": ("best %", "{:.1f}"),
-    "supernet_accuracy": ("supernet %", "{:.1f}"),
-    "discrete_accuracy": ("discretised %", "{:.1f}"),
-    "train_accuracy": ("train %", "{:.1f}"),
-    "held_out_accuracy": ("held-out %", "{:.1f}"),
+}
+MEASURED = {
+    "candidate": "candidates",
+    "best": "best",
+    "supernet": "supernet",
+    "discrete": "discretised",
+    "train": "train",
+    "held_out": "held-out",
+}
+"""Of what the task's metric is taken, and how that is called in a heading."""
+AFTER: Columns = {
     "entropy": ("entropy", "{:.3f}"),
     "skips": ("skips", "{:.0f}"),
     "seconds": ("sec", "{:.1f}"),
 }
-"""Entries of a line of metrics that are shown, with their heading and format."""
+
+
+def columns(config: Mapping[str, Any]) -> Columns:
+    """What is shown of a run, from its config.yaml: headings bear the unit of the metric."""
+    metric = config.get("task", {}).get("metric", {"name": "accuracy", "unit": "%"})
+    name, unit = metric["name"], metric["unit"]
+    form = "{:.1f}" if unit == "%" else "{:.4g}"
+    judged = {f"{of}_{name}": (f"{word} {unit or name}", form) for of, word in MEASURED.items()}
+    return {**BEFORE, **{key: v for key, v in judged.items() if key not in BEFORE}, **AFTER}
+
 
 WIDTH = 100
 """Columns of the display in a notebook."""
@@ -104,11 +121,13 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.pace = _Pace()
+        self.columns = columns({})
         self._next = 0.0
         self._shown = ""
 
     def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
         """Says what runs, and where."""
+        self.columns = columns(config)
         self._print(f"{headline(config)}; run {path}")
         if finished_epochs:
             self._print(f"continuing after epoch {finished_epochs}")
@@ -128,7 +147,7 @@ class Lines:
         parts += [str(row["phase"])] if "phase" in row else []
         parts += [
             f"{title} {form.format(row[name])}"
-            for name, (title, form) in COLUMNS.items()
+            for name, (title, form) in self.columns.items()
             if name in row
         ]
         if "failed" in row:
@@ -161,6 +180,7 @@ class Display:
         self.pace = _Pace()
         self.headline = ""
         self.path = ""
+        self.columns = columns({})
         self.rows: list[Mapping[str, Any]] = []
         self.live = Live(console=console, auto_refresh=False)
         self._next = 0.0
@@ -168,6 +188,7 @@ class Display:
     def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
         """Opens the display; a resumed run shows the epochs it has."""
         self.headline, self.path = shown(headline(config)), shown(path)
+        self.columns = columns(config)
         if finished_epochs:
             self.rows = [*RunDirectory(path).metrics()[-SHOWN_EPOCHS:]]
         self._open()
@@ -217,7 +238,7 @@ class Display:
         parts += [Text(), self._bar()]
         rows = self.rows[-SHOWN_EPOCHS:]
         if rows:
-            parts += [Text(), _table(rows), Text()]
+            parts += [Text(), _table(rows, self.columns), Text()]
             parts.append(Text(shown(rows[-1].get("architecture", "")), style="green"))
         return Group(*parts)
 
@@ -327,13 +348,13 @@ def _row(*parts: Any) -> Table:
     return grid
 
 
-def _table(rows: list[Mapping[str, Any]]) -> Table:
-    shown = [name for name in COLUMNS if any(name in row for row in rows)]
+def _table(rows: list[Mapping[str, Any]], columns: Columns) -> Table:
+    shown = [name for name in columns if any(name in row for row in rows)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for title in (_unit(rows[-1]), *(COLUMNS[name][0] for name in shown)):
+    for title in (_unit(rows[-1]), *(columns[name][0] for name in shown)):
         table.add_column(title, justify="right", no_wrap=False)
     for row in rows:
-        cells = [COLUMNS[n][1].format(row[n]) if n in row else "" for n in shown]
+        cells = [columns[n][1].format(row[n]) if n in row else "" for n in shown]
         table.add_row(str(row["epoch"]), *cells)
     return table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from morphogen.engine.record.progress import Display, Lines
+from morphogen.engine.record.progress import Display, Lines, columns
 from morphogen.tasks.problem import Clock
 
 CONFIG = {
@@ -84,3 +84,14 @@ def test_names_are_neither_markup_nor_escape_codes():
         assert "\x1b]" not in text
         assert "\x07" not in text
     assert out.getvalue().count("\n") == 1
+
+
+def test_headings_bear_the_unit_of_the_tasks_metric():
+    described = {"name": "mae", "unit": "m", "higher_is_better": False}
+    named = columns({"task": {"metric": described}})
+    assert named["supernet_mae"] == ("supernet m", "{:.4g}")
+    assert "supernet_accuracy" not in named
+    assert columns({})["best_accuracy"] == ("best %", "{:.1f}")
+    of_loss = columns({"task": {"metric": {"name": "loss", "unit": ""}}})
+    assert of_loss["train_loss"] == ("train loss", "{:.3f}")
+    assert of_loss["supernet_loss"] == ("supernet loss", "{:.4g}")
