@@ -68,6 +68,64 @@ class ProxyEntry:
     unit: str
 
 
+@dataclass(frozen=True)
+class DataEntry:
+    """A kind of data."""
+
+    name: str
+    summary: str
+    options: tuple[str, ...]
+    """Flags that only this kind has, or only some kinds."""
+
+
+def data_entries() -> list[DataEntry]:
+    """All kinds of data, those of other packages included, by name; ours are read from files."""
+    folder = Path(__file__).parent.parent / "tasks"
+    own = [
+        entry
+        for path in sorted(folder.glob("*/config.py"))
+        for entry in _data_in(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    if plugins.names("tasks"):
+        from morphogen.tasks.configs import task_configs  # with torch, as their modules have it
+
+        names = {entry.name for entry in own}
+        for name, cls in task_configs().items():
+            if name not in names:
+                fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
+                own.append(DataEntry(name, _summary(cls.__doc__), tuple(map(_flag, fields))))
+    return sorted(own, key=lambda entry: entry.name)
+
+
+def broken_data() -> tuple[str, ...]:
+    """A sentence for each package whose kinds of data cannot be had."""
+    return tuple(fault.sentence for fault in plugins.load("tasks"))
+
+
+def _data_in(tree: ast.Module) -> list[DataEntry]:
+    found = []
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
+        for call in node.decorator_list:
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "task_config":
+                fields = [
+                    ast.unparse(line.target)
+                    for line in node.body
+                    if isinstance(line, ast.AnnAssign) and "ClassVar" not in ast.unparse(line)
+                ]
+                name = ast.literal_eval(call.args[0])
+                text = _summary(ast.get_docstring(node))
+                found.append(DataEntry(name, text, tuple(map(_flag, fields))))
+    return found
+
+
+def _summary(text: str | None) -> str:
+    return (text or "").strip().split("\n")[0].rstrip(".")
+
+
+def _flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
 def method_entries() -> dict[str, MethodEntry]:
     """All methods by name, those of other packages included."""
     own = _own_methods()
@@ -170,6 +228,11 @@ def space_lines(entries: Iterable[SpaceEntry]) -> str:
             for e in entries
         ]
     )
+
+
+def data_lines(entries: Iterable[DataEntry]) -> str:
+    """The kinds of data for people, a line each."""
+    return _lines([(e.name, f"{e.summary}; {' '.join(e.options)}") for e in entries])
 
 
 def proxy_lines(entries: Iterable[ProxyEntry]) -> str:

@@ -11,13 +11,16 @@ from morphogen.tasks.configs import TaskConfig, name_of, task_configs
 
 
 def sections_beside(own: TaskConfig | None) -> list[Section]:
-    """The options of data of every other kind."""
-    return [
-        section
-        for cls in task_configs().values()
-        if cls is not type(own)
-        for section in sections((cls.__doc__ or "").split("\n")[0].rstrip("."), cls(), name="task")
-    ]
+    """The options that data of other kinds have and these have not."""
+    own_flags = {o.flags for s in sections("", own, name="task") for o in s.options} if own else ()
+    beside = []
+    for cls in task_configs().values():
+        title = (cls.__doc__ or "").split("\n")[0].rstrip(".")
+        if cls is not type(own):
+            for section in sections(title, cls(), name="task"):
+                options = tuple(o for o in section.options if o.flags not in own_flags)
+                beside.append(Section(section.title, options))
+    return beside
 
 
 def refuse_beside(words: Sequence[str], kind: type[TaskConfig], data: str) -> None:

@@ -138,10 +138,13 @@ class Task:
         to hold out counts, for a training from scratch.
 
         Raises:
-            ConfigError: sizes are asked for.
+            ConfigError: other sizes are asked for.
         """
-        for name, size in (("train_images", cut.train), ("valid_images", cut.valid)):
-            if size is not None and name not in cut.at_most:
+        for name, size, has in (
+            ("train_images", cut.train, self.length("train")),
+            ("valid_images", cut.valid, self.length("valid")),
+        ):
+            if size not in (None, has) and name not in cut.at_most:
                 raise ConfigError(
                     f"{name} is {size}, and the data are a task, which has its own parts; "
                     "accepted: 0, and data sets of the sizes that are wanted"

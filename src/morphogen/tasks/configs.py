@@ -1,7 +1,8 @@
 """What data of a kind can be asked for: one configuration class for each kind, by its name.
 
 Images are flipped and cropped, other data are not; so the kind of the data chooses the class, and a
-task that somebody makes in Python has its own arguments and none of these.
+task that somebody makes in Python has its own arguments and none of these. Packages add kinds of
+data by the entry point group `morphogen.tasks` (`core/plugins.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from morphogen.core import plugins
 from morphogen.core.config import config, from_mapping, to_mapping
 from morphogen.core.errors import ConfigError, UnknownNameError
 from morphogen.tasks.base import Task
@@ -28,12 +30,20 @@ class TaskConfig:
     default_space: ClassVar[str] = ""
     """The space that is searched where none is named."""
 
+    @classmethod
+    def takes(cls, data: Any) -> bool:
+        """Whether data, a name, a path or an object, are of this kind; they are not read for it."""
+        return False
+
     def make(self, data: Any, cut: Cut) -> Task:
         """The task of data of this kind, cut into its parts."""
         raise NotImplementedError
 
 
 _CONFIGS: dict[str, type[TaskConfig]] = {}
+
+GROUP = "tasks"
+"""Of entry points by which other packages add kinds of data."""
 
 
 def task_config(name: str) -> Callable[[C], C]:
@@ -53,7 +63,10 @@ def task_config(name: str) -> Callable[[C], C]:
 
 
 def task_configs() -> Mapping[str, type[TaskConfig]]:
-    """The registered configuration classes by kind of data."""
+    """The registered configuration classes by kind of data, those of other packages included."""
+    from morphogen.tasks import kinds  # noqa: F401 - it imports those of this package
+
+    plugins.load(GROUP)
     return dict(_CONFIGS)
 
 
@@ -68,12 +81,16 @@ def _read(values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     fields = {key: value for key, value in values.items() if key != "name"}
+    known = task_configs()
     name = values.get("name") or next(
-        (n for n, cls in _CONFIGS.items() if set(fields) <= set(_fields(cls))), next(iter(_CONFIGS))
+        (n for n, cls in known.items() if set(fields) <= set(_fields(cls))), next(iter(known))
     )
-    if name not in _CONFIGS:
-        raise UnknownNameError("kind of data", str(name), _CONFIGS)
-    return from_mapping(_CONFIGS[name], fields)
+    if name not in known:
+        broken = {fault.name: fault.sentence for fault in plugins.load(GROUP)}
+        if name in broken:
+            raise ConfigError(broken[name])
+        raise UnknownNameError("kind of data", str(name), known)
+    return from_mapping(known[name], fields)
 
 
 def _fields(cls: Any) -> Mapping[str, Any]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, TypeVar
 
 from morphogen import spaces
 from morphogen.core.config import from_mapping
 from morphogen.core.errors import ConfigError, SpaceError
 from morphogen.core.names import brief
-from morphogen.core.reading import trouble
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.base import Task
 from morphogen.tasks.classification.config import ImageConfig
 from morphogen.tasks.configs import TaskConfig, name_of, task_configs
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.labelled.names import few
-from morphogen.tasks.signals.config import SignalConfig
-from morphogen.tasks.signals.data import Signals
-from morphogen.tasks.signals.readers import find
+from morphogen.tasks.signals import config as _signals  # noqa: F401 - it registers itself
 
 C = TypeVar("C", bound=TaskConfig)
 
@@ -28,16 +24,8 @@ Data = Any
 
 
 def config_for(data: Data) -> type[TaskConfig]:
-    """The class of the configuration that data take: signals in a file or in memory, else images.
-
-    Of the files that may hold signals, .npz and .parquet, the headers are read.
-    """
-    if not isinstance(data, str | os.PathLike):
-        return SignalConfig if isinstance(data, Signals) else ImageConfig
-    path = Path(data)
-    if path.suffix.lower() not in (".npz", ".parquet") or trouble(path):
-        return ImageConfig
-    return ImageConfig if find(path) is None else SignalConfig
+    """The class of the configuration that data take: images, if no other kind takes them."""
+    return next((cls for cls in task_configs().values() if cls.takes(data)), ImageConfig)
 
 
 def space_for(data: Data) -> str:

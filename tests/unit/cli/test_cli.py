@@ -18,7 +18,9 @@ import yaml
 from morphogen import methods, spaces
 from morphogen.cli import main
 from morphogen.cli.catalogue import method_entries
+from morphogen.cli.options import sections
 from morphogen.proxies import PROXIES
+from morphogen.tasks.configs import task_configs
 
 SKIPS = (
     "|skip_connect~0|+|skip_connect~0|skip_connect~1|"
@@ -152,10 +154,16 @@ def test_list_has_every_method_and_space_with_its_paper(capsys):
         assert [line.split()[0] for line in lines] == names
         assert all("arXiv" in line for line in lines)
     shown = len(NAMES) + len(spaces.registered()) + len(PROXIES)
-    assert len(said(capsys, "list").splitlines()) == shown + 5
+    shown += len(task_configs())
+    assert len(said(capsys, "list").splitlines()) == shown + 7
     content = json.loads(said(capsys, "list", "--json"))
     assert [m["name"] for m in content["methods"]] == NAMES
     assert [s["name"] for s in content["spaces"]] == list(spaces.registered())
+    known = {
+        n: tuple(o.flags[0] for s in sections("", c(), name="") for o in s.options)
+        for n, c in task_configs().items()
+    }
+    assert {d["name"]: tuple(d["options"]) for d in content["data"]} == known
     assert "methods" not in json.loads(said(capsys, "list", "spaces", "--json"))
 
 

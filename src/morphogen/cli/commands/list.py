@@ -1,4 +1,4 @@
-"""`morphogen list`: methods, search spaces and zero-cost proxies. No torch: it answers at once."""
+"""`morphogen list`: methods, spaces, kinds of data and proxies. No torch: it answers at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from morphogen.cli.terminal.output import print_json
 from morphogen.core import UnknownNameError
 from morphogen.core.names import shown
 
-KINDS = ("methods", "spaces", "proxies")
+KINDS = ("methods", "spaces", "data", "proxies")
 
 
 def run(given: dict[str, Any]) -> int:
@@ -25,13 +25,16 @@ def run(given: dict[str, Any]) -> int:
     wanted = (given["what"],) if given["what"] else KINDS
     methods = [*catalogue.method_entries().values()] if "methods" in wanted else []
     spaces = catalogue.space_entries() if "spaces" in wanted else []
+    data = catalogue.data_entries() if "data" in wanted else []
     broken = [
         *(catalogue.broken_methods() if "methods" in wanted else ()),
         *(catalogue.broken_spaces() if "spaces" in wanted else ()),
+        *(catalogue.broken_data() if "data" in wanted else ()),
     ]
     proxies = catalogue.proxy_entries() if "proxies" in wanted else []
     if given["json"]:
-        found: dict[str, list[Any]] = {"methods": methods, "spaces": spaces, "proxies": proxies}
+        found: dict[str, list[Any]] = {"methods": methods, "spaces": spaces}
+        found |= {"data": data, "proxies": proxies}
         print_json({kind: [asdict(entry) for entry in found[kind]] for kind in wanted})
         _warn(broken)
         return 0
@@ -40,6 +43,8 @@ def run(given: dict[str, Any]) -> int:
         parts.append("Methods, for `morphogen search METHOD`:\n" + catalogue.method_lines(methods))
     if spaces:
         parts.append("Search spaces, for `--space NAME`:\n" + catalogue.space_lines(spaces))
+    if data:
+        parts.append("Kinds of data, for `--data`:\n" + catalogue.data_lines(data))
     if proxies:
         lines = catalogue.proxy_lines(proxies)
         parts.append("Zero-cost proxies, for `morphogen score --proxy NAME` and `rank`:\n" + lines)
@@ -56,12 +61,12 @@ def _warn(sentences: Iterable[str]) -> None:
 
 COMMAND = Command(
     "list",
-    "[methods|spaces|proxies]",
-    "List methods, search spaces and zero-cost proxies.",
+    "[methods|spaces|data|proxies]",
+    "List methods, search spaces, kinds of data and zero-cost proxies.",
     ("morphogen list", "morphogen list spaces --json"),
     run,
     Section(
         "Options",
-        (Option((), "WHAT", "methods, spaces or proxies (default: all)", ""), JSON_PROGRESS),
+        (Option((), "WHAT", "methods, spaces, data or proxies (default: all)", ""), JSON_PROGRESS),
     ),
 )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from morphogen.core.config import Share, config
+from morphogen.core.reading import trouble
 from morphogen.tasks.configs import TaskConfig, task_config
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.signals.augment import SignalAugment
+from morphogen.tasks.signals.data import Signals
+from morphogen.tasks.signals.readers import find
 from morphogen.tasks.signals.task import SignalTask
 
 Deviation = Annotated[float, Field(ge=0, le=10)]
@@ -34,6 +39,16 @@ class SignalConfig(TaskConfig):
     class_weights: str = "none"
     """weights of classes in the loss that trains weights: none; balanced, for every class the same
     in all; or numbers, for classes that are not named 1: 'cat=2, dog=0.5'"""
+
+    @classmethod
+    def takes(cls, data: Any) -> bool:
+        """Signals in memory or in a file; of .npz and .parquet the headers are read."""
+        if not isinstance(data, str | os.PathLike):
+            return isinstance(data, Signals)
+        path = Path(data)
+        if path.suffix.lower() not in (".npz", ".parquet") or trouble(path):
+            return False
+        return find(path) is not None
 
     def make(self, data: Any, cut: Cut) -> SignalTask:
         """The signals, read and cut; see `SignalTask.of`."""
