@@ -31,7 +31,7 @@ from morphogen.supernets import Gates, NetworkSpec, build
 Field = Literal["params", "macs", "flops", "memory_access"]
 """Fields of `Cost` that an option has; see there for their units."""
 
-Costs = Mapping[str, NDArray[np.float64]]
+PerOption = Mapping[str, NDArray[np.float64]]
 """Group -> [choices, widest], 0 where a choice has no such option; or [places, choices, widest]."""
 
 
@@ -39,10 +39,10 @@ Costs = Mapping[str, NDArray[np.float64]]
 class OptionCosts:
     """Costs of the options of a space."""
 
-    params: Costs
-    macs: Costs
-    flops: Costs
-    memory_access: Costs
+    params: PerOption
+    macs: PerOption
+    flops: PerOption
+    memory_access: PerOption
 
     def expected(self, gates: Gates, field: Field) -> Tensor:
         """The cost of all choices, each the sum of its options' weighted by the gates.
@@ -121,7 +121,7 @@ def of_options(
             )
     most = max(1, *(len(found) for found in members.values()))
 
-    def table(value: Any) -> Costs:
+    def table(value: Any) -> PerOption:
         found = {g: np.zeros((most, *m.shape)) for g, m in space.masks.items()}
         for (group, row, column), its in members.items():
             for place, module in enumerate(its):
