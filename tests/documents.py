@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
@@ -53,16 +54,16 @@ def steps(text: str) -> list[list[str] | str]:
     return found
 
 
-def small(words: list[str], *, images: bool = True) -> list[str]:
+def small(words: list[str], *, without: Collection[str] = ()) -> list[str]:
     """The command at a size that takes a moment: its own values give way.
 
     Args:
         words: of the command.
-        images: whether its data are images.
+        without: flags that its data do not have.
     """
     kept = list(words)
     for flag, value in SMALL.get(words[0], {}).items():
-        if flag == "--image-size" and not images:
+        if flag in without:
             continue
         if flag in kept:
             kept[kept.index(flag) + 1] = value

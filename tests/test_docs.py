@@ -116,6 +116,12 @@ SIZE: dict[str, Any] = {
     "network": {"channels": 2}, "hardware": {"threads": 1}, "diagnostics": {"images": 16},
 }  # fmt: skip
 
+WITHOUT = {
+    "signals": ("--image-size",),
+    "adding-a-task": ("--image-size", "--train-images", "--valid-images"),
+}
+"""By page: flags that its data do not have."""
+
 NETS: dict[str, Any] = {"channels": 2, "depth": 1, "image_size": 8, "batch_size": 8}
 
 
@@ -155,7 +161,7 @@ def test_every_command_and_block_of_a_page_runs(
         if isinstance(step, str):
             exec(compile(step, page.name, "exec", dont_inherit=True), names)
         else:
-            code = main(small(step, images=page.stem not in ("signals", "adding-a-task")))
+            code = main(small(step, without=WITHOUT.get(page.stem, ())))
             out, err = capsys.readouterr()
             assert code == 0, f"{step}: {err}"
             assert out
