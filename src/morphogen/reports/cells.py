@@ -10,7 +10,7 @@ from morphogen.reports.charts import drawing
 from morphogen.reports.draw import drawing_of
 from morphogen.reports.html import Html, el, join, table
 from morphogen.spaces import SearchSpace
-from morphogen.spaces.darts import CELLS, DARTS, NODES
+from morphogen.spaces.darts import CELLS, NODES, DARTSCells
 from morphogen.spaces.nasbench1shot1 import (
     NASBench1Shot1,
     nodes_in_use,
@@ -27,7 +27,7 @@ def picture(space: SearchSpace, arch: Architecture) -> Html:
     return _DRAWN[drawing_of(space)](space, arch)
 
 
-def _pair(space: DARTS, arch: Architecture) -> Html:
+def _pair(space: DARTSCells, arch: Architecture) -> Html:
     return el("div", {"class": "pair"}, *(_rails(space, arch, cell) for cell in CELLS))
 
 
@@ -108,12 +108,11 @@ def _edge(source: int, target: int, operation: str) -> Html:
 _RAIL, _STEP, _PILL = 30.0, 27.0, 112.0
 
 
-def _rails(space: DARTS, arch: Architecture, cell: str) -> Html:
+def _rails(space: DARTSCells, arch: Architecture, cell: str) -> Html:
     taps = [
         (target, source, option)
         for target in NODES
-        for source, choice in enumerate(space.node(cell, target))
-        for option in arch[choice.name]
+        for option, source in space.kept(arch, cell, target)
     ]
     title = {"normal": "Normal cell", "reduce": "Reduction cell"}[cell]
     top = 48.0
@@ -134,9 +133,10 @@ def _rails(space: DARTS, arch: Architecture, cell: str) -> Html:
     for i, (target, source, option) in enumerate(taps):
         parts.append(_tap(20 + _RAIL * source, row[i], right, option, kind(option)))
         if i + 1 == len(taps) or taps[i + 1][0] != target:
-            parts.append(_sum(right + _PILL, row[i - 1], row[i], str(target)))
-    said = ", ".join(f"node {t} takes {o} of {s}" for t, s, o in taps)
-    low = row[len(taps) - 1] + 30
+            first = min(row[j] for j, tap in enumerate(taps) if tap[0] == target)
+            parts.append(_sum(right + _PILL, first, row[i], str(target)))
+    said = ", ".join(f"node {t} takes {o} of {s}" for t, s, o in taps) or "nothing is kept"
+    low = row.get(len(taps) - 1, top) + 30
     parts.append(
         el("text", {"x": 0, "y": low, "class": "note"}, "output: nodes 2 to 5, concatenated")
     )
@@ -159,7 +159,7 @@ def _tap(x: float, y: float, right: float, option: str, name: str) -> Html:
 
 
 def _sum(x: float, first: float, second: float, node: str) -> Html:
-    """Two operations added up to a node."""
+    """Operations added up to a node, from the first to the last."""
     middle = (first + second) / 2
     d = f"M{x:g} {first:g}h10V{second:g}h-10M{x + 10:g} {middle:g}h8"
     return join([el("path", {"class": "rail", "d": d}), _node(x + 28, middle, node)])

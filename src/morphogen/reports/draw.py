@@ -7,12 +7,13 @@ other architecture is a list of its choices.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import cast
 
 from morphogen.core import Architecture
 from morphogen.reports.text import columns
 from morphogen.spaces import SearchSpace, about
-from morphogen.spaces.darts import CELLS, DARTS, NODES
+from morphogen.spaces.darts import CELLS, NODES, DARTSCells
 from morphogen.spaces.nasbench1shot1 import (
     NASBench1Shot1,
     nodes_in_use,
@@ -42,7 +43,7 @@ def draw(space: SearchSpace, arch: Architecture, *, width: int = 80) -> str:
     if drawing == "cell-edges":
         return _line(arch)
     if drawing == "cell-pair":
-        return _rails(cast(DARTS, space), arch, width)
+        return _rails(cast(DARTSCells, space), arch, width)
     if drawing == "cell-nodes":
         return _nodes(cast(NASBench1Shot1, space), arch)
     rows = [[name, " + ".join(kept) or "(dropped)"] for name, kept in arch.items()]
@@ -136,31 +137,31 @@ def _join(there: str, is_target: bool, row: int, live: bool) -> str:
     return there if there in "▲│" else "│" if live else "╎"
 
 
-def _rails(space: DARTS, arch: Architecture, width: int) -> str:
+def _rails(space: DARTSCells, arch: Architecture, width: int) -> str:
     left, right = (_cell(space, arch, cell) for cell in CELLS)
     gap = max(map(len, left)) + 4
     if gap + max(map(len, right)) > width:
         return "\n".join([*left, "", *right])
-    return "\n".join(a.ljust(gap) + b for a, b in zip(left, right, strict=True))
+    rows = zip_longest(left, right, fillvalue="")
+    return "\n".join((a.ljust(gap) + b).rstrip() for a, b in rows)
 
 
-def _cell(space: DARTS, arch: Architecture, cell: str) -> list[str]:
+def _cell(space: DARTSCells, arch: Architecture, cell: str) -> list[str]:
     """One rail per node, from where it is made to where it is last used; edges tap the rails."""
     taps = [
         (target, source, option)
         for target in NODES
-        for source, choice in enumerate(space.node(cell, target))
-        for option in arch[choice.name]
+        for option, source in space.kept(arch, cell, target)
     ]
     last = {source: i for i, (_, source, _) in enumerate(taps)}
     rails = 2 * NODES[-1]
-    widest = max(len(option) for *_, option in taps)
+    widest = max((len(option) for *_, option in taps), default=0)
     title = {"normal": "normal cell", "reduce": "reduction cell"}[cell]
     lines = [f"  {title}", "  0 1"]
     for i, (target, source, option) in enumerate(taps):
-        if i and taps[i - 1][0] < target:  # the node before is made: its rail begins
-            down = ["│" if i <= last.get(node, -1) else " " for node in range(target - 1)]
-            lines.append(f"  {' '.join(down)} {target - 1}")
+        for made in range(taps[i - 1][0] if i else NODES[0], target):  # its rail begins
+            down = ["│" if i <= last.get(node, -1) else " " for node in range(made)]
+            lines.append(f"  {' '.join(down)} {made}")
         text = ""
         for node in range(NODES[-1]):
             runs = node < target and i <= last.get(node, -1)
@@ -170,7 +171,8 @@ def _cell(space: DARTS, arch: Architecture, cell: str) -> list[str]:
                 text += "├─" if i < last[node] else "└─"
             else:
                 text += "┼─" if runs else "──"
-        first = i + 1 < len(taps) and taps[i + 1][0] == target
-        end = "─┐" if first else f"─┴─▶ {target}"
+        before = i > 0 and taps[i - 1][0] == target
+        after = i + 1 < len(taps) and taps[i + 1][0] == target
+        end = ("─┤" if before else "─┐") if after else f"─{'┴' if before else '─'}─▶ {target}"
         lines.append(f"  {text} {option} ".ljust(rails + widest + 4, "─") + end)
     return [*lines, "  output: nodes 2 to 5, concatenated"]

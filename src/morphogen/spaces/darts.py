@@ -59,6 +59,10 @@ KEPT = 2
 """Incoming edges that a derived node keeps."""
 
 
+Operations = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
+"""The options of every edge, or cell type -> those of each edge."""
+
+
 def edge_name(cell: str, source: int, target: int) -> str:
     """Name of the choice on the edge from `source` into node `target` of a cell type."""
     return f"{cell}_{target}_{source}"
@@ -73,62 +77,21 @@ def _values_of(choices: Sequence[Choice], pairs: Collection[Pair]) -> dict[str, 
     }
 
 
-@register(
-    "darts",
-    supernet="morphogen.supernets.darts",
-    drawing="cell-pair",
-    network={"channels": 36, "depth": 20},  # as retrained on CIFAR-10
-    search={
-        "network.channels": 16,
-        "network.depth": 8,
-        "task.image_size": 0,
-        "split.train_images": 25000,
-        "split.valid_images": 25000,
-    },
-    evaluation={
-        "epochs": 600,
-        "batch_size": 96,
-        "task.image_size": 0,
-        "network.channels": 36,
-        "network.depth": 20,
-        "lr": 0.025,
-        "nesterov": False,
-        "weight_decay": 3e-4,
-        "clip": 5.0,
-        "task.cutout": 16,
-        "network.drop_path": 0.2,
-        "network.auxiliary": 0.4,
-        "held_out": 0.0,
-    },
-    quick={"network.depth": 4, "network.channels": 12, "lr": 0.025},
-    reference="DARTS_V1",
-    reference_name="DARTS (first order)",
-)
-class DARTS(SearchSpace, Differentiable):
-    """The DARTS space: eight operations on every edge, about 10^18 pairs of cells.
-
-    Or a space on the same cells with other operations per edge.
+class DARTSCells(SearchSpace, Differentiable):
+    """A normal and a reduction cell of 14 edges each, whatever the rule of what a node keeps.
 
     Args:
         name: how the command line and the run directory call the space.
         operations: the options of every edge, or cell type ("normal", "reduce") -> one tuple of
             options for each of the 14 `EDGES`.
-        distinct: True (DARTS): the two kept edges of a node have different sources. False (GDAS):
-            a node keeps two (operation, source) pairs, which may lie on one edge.
+        least: values that an edge has at least.
+        most: values that an edge has at most.
 
     Raises:
-        SpaceError: a node is left with no way to keep two operations, or the lists do not have
-            14 entries.
+        SpaceError: the lists do not have 14 entries.
     """
 
-    def __init__(
-        self,
-        name: str = "darts",
-        operations: Sequence[str] | Mapping[str, Sequence[Sequence[str]]] = OPERATIONS,
-        *,
-        distinct: bool = True,
-    ) -> None:
-        self.distinct = distinct
+    def __init__(self, name: str, operations: Operations, *, least: int, most: int) -> None:
         rows = (
             operations
             if isinstance(operations, Mapping)
@@ -142,11 +105,9 @@ class DARTS(SearchSpace, Differentiable):
                     f"accepted: {len(EDGES)}, one per edge"
                 )
             for (source, target), options in zip(EDGES, rows[cell], strict=True):
-                most = 1 if distinct else min(KEPT, len(options))
                 edge = edge_name(cell, source, target)
-                choices.append(Choice(edge, tuple(options), cell, 0, most))
+                choices.append(Choice(edge, tuple(options), cell, least, min(most, len(options))))
         super().__init__(name, choices)
-        self._nodes_possible()
 
     # -- structure ---------------------------------------------------------------------------
 
@@ -158,15 +119,6 @@ class DARTS(SearchSpace, Differentiable):
         """The edges of the normal cell, and those of the reduction cell."""
         return tuple((tuple(c.name for c in self.groups[cell]),) for cell in CELLS)
 
-    def contests(self) -> tuple[Contest, ...]:
-        """The edges into each node that has more than it keeps."""
-        return tuple(
-            Contest(tuple(c.name for c in self.node(cell, target)), KEPT)
-            for cell in CELLS
-            for target in NODES
-            if target > KEPT
-        )
-
     @cached_property
     def operations(self) -> tuple[str, ...]:
         """Every operation that some edge of this space can keep, in the order of `OPERATIONS`."""
@@ -174,66 +126,20 @@ class DARTS(SearchSpace, Differentiable):
         known = [o for o in (*OPERATIONS, NOISE) if o in found]
         return (*known, *sorted(found.difference(known)))
 
-    @cached_property
-    def _nodes(self) -> dict[tuple[str, int], tuple[tuple[Pair, Pair], ...]]:
-        """(cell, node) -> all values a node can have: two pairs, lower source and option first."""
-        values = {}
-        for cell in CELLS:
-            for target in NODES:
-                pairs = [
-                    (option, source)
-                    for source, choice in enumerate(self.node(cell, target))
-                    for option in choice.options
-                    if option != "none"
-                ]
-                values[cell, target] = tuple(
-                    (a, b) for a, b in combinations(pairs, 2) if a[1] != b[1] or not self.distinct
-                )
-        return values
-
-    def _nodes_possible(self) -> None:
-        for (cell, target), values in self._nodes.items():
-            if not values:
-                raise SpaceError(
-                    f"space {self.name!r}: node {target} of the {cell} cell has no way to keep "
-                    f"{KEPT} operations other than none; leave it more options"
-                )
-
     def _with(self, choices: Sequence[Choice]) -> Self:
         new = super()._with(choices)
-        for cached in ("_nodes", "operations"):
-            new.__dict__.pop(cached, None)
-        new._nodes_possible()
+        new.__dict__.pop("operations", None)
         return new
-
-    def size(self) -> int:
-        """Number of architectures: (1*3*6*10 * 7^8)^2 with all eight operations."""
-        return math.prod(len(values) for values in self._nodes.values())
 
     # -- architectures -----------------------------------------------------------------------
 
-    def check(self, arch: Architecture) -> Architecture:
-        """As the base, and: two operations per node, none of them `none`.
-
-        Raises:
-            ArchitectureError: names the node and what it keeps.
-        """
-        arch = super().check(arch)
-        for cell, target in self._nodes:
-            kept = self._kept(arch, cell, target)
-            if len(kept) != KEPT or any(operation == "none" for operation, _ in kept):
-                what = " ".join(f"{o}~{s}" for o, s in kept) or "nothing"
-                raise ArchitectureError(
-                    f"node {target} of the {cell} cell keeps {what}; accepted: {KEPT} incoming "
-                    "edges with an operation other than none"
-                )
-        return arch
-
-    def _kept(self, arch: Architecture, cell: str, target: int) -> list[Pair]:
+    def kept(self, arch: Architecture, cell: str, target: int) -> list[Pair]:
+        """(operation, source) of all that node `target` of `arch` adds up, lower source first."""
         return [
             (operation, source)
             for source, choice in enumerate(self.node(cell, target))
             for operation in arch[choice.name]
+            if operation != "none"
         ]
 
     def _build(self, nodes: Mapping[tuple[str, int], Sequence[Pair]]) -> Architecture:
@@ -244,118 +150,28 @@ class DARTS(SearchSpace, Differentiable):
                 kept[edge_name(cell, source, target)].append(operation)
         return Architecture(kept)
 
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """One architecture, uniformly at random: the nodes are independent of one another."""
-        return self._build({n: v[int(rng.integers(len(v)))] for n, v in self._nodes.items()})
-
-    def enumerate(self) -> list[Architecture]:
-        """All architectures; for restricted spaces only, the full one has 10^18.
-
-        Raises:
-            SpaceError: there are more than a million.
-        """
-        if self.size() > 1_000_000:
-            raise SpaceError(
-                f"space {self.name!r} has {self.size():.2e} architectures; accepted for listing: "
-                "at most a million (restrict the space, or sample)"
-            )
-        found: list[dict[tuple[str, int], Sequence[Pair]]] = [{}]
-        for node, values in self._nodes.items():
-            found = [{**nodes, node: value} for nodes in found for value in values]
-        return [self._build(nodes) for nodes in found]
-
-    def moves(self, arch: Architecture) -> list[dict[str, tuple[str, ...]]]:
-        """One kept edge has another operation, or comes from another source.
-
-        A moved edge takes its operation along; where the new edge does not offer it (as in S1),
-        every operation that it offers makes a neighbour.
-        """
-        out = []
-        for cell, target in self._nodes:
-            kept = self._kept(arch, cell, target)
-            for place, (operation, source) in enumerate(kept):
-                stays = kept[1 - place]
-                for other, choice in enumerate(self.node(cell, target)):
-                    offered = [o for o in choice.options if o != "none"]
-                    if other == source:
-                        moves = [o for o in offered if o != operation]
-                    elif self.distinct and other == stays[1]:
-                        continue
-                    else:
-                        moves = [operation] if operation in offered else offered
-                    for move in moves:
-                        if (move, other) != stays:
-                            out.append((cell, target, frozenset(((move, other), stays))))
-        # Two of GDAS' pairs on one edge can reach one architecture in two ways: list it once.
-        nodes = {node: self.node(*node) for node in self._nodes}
-        return [
-            _values_of(nodes[cell, target], pairs) for cell, target, pairs in dict.fromkeys(out)
-        ]
-
-    def crossover(
-        self, first: Architecture, second: Architecture, rng: np.random.Generator
-    ) -> Architecture:
-        """A child that takes each node, with its two edges, from either parent."""
-        first, second = self.check(first), self.check(second)
-        coins = rng.integers(2, size=len(self._nodes))
-        parents = [second if coin else first for coin in coins]
-        return self._build(
-            {
-                (cell, target): self._kept(parent, cell, target)
-                for (cell, target), parent in zip(self._nodes, parents, strict=True)
-            }
-        )
-
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
         """Says so when the normal cell has no weights to train, or a cell ignores its inputs."""
         arch = self.check(arch)
         out = []
         for cell in CELLS:
-            kept = [pair for target in NODES for pair in self._kept(arch, cell, target)]
+            kept = [pair for target in NODES for pair in self.kept(arch, cell, target)]
             # Not asked of the reduction cell: its skips from the inputs are convolutions.
             if cell == "normal" and not any("conv" in operation for operation, _ in kept):
                 out.append("the normal cell has no convolution: it can only pass and pool")
             sees = {0, 1}
             for target in NODES:
-                kept = self._kept(arch, cell, target)
+                kept = self.kept(arch, cell, target)
                 if any(source in sees and operation != NOISE for operation, source in kept):
                     sees.add(target)
             if not sees.intersection(NODES):
                 out.append(f"the {cell} cell is disconnected: its output does not see its inputs")
         return tuple(out)
 
-    def derive(self, scores: OptionScores) -> Architecture:
-        """DARTS' rule (section 2.4): two incoming edges per node, by their best operation.
-
-        With `distinct`, an edge's score is its largest entry other than `none`; the two best edges
-        stay (ties: lower source) with their best operation (ties: first option). Otherwise the
-        two best (operation, source) pairs of the node stay (ties: lower source, then first option).
-
-        Args:
-            scores: "normal" and "reduce" -> [14, widest], usually the softmax of alpha over all
-                options: `none` takes part in the softmax, so edges are comparable only then.
-        """
-        named = {choice.name: row for choice, row in self.rows(scores)}
-        nodes: dict[tuple[str, int], Sequence[Pair]] = {}
-        for cell, target in self._nodes:
-            ranked: list[tuple[float, Pair]] = []
-            for source, choice in enumerate(self.node(cell, target)):
-                pairs = [
-                    (float(score), (option, source))
-                    for option, score in zip(choice.options, named[choice.name], strict=True)
-                    if option != "none"
-                ]
-                if self.distinct and pairs:
-                    pairs = [max(pairs, key=lambda p: p[0])]  # max keeps the first of equals
-                ranked += pairs
-            ranked.sort(key=lambda p: -p[0])  # stable: ties keep the lower source
-            nodes[cell, target] = [pair for _, pair in ranked[:KEPT]]
-        return self.check(self._build(nodes))
-
     def arguments(self) -> dict[str, Any]:
-        """One list of options for each edge, and whether sources are distinct."""
+        """One list of options for each edge."""
         rows = {cell: [list(c.options) for c in self.groups[cell]] for cell in CELLS}
-        return {"operations": rows, "distinct": self.distinct}
+        return {"operations": rows}
 
     # -- text --------------------------------------------------------------------------------
 
@@ -365,7 +181,7 @@ class DARTS(SearchSpace, Differentiable):
         return " ; ".join(
             f"{cell}: "
             + " | ".join(
-                " ".join(f"{operation}~{source}" for operation, source in self._kept(arch, cell, t))
+                " ".join(f"{operation}~{source}" for operation, source in self.kept(arch, cell, t))
                 for t in NODES
             )
             for cell in CELLS
@@ -420,12 +236,6 @@ class DARTS(SearchSpace, Differentiable):
                     )
         return self.check(self._build(nodes))
 
-    def genotype(self, arch: Architecture) -> Genotype:
-        """The authors' record of `arch`; within a node the lower source comes first."""
-        arch = self.check(arch)
-        lists = [[p for t in NODES for p in self._kept(arch, cell, t)] for cell in CELLS]
-        return Genotype(lists[0], range(2, 6), lists[1], range(2, 6))
-
     def from_genotype(self, genotype: Genotype) -> Architecture:
         """The architecture of an authors' record.
 
@@ -459,6 +269,234 @@ class DARTS(SearchSpace, Differentiable):
                 nodes[cell, target] = pairs[KEPT * i : KEPT * (i + 1)]
         return self._from_pairs(nodes)
 
+
+@register(
+    "darts",
+    supernet="morphogen.supernets.darts",
+    drawing="cell-pair",
+    network={"channels": 36, "depth": 20},  # as retrained on CIFAR-10
+    search={
+        "network.channels": 16,
+        "network.depth": 8,
+        "task.image_size": 0,
+        "split.train_images": 25000,
+        "split.valid_images": 25000,
+    },
+    evaluation={
+        "epochs": 600,
+        "batch_size": 96,
+        "task.image_size": 0,
+        "network.channels": 36,
+        "network.depth": 20,
+        "lr": 0.025,
+        "nesterov": False,
+        "weight_decay": 3e-4,
+        "clip": 5.0,
+        "task.cutout": 16,
+        "network.drop_path": 0.2,
+        "network.auxiliary": 0.4,
+        "held_out": 0.0,
+    },
+    quick={"network.depth": 4, "network.channels": 12, "lr": 0.025},
+    reference="DARTS_V1",
+    reference_name="DARTS (first order)",
+)
+class DARTS(DARTSCells):
+    """The DARTS space: eight operations on every edge, about 10^18 pairs of cells.
+
+    Or a space on the same cells with other operations per edge.
+
+    Args:
+        name: how the command line and the run directory call the space.
+        operations: the options of every edge, or cell type ("normal", "reduce") -> one tuple of
+            options for each of the 14 `EDGES`.
+        distinct: True (DARTS): the two kept edges of a node have different sources. False (GDAS):
+            a node keeps two (operation, source) pairs, which may lie on one edge.
+
+    Raises:
+        SpaceError: a node is left with no way to keep two operations, or the lists do not have
+            14 entries.
+    """
+
+    def __init__(
+        self,
+        name: str = "darts",
+        operations: Operations = OPERATIONS,
+        *,
+        distinct: bool = True,
+    ) -> None:
+        self.distinct = distinct
+        super().__init__(name, operations, least=0, most=1 if distinct else KEPT)
+        self._nodes_possible()
+
+    # -- structure ---------------------------------------------------------------------------
+
+    def contests(self) -> tuple[Contest, ...]:
+        """The edges into each node that has more than it keeps."""
+        return tuple(
+            Contest(tuple(c.name for c in self.node(cell, target)), KEPT)
+            for cell in CELLS
+            for target in NODES
+            if target > KEPT
+        )
+
+    @cached_property
+    def _nodes(self) -> dict[tuple[str, int], tuple[tuple[Pair, Pair], ...]]:
+        """(cell, node) -> all values a node can have: two pairs, lower source and option first."""
+        values = {}
+        for cell in CELLS:
+            for target in NODES:
+                pairs = [
+                    (option, source)
+                    for source, choice in enumerate(self.node(cell, target))
+                    for option in choice.options
+                    if option != "none"
+                ]
+                values[cell, target] = tuple(
+                    (a, b) for a, b in combinations(pairs, 2) if a[1] != b[1] or not self.distinct
+                )
+        return values
+
+    def _nodes_possible(self) -> None:
+        for (cell, target), values in self._nodes.items():
+            if not values:
+                raise SpaceError(
+                    f"space {self.name!r}: node {target} of the {cell} cell has no way to keep "
+                    f"{KEPT} operations other than none; leave it more options"
+                )
+
+    def _with(self, choices: Sequence[Choice]) -> Self:
+        new = super()._with(choices)
+        new.__dict__.pop("_nodes", None)
+        new._nodes_possible()
+        return new
+
+    def size(self) -> int:
+        """Number of architectures: (1*3*6*10 * 7^8)^2 with all eight operations."""
+        return math.prod(len(values) for values in self._nodes.values())
+
+    # -- architectures -----------------------------------------------------------------------
+
+    def check(self, arch: Architecture) -> Architecture:
+        """As the base, and: two operations per node, none of them `none`.
+
+        Raises:
+            ArchitectureError: names the node and what it keeps.
+        """
+        arch = super().check(arch)
+        for cell, target in self._nodes:
+            edges = enumerate(self.node(cell, target))
+            kept = [(o, source) for source, choice in edges for o in arch[choice.name]]
+            if len(kept) != KEPT or any(operation == "none" for operation, _ in kept):
+                what = " ".join(f"{o}~{source}" for o, source in kept) or "nothing"
+                raise ArchitectureError(
+                    f"node {target} of the {cell} cell keeps {what}; accepted: {KEPT} incoming "
+                    "edges with an operation other than none"
+                )
+        return arch
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """One architecture, uniformly at random: the nodes are independent of one another."""
+        return self._build({n: v[int(rng.integers(len(v)))] for n, v in self._nodes.items()})
+
+    def enumerate(self) -> list[Architecture]:
+        """All architectures; for restricted spaces only, the full one has 10^18.
+
+        Raises:
+            SpaceError: there are more than a million.
+        """
+        if self.size() > 1_000_000:
+            raise SpaceError(
+                f"space {self.name!r} has {self.size():.2e} architectures; accepted for listing: "
+                "at most a million (restrict the space, or sample)"
+            )
+        found: list[dict[tuple[str, int], Sequence[Pair]]] = [{}]
+        for node, values in self._nodes.items():
+            found = [{**nodes, node: value} for nodes in found for value in values]
+        return [self._build(nodes) for nodes in found]
+
+    def moves(self, arch: Architecture) -> list[dict[str, tuple[str, ...]]]:
+        """One kept edge has another operation, or comes from another source.
+
+        A moved edge takes its operation along; where the new edge does not offer it (as in S1),
+        every operation that it offers makes a neighbour.
+        """
+        out = []
+        for cell, target in self._nodes:
+            kept = self.kept(arch, cell, target)
+            for place, (operation, source) in enumerate(kept):
+                stays = kept[1 - place]
+                for other, choice in enumerate(self.node(cell, target)):
+                    offered = [o for o in choice.options if o != "none"]
+                    if other == source:
+                        moves = [o for o in offered if o != operation]
+                    elif self.distinct and other == stays[1]:
+                        continue
+                    else:
+                        moves = [operation] if operation in offered else offered
+                    for move in moves:
+                        if (move, other) != stays:
+                            out.append((cell, target, frozenset(((move, other), stays))))
+        # Two of GDAS' pairs on one edge can reach one architecture in two ways: list it once.
+        nodes = {node: self.node(*node) for node in self._nodes}
+        return [
+            _values_of(nodes[cell, target], pairs) for cell, target, pairs in dict.fromkeys(out)
+        ]
+
+    def crossover(
+        self, first: Architecture, second: Architecture, rng: np.random.Generator
+    ) -> Architecture:
+        """A child that takes each node, with its two edges, from either parent."""
+        first, second = self.check(first), self.check(second)
+        coins = rng.integers(2, size=len(self._nodes))
+        parents = [second if coin else first for coin in coins]
+        return self._build(
+            {
+                (cell, target): self.kept(parent, cell, target)
+                for (cell, target), parent in zip(self._nodes, parents, strict=True)
+            }
+        )
+
+    def derive(self, scores: OptionScores) -> Architecture:
+        """DARTS' rule (section 2.4): two incoming edges per node, by their best operation.
+
+        With `distinct`, an edge's score is its largest entry other than `none`; the two best edges
+        stay (ties: lower source) with their best operation (ties: first option). Otherwise the
+        two best (operation, source) pairs of the node stay (ties: lower source, then first option).
+
+        Args:
+            scores: "normal" and "reduce" -> [14, widest], usually the softmax of alpha over all
+                options: `none` takes part in the softmax, so edges are comparable only then.
+        """
+        named = {choice.name: row for choice, row in self.rows(scores)}
+        nodes: dict[tuple[str, int], Sequence[Pair]] = {}
+        for cell, target in self._nodes:
+            ranked: list[tuple[float, Pair]] = []
+            for source, choice in enumerate(self.node(cell, target)):
+                pairs = [
+                    (float(score), (option, source))
+                    for option, score in zip(choice.options, named[choice.name], strict=True)
+                    if option != "none"
+                ]
+                if self.distinct and pairs:
+                    pairs = [max(pairs, key=lambda p: p[0])]  # max keeps the first of equals
+                ranked += pairs
+            ranked.sort(key=lambda p: -p[0])  # stable: ties keep the lower source
+            nodes[cell, target] = [pair for _, pair in ranked[:KEPT]]
+        return self.check(self._build(nodes))
+
+    def arguments(self) -> dict[str, Any]:
+        """One list of options for each edge, and whether sources are distinct."""
+        return {**super().arguments(), "distinct": self.distinct}
+
+    # -- text --------------------------------------------------------------------------------
+
+    def genotype(self, arch: Architecture) -> Genotype:
+        """The authors' record of `arch`; within a node the lower source comes first."""
+        arch = self.check(arch)
+        lists = [[p for t in NODES for p in self.kept(arch, cell, t)] for cell in CELLS]
+        return Genotype(lists[0], range(2, 6), lists[1], range(2, 6))
+
     # -- numbers -----------------------------------------------------------------------------
 
     def encode(
@@ -482,7 +520,7 @@ class DARTS(SearchSpace, Differentiable):
         return np.concatenate([part for cell in CELLS for part in self._graph(arch, cell)])
 
     def _graph(self, arch: Architecture, cell: str) -> list[NDArray[np.float32]]:
-        kept = [(t, *pair) for t in NODES for pair in self._kept(arch, cell, t)]
+        kept = [(t, *pair) for t in NODES for pair in self.kept(arch, cell, t)]
         vertices = len(kept) + 3
         matrix = np.zeros((vertices, vertices), np.float32)
         labels = np.zeros((len(kept), len(self.operations)), np.float32)
@@ -515,7 +553,7 @@ class SignalDARTS(DARTS):
     def __init__(
         self,
         name: str = "signal-darts",
-        operations: Sequence[str] | Mapping[str, Sequence[Sequence[str]]] = OPERATIONS,
+        operations: Operations = OPERATIONS,
         *,
         distinct: bool = True,
     ) -> None:

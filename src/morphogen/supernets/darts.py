@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from morphogen.core import Choice
-from morphogen.spaces.darts import CELLS, DARTS, EDGES, NODES
+from morphogen.spaces.darts import CELLS, EDGES, NODES, DARTSCells
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.darts_network import (
@@ -116,7 +116,7 @@ class MixedCell(nn.Module):
         dims: for images or signals.
     """
 
-    def __init__(self, space: DARTS, place: Place, dims: Dimensions) -> None:
+    def __init__(self, space: DARTSCells, place: Place, dims: Dimensions) -> None:
         super().__init__()
         self.dims = dims
         self.kind = place.kind
@@ -347,9 +347,9 @@ class DARTSSupernet(Supernet):
             may be changed at any time (`net.execution = "plain"`), the parameters are the same.
     """
 
-    space: DARTS
+    space: DARTSCells
 
-    def __init__(self, space: DARTS, spec: NetworkSpec) -> None:
+    def __init__(self, space: DARTSCells, spec: NetworkSpec) -> None:
         super().__init__()
         self.space = space
         self.execution = spec.execution
@@ -386,4 +386,4 @@ class DARTSSupernet(Supernet):
         return scores
 
 
-register(DARTS, supernet=DARTSSupernet, network=DARTSNetwork)
+register(DARTSCells, supernet=DARTSSupernet, network=DARTSNetwork)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from morphogen.core import Architecture, ConfigError, DataError
-from morphogen.spaces.darts import CELLS, DARTS, NODES
+from morphogen.spaces.darts import CELLS, NODES, DARTSCells
 from morphogen.supernets.base import NetworkSpec
 from morphogen.supernets.dimensions import Dimensions, of_network
 from morphogen.supernets.operations import (
@@ -22,6 +22,7 @@ from morphogen.supernets.operations import (
     ReLUConvBN,
     drop_path,
     operation,
+    strided,
 )
 
 
@@ -136,20 +137,20 @@ class Cell(nn.Module):
         place: where the cell stands.
     """
 
-    def __init__(self, space: DARTS, arch: Architecture, place: Place) -> None:
+    def __init__(self, space: DARTSCells, arch: Architecture, place: Place) -> None:
         super().__init__()
         dims = of_network(space)
         self.inputs = CellInputs(place, affine=True, dims=dims)
+        self.reduction = place.reduction
         self.operations = nn.ModuleList()
         self.wiring: list[tuple[int, int]] = []
         """(source, target) of each operation."""
         for target in NODES:
-            for source, choice in enumerate(space.node(place.kind, target)):
+            for name, source in space.kept(arch, place.kind, target):
                 stride = 2 if place.reduction and source < NODES[0] else 1
-                for name in arch[choice.name]:
-                    module = operation(name, place.channels, stride, affine=True, dims=dims)
-                    self.operations.append(module)
-                    self.wiring.append((source, target))
+                module = operation(name, place.channels, stride, affine=True, dims=dims)
+                self.operations.append(module)
+                self.wiring.append((source, target))
 
     def forward(self, s0: Tensor, s1: Tensor, drop: float = 0.0) -> Tensor:
         """Outputs of the two cells before -> [n, 4 * channels, h, w] (h / 2, w / 2 if reduction).
@@ -168,6 +169,8 @@ class Cell(nn.Module):
                     if self.training and drop > 0.0 and not isinstance(module, nn.Identity):
                         term = drop_path(term, drop)
                     terms.append(term)
+            if not terms:  # every edge into it is `none`
+                terms = [torch.zeros_like(strided(nodes[0], 2 if self.reduction else 1))]
             nodes.append(sum(terms[1:], terms[0]))
         return torch.cat(nodes[NODES[0] :], 1)
 
@@ -229,7 +232,7 @@ class DARTSNetwork(nn.Module):
     """Probability that an operation's output is dropped for a sample, in train mode. The trainer
     sets it each epoch e of E to p * e / E (DARTS: p = 0.2 on CIFAR, 0 on ImageNet)."""
 
-    def __init__(self, space: DARTS, arch: Architecture, spec: NetworkSpec) -> None:
+    def __init__(self, space: DARTSCells, arch: Architecture, spec: NetworkSpec) -> None:
         super().__init__()
         arch = space.check(arch)
         places = cell_places(spec)

@@ -77,8 +77,33 @@ def test_every_architecture_can_be_drawn_in_80_columns_and_in_ascii(name):
         drawing = draw(space, arch)
         assert all(len(line) <= 80 for line in drawing.splitlines())
         assert drawing.translate(ASCII).isascii()
-        for kept in arch.values():
-            assert all(option in drawing for option in kept)
+        for kept in arch.values():  # an edge of SNAS' cells that is none is left out
+            assert all(o in drawing for o in kept if (name, o) != ("darts-snas", "none"))
+
+
+def test_a_node_of_a_free_cell_has_as_many_inputs_as_it_keeps():
+    space = spaces.make("darts-snas")
+    arch = space.parse(
+        "normal: skip_connect~0 dil_conv_3x3~1 | skip_connect~0 skip_connect~1 max_pool_3x3~2 | | "
+        "sep_conv_3x3~4 ; reduce: | | | "
+    )
+    assert [line[:36].rstrip() for line in draw(space, arch).splitlines()[:12]] == [
+        "  normal cell",
+        "  0 1",
+        "  ├─┼─────── skip_connect ─┐",
+        "  │ ├─────── dil_conv_3x3 ─┴─▶ 2",
+        "  │ │ 2",
+        "  └─┼─┼───── skip_connect ─┐",
+        "    └─┼───── skip_connect ─┤",
+        "      └───── max_pool_3x3 ─┴─▶ 3",
+        "        3",
+        "          4",
+        "          └─ sep_conv_3x3 ───▶ 5",
+        "  output: nodes 2 to 5, concatenated",
+    ]
+    said = str(picture(space, arch))
+    assert "node 5 takes sep_conv_3x3 of 4" in said
+    assert "Reduction cell: nothing is kept." in said
 
 
 def test_other_spaces_are_a_list_of_choices():

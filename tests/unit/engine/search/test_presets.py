@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -187,7 +188,7 @@ def test_every_search_that_is_published_has_a_row():
     for info in methods().values():
         for name in info.published:
             for space in spaces.registered():
-                if space == name or space.startswith(f"{name}-s"):
+                if re.fullmatch(rf"{name}(-s\d)?", space):
                     assert (info.name, space) in listed or space in ROBUST_SPACES
 
 
