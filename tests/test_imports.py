@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("reports",),
     ("exports",),
     ("engine",),
-    ("cli",),
+    ("cli", "testing"),
 )
 """Lowest first. A file imports from its own package and from lower floors only."""
 

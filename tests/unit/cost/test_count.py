@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from morphogen import cost, spaces
 from morphogen.core import SpaceError
 from morphogen.supernets import NetworkSpec, network, space_of
-from own_network import OwnNetwork
+from morphogen.testing.toys import OwnNetwork
 
 SPACE = spaces.make("nasbench201")
 

@@ -12,7 +12,7 @@ from morphogen.bilevel.gates import softmax_gates
 from morphogen.core import CapabilityError, SpaceError, UnknownNameError
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates, NetworkSpec, Supernet, build, space_of
-from own_network import OwnNetwork
+from morphogen.testing.toys import OwnNetwork
 
 SIZES = {
     "nasbench201": NetworkSpec(channels=4, depth=2),

@@ -37,7 +37,7 @@ from morphogen.supernets import (
     space_of,
 )
 from morphogen.supernets.trying import check
-from own_network import OwnNetwork
+from morphogen.testing.toys import OwnNetwork
 
 SPEC = NetworkSpec()
 

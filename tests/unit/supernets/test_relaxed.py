@@ -17,7 +17,7 @@ from morphogen.supernets import (
     space_of,
 )
 from morphogen.supernets.relaxations import softmax
-from own_network import OwnNetwork
+from morphogen.testing.toys import OwnNetwork
 
 
 def generator(seed: int = 0) -> torch.Generator:

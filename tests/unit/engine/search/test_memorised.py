@@ -8,7 +8,7 @@ import torch
 from morphogen.engine.search.result import memorised
 from morphogen.engine.search.search import search
 from morphogen.tasks.classification import Images
-from own_network import OwnNetwork
+from morphogen.testing.toys import OwnNetwork
 from tiny import SETTINGS, changed, images
 
 LONG = changed(

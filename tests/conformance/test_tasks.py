@@ -1,0 +1,75 @@
+"""Images, signals and tasks of any data sets keep the promises of `morphogen.testing`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+
+from morphogen.tasks import Metric, Task
+from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.signals import Signals, SignalTask
+from morphogen.testing import TaskChecks
+from morphogen.testing.toys import images
+
+G = torch.Generator().manual_seed(0)
+X = torch.randn(40, 3, generator=G)
+
+
+def photos() -> Task:
+    return ImageTask.of(images(), test=images(40), train_images=60, valid_images=40)
+
+
+def signals() -> Task:
+    g = torch.Generator().manual_seed(1)
+    values = torch.randn(80, 2, 16, generator=g)
+    held = Signals(values, torch.arange(80) % 4, tuple("abcd"))
+    return SignalTask.of(held)
+
+
+def table() -> Task:
+    """Two outputs, and a metric of which less is better."""
+    data = TensorDataset(X, torch.stack([X.sum(1), X.prod(1)], dim=1))
+    metric = Metric("mae", "m", higher_is_better=False, of=F.l1_loss)
+    return Task(train=data, test=data, loss=F.mse_loss, metric=metric, outputs=2)
+
+
+class TwoInputs(nn.Module):
+    """Adds what it makes of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 3), nn.Linear(1, 3)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.first(a) + self.second(b)
+
+
+def pairs() -> Task:
+    """Items of two inputs, several labels each."""
+    items = [((x[:2], x[2:]), (x > 0).float()) for x in X]
+    return Task(train=items, loss=F.binary_cross_entropy_with_logits)
+
+
+NETWORKS: dict[Callable[[], Task], Callable[[], nn.Module]] = {
+    photos: lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
+    signals: lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 4)),
+    table: lambda: nn.Linear(3, 2),
+    pairs: TwoInputs,
+}
+
+
+@cache
+def suite(make: Callable[[], Task]) -> TaskChecks:
+    return TaskChecks(make, NETWORKS[make])
+
+
+@pytest.mark.parametrize("promise", TaskChecks.promises())
+@pytest.mark.parametrize("make", NETWORKS)
+def test_a_task_keeps_its_promises(make: Callable[[], Task], promise: str) -> None:
+    suite(make).check(promise)
