@@ -15,6 +15,7 @@ from morphogen.proxies.registry import score_many
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
 from morphogen.supernets.draws import aside
+from morphogen.supernets.nested import device_of
 from morphogen.tasks import Batch, Task
 
 
@@ -63,7 +64,7 @@ def score_architecture(
         loss: the task's.
     """
     x, y, _ = batch
-    net = fresh_network(space, arch, spec, seed).to(x.device)
+    net = fresh_network(space, arch, spec, seed).to(device_of(x))
     draws = seed_for(seed, f"proxies/draws/{space.format(arch)}")
     generator = torch.Generator().manual_seed(draws)
     return score_many(names, net, x, y, generator=generator, loss=loss)

@@ -360,8 +360,8 @@ class Task:
                 f"metric {self.metric.name!r} has no function; accepted: one, or a class that "
                 "overrides counts and value"
             )
-        mean = _compared(of, output, y).mean()
-        return {"metric": mean.detach().double() * self.units(y)}
+        mean = _compared(of, output, y).detach().double().mean()
+        return {"metric": mean * self.units(y)}
 
     def measure(self, forward: Callable[[Any], Any], batches: Iterable[Batch]) -> Sums:
         """Loss and metric of a network over batches, as sums that add up.
