@@ -23,7 +23,8 @@ from morphogen.engine.train.trained import TrainResult, found_in
 from morphogen.engine.train.training import Training, paper_training, quick_training
 from morphogen.reports.draw import draw
 from morphogen.reports.text import count, duration, fold
-from morphogen.runs.config import OBJECT
+from morphogen.runs.config import PASSED
+from morphogen.runs.described import TITLES, Described, a
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.kinds import config_for, configured, space_for
@@ -122,7 +123,7 @@ def _found(word: str, space: str, data: str) -> _Found:
         raise ConfigError(
             f"--space is {space!r} and {word} is a run in {known.name!r}; leave it out"
         )
-    if own_data == OBJECT and not data:
+    if own_data in PASSED and not data:
         raise ConfigError(f"the data of {word} were passed from Python; say them with --data")
     return _Found(text, known, data or own_data)
 
@@ -173,19 +174,19 @@ def report(result: TrainResult, *, as_json: bool) -> int:
         "  " + shown(result.text),
         show_drawing(draw(result.space, result.architecture, width=width())),
     ]
+    task = Described.of(RunDirectory(result.run).config())
     parts += [
-        bold.format(line)
-        for name, held in (("Test", "test_accuracy"), ("Held-out", "held_out_accuracy"))
-        for line in _accuracy(name, written[held])
+        bold.format(_reached(TITLES[part], held, task))
+        for part, held in task.reached(written).items()
     ]
     parts.append(fold(f"Split: {written['split']}.", width()))
     cost = result.cost
     parts.append(
         fold(
             f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU, "
-            f"{count(int(cost['train_images']))} images; the network has "
+            f"{count(int(cost['train_images']))} {task.examples}; the network has "
             f"{count(int(cost['params']))} parameters and takes {cost['macs'] / 1e6:,.2f} M "
-            "multiply-adds for an image.",
+            f"multiply-adds for {a(task.one)}.",
             width(),
         )
     )
@@ -196,11 +197,9 @@ def report(result: TrainResult, *, as_json: bool) -> int:
     return 0
 
 
-def _accuracy(name: str, held: Mapping[str, Any] | None) -> list[str]:
-    if not held:
-        return []
-    text = f"{name} accuracy: {held['mean']:.2f} %"
+def _reached(part: str, held: Mapping[str, Any], task: Described) -> str:
+    text = f"{part} {task.metric}: {task.value(held['mean'])}"
     if held["n"] > 1:
-        each = ", ".join(f"{v:.2f}" for v in held["values"])
-        text += f", 95 % interval {held['low']:.2f} to {held['high']:.2f} ({each})"
-    return [text]
+        low, high, *each = map(task.number, (held["low"], held["high"], *held["values"]))
+        text += f", 95 % interval {low} to {high} ({', '.join(each)})"
+    return text

@@ -13,6 +13,7 @@ from morphogen.engine.train import retrain
 from morphogen.engine.train.trained import TrainResult
 from morphogen.runs.config import Space
 from morphogen.runs.directory import RunDirectory
+from morphogen.tasks import Task
 from morphogen.tasks.kinds import Data
 
 
@@ -21,6 +22,7 @@ def resume(
     *,
     space: Space | None = None,
     data: Data | None = None,
+    task: Task | None = None,
     epochs: int | None = None,
     evaluations: int | None = None,
     watcher: Callable[[], Watcher] = usual,
@@ -33,6 +35,7 @@ def resume(
         run: the run directory.
         space: needed again if code of yours belongs to it, as to a module.
         data: needed again if it was an object of yours rather than a name or path.
+        task: needed again if it was one of yours.
         epochs: of a search: go on to so many, also from a finished run; schedules then go on as
             those of a search of that length at the same epoch.
         evaluations: likewise, of a black-box method.
@@ -49,6 +52,7 @@ def resume(
             run,
             space=space,
             data=data,
+            task=task,
             epochs=epochs,
             evaluations=evaluations,
             watcher=watcher,
@@ -59,4 +63,4 @@ def resume(
                 f"{name} is {value}, and {os.fspath(run)} is a training, whose rate has run down "
                 f"with its epochs; accepted: a new `morphogen train` with {name} in its settings"
             )
-    return retrain.resume(run, space=space, data=data, watcher=watcher)
+    return retrain.resume(run, space=space, data=data, task=task, watcher=watcher)

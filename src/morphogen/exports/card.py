@@ -9,8 +9,9 @@ from morphogen import spaces
 from morphogen.core.names import code, markdown
 from morphogen.exports.inputs import inputs_of
 from morphogen.exports.loading import SUFFIXES
+from morphogen.runs.described import TITLES, Described
 from morphogen.runs.weights import Signature
-from morphogen.tasks.labelled.task import LabelledTask
+from morphogen.tasks import Task
 
 LICENCES = {
     "fashion-mnist": "MIT (Zalando Research, Fashion-MNIST)",
@@ -27,7 +28,7 @@ def card(
     signature: Signature,
     result: Mapping[str, Any],
     config: Mapping[str, Any],
-    task: LabelledTask[Any],
+    task: Task,
     files: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """The text of README.md.
@@ -39,18 +40,25 @@ def card(
         task: its data.
         files: export.json, by file name.
     """
-    one = inputs_of(signature).one
+    one, said = inputs_of(signature).one, Described.of(config)
     parts = [
-        f"# {one.capitalize()} classifier, {len(signature.classes)} classes",
+        f"# {one.capitalize()} classifier, {len(signature.classes)} classes"
+        if signature.classes
+        else f"# Network for {markdown(task.name)}",
         _use(signature, list(files)),
         "## What it is\n\n" + _table(_facts(signature, result)),
-        "## How good it is\n\n" + _accuracy(result),
+        "## How good it is\n\n" + _reached(result, said),
         "## How it was trained\n\n" + _training(signature, result, config, task),
         "## Input\n\n" + _input(signature),
         "## Files\n\n" + _files(files),
         "## Limits\n\n"
-        f"It knows only the classes above and names one of them for any {one}. Its probabilities "
-        f"are not calibrated. It was measured on {one}s of the same source as its training {one}s; "
+        + (
+            f"It knows only the classes above and names one of them for any {one}. Its "
+            "probabilities are not calibrated. "
+            if signature.classes
+            else ""
+        )
+        + f"It was measured on {one}s of the same source as its training {one}s; "
         "on others it may do much worse. The licence of the training data may bind the network: "
         f"{_licence(str(config['data']))}.",
     ]
@@ -58,6 +66,8 @@ def card(
 
 
 def _use(signature: Signature, files: Sequence[str]) -> str:
+    if not signature.classes:
+        return _commands(signature, files)
     named = [f"{n[:NAME]}..." if len(n) > NAME else n for n in signature.classes[:NAMED]]
     more = ", ..." if len(signature.classes) > NAMED else ""
     return f"Classes: {', '.join(map(markdown, named))}{more}.\n\n" + _commands(signature, files)
@@ -73,6 +83,13 @@ def _commands(signature: Signature, files: Sequence[str]) -> str:
             "To read such a file is to run a program: do so only if you trust who gave it to you."
         )
     file = loaded[0]
+    if signature.kind == "tensors":
+        own = file.endswith(".safetensors") and spaces.needs_code(signature.space)
+        module = ", module=YOUR_MODULE" if own else ""
+        return (
+            f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r}{module})\n"
+            "print(model(x))  # a batch as Input says\n```"
+        )
     images = signature.kind == "images"
     word, given = ("IMAGE...", "['image.png']") if images else ("SIGNALS.npz", "signals")
     numpy = "" if images else "import numpy\n"
@@ -97,17 +114,13 @@ def _facts(signature: Signature, result: Mapping[str, Any]) -> list[tuple[str, s
     ]
 
 
-def _accuracy(result: Mapping[str, Any]) -> str:
+def _reached(result: Mapping[str, Any], said: Described) -> str:
     lines = []
-    for name, title in (("test_accuracy", "Test"), ("held_out_accuracy", "Held-out")):
-        held = result.get(name)
-        if not held:
-            continue
-        text = f"- {title} accuracy: {held['mean']:.2f} %"
+    for part, held in said.reached(result).items():
+        text = f"- {TITLES[part]} {said.metric}: {said.value(held['mean'])}"
         if held["n"] > 1:
-            text += (
-                f", 95 % interval {held['low']:.2f} to {held['high']:.2f} over {held['n']} seeds"
-            )
+            low, high = map(said.number, (held["low"], held["high"]))
+            text += f", 95 % interval {low} to {high} over {held['n']} seeds"
         else:
             text += ", one seed (no interval)"
         lines.append(text)
@@ -120,16 +133,16 @@ def _training(
     signature: Signature,
     result: Mapping[str, Any],
     config: Mapping[str, Any],
-    task: LabelledTask[Any],
+    task: Task,
 ) -> str:
     cost, origin = result["cost"], signature.origin
     versions = ", ".join(f"{name} {text}" for name, text in config["versions"].items())
     rows = [
-        ("Data", f"{markdown(config['data'])} ({len(task.pool):,} training {signature.kind})"),
+        ("Data", f"{markdown(config['data'])} ({task.length('pool'):,} training {task.unit})"),
         ("Weights", f"seed {origin['seed']}, epoch {origin['epoch']} ({origin['weights']})"),
         ("Seeds", str(result["seeds"])),
         ("Time", f"{cost['seconds']:,.0f} s wall clock, {cost['cpu_seconds']:,.0f} s CPU"),
-        (f"{signature.kind.capitalize()} drawn", f"{cost['train_images']:,}"),
+        (f"{task.unit.capitalize()} drawn", f"{cost['train_images']:,}"),
         ("Command", code(config["command"])),
         ("Versions", markdown(versions)),
         ("Machine", markdown(config["machine"])),
@@ -139,6 +152,8 @@ def _training(
 
 def _input(signature: Signature) -> str:
     prepared = inputs_of(signature).described(signature)
+    if not signature.classes:
+        return f"{prepared} Output: as the loss of the training takes it."
     return f"{prepared} Output: scores `[batch, classes]`, before softmax."
 
 

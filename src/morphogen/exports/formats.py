@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from morphogen import spaces
 from morphogen.core import ConfigError, DataError
 from morphogen.core.names import shell
-from morphogen.exports.onnxfile import MOST, OUTPUT, need, opened
+from morphogen.exports.onnxfile import MOST, OUTPUT, inputs, need, opened
 from morphogen.runs.weights import KEY, Signature, packed, read_weights
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import network, space_of
+from morphogen.supernets.nested import call, mapped, tensors_of
 from morphogen.supernets.trying import materialised
 
 ENTRY = f"{KEY}.json"
@@ -37,25 +38,46 @@ REASON = 200
 SHALLOW = 50
 """Cells that a network may have whatever its tensors are: a cell of skips has none."""
 
-Run = Callable[[Tensor], Tensor]
+Run = Callable[[Any], Any]
+"""From inputs to outputs: tensors, or tuples and dicts of them."""
 
 
 # -- ONNX ------------------------------------------------------------------------------------------
 
 
-def write_onnx(file: BinaryIO, net: nn.Module, signature: Signature, x: Tensor) -> None:
+class _Flat(nn.Module):
+    """A network that takes the tensors of its inputs one by one, and gives those of its output."""
+
+    def __init__(self, net: nn.Module, example: Any) -> None:
+        super().__init__()
+        self.net, self._example = net, example
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        rest = iter(tensors)
+        return tuple(tensors_of(call(self.net, mapped(lambda _: next(rest), self._example))))
+
+
+def write_onnx(file: BinaryIO, net: nn.Module, signature: Signature, x: Any) -> None:
     """Write a graph that takes batches of any size."""
     need("onnx")
     need("onnxscript")
     with _exporting("onnx"):
+        batch = {0: torch.export.Dim("batch", min=1)}
+        tensors = tensors_of(x)
+        if not isinstance(x, Tensor):
+            net = _Flat(net, x)
+        with torch.no_grad():
+            outputs = len(tensors_of(net(*tensors)))
         program = torch.onnx.export(
             net,
-            (x,),
+            tuple(tensors),
             dynamo=True,
             verbose=False,
-            input_names=[signature.kind],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            input_names=list(inputs(signature)),
+            output_names=[OUTPUT, *(f"{OUTPUT}_{i}" for i in range(1, outputs))],
+            dynamic_shapes=(batch,)
+            if isinstance(x, Tensor)
+            else {"tensors": tuple(batch for _ in tensors)},
         )
         if program is None:  # what torch's older exporter would return
             raise ConfigError("torch wrote no ONNX graph; accepted: torch 2.6 or newer")
@@ -83,14 +105,18 @@ def read_onnx(path: Path) -> tuple[Run, Signature]:
             f"{path} cannot be run ({reason(error)}); accepted: a whole .onnx file"
         ) from error
 
-    def run(x: Tensor) -> Tensor:
+    names = list(inputs(signature))
+
+    def run(x: Any) -> Any:
+        fed = dict(zip(names, (t.numpy(force=True) for t in tensors_of(x)), strict=True))
         try:
-            (scores,) = session.run([OUTPUT], {signature.kind: x.numpy(force=True)})
+            found = session.run(None, fed)
         except Exception as error:
             raise DataError(
                 f"{path} fails ({reason(error)}); accepted: a whole .onnx file"
             ) from error
-        return torch.from_numpy(scores)
+        outputs = tuple(map(torch.from_numpy, found))
+        return outputs[0] if len(outputs) == 1 else outputs
 
     return run, signature
 
@@ -99,12 +125,19 @@ def read_onnx(path: Path) -> tuple[Run, Signature]:
 
 
 def write_torch_export(
-    file: Path | BinaryIO, net: nn.Module, signature: Signature, x: Tensor
+    file: Path | BinaryIO, net: nn.Module, signature: Signature, x: Any
 ) -> None:
     """Write an archive that `torch.export.load` reads, for batches of any size."""
     with _exporting("torch-export"):
+        batch = {0: torch.export.Dim("batch", min=1)}
+        shapes = mapped(lambda _: batch, x)
+        args, named = ((), x) if isinstance(x, dict) else (x if isinstance(x, tuple) else (x,), {})
         program = torch.export.export(
-            net, (x,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False
+            net,
+            args,
+            named,
+            dynamic_shapes=shapes if isinstance(x, dict | tuple) else (shapes,),
+            strict=False,
         )
         program.example_inputs = None  # they would be the one entry of the archive that is a pickle
     with _quiet():
@@ -114,7 +147,8 @@ def write_torch_export(
 def run_torch_export(content: bytes) -> Run:
     """Run an archive that this process has just made; one from elsewhere would run its author."""
     with _quiet():
-        return torch.export.load(io.BytesIO(content)).module()
+        net = torch.export.load(io.BytesIO(content)).module()
+    return lambda x: call(net, x)
 
 
 def refusal(path: Path) -> DataError:
@@ -130,7 +164,7 @@ def refusal(path: Path) -> DataError:
 # -- safetensors -----------------------------------------------------------------------------------
 
 
-def write_safetensors(file: BinaryIO, net: nn.Module, signature: Signature, x: Tensor) -> None:
+def write_safetensors(file: BinaryIO, net: nn.Module, signature: Signature, x: Any) -> None:
     """Write the weights alone; the network is built anew from its space and architecture."""
     file.write(packed(net, signature, set(net.state_dict())))
 
@@ -163,8 +197,7 @@ def built(
     """The network of a signature with its weights, in evaluation mode, or a `DataError`."""
     arch, spec = space.parse(signature.architecture), signature.network_spec
     if isinstance(space, ModuleSpace):  # whose sizes are the user's own
-        image = torch.zeros(2, *signature.input_shape)
-        net = network(materialised(space, image, 0), arch, spec)
+        net = network(materialised(space, signature.example_input(2), 0), arch, spec)
         wrong = _misfit(net, tensors)
     elif spec.depth > max(SHALLOW, len(tensors)):  # each cell would take time, if no memory
         net, wrong = nn.Identity(), f"{len(tensors)} tensors are no network of depth {spec.depth}"

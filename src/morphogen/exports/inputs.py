@@ -56,14 +56,18 @@ class Inputs(Protocol):
     def prepared(self, item: Any, signature: Signature) -> Tensor:
         """One input as the network takes it, float32 `[1, ...]`, or a `DataError`."""
 
-    def examples(self, task: Any, rows: Tensor, signature: Signature) -> Tensor:
+    def examples(self, task: Any, rows: Tensor, signature: Signature) -> Any:
         """Training examples of a task, prepared as the network takes them."""
 
     def described(self, signature: Signature) -> str:
         """How inputs are prepared, for the model card."""
 
 
-_INPUTS = {"images": ("pictures", "Pictures"), "signals": ("series", "Series")}
+_INPUTS = {
+    "images": ("pictures", "Pictures"),
+    "signals": ("series", "Series"),
+    "tensors": ("tensors", "Tensors"),
+}
 
 
 def inputs_of(signature: Signature) -> Inputs:

@@ -6,18 +6,20 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from morphogen.core import DataError
 from morphogen.core.names import shown
 from morphogen.exports.inputs import inputs_of
 from morphogen.runs.weights import Signature
+from morphogen.supernets.nested import call
 
 BATCH, VALUES = 64, 2**26
 """Inputs that go through the network at once, at most, and numbers in them."""
@@ -44,8 +46,9 @@ class Model:
         path: the file.
     """
 
-    def __init__(self, run: Callable[[Tensor], Tensor], signature: Signature, path: Path) -> None:
-        self._run, self.signature, self.path = run, signature, path
+    def __init__(self, run: Callable[..., Any], signature: Signature, path: Path) -> None:
+        self._run = partial(call, run) if isinstance(run, nn.Module) else run
+        self.signature, self.path = run, signature, path
         self._inputs = inputs_of(signature)
 
     @property
@@ -53,8 +56,11 @@ class Model:
         """Names of the classes, in the order of the scores."""
         return self.signature.classes
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Scores `[n, classes]` of inputs as `preprocess` gives them."""
+    def __call__(self, x: Any) -> Any:
+        """Scores `[n, classes]` of inputs as `preprocess` gives them.
+
+        Of a network for a task of your own: its output for a batch as the task makes them.
+        """
         with torch.no_grad():
             return self._run(x)
 
@@ -129,7 +135,7 @@ class Model:
             return error
 
     def _said(self, x: Tensor) -> list[Prediction]:
-        scores = self(x)
+        scores: Tensor = self(x)
         if not bool(scores.isfinite().all()):
             raise DataError(
                 f"{self.path} gives scores that are not finite; accepted: a network whose weights "
@@ -150,5 +156,7 @@ class Model:
         )
 
     def _size(self) -> str:
+        if self.signature.kind == "tensors":
+            return f"inputs {self.signature.example}"
         size = self.signature.size
         return f"{size}x{size} pixels" if self.signature.kind == "images" else f"{size} points"

@@ -9,13 +9,16 @@ what this reader of the format did not know is dropped, lest the other's know it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from morphogen.core import ConfigError, DataError
 from morphogen.runs.weights import KEY, Signature
+from morphogen.supernets.nested import tensors_of
 
 OUTPUT = "scores"
 """Name in a graph of its output `[batch, classes]`; that of its input is `Signature.kind`."""
@@ -41,6 +44,29 @@ def need(name: str) -> Any:
             f"ONNX needs the package {name}, which is not installed; accepted: pip install "
             "'morphogen[onnx]', or another format"
         ) from error
+
+
+def inputs(signature: Signature) -> dict[str, list[int]]:
+    """Names and shapes of a graph's inputs, in order, without the batch.
+
+    The name is the kind of the input; of several it is made of their keys and places.
+    """
+    if signature.kind != "tensors":
+        return {signature.kind: list(signature.input_shape)}
+
+    def names(value: Any, words: tuple[str, ...] = ()) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                yield from names(inner, (*words, str(key)))
+        elif isinstance(value, list):
+            for place, inner in enumerate(value):
+                yield from names(inner, (*words, str(place)))
+        else:
+            yield "_".join(("input", *words))
+
+    with torch.device("meta"):
+        tensors = tensors_of(signature.example_input(1))
+    return {n: list(t.shape[1:]) for n, t in zip(names(signature.example), tensors, strict=True)}
 
 
 def opened(path: Path) -> tuple[bytes, Signature]:
@@ -99,18 +125,24 @@ def _parts(message: Any) -> Iterator[Any]:
 
 
 def _other_shape(model: Any, signature: Signature) -> str:
-    """How a graph's input or output are not what its signature says."""
+    """How a graph's inputs or outputs are not what its signature says."""
     held = {tensor.name for tensor in model.graph.initializer}
     takes = [value for value in model.graph.input if value.name not in held]
-    for word, values, name, wanted in (
-        ("takes", takes, signature.kind, list(signature.input_shape)),
-        ("gives", list(model.graph.output), OUTPUT, [len(signature.classes)]),
+    gives, outputs = list(model.graph.output), {OUTPUT: [len(signature.classes)]}
+    for word, values, wanted in (
+        ("takes", takes, inputs(signature)),
+        # What a task of a user's own gives is no row of scores, and only the task knows it.
+        *([("gives", gives, outputs)] if signature.kind != "tensors" else []),
     ):
-        if [value.name for value in values] != [name]:
+        if [value.name for value in values] != list(wanted):
             names = ", ".join(repr(value.name) for value in values) or "nothing"
-            return f"{word} {names} where {name!r} should be"
-        shape = values[0].type.tensor_type.shape.dim
-        found = [dim.dim_value for dim in shape[1:]]
-        if found != wanted or shape[0].HasField("dim_value"):
-            return f"{word} {name} of shape {found}, and by its description of {wanted}"
+            return f"{word} {names} where {', '.join(map(repr, wanted))} should be"
+        for value in values:
+            shape = value.type.tensor_type.shape.dim
+            found = [dim.dim_value for dim in shape[1:]]
+            if found != wanted[value.name] or shape[0].HasField("dim_value"):
+                return (
+                    f"{word} {value.name} of shape {found}, and by its description of "
+                    f"{wanted[value.name]}"
+                )
     return ""

@@ -12,6 +12,7 @@ from morphogen.core import ConfigError, RunError
 from morphogen.core.names import shell
 from morphogen.exports.formats import built
 from morphogen.runs.config import Space, recorded_space
+from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import Signature, read_weights
 
@@ -38,7 +39,7 @@ def weights_of(directory: RunDirectory, seed: int | None = None) -> Path:
         again = shell("morphogen", "resume", directory.path)
         raise RunError(f"{directory.path} is not finished; accepted: first `{again}`")
     if seed is None:
-        return directory.path / str(result["weights"][_chosen(result)])
+        return directory.path / str(result["weights"][_chosen(values, result)])
     first, count = int(values["settings"]["seed"]), len(result["weights"])
     if seed not in range(first, first + count):
         raise ConfigError(
@@ -67,7 +68,8 @@ def trained_network(
     return built(recorded_space(directory, space), signature, tensors, str(file)), signature
 
 
-def _chosen(result: dict[str, Any]) -> int:
+def _chosen(config: dict[str, Any], result: dict[str, Any]) -> int:
     """Which seed's weights are taken."""
-    held = result.get("held_out_accuracy")
-    return max(range(held["n"]), key=held["values"].__getitem__) if held else 0
+    task = Described.of(config)
+    held = task.reached(result).get("held_out")
+    return task.best(held["values"]) if held else 0

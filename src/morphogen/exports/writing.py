@@ -6,8 +6,9 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,16 @@ from morphogen.exports.card import card
 from morphogen.exports.formats import Run, built
 from morphogen.exports.inputs import inputs_of
 from morphogen.exports.trained import trained_network, weights_of
-from morphogen.runs.config import OBJECT, Space, recorded_space
+from morphogen.runs.config import Space, recorded_space, require_passed
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import Signature, read_weights
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.classification import Data, ImageTask
+from morphogen.supernets.nested import call, length_of, take, tensors_of
+from morphogen.tasks import Task
+from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.configs import read
+from morphogen.tasks.cut import Cut
+from morphogen.tasks.kinds import Data, chosen, task_for
 from morphogen.tasks.signals import SignalTask
 
 FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
@@ -82,6 +88,7 @@ def export(
     *,
     space: Space | None = None,
     data: Data | None = None,
+    task: Task | None = None,
 ) -> list[Exported]:
     """Write the trained network of a run in some formats, and a model card beside it.
 
@@ -94,6 +101,7 @@ def export(
         out: folder to write to; by default `export` in the run directory.
         space: needed again if code of yours belongs to it, as to a module.
         data: needed again if it was an object of yours rather than a name or path, or was moved.
+        task: needed again if it was one of yours.
 
     Raises:
         MorphogenError: one sentence on what is wrong and what is accepted.
@@ -110,14 +118,11 @@ def export(
     weights_of(directory)  # a run without a trained network is refused first
     values, result = directory.config(), directory.result() or {}
     known = recorded_space(directory, space, call="morphogen.export")
-    if values["data"] == OBJECT and data is None:
-        raise RunError(
-            f"the data of {directory.path} was an object of yours; pass it again: "
-            f"morphogen.export({os.fspath(run)!r}, {list(to)}, data=...)"
-        )
+    data = chosen(data, task)
+    require_passed(directory, data, f"morphogen.export({os.fspath(run)!r}, {list(to)}")
     net, signature = trained_network(run, space=space)
-    task = _task(data if data is not None else values["data"], signature)
-    x = _examples(task, signature)
+    known_task = _task(values["data"] if data is None else data, values, signature)
+    x = _examples(known_task, signature)
     folder = Path(out) if out is not None else directory.path / "export"
     done: list[Exported] = []
     with made(folder), alone(folder):
@@ -127,12 +132,15 @@ def export(
         finally:  # what was written is on record, also if another format cannot be
             if done:
                 record = _record(folder, done)
-                text = card(signature, result, values, task, record)
+                text = card(signature, result, values, known_task, record)
                 write_anew(folder / "README.md", text)
     return done
 
 
-def _task(data: Any, signature: Signature) -> ImageTask | SignalTask:
+def _task(data: Any, config: Mapping[str, Any], signature: Signature) -> Task:
+    """The data of a training, all of them."""
+    if signature.kind == "tensors":
+        return task_for(data, read(config["settings"].get("task")), Cut(held_out=0.0))
     task: ImageTask | SignalTask
     if signature.kind == "signals":
         task = SignalTask.of(data, held_out=0.0)
@@ -147,39 +155,40 @@ def _task(data: Any, signature: Signature) -> ImageTask | SignalTask:
     return task
 
 
-def _examples(task: ImageTask | SignalTask, signature: Signature) -> Tensor:
+def _examples(task: Task, signature: Signature) -> Any:
     """Training examples, evenly from the whole set: the test part stays closed."""
-    count = min(CHECKED, len(task.pool))
-    rows = torch.linspace(0, len(task.pool) - 1, count).round().long()
+    n = task.length("pool")
+    rows = torch.linspace(0, n - 1, min(CHECKED, n)).round().long()
     return inputs_of(signature).examples(task, rows, signature)
 
 
 def _write(
-    folder: Path, name: str, net: nn.Module, signature: Signature, x: Tensor, space: SearchSpace
+    folder: Path, name: str, net: nn.Module, signature: Signature, x: Any, space: SearchSpace
 ) -> Exported:
     """One file: made in memory, written beside, and given its name once it has proved itself."""
     path = folder / f"model{FORMATS[name]}"
     buffer = io.BytesIO()
     # Two images at least: torch takes a size of one for a constant.
-    _WRITERS[name](buffer, net, signature, torch.cat([x, x])[:2])
+    _WRITERS[name](buffer, net, signature, take(x, [0, min(1, length_of(x) - 1)]))
     content = buffer.getvalue()
     with fresh(path, content) as beside:
         readers: dict[str, Callable[[], Run]] = {
             "onnx": lambda: formats.read_onnx(beside)[0],
             "torch-export": lambda: formats.run_torch_export(content),
-            "safetensors": lambda: _rebuilt(space, beside),
+            "safetensors": lambda: partial(call, _rebuilt(space, beside)),
         }
         run = readers[name]()
         # Other sizes of batch than the file was made with.
-        batches = [part for part in (x[:1], x[1:]) if len(part)]
+        n = length_of(x)
+        batches = [take(x, range(*ends)) for ends in ((0, 1), (1, n)) if ends[0] < ends[1]]
         try:
             with torch.no_grad():
-                expected = torch.cat([net(part) for part in batches])
-                found = torch.cat([run(part) for part in batches])
+                expected = _flat(call(net, part) for part in batches)
+                found = _flat(run(part) for part in batches)
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise ConfigError(
                 f"the {name} file fails on batches of other sizes ({formats.reason(error)}), and "
-                "was not kept; accepted: a network that takes any number of images"
+                "was not kept; accepted: a network that takes any number of examples"
             ) from error
         allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
         difference = float((expected - found).abs().max())
@@ -188,7 +197,11 @@ def _write(
                 f"the {name} file gives scores that differ by {difference:.2g} from the network's, "
                 f"and was not kept; accepted: a difference of at most {allowed:.2g}"
             )
-    return Exported(path, name, len(x), difference, allowed)
+    return Exported(path, name, n, difference, allowed)
+
+
+def _flat(outputs: Iterable[Any]) -> Tensor:
+    return torch.cat([t.flatten().float() for output in outputs for t in tensors_of(output)])
 
 
 def _rebuilt(space: SearchSpace, path: Path) -> nn.Module:

@@ -13,6 +13,7 @@ from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ArchitectureError, MorphogenError
 from morphogen.reports.standing import final_metrics, standing
+from morphogen.runs.described import TITLES, Described
 from morphogen.spaces import ModuleSpace, SearchSpace
 
 State = Literal["finished", "running", "cut off"]
@@ -118,6 +119,11 @@ class Run:
         return str(self.result.get("architecture") or last)
 
     @cached_property
+    def task(self) -> Described:
+        """What was to be learnt."""
+        return Described.of(self.config)
+
+    @cached_property
     def architecture(self) -> Architecture | None:
         """The same, read; None if there is none or its space is not known."""
         return self.read(self.text)
@@ -143,9 +149,9 @@ class Run:
     def headline(self) -> tuple[str, float, bool] | None:
         """Name, value and direction (whether higher is better) of the figure to compare by.
 
-        Of a training its mean test accuracy, else that of held-out images. Of a search the table's
-        test figure on the run's own data set, or on its first; without a table the last
-        recalibrated accuracy on search-validation images; without that the best score.
+        Of a training the mean of its metric on the test part, else on the held-out part. Of a
+        search the table's test figure on the run's own data set, or on its first; without a table
+        the last recalibrated metric on the search-validation part; without that the best score.
         """
         if self.training:
             return self._reached()
@@ -153,21 +159,22 @@ class Run:
             name = self.main_metric
             v = self.standing[name]
             return f"{v['data']} test {v['unit']}, from the table", v["value"], self._higher(name)
-        for name in ("recalibrated_accuracy", "discrete_accuracy"):
+        task = self.task
+        for name in (f"recalibrated_{task.metric}", f"discrete_{task.metric}"):
             known = self.series(name)
             if known:
-                words = f"{name.replace('_', ' ')} in % on the search-validation part"
-                return words, known[-1][1], True
+                unit = f" in {task.unit}" * bool(task.unit)
+                words = f"{name.replace('_', ' ')}{unit} on the search-validation part"
+                return words, known[-1][1], task.higher_is_better
         scores = [v for _, v in self.series("score")]
         return ("best score", max(scores), True) if scores else None
 
     def _reached(self) -> tuple[str, float, bool] | None:
-        for name, words in (("test_accuracy", "test"), ("held_out_accuracy", "held-out")):
-            known = self.result.get(name)
-            if isinstance(known, dict) and isinstance(known.get("mean"), int | float):
-                seeds = int(known.get("n", 1))
-                what = f"{words} accuracy in %, {seeds} seed{'s'[: seeds != 1]}"
-                return what, float(known["mean"]), True
+        task = self.task
+        for part, known in task.reached(self.result).items():
+            seeds, unit = int(known["n"]), f" in {task.unit}" * bool(task.unit)
+            what = f"{TITLES[part].lower()} {task.metric}{unit}, {seeds} seed{'s'[: seeds != 1]}"
+            return what, float(known["mean"]), task.higher_is_better
         return None
 
     @property

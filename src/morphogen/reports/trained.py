@@ -1,4 +1,4 @@
-"""Figures of a training from scratch: curves of every seed, accuracy with its interval."""
+"""Figures of a training from scratch: curves of every seed, the metric with its interval."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from morphogen.reports.charts import Series, lines
 from morphogen.reports.html import Html, el, join, table
 from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
+from morphogen.runs.described import TITLES, Described, title
 
-CURVES = (
-    ("train_loss", "Training loss", "loss"),
-    ("train_accuracy", "Accuracy on augmented training images", "accuracy, %"),
-    ("held_out_accuracy", "Accuracy on held-out images", "accuracy, %"),
-    ("lr", "Learning rate", "learning rate"),
-)
+
+def _curves(task: Described) -> list[tuple[str, str, str]]:
+    """Entry of the metrics, title and axis of each chart."""
+    metric = title(task.metric)
+    return [
+        ("train_loss", "Training loss", "loss"),
+        (f"train_{task.metric}", f"{metric} on training {task.examples}, as trained", task.label),
+        (f"held_out_{task.metric}", f"{metric} on held-out {task.examples}", task.label),
+        ("lr", "Learning rate", "learning rate"),
+    ]
 
 
 def trained(run: Run, level: int) -> list[Html]:
     """A chart for each measure, a line in it for each seed."""
     seeds = sorted({row["seed"] for row in run.metrics if isinstance(row.get("seed"), int)})
     made = []
-    for name, title, label in CURVES:
+    for name, heading, label in _curves(run.task):
         series = [
             Series(f"seed {seed}", points, i % 8)
             for i, seed in enumerate(seeds)
@@ -33,33 +38,32 @@ def trained(run: Run, level: int) -> list[Html]:
         x = horizontal([a for s in series for a, _ in s.points], "epoch", whole=True)
         y = vertical([b for s in series for _, b in s.points], label)
         text = f"Training from scratch, {len(seeds)} seed{'s'[: len(seeds) != 1]}."
-        made.append(lines(title, text, series, x, y, level=level))
+        made.append(lines(heading, text, series, x, y, level=level))
     return made
 
 
 def reached(run: Run, level: int) -> Html | None:
-    """Accuracy on test and held-out images: mean, interval, each seed."""
-    rows = []
-    for name, title in (("test_accuracy", "test"), ("held_out_accuracy", "held out")):
-        known = run.result.get(name)
-        if isinstance(known, dict) and "mean" in known:
-            values = known.get("values", [])
-            each = ", ".join(f"{v:.2f}" for v in values)
-            rows.append([title, f"{known['mean']:.2f}", _range(known), str(len(values)), each])
+    """The metric on test and held-out examples: mean, interval, each seed."""
+    rows, task = [], run.task
+    for part, known in task.reached(run.result).items():
+        values = known["values"]
+        each = ", ".join(map(task.number, values))
+        mean = task.number(known["mean"])
+        rows.append([TITLES[part].lower(), mean, _range(known, task), str(len(values)), each])
     if not rows:
         return None
-    head = ["images", "mean accuracy, %", "95 % interval", "seeds", "each"]
+    head = [task.examples, f"mean {task.label}", "95 % interval", "seeds", "each"]
     text = (
-        "Each seed is a training from scratch. Held-out images chose the epoch, so that their "
-        "figure is a little too good; the test images were opened once, at the end."
+        f"Each seed is a training from scratch. Held-out {task.examples} chose the epoch, so that "
+        f"their figure is a little too good; the test {task.examples} were opened once, at the end."
     )
-    return join([el("p", {}, text), table("Accuracy reached", head, rows)])
+    return join([el("p", {}, text), table(f"{title(task.metric)} reached", head, rows)])
 
 
-def _range(known: Mapping[str, Any]) -> str:
+def _range(known: Mapping[str, Any], task: Described) -> str:
     if "low" not in known:
         return "needs two seeds"
-    return f"{known['low']:.2f} to {known['high']:.2f}"
+    return f"{task.number(known['low'])} to {task.number(known['high'])}"
 
 
 def _points(run: Run, name: str, seed: int) -> list[tuple[float, float]]:

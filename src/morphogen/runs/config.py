@@ -22,11 +22,15 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import DECISIVE, require_recorded, versions
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.own import space_of
+from morphogen.tasks import Task
 from morphogen.tasks.kinds import Data
 
 Space = str | SearchSpace | torch.nn.Module
 
 OBJECT = "(an object passed from Python)"
+TASK = "(a task passed from Python)"
+PASSED = (OBJECT, TASK)
+"""What stands for data that no name leads back to."""
 
 
 def known_space(space: Space) -> SearchSpace:
@@ -66,7 +70,26 @@ def require_types(run: object, **given: tuple[object, type]) -> None:
 
 def data_name(data: Data) -> str:
     """How config.yaml names the data."""
+    if isinstance(data, Task):
+        return TASK
     return str(data) if isinstance(data, str | Path) else OBJECT
+
+
+def require_passed(directory: RunDirectory, data: Data | None, call: str) -> None:
+    """A `RunError` if the data of a run were an object, and are not passed again.
+
+    Args:
+        directory: the run.
+        data: passed again, or None.
+        call: the beginning of the call that is to get them, for the message.
+    """
+    named = directory.config()["data"]
+    if data is None and named in PASSED:
+        what, argument = ("task", "task") if named == TASK else ("data", "data")
+        raise RunError(
+            f"the {what} of {directory.path} was an object of yours; pass it again: "
+            f"{call}, {argument}=...)"
+        )
 
 
 def describe(
@@ -152,11 +175,7 @@ def read_back(
             "it depends on, has changed since; accepted: the file as written, or a new run"
         )
     known = recorded_space(directory, space, call=call)
-    if values["data"] == OBJECT and data is None:
-        raise RunError(
-            f"the data of {directory.path} was an object of yours; pass it again: "
-            f"{call}({str(directory.path)!r}, data=...)"
-        )
+    require_passed(directory, data, f"{call}({str(directory.path)!r}")
     return (
         values,
         known,

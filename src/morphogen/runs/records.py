@@ -230,17 +230,14 @@ class Found(Record):
         return self
 
 
-Percent = Annotated[float, Field(ge=0, le=100)]
+class Reached(Record):
+    """The metric over seeds: the mean, and from two on its 95 % interval."""
 
-
-class Accuracy(Record):
-    """Over seeds: the mean, and from two on its 95 % interval."""
-
-    mean: Percent
+    mean: float
     n: Count
-    low: Percent | None = None
-    high: Percent | None = None
-    values: list[Percent]
+    low: float | None = None
+    high: float | None = None
+    values: list[float]
 
     @model_validator(mode="after")
     def _each(self) -> Self:
@@ -255,12 +252,13 @@ WeightsFile = Annotated[str, Field(pattern=r"^seed-[0-9]{1,20}-(best|last)\.safe
 """Of a training's seed, in the run directory."""
 
 
-class Trained(Found):
-    """result.json of a training from scratch."""
+class Trained(Found, extra="allow"):
+    """result.json of a training from scratch; what was reached is named by the metric."""
+
+    __pydantic_extra__: dict[str, Reached | None]
 
     seeds: Count
-    test_accuracy: Accuracy | None
-    held_out_accuracy: Accuracy | None
+    metric: Text
     test_openings: list[Text]
     weights: list[WeightsFile]
 
@@ -268,9 +266,12 @@ class Trained(Found):
     def _whole(self) -> Self:
         if {"params", "macs", "train_images"} - set(self.cost.model_extra or ()):
             raise ValueError("cost with params, macs and train_images")
-        known = [a for a in (self.test_accuracy, self.held_out_accuracy) if a is not None]
-        if not known or any(a.n != self.seeds for a in known) or len(self.weights) != self.seeds:
-            raise ValueError("an accuracy and a file of weights for each seed")
+        measured = self.model_extra or {}
+        if set(measured) != {f"test_{self.metric}", f"held_out_{self.metric}"}:
+            raise ValueError(f"test_{self.metric} and held_out_{self.metric}, the metric measured")
+        known = [held for held in measured.values() if held is not None]
+        if not known or any(r.n != self.seeds for r in known) or len(self.weights) != self.seeds:
+            raise ValueError("a value of the metric and a file of weights for each seed")
         return self
 
 

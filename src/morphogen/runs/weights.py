@@ -10,8 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field, JsonValue, StringConstraints
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -22,6 +23,7 @@ from morphogen.core.config import config, from_mapping, to_mapping
 from morphogen.core.files import nameable, write_anew
 from morphogen.core.reading import trouble
 from morphogen.supernets import NetworkSpec
+from morphogen.supernets.nested import tensors_of, zeros
 
 KEY = "morphogen"
 """Name of our entry in the metadata of a file."""
@@ -29,10 +31,14 @@ KEY = "morphogen"
 LONGEST = 64 * 2**20
 """Letters of a description; a million classes with names of ordinary length fit."""
 
+LARGEST = 2**28
+"""Numbers in an input."""
+
 Width = Annotated[int, Field(ge=1, le=ranges.WIDTH.most, strict=True)]
 Depth = Annotated[int, Field(ge=1, le=ranges.DEPTH.most, strict=True)]
 Length = Annotated[int, Field(ge=1, le=ranges.LENGTH.most, strict=True)]
-Classes = Annotated[int, Field(ge=1, le=ranges.CLASSES.most, strict=True)]
+Classes = Annotated[int, Field(ge=0, le=ranges.CLASSES.most, strict=True)]
+Channels = Annotated[int, Field(ge=0, le=ranges.WIDTH.most, strict=True)]
 Text = Annotated[str, StringConstraints(max_length=2**20, strict=True)]
 Name = Annotated[str, StringConstraints(max_length=10_000, strict=True)]
 Number = Annotated[float, Field(strict=True)]
@@ -46,7 +52,7 @@ class Size:
     channels: Width
     depth: Depth
     classes: Classes
-    in_channels: Width
+    in_channels: Channels
     stem: Literal["cifar", "imagenet"] = "cifar"
 
 
@@ -62,23 +68,33 @@ class Signature:
     """in the space's notation"""
     spec: Size
     """size of the network"""
-    classes: Annotated[tuple[Name, ...], Field(min_length=1)]
-    """names, in the order of the scores"""
-    kind: Literal["images", "signals"] = "images"
+    classes: tuple[Name, ...]
+    """names, in the order of the scores; none of a task without classes"""
+    kind: Literal["images", "signals", "tensors"] = "images"
     """of inputs"""
-    channels: Width
+    example: JsonValue = None
+    """of tensors: what one input is, as `supernets.nested.described` writes it"""
+    channels: Width = 1
     """of an image: 1 grey, 3 red, green and blue"""
-    size: Length
+    size: Length = 1
     """height and width of an image in pixels; of a signal points of time"""
-    mean: tuple[Number, ...]
+    mean: tuple[Number, ...] = ()
     """per channel, of images on the scale of 0 to 1; the network takes (pixel / 255 - mean) / std,
     or (value - mean) / std"""
-    std: tuple[Scale, ...]
+    std: tuple[Scale, ...] = ()
     """likewise"""
     origin: dict[str, JsonValue]
     """data, split, settings, seed, command, versions of the training"""
 
     def __post_init__(self) -> None:
+        if self.kind == "tensors":
+            with torch.device("meta"):  # takes no memory, whatever the file claims
+                held = tensors_of(zeros(self.example))  # refuses what is no description
+            if sum(t.numel() for t in held) > LARGEST:
+                raise ConfigError(f"Signature: example is larger than {LARGEST:,} numbers")
+            return
+        if not self.classes:
+            raise ConfigError("Signature: classes is empty; accepted: a name for each score")
         for name, found, wanted in (
             ("spec.classes", self.spec.classes, len(self.classes)),
             ("spec.in_channels", self.spec.in_channels, self.channels),
@@ -103,6 +119,12 @@ class Signature:
     def input_shape(self) -> tuple[int, ...]:
         """Channels, height and width of an image; channels and points of time of a signal."""
         return (self.channels, *[self.size] * (2 if self.kind == "images" else 1))
+
+    def example_input(self, count: int) -> Any:
+        """A batch of inputs of zeros, of the shapes that the network takes."""
+        if self.kind == "tensors":
+            return zeros(self.example, count)
+        return torch.zeros(count, *self.input_shape)
 
     @property
     def network_spec(self) -> NetworkSpec:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from morphogen.core.errors import ConfigError
 
 
 def call(net: nn.Module, x: Any) -> Any:
@@ -72,6 +75,39 @@ def shapes(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "(" + ", ".join(map(shapes, value)) + ")"
     return type(value).__name__
+
+
+def described(value: Any) -> Any:
+    """What a batch of one is, as plain values: a text for each tensor, lists and dicts of them."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape[1:])}"
+    if isinstance(value, Mapping):
+        return {key: described(v) for key, v in value.items()}
+    return [described(v) for v in _sequence(value)]
+
+
+def zeros(description: Any, count: int = 1) -> Any:
+    """A batch of zeros of what `described` wrote.
+
+    Raises:
+        ConfigError: it is no such description.
+    """
+    if isinstance(description, Mapping) and description:
+        return {str(key): zeros(value, count) for key, value in description.items()}
+    if isinstance(description, list) and description:
+        return tuple(zeros(value, count) for value in description)
+    found = _DESCRIBED.fullmatch(description) if isinstance(description, str) else None
+    if found is None or found["dtype"] not in _DTYPES:
+        raise ConfigError(
+            f"example is {str(description)[:80]!r}; accepted: texts like 'float32 [3, 4]', or "
+            "lists or mappings of them"
+        )
+    shape = [int(size) for size in found["shape"].split(", ") if size]
+    return torch.zeros(count, *shape, dtype=getattr(torch, found["dtype"]))
+
+
+_DESCRIBED = re.compile(r"(?P<dtype>[a-z0-9]{1,12}) \[(?P<shape>(?:\d{1,9}(?:, \d{1,9}){0,15})?)\]")
+_DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
 def _sequence(value: Any) -> Sequence[Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from morphogen.core.errors import ConfigError, DataError, MorphogenError, SpaceError
 from morphogen.core.memory import ran_out
-from morphogen.supernets.nested import length_of, mapped, shapes, take, tensors_of
+from morphogen.supernets.nested import described, length_of, mapped, shapes, take, tensors_of
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.datasets import Fetched, MapDataset, require_data_set
@@ -162,7 +162,7 @@ class Task:
 
     def inputs(self) -> dict[str, Any]:
         """What one must know beside a network's weights to give it inputs: kind, sizes, scales."""
-        return {}
+        return {"kind": "tensors", "example": described(self.example())}
 
     def length(self, part: str) -> int:
         """Examples of a part."""

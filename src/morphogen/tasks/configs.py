@@ -76,7 +76,7 @@ def name_of(held: TaskConfig | type[TaskConfig]) -> str:
     return next(name for name, known in _CONFIGS.items() if known is cls)
 
 
-def _read(values: Any) -> Any:
+def read(values: Any) -> Any:
     """A configuration from plain values: their `name` says which, or else their fields do."""
     if not isinstance(values, Mapping):
         return values
@@ -102,5 +102,5 @@ def _written(held: TaskConfig | None) -> dict[str, Any] | None:
     return None if held is None else {"name": name_of(held), **to_mapping(held)}
 
 
-AnyTaskConfig = Annotated[TaskConfig | None, BeforeValidator(_read), PlainSerializer(_written)]
+AnyTaskConfig = Annotated[TaskConfig | None, BeforeValidator(read), PlainSerializer(_written)]
 """A field for a configuration of whatever kind the data are; None until that is known."""

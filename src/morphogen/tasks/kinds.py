@@ -23,6 +23,33 @@ Data = Any
 """What data can be given as: a name or path, a task, or an object that a kind of data takes."""
 
 
+USUAL_DATA = "fashion-mnist"
+"""The data of a call that names none."""
+
+
+def chosen(data: Data | None, task: Task | None, usual: Data | None = None) -> Data:
+    """What a call works on: the data, or the task that was made of them in Python, or the usual.
+
+    Raises:
+        ConfigError: both are given, or each other's value.
+    """
+    if task is not None and not isinstance(task, Task):
+        raise ConfigError(
+            f"task is a {type(task).__name__}; accepted: a morphogen.Task, or the argument data"
+        )
+    if isinstance(data, Task):
+        raise ConfigError("data is a task; accepted: the argument task")
+    if data is not None and task is not None:
+        raise ConfigError("data and task are both given; accepted: one of the two")
+    given = data if task is None else task
+    return usual if given is None else given
+
+
+def as_arguments(data: Data) -> dict[str, Any]:
+    """Data as a call takes them: as `task` or as `data`."""
+    return {"task" if isinstance(data, Task) else "data": data}
+
+
 def config_for(data: Data) -> type[TaskConfig]:
     """The class of the configuration that data take: images, if no other kind takes them."""
     return next((cls for cls in task_configs().values() if cls.takes(data)), ImageConfig)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from torch import Tensor
@@ -33,6 +34,8 @@ class Metric:
     of: Compare | None = None
     """How it is computed from a network's output and the targets: a mean over the batch, or a
     number for each example. None: a task's class computes it (`counts` and `value`)."""
+    bounds: tuple[float, float] = (-inf, inf)
+    """The least and the largest value it can have, beyond which no interval reaches."""
 
     def score(self, value: float) -> float:
         """The value as a score, of which more is better; and the score as a value."""

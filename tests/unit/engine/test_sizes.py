@@ -107,7 +107,7 @@ def test_a_class_of_one_image_can_be_trained_on_where_nothing_is_held_out(data, 
         train(CELL, data=few, training=SHORT, run=tmp_path / "run")
     found = train(CELL, data=few, training=replace(SHORT, held_out=0.0), run=tmp_path / "run")
     assert found.history[0]["images"] == {"train": 8}
-    assert len(found.accuracies) == 1
+    assert len(found.test_values) == 1
 
 
 def test_the_users_own_validation_part_is_searched_and_trained_with(data, tmp_path):
@@ -127,4 +127,4 @@ def test_the_users_own_validation_part_is_searched_and_trained_with(data, tmp_pa
     result = train(CELL, data=parts, training=whole, run=tmp_path / "whole")
     split = json.loads((result.run / "result.json").read_text())["split"]
     assert "trained on all 64 images of the train part and of the data's own validation" in split
-    assert resume(result.run).accuracies == result.accuracies
+    assert resume(result.run).test_values == result.test_values

@@ -26,14 +26,15 @@ from morphogen.reports import rankingpage
 from morphogen.runs.config import Space, data_name, known_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.kinds import Data, as_they_are
+from morphogen.tasks import Task
+from morphogen.tasks.kinds import USUAL_DATA, Data, as_they_are, chosen
 
 USUAL: dict[str, Any] = {
     "norms": "recalibrate",
     "recalibration_images": 1000,
     "images": 1000,
     "space": "nasbench201",
-    "data": "fashion-mnist",
+    "data": USUAL_DATA,
     "channels": 8,
     "depth": 1,
     "image_size": 16,
@@ -61,6 +62,7 @@ def rank(
     images: int | None = None,
     space: Space | None = None,
     data: Data | None = None,
+    task: Task | None = None,
     channels: int | None = None,
     depth: int | None = None,
     image_size: int | None = None,
@@ -102,6 +104,7 @@ def rank(
         space: of a proxy, predictor or column, by default nasbench201; of a run, if it was an
             object of yours.
         data: images of a proxy, by default fashion-mnist; of a run, if they were an object.
+        task: data, loss and metric of your own, instead of `data`; of a run, if it was one of yours.
         channels: C of a proxy's networks, by default 8.
         depth: cells of a proxy's networks, by default 1.
         image_size: pixels to which a proxy's images are reduced, by default 16; 0: as they are.
@@ -124,6 +127,7 @@ def rank(
     Raises:
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
+    data = chosen(data, task)
     asked: dict[str, Any] = {
         "norms": norms,
         "recalibration_images": recalibration_images,

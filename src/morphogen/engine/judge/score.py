@@ -28,7 +28,8 @@ from morphogen.reports.standing import final_metrics
 from morphogen.reports.text import count
 from morphogen.runs.config import Space, known_space
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.kinds import Data
+from morphogen.tasks import Task
+from morphogen.tasks.kinds import USUAL_DATA, Data, chosen
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,7 +86,8 @@ def score(
     *,
     proxies: str | Sequence[str] = ("nwot",),
     sample: int = 0,
-    data: Data = "fashion-mnist",
+    data: Data | None = None,
+    task: Task | None = None,
     batch_size: int = 64,
     image_size: int = 0,
     channels: int = 0,
@@ -107,7 +109,9 @@ def score(
         architectures: those to score, or their texts; by default a sample or all.
         proxies: names, of `morphogen.proxies.PROXIES`; several share their passes.
         sample: so many architectures at random; 0: all of the space.
-        data: where the batch is from; only the train part is read, without augmentation.
+        data: where the batch is from; only the train part is read, without augmentation; by
+            default fashion-mnist.
+        task: data, loss and metric of your own, instead of `data`.
         batch_size: images of the batch, the same for all.
         image_size: height and width in pixels to reduce to; 0: as they are.
         channels: of the networks; 0: as published for the space.
@@ -137,7 +141,7 @@ def score(
     scoring = Scoring.of(
         space,
         names,
-        data=data,
+        data=chosen(data, task, USUAL_DATA),
         batch_size=batch_size,
         image_size=image_size,
         channels=channels,

@@ -31,8 +31,8 @@ from morphogen.reports.writing import Report, report
 from morphogen.runs import store
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
-from morphogen.tasks import Metric
-from morphogen.tasks.kinds import Data
+from morphogen.tasks import Metric, Task
+from morphogen.tasks.kinds import Data, as_arguments, chosen
 
 SPLITS = {
     "training": "search data only: train part for weights, search-validation part for the "
@@ -96,6 +96,7 @@ class SearchResult:
         training: Training | None = None,
         *,
         data: Data | None = None,
+        task: Task | None = None,
         run: str | os.PathLike[str] | None = None,
         watcher: Callable[[], Watcher] = usual,
     ) -> TrainResult:
@@ -104,16 +105,18 @@ class SearchResult:
         Args:
             training: protocol; by default `morphogen.quick_training` of the space.
             data: other data than those of the search.
+            task: another task than that of the search.
             run: the run directory of the training, new; by default `runs/train-<space>-<time>`.
             watcher: makes the object that is told of progress.
 
         Raises:
             MorphogenError: one sentence on what is wrong and what is accepted.
         """
+        given_again = chosen(data, task, self.data)
         result = retrain.train(
             self.architecture,
             space=self.space,
-            data=self.data if data is None else data,
+            **as_arguments(given_again),
             training=training,
             run=None if run is None else given.path("run", run),
             watcher=watcher,

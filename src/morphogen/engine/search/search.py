@@ -43,7 +43,7 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import provenance, require_same_data
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Task
-from morphogen.tasks.kinds import Data, asked_of, require_fit, space_for
+from morphogen.tasks.kinds import USUAL_DATA, Data, asked_of, chosen, require_fit, space_for
 
 
 @memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
@@ -51,7 +51,8 @@ def search(
     method: str | object = "idarts",
     *,
     space: Space | None = None,
-    data: Data = "fashion-mnist",
+    data: Data | None = None,
+    task: Task | None = None,
     settings: Settings | None = None,
     run: str | Path | RunDirectory | None = None,
     start: str | os.PathLike[str] | None = None,
@@ -63,7 +64,9 @@ def search(
         method: a method's name (then with `quick_config`), or a method's configuration.
         space: a built-in space's name, a space, or your own module with `OneOf` in it; by default
             nasbench201, and signal201 for signals.
-        data: a name or path as `morphogen.tasks.classification.load` takes it, or images.
+        data: a name or path as `morphogen.tasks.classification.load` takes it, or images; by
+            default fashion-mnist.
+        task: data, loss and metric of your own, instead of `data`.
         settings: budget, sizes, seed, devices.
         run: the run directory, new (or one that is `claimed`); by default
             `runs/<method>-<space>-<time>`.
@@ -76,6 +79,7 @@ def search(
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
     refuse_again()
+    data = chosen(data, task, USUAL_DATA)
     info, config = method_of(method)
     settings = quick_preset(info).settings if settings is None else settings
     require_types(run, settings=(settings, Settings))
@@ -147,6 +151,7 @@ def resume(
     *,
     space: Space | None = None,
     data: Data | None = None,
+    task: Task | None = None,
     epochs: int | None = None,
     evaluations: int | None = None,
     watcher: Callable[[], Watcher] = usual,
@@ -157,6 +162,7 @@ def resume(
         run: its directory.
         space: needed again if code of yours belongs to it, as to a module.
         data: needed again if it was an object of yours rather than a name or path.
+        task: needed again if it was one of yours.
         epochs: search on to so many, also from a finished run; schedules then go on as those of a
             search of that length at the same epoch, see `lengthen`.
         evaluations: likewise, of a black-box method.
@@ -169,7 +175,9 @@ def resume(
     """
     refuse_again()
     directory = RunDirectory.open(run)
-    values, known, images = read_back(directory, space, data, call="resume")
+    values, known, images = read_back(
+        directory, space, chosen(data, task), call="resume"
+    )
     info = find(values["method"])
     settings = from_mapping(Settings, values["settings"])
     origin = origin_of(directory.path)

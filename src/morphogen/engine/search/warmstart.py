@@ -27,7 +27,7 @@ from morphogen.core.reading import trouble
 from morphogen.core.records import from_json
 from morphogen.engine.search.settings import Settings
 from morphogen.runs import checkpoint
-from morphogen.runs.config import OBJECT
+from morphogen.runs.config import PASSED
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import require_recorded
 from morphogen.runs.records import Beginning
@@ -65,7 +65,7 @@ class Origin:
         if self.classes != tuple(task.describe().get("classes", ())):
             return False
         difference = task.changed(self.contents, resized=True)
-        if difference and data != OBJECT:
+        if difference and data not in PASSED:
             raise RunError(
                 f"the data {data} are not those that the supernet of {self.run} was trained on: "
                 f"{difference}; accepted: the data as they were, or others under another name"

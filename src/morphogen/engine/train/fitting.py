@@ -65,8 +65,8 @@ class Fitting:
     own: bool = False
     """Whether the network is of a user's module: what it raises is then explained."""
 
-    def running(self, net: nn.Module, x: Tensor) -> AbstractContextManager[None]:
-        """The context in which the network runs on images `x`."""
+    def running(self, net: nn.Module, x: Any) -> AbstractContextManager[None]:
+        """The context in which the network runs on inputs `x`."""
         return explained(net, x, "your module") if self.own else enough_values(x)
 
     def start(self, number: int) -> Fit:
@@ -145,7 +145,7 @@ def _exhausted(fit: Fit, t: Training) -> bool:
 
 
 def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
-    """One pass over the training images, and the held-out accuracy after it."""
+    """One pass over the training examples, and the held-out metric after it."""
     t, stream = fitting.training, fit.stream
     wall, cpu = time.perf_counter(), time.process_time()
     # As in DARTS: the rate is constant within an epoch, and so is the probability of drop-path.
@@ -200,15 +200,15 @@ def _forward(fitting: Fitting, fit: Fit) -> tuple[Tensor, Tensor, Sums]:
     with fitting.running(fit.net, x), fitting.devices.autocast():
         scores = call(fit.net, x)
     extra: Tensor | None = None
-    if isinstance(scores, tuple):
+    if fitting.training.network.auxiliary:
         scores, extra = scores
-    scores = scores.float()
+    scores = mapped(Tensor.float, scores)
     loss = fitting.task.loss(scores, y, train=True)
     total = loss
     if extra is not None:
         beside = fitting.task.loss(extra.float(), y, train=True)
         total = loss + fitting.training.network.auxiliary * beside
-    counts = fitting.task.counts(scores.detach(), y)
+    counts = fitting.task.counts(mapped(Tensor.detach, scores), y)
     return loss.detach(), total, {**counts, "size": loss.new_tensor(size, dtype=torch.float64)}
 
 
@@ -231,4 +231,11 @@ def measured(fitting: Fitting, net: nn.Module, part: str | Examples) -> float:
 
     net.eval()
     with aside(device, seed=fitting.training.seed):
-        return task.value(task.measure(forward, task.once(part, EVALUATION_BATCH, device=device)))
+        sums = task.measure(forward, task.once(part, EVALUATION_BATCH, device=device))
+    value = task.value(sums)
+    if not math.isfinite(value):
+        raise NumericalError(
+            f"{task.metric.name} is {value} after training; accepted: a metric that is a number, "
+            "or a smaller lr or a tighter clip"
+        )
+    return value

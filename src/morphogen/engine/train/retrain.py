@@ -50,7 +50,7 @@ from morphogen.runs.provenance import (
 )
 from morphogen.supernets.draws import aside
 from morphogen.tasks import Task
-from morphogen.tasks.kinds import Data, asked_of, require_fit, space_for
+from morphogen.tasks.kinds import USUAL_DATA, Data, asked_of, chosen, require_fit, space_for
 from morphogen.tasks.problem import Devices
 
 
@@ -59,7 +59,8 @@ def train(
     architecture: Architecture | str,
     *,
     space: Space | None = None,
-    data: Data = "fashion-mnist",
+    data: Data | None = None,
+    task: Task | None = None,
     training: Training | None = None,
     run: str | Path | RunDirectory | None = None,
     watcher: Callable[[], Watcher] = usual,
@@ -70,7 +71,9 @@ def train(
         architecture: an architecture, or its text.
         space: the space it is from: a name, a space, or your own module with `OneOf` in it; by
             default nasbench201, and signal201 for signals.
-        data: a name or path as `morphogen.tasks.classification.load` takes it, or images.
+        data: a name or path as `morphogen.tasks.classification.load` takes it, or images; by
+            default fashion-mnist.
+        task: data, loss and metric of your own, instead of `data`.
         training: protocol; by default `quick_training(space)`.
         run: the run directory, new (or one that is `claimed`); by default
             `runs/train-<space>-<time>`.
@@ -80,6 +83,7 @@ def train(
         MorphogenError: one sentence on what is wrong and what is accepted.
     """
     refuse_again()
+    data = chosen(data, task, USUAL_DATA)
     known = known_space(space_for(data) if space is None else space)
     require_fit(known, data)
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
@@ -130,6 +134,7 @@ def resume(
     *,
     space: Space | None = None,
     data: Data | None = None,
+    task: Task | None = None,
     watcher: Callable[[], Watcher] = usual,
 ) -> TrainResult:
     """Continue a training to the result it would have had, bit for bit on the CPU.
@@ -138,6 +143,7 @@ def resume(
         run: its directory.
         space: needed again if code of yours belongs to it, as to a module.
         data: needed again if it was an object of yours rather than a name or path.
+        task: needed again if it was one of yours.
         watcher: as for `train`.
 
     Raises:
@@ -151,7 +157,9 @@ def resume(
             f"{run} is the run of a search ({directory.config().get('method')}); accepted: one "
             "that `train` made"
         )
-    values, known, images = read_back(directory, space, data, call="resume")
+    values, known, images = read_back(
+        directory, space, chosen(data, task), call="resume"
+    )
     training = from_mapping(Training, values["settings"])
     job = TrainJob(
         known,

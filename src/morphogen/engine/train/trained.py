@@ -27,8 +27,8 @@ from morphogen.runs.validation import require_alike, require_finite
 from morphogen.runs.weights import read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import network
-from morphogen.tasks import Examples, Task
-from morphogen.tasks.kinds import Data
+from morphogen.tasks import Examples, Metric, Task
+from morphogen.tasks.kinds import Data, as_arguments
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,12 +39,12 @@ class TrainResult:
     text: str
     """The architecture in the space's own notation."""
     space: SearchSpace
-    accuracies: tuple[float, ...]
-    """Percent of the test images, one per seed; empty for data without a test part."""
-    accuracy: Mapping[str, float]
+    test_values: tuple[float, ...]
+    """The task's metric on the test part, one per seed; empty for data without a test part."""
+    test: Mapping[str, float]
     """Their mean, `low` and `high` of its 95 % interval from two seeds on; empty likewise."""
     held_out: Mapping[str, float]
-    """The same of the held-out images, which also chose the epoch; empty if none are held out."""
+    """The same of the held-out examples, which also chose the epoch; empty if none are held out."""
     weights: tuple[Path, ...]
     """The evaluated weights, one .safetensors file per seed."""
     cost: Mapping[str, float]
@@ -86,7 +86,7 @@ class TrainResult:
         self, to: str | Sequence[str] = ("onnx",), out: str | os.PathLike[str] | None = None
     ) -> list[Exported]:
         """Write the network in some formats, see `morphogen.export`."""
-        return export(self, to, out, space=self.space, data=self.data)
+        return export(self, to, out, space=self.space, **as_arguments(self.data))
 
     def _repr_html_(self) -> str | None:
         return notebook.of_result(self.run, self.space, self.architecture)
@@ -106,18 +106,19 @@ def evaluate(
     t = job.training
     kind = "best" if t.held_out else "last"
     files = tuple(weights_file(job.path, t.seed + i, kind) for i in range(t.seeds))
-    accuracies: list[float] = []
+    reached: list[float] = []
     notes: tuple[str, ...] = ()  # of how the test images were read, which nobody saw before
     if task.has_test:
         test = task.open_test(
             f"evaluation of {t.seeds} finished trainings from scratch", device=work.devices.device
         )
-        accuracies = [_evaluate(job, task, work, file, test) for file in files]
+        reached = [_evaluate(job, task, work, file, test) for file in files]
         notes = test.notes
         for sentence in notes:
             notice(sentence)
+    metric, held = task.metric, f"held_out_{task.metric.name}"
     best = [
-        max(r["held_out_accuracy"] for r in history if r["seed"] == t.seed + i)
+        metric.score(max(metric.score(r[held]) for r in history if r["seed"] == t.seed + i))
         for i in range(t.seeds)
         if t.held_out
     ]
@@ -146,8 +147,11 @@ def evaluate(
             "seed": t.seed,
             "seeds": t.seeds,
             "epochs": len(history),
-            "test_accuracy": {**_percent(accuracies), "values": accuracies} if accuracies else None,
-            "held_out_accuracy": {**_percent(best), "values": best} if best else None,
+            "metric": metric.name,
+            f"test_{metric.name}": {**_mean(reached, metric), "values": reached}
+            if reached
+            else None,
+            held: {**_mean(best, metric), "values": best} if best else None,
             "split": split_sentence(job, task),
             "test_openings": list(task.test_openings),
             "weights": [file.name for file in files],
@@ -160,16 +164,17 @@ def evaluate(
     return written
 
 
-def _percent(values: list[float]) -> dict[str, float]:
-    """Mean and interval of accuracies, which are never below 0 nor above 100."""
+def _mean(values: list[float], metric: Metric) -> dict[str, float]:
+    """Mean and interval, whose ends are no values that the metric cannot have."""
+    least, most = metric.bounds
     return {
-        name: min(max(value, 0.0), 100.0) if name in ("low", "high") else value
+        name: min(max(value, least), most) if name in ("low", "high") else value
         for name, value in interval(values).items()
     }
 
 
 def _per_epoch(history: list[dict[str, Any]]) -> int:
-    """Images drawn in an epoch: the same in every one."""
+    """Examples drawn in an epoch: the same in every one."""
     return int(history[0]["images"]["train"])
 
 
@@ -195,15 +200,15 @@ def finished(job: TrainJob) -> TrainResult | None:
     text = job.space.format(job.arch)
     if written is None or written.get("architecture") != text:
         return None
-    if len(history) != written.get("epochs") or "test_accuracy" not in written:
+    if len(history) != written.get("epochs") or "metric" not in written:
         return None
-    test, held = written["test_accuracy"] or {}, written["held_out_accuracy"] or {}
+    test, held = (written[f"{part}_{written['metric']}"] or {} for part in ("test", "held_out"))
     return TrainResult(
         architecture=job.arch,
         text=text,
         space=job.space,
-        accuracies=tuple(test.get("values", ())),
-        accuracy={k: v for k, v in test.items() if k != "values"},
+        test_values=tuple(test.get("values", ())),
+        test={k: v for k, v in test.items() if k != "values"},
         held_out={k: v for k, v in held.items() if k != "values"},
         weights=tuple(job.path / name for name in written["weights"]),
         cost=written["cost"],

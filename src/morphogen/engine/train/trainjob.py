@@ -187,7 +187,7 @@ def _signature(
             in_channels=spec.in_channels,
             stem=spec.stem,
         ),
-        classes=tuple(task.describe()["classes"]),
+        classes=tuple(task.describe().get("classes", ())),
         **task.inputs(),
         origin={
             "data": encodable(data_name(job.data)),
@@ -226,6 +226,6 @@ def split_sentence(job: TrainJob, task: Task) -> str:
     if task.has_test:
         return f"{text}; the test part was opened once, after the last training"
     return (
-        f"{text}; the data have no test part, and the held-out accuracy is optimistic since it "
+        f"{text}; the data have no test part, and the held-out {task.metric.name} is optimistic since it "
         "chose the epoch"
     )

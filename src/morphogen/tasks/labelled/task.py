@@ -47,7 +47,7 @@ class LabelledTask(Task, Generic[L]):
         ConfigError: an option is out of range.
     """
 
-    metric = Metric("accuracy", "%")
+    metric = Metric("accuracy", "%", bounds=(0.0, 100.0))
 
     def __init__(
         self,

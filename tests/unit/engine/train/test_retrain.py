@@ -120,7 +120,7 @@ def test_what_is_reported_is_what_the_weights_reach(data: str, tmp_path: Path) -
         rows = [r for r in found.history if r["seed"] == seed]
         best = max(rows, key=lambda r: r["held_out_accuracy"])
         assert signature.origin["epoch"] == best["seed_epoch"]
-    assert list(found.accuracies) == pytest.approx(reached)
+    assert list(found.test_values) == pytest.approx(reached)
     written = json.loads((tmp_path / "run" / "result.json").read_text())
     assert written["held_out_accuracy"]["values"] == pytest.approx(held)
     assert written["test_accuracy"]["mean"] == pytest.approx(sum(reached) / 2)
@@ -152,7 +152,7 @@ def test_resume_gives_the_same_bits(
     for file in whole.glob("*.safetensors"):
         assert file.read_bytes() == (cut / file.name).read_bytes()
     before = (cut / "result.json").read_bytes()
-    assert resume(cut).accuracies
+    assert resume(cut).test_values
     assert (cut / "result.json").read_bytes() == before
 
 
@@ -176,7 +176,7 @@ def test_darts_with_drop_path_and_auxiliary_head(tmp_path: Path) -> None:
     assert not any(name.startswith("auxiliary") for name in tensors)
     net = network(found.space, found.architecture, signature.network_spec)
     net.load_state_dict(tensors)
-    assert found.accuracies == ()
+    assert found.test_values == ()
     assert found.held_out["n"] == 1
 
 

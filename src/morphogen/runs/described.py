@@ -1,0 +1,82 @@
+"""What reports and the command line know of a run's task: what config.yaml says of it. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TITLES = {"test": "Test", "held_out": "Held-out"}
+"""Parts on which a training is measured, the one that counts most first, and what they go by."""
+
+
+def title(metric: str) -> str:
+    """The name of a metric at the beginning of a heading: `accuracy` as `Accuracy`, `F1` as is."""
+    return metric[:1].upper() + metric[1:]
+
+
+def a(word: str) -> str:
+    """With its article: `an image`, `a signal`."""
+    return f"{'an' if word[:1] in 'aeiou' else 'a'} {word}"
+
+
+@dataclass(frozen=True)
+class Described:
+    """The task of a run in words, see `Task.describe`."""
+
+    metric: str
+    """Name of the metric, of which entries of metrics.jsonl and result.json are named."""
+    unit: str
+    """Of the metric; empty for a bare number."""
+    higher_is_better: bool
+    examples: str
+    """What they are called: images, signals, examples."""
+    classes: tuple[str, ...] = ()
+    """Names; empty for a task without classes."""
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Described:
+        """From the content of config.yaml.
+
+        Args:
+            config: of a run; of one that says nothing of its task, that it classifies images.
+        """
+        task = config.get("task")
+        if not isinstance(task, Mapping):
+            return cls("accuracy", "%", True, "images")
+        metric = task["metric"]
+        return cls(
+            str(metric["name"]),
+            str(metric["unit"]),
+            bool(metric["higher_is_better"]),
+            str(task["examples"]),
+            tuple(map(str, task.get("classes") or ())),
+        )
+
+    @property
+    def label(self) -> str:
+        """Of an axis or a column: `accuracy, %`."""
+        return f"{self.metric}, {self.unit}" if self.unit else self.metric
+
+    @property
+    def one(self) -> str:
+        """An example in a word."""
+        return self.examples.removesuffix("s")
+
+    def number(self, value: float) -> str:
+        """The metric as text without its unit: percents to two places, others to four digits."""
+        return f"{value:.2f}" if self.unit == "%" else f"{value:.4g}"
+
+    def value(self, value: float) -> str:
+        """The metric as text with its unit."""
+        return f"{self.number(value)} {self.unit}".rstrip()
+
+    def reached(self, result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        """What a finished training reached, by part: `test`, `held_out`; those there are."""
+        found = {part: result.get(f"{part}_{self.metric}") for part in TITLES}
+        return {part: held for part, held in found.items() if isinstance(held, Mapping)}
+
+    def best(self, values: list[float]) -> int:
+        """The place of the best value."""
+        sign = 1 if self.higher_is_better else -1
+        return max(range(len(values)), key=lambda i: sign * values[i])
