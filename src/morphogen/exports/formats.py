@@ -124,13 +124,11 @@ def read_onnx(path: Path) -> tuple[Run, Signature]:
 # -- torch.export ----------------------------------------------------------------------------------
 
 
-def write_torch_export(
-    file: Path | BinaryIO, net: nn.Module, signature: Signature, x: Any
-) -> None:
+def write_torch_export(file: Path | BinaryIO, net: nn.Module, signature: Signature, x: Any) -> None:
     """Write an archive that `torch.export.load` reads, for batches of any size."""
     with _exporting("torch-export"):
         batch = {0: torch.export.Dim("batch", min=1)}
-        shapes = mapped(lambda _: batch, x)
+        shapes: Any = mapped(lambda _: batch, x)
         args, named = ((), x) if isinstance(x, dict) else (x if isinstance(x, tuple) else (x,), {})
         program = torch.export.export(
             net,

@@ -48,7 +48,7 @@ class Model:
 
     def __init__(self, run: Callable[..., Any], signature: Signature, path: Path) -> None:
         self._run = partial(call, run) if isinstance(run, nn.Module) else run
-        self.signature, self.path = run, signature, path
+        self.signature, self.path = signature, path
         self._inputs = inputs_of(signature)
 
     @property

@@ -16,7 +16,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from morphogen.core import ConfigError, DataError, MorphogenError, RunError, UnknownNameError
+from morphogen.core import ConfigError, DataError, MorphogenError, UnknownNameError
 from morphogen.core.config import config
 from morphogen.core.files import alone, fresh, made, write_anew
 from morphogen.core.names import brief

@@ -258,7 +258,6 @@ class Trained(Found, extra="allow"):
     __pydantic_extra__: dict[str, Reached | None]
 
     seeds: Count
-    metric: Text
     test_openings: list[Text]
     weights: list[WeightsFile]
 
@@ -267,8 +266,9 @@ class Trained(Found, extra="allow"):
         if {"params", "macs", "train_images"} - set(self.cost.model_extra or ()):
             raise ValueError("cost with params, macs and train_images")
         measured = self.model_extra or {}
-        if set(measured) != {f"test_{self.metric}", f"held_out_{self.metric}"}:
-            raise ValueError(f"test_{self.metric} and held_out_{self.metric}, the metric measured")
+        names = {name.removeprefix("test_").removeprefix("held_out_") for name in measured}
+        if len(names) != 1 or len(measured) != 2:
+            raise ValueError("test_ and held_out_ before the name of the metric, and none else")
         known = [held for held in measured.values() if held is not None]
         if not known or any(r.n != self.seeds for r in known) or len(self.weights) != self.seeds:
             raise ValueError("a value of the metric and a file of weights for each seed")

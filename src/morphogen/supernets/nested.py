@@ -36,7 +36,7 @@ def tensors_of(value: Any) -> list[Tensor]:
     return [t for v in values for t in tensors_of(v)]
 
 
-def mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+def mapped(change: Callable[[Tensor], Any], value: Any) -> Any:
     """The same structure with each tensor changed; lists become tuples."""
     if isinstance(value, Tensor):
         return change(value)

@@ -104,7 +104,7 @@ def rank(
         space: of a proxy, predictor or column, by default nasbench201; of a run, if it was an
             object of yours.
         data: images of a proxy, by default fashion-mnist; of a run, if they were an object.
-        task: data, loss and metric of your own, instead of `data`; of a run, if it was one of yours.
+        task: data, loss and metric of your own, instead of `data`; of a run, if it was yours.
         channels: C of a proxy's networks, by default 8.
         depth: cells of a proxy's networks, by default 1.
         image_size: pixels to which a proxy's images are reduced, by default 16; 0: as they are.

@@ -175,9 +175,7 @@ def resume(
     """
     refuse_again()
     directory = RunDirectory.open(run)
-    values, known, images = read_back(
-        directory, space, chosen(data, task), call="resume"
-    )
+    values, known, images = read_back(directory, space, chosen(data, task), call="resume")
     info = find(values["method"])
     settings = from_mapping(Settings, values["settings"])
     origin = origin_of(directory.path)

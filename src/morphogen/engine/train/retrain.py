@@ -157,9 +157,7 @@ def resume(
             f"{run} is the run of a search ({directory.config().get('method')}); accepted: one "
             "that `train` made"
         )
-    values, known, images = read_back(
-        directory, space, chosen(data, task), call="resume"
-    )
+    values, known, images = read_back(directory, space, chosen(data, task), call="resume")
     training = from_mapping(Training, values["settings"])
     job = TrainJob(
         known,

@@ -22,6 +22,7 @@ from morphogen.exports.trained import trained_network
 from morphogen.exports.writing import Exported, export
 from morphogen.reports import notebook
 from morphogen.reports.writing import Report, report
+from morphogen.runs.described import Described
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.runs.validation import require_alike, require_finite
 from morphogen.runs.weights import read_weights
@@ -147,7 +148,6 @@ def evaluate(
             "seed": t.seed,
             "seeds": t.seeds,
             "epochs": len(history),
-            "metric": metric.name,
             f"test_{metric.name}": {**_mean(reached, metric), "values": reached}
             if reached
             else None,
@@ -197,12 +197,12 @@ def finished(job: TrainJob) -> TrainResult | None:
     """The result of a run that has one, read from its files; None if it has to go on."""
     directory = RunDirectory(job.path)
     written, history = directory.result(), directory.metrics()
-    text = job.space.format(job.arch)
+    text, task = job.space.format(job.arch), Described.of(directory.config())
     if written is None or written.get("architecture") != text:
         return None
-    if len(history) != written.get("epochs") or "metric" not in written:
+    if len(history) != written.get("epochs") or not task.reached(written):
         return None
-    test, held = (written[f"{part}_{written['metric']}"] or {} for part in ("test", "held_out"))
+    test, held = (task.reached(written).get(part, {}) for part in ("test", "held_out"))
     return TrainResult(
         architecture=job.arch,
         text=text,

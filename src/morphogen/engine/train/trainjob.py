@@ -226,6 +226,6 @@ def split_sentence(job: TrainJob, task: Task) -> str:
     if task.has_test:
         return f"{text}; the test part was opened once, after the last training"
     return (
-        f"{text}; the data have no test part, and the held-out {task.metric.name} is optimistic since it "
-        "chose the epoch"
+        f"{text}; the data have no test part, and the held-out {task.metric.name} is optimistic "
+        "since it chose the epoch"
     )
