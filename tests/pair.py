@@ -76,14 +76,14 @@ def _job(key: Key, root: Path, devices: int) -> Job:
         resume=False,
         watcher=Silent,
     )
-    grounds = provenance(
+    held = provenance(
         job.space,
         task_of(job.data, settings),
         threads=settings.hardware.threads,
         devices=devices,
         accelerator=settings.hardware.accelerator,
     )
-    given = {"settings": to_mapping(settings), "config": to_mapping(config), "grounds": grounds}
+    given = {"settings": to_mapping(settings), "config": to_mapping(config), "provenance": held}
     directory.write_config(describe(info.name, space, job.space, job.data, **given))
     return job
 

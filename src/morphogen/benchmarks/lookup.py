@@ -8,7 +8,7 @@ from typing import cast
 
 from morphogen.benchmarks import nasbench101, shipped
 from morphogen.benchmarks.table import Benchmark
-from morphogen.core import CapabilityError, given
+from morphogen.core import CapabilityError, arguments
 from morphogen.spaces import SearchSpace, about, make
 from morphogen.spaces.nasbench1shot1 import PARENTS, NASBench1Shot1
 
@@ -27,7 +27,7 @@ def of(space: SearchSpace, file: str = "") -> Benchmark | None:
         CapabilityError: there is a file, and it cannot be about this space.
         DataError: the file is missing, or none of ours.
     """
-    given.instance("space", space, SearchSpace, "a search space, such as spaces.make(NAME)")
+    arguments.instance("space", space, SearchSpace, "a search space, such as spaces.make(NAME)")
     if file:
         if space.name not in PARENTS:
             raise CapabilityError(

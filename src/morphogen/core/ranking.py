@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from morphogen.core import given, ranges
+from morphogen.core import arguments, ranges
 from morphogen.core.errors import ConfigError
 from morphogen.core.rng import numpy_stream
 
@@ -205,7 +205,7 @@ def ranking(
     Raises:
         ConfigError: the lengths differ, a value is NaN, or there are fewer than three.
     """
-    resamples = given.whole("resamples", resamples, ranges.RESAMPLES)
+    resamples = arguments.whole("resamples", resamples, ranges.RESAMPLES)
     truth, predicted = checked(truth, predicted)
     n = len(truth)
     if n < LEAST:

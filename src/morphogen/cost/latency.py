@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from morphogen.core import given, ranges
+from morphogen.core import arguments, ranges
 from morphogen.cost.count import Input, batch_of
 from morphogen.supernets.nested import call
 
@@ -58,10 +58,10 @@ def latency(
     Raises:
         ConfigError: a number is out of range.
     """
-    batch = given.whole("batch", batch, ranges.COUNT)
-    rounds = given.whole("rounds", rounds, ranges.ROUNDS)
-    threads = given.whole("threads", threads, ranges.THREADS)
-    warm_up = given.whole("warm_up", warm_up, ranges.ROUNDS.or_zero)
+    batch = arguments.whole("batch", batch, ranges.COUNT)
+    rounds = arguments.whole("rounds", rounds, ranges.ROUNDS)
+    threads = arguments.whole("threads", threads, ranges.THREADS)
+    warm_up = arguments.whole("warm_up", warm_up, ranges.ROUNDS.or_zero)
     if not nets:
         return []
     place = next(nets[0].parameters(), torch.empty(0)).device

@@ -15,9 +15,9 @@ from morphogen.core.rng import seed_for
 from morphogen.cost import published
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import explained, network, train_mode
+from morphogen.supernets.checks import WHOSE, backward, is_lazy, materialised, try_module
 from morphogen.supernets.draws import aside
 from morphogen.supernets.nested import call, device_of, first, length_of, shapes
-from morphogen.supernets.trying import WHOSE, backward, is_lazy, materialised, try_module
 from morphogen.tasks import Batch, Task
 
 

@@ -26,8 +26,8 @@ from morphogen.exports.onnxfile import MOST, OUTPUT, inputs, need, opened
 from morphogen.runs.weights import KEY, Signature, packed, read_weights
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import network, space_of
+from morphogen.supernets.checks import materialised
 from morphogen.supernets.nested import call, mapped, tensors_of
-from morphogen.supernets.trying import materialised
 
 ENTRY = f"{KEY}.json"
 """Name of the signature in a torch.export archive."""

@@ -6,7 +6,7 @@ import os
 
 from torch import nn
 
-from morphogen.core import DataError, given
+from morphogen.core import DataError, arguments
 from morphogen.core.reading import trouble
 from morphogen.exports import formats, onnxfile
 from morphogen.exports.model import Model
@@ -35,7 +35,7 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model
         RunError: it is the run of a search, or not finished.
         ConfigError: what is needed to run it is not installed, or `module` is missing.
     """
-    file = given.path("path", path)
+    file = arguments.path("path", path)
     if file.is_dir():
         inside = [file / f"model{suffix}" for suffix in SUFFIXES]
         there = [f for f in inside if f.is_file()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from morphogen.core import ConfigError, given
+from morphogen.core import ConfigError, arguments
 from morphogen.core.files import made, write_anew
 from morphogen.core.names import brief
 from morphogen.reports.html import el
@@ -57,10 +57,10 @@ def report(
     runs = [run] if isinstance(run, str | os.PathLike) else run
     if not isinstance(runs, Sequence) or not runs:
         raise ConfigError(f"run is {brief(run)}; accepted: a run directory, or a list of them")
-    paths = list(dict.fromkeys(given.path("run", one) for one in runs))
+    paths = list(dict.fromkeys(arguments.path("run", one) for one in runs))
     read = [read_run(path) for path in paths]
     usual = paths[0] / "report.html" if len(paths) == 1 else Path("report.html")
-    file = usual if out is None else given.path("out", out)
+    file = usual if out is None else arguments.path("out", out)
     if file.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"out is {str(file)!r}; accepted: a file that ends in .html")
     text = render(read, __version__)

@@ -32,7 +32,7 @@ from morphogen.runs.validation import (
     require_plain,
     require_stored,
 )
-from morphogen.runs.validation import require_finite as require_sound
+from morphogen.runs.validation import require_finite as require_finite_values
 from morphogen.supernets.draws import generators, put_back, states
 
 MAGIC = b"morphogen checkpoint 1\n"
@@ -102,7 +102,7 @@ def require_finite(content: Any, epoch: int, path: str = "") -> None:
         NumericalError: a tensor at or below `content` holds NaN or infinity.
     """
     try:
-        require_sound(content, path)
+        require_finite_values(content, path)
     except ValueError as error:
         raise NumericalError(
             f"{error} at the end of epoch {epoch}; the last checkpoint is from before; a smaller "
@@ -226,7 +226,7 @@ def read_saved(path: Path) -> dict[str, Any]:
         where = f"line {number} of the history of {path}"
         checked(Epoch, row, where, accepted=accepted, error=CheckpointError)
     with fits("state"):
-        require_sound(content["state"])
+        require_finite_values(content["state"])
     return {**content, "history": rows}
 
 

@@ -16,7 +16,7 @@ import torch
 
 from morphogen import spaces
 from morphogen.core import ConfigError, MorphogenError, RunError
-from morphogen.core.given import path as path_of
+from morphogen.core.arguments import path as path_of
 from morphogen.core.names import shell
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import DECISIVE, require_recorded, versions
@@ -99,7 +99,7 @@ def describe(
     *,
     settings: Mapping[str, Any],
     config: Mapping[str, Any],
-    grounds: Mapping[str, Any],
+    provenance: Mapping[str, Any],
     remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of config.yaml.
@@ -110,7 +110,7 @@ def describe(
         data: the data as they were given.
         settings: how it is run.
         config: what is run, in full.
-        grounds: what else its numbers depend on, of `provenance`.
+        provenance: what else its numbers depend on, of the function of that name.
         remarks: what the user should be told of the space, before the run and with its result.
     """
     decisive = {
@@ -119,7 +119,7 @@ def describe(
         "data": data_name(data),
         "settings": settings,
         "config": config,
-        **grounds,
+        **provenance,
     }
     return {
         **decisive,

@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from morphogen.core import RunError, given
+from morphogen.core import RunError, arguments
 from morphogen.core.files import (
     alone,
     append_lines,
@@ -44,7 +44,7 @@ from morphogen.runs import records, store
 TRAINING = "train"
 """What config.yaml of a training says where that of a search names its method."""
 
-WRITTEN = "what morphogen wrote"
+WRITTEN = "what this version of morphogen wrote"
 """What is accepted of a file that is read back."""
 
 
@@ -84,7 +84,7 @@ class RunDirectory:
         with ExitStack() as stack:
             if path is None:
                 path = stack.enter_context(_new_name(label))
-            path = given.path("run", path)
+            path = arguments.path("run", path)
             run = cls(path)
             while run._claim is None:  # an empty one may just be removed by who made it
                 stack.enter_context(made(path))
@@ -139,7 +139,7 @@ class RunDirectory:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
         """An existing run, or a `RunError`."""
-        run = cls(given.path("run", path))
+        run = cls(arguments.path("run", path))
         if not os.path.lexists(run.config_file):
             raise RunError(
                 f"{path} holds no run: there is no config.yaml in it; accepted: the directory of "

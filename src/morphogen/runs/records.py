@@ -40,7 +40,7 @@ class Asked(Record, extra="allow"):
     seed: Natural
     epochs: Count | None = None
     hardware: Hardware
-    evaluation: Evaluation = Evaluation()
+    evaluation: Evaluation | None = None
 
 
 class Space(Record, extra="allow"):

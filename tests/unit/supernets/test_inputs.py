@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from morphogen.core import Architecture, SpaceError
 from morphogen.spaces import ModuleSpace
 from morphogen.supernets import Gates, NetworkSpec, OneOf, build, space_of
-from morphogen.supernets.trying import try_module
+from morphogen.supernets.checks import try_module
 
 X = torch.linspace(-2, 3, 12).reshape(3, 4)
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from morphogen import OneOf, cost
 from morphogen.core import SpaceError
 from morphogen.supernets import Gated, Gates, NetworkSpec, build, network, space_of
+from morphogen.supernets.checks import check, try_module, without_gradient
 from morphogen.supernets.nested import call, device_of, first, length_of, mapped, shapes, take
-from morphogen.supernets.trying import check, try_module, without_gradient
 
 X = (torch.arange(12).view(4, 3) % 5, torch.linspace(-1, 1, 8).view(4, 2))
 NAMED = dict(zip(("tokens", "values"), X, strict=True))

@@ -36,7 +36,7 @@ from morphogen.supernets import (
     reinitialise,
     space_of,
 )
-from morphogen.supernets.trying import check
+from morphogen.supernets.checks import check
 from morphogen.testing.toys import OwnNetwork
 
 SPEC = NetworkSpec()

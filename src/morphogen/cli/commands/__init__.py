@@ -12,7 +12,7 @@ from importlib import import_module
 from morphogen.cli.command import HELP, Command
 from morphogen.cli.terminal.output import width
 from morphogen.core import ConfigError, UnknownNameError
-from morphogen.core.given import encodable
+from morphogen.core.arguments import encodable
 from morphogen.core.names import brief
 from morphogen.reports.text import fold
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.benchmarks import Benchmark
-from morphogen.core import ConfigError, given, ranges
+from morphogen.core import ConfigError, arguments, ranges
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.files import alone, made, write_anew
 from morphogen.core.names import brief
@@ -102,7 +102,7 @@ def compare(
         ("round_size", round_size, ranges.COUNT),
         ("workers", workers, ranges.THREADS),
     ):
-        given.whole(name, value, accepted)
+        arguments.whole(name, value, accepted)
     listed = list(methods) if isinstance(methods, list | tuple) else [methods]
     if not listed:
         raise ConfigError("methods is empty; accepted: one black-box method at least")
@@ -119,7 +119,7 @@ def compare(
     ]
     for trial in trials[::seeds]:
         asking(trial.method).require(looked_up.space)
-    folder = None if out is None else given.path("out", out)
+    folder = None if out is None else arguments.path("out", out)
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(made(folder))

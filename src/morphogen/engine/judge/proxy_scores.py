@@ -22,7 +22,7 @@ from pydantic import model_validator
 
 from morphogen import cost
 from morphogen.benchmarks import Benchmark
-from morphogen.core import Architecture, ConfigError, RunError, given, memory, ranges
+from morphogen.core import Architecture, ConfigError, RunError, arguments, memory, ranges
 from morphogen.core.files import append_lines, recording, writing
 from morphogen.core.processes import refuse_again
 from morphogen.core.ranking import Ranking, ranking
@@ -100,7 +100,7 @@ class Scoring:
             ("depth", depth, ranges.DEPTH.or_zero),
             ("seed", seed, ranges.SEED),
         ):
-            given.whole(name, value, accepted)
+            arguments.whole(name, value, accepted)
         require_fit(known, data)
         task = task_for(data, as_they_are(data, image_size=image_size), Cut(seed=seed))
         usual = cost.published(known)
@@ -142,7 +142,7 @@ def sample_of(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
         ConfigError: the space has fewer.
     """
     size = space.size()
-    given.whole("sample", count, ranges.COUNT)
+    arguments.whole("sample", count, ranges.COUNT)
     if count > size:
         raise ConfigError(f"sample is {count}; accepted: 1 to {size}, the size of {space.name}")
     rng = numpy_stream(seed, "proxies/sample")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from morphogen.core import ConfigError, UnknownNameError, given, ranges
+from morphogen.core import ConfigError, UnknownNameError, arguments, ranges
 from morphogen.core.files import made, write_anew
 from morphogen.core.names import brief
 from morphogen.core.ranges import Range
@@ -143,15 +143,15 @@ def rank(
         "encoding": encoding,
     }
     for name, value in (("proxy", proxy), ("predictor", predictor), ("column", column)):
-        given.instance(name, value, str, "a name")
+        arguments.instance(name, value, str, "a name")
     subject = _subject({"run": run, "proxy": proxy, "predictor": predictor, "column": column})
     if not isinstance(run, Scorer):
         _require_used(subject, asked)
-    given.whole("seed", seed, ranges.SEED)
-    given.whole("resamples", resamples, ranges.RESAMPLES)
+    arguments.whole("seed", seed, ranges.SEED)
+    arguments.whole("resamples", resamples, ranges.RESAMPLES)
     if sample:
-        given.whole("sample", sample, Range(LEAST, ranges.COUNT.most))
-    picture = None if plot is None else given.path("plot", plot)
+        arguments.whole("sample", sample, Range(LEAST, ranges.COUNT.most))
+    picture = None if plot is None else arguments.path("plot", plot)
     if picture is not None and picture.suffix.lower() not in PLOTS:
         raise ConfigError(f"plot is {str(picture)!r}; accepted: a file that ends in .html or .svg")
     where = _Where(truth, os.fspath(table), metric)
@@ -183,7 +183,7 @@ def rank(
     count = min(SAMPLE, len(known)) if sample is None and slow else sample
     if count:
         known = known.sample(count, seed)
-    file = None if record is None else given.path("record", record)
+    file = None if record is None else arguments.path("record", record)
     found = scored_ranking(
         scorer,
         known,
@@ -211,7 +211,7 @@ class _Where:
         if isinstance(self.truth, Truth):
             return self.truth
         if self.truth is not None:
-            return file_truth(given.path("truth", self.truth), space, self.metric or "accuracy")
+            return file_truth(arguments.path("truth", self.truth), space, self.metric or "accuracy")
         return table_truth(space, self.metric, data=data, file=self.table)
 
 
@@ -224,8 +224,8 @@ def _of_run(
 ) -> tuple[Scorer, Truth]:
     if options["norms"] not in get_args(Norms):
         raise UnknownNameError("norms", options["norms"], get_args(Norms))
-    given.whole("recalibration_images", options["recalibration_images"], ranges.IMAGES)
-    given.whole("images", options["images"], ranges.IMAGES.or_zero)
+    arguments.whole("recalibration_images", options["recalibration_images"], ranges.IMAGES)
+    arguments.whole("images", options["images"], ranges.IMAGES.or_zero)
     scorer, searched = scorers.supernet_scorer(
         directory.path,
         space=space,

@@ -10,7 +10,7 @@ from typing import Any
 
 from morphogen import benchmarks
 from morphogen.benchmarks import Benchmark
-from morphogen.core import Architecture, ConfigError, given, ranges
+from morphogen.core import Architecture, ConfigError, arguments, ranges
 from morphogen.core.names import brief
 from morphogen.core.ranking import LEAST, Estimate, Ranking
 from morphogen.engine.judge.proxy_scores import (
@@ -131,9 +131,9 @@ def score(
     known = known_space(space)
     names = [proxies] if isinstance(proxies, str) else list(proxies)
     found = named(names)
-    given.whole("resamples", resamples, ranges.RESAMPLES)
-    given.whole("workers", workers, ranges.THREADS)
-    file = None if record is None else given.path("record", record)
+    arguments.whole("resamples", resamples, ranges.RESAMPLES)
+    arguments.whole("workers", workers, ranges.THREADS)
+    file = None if record is None else arguments.path("record", record)
     table = benchmarks.of(known)
     column = _column(table, metric, known)
     drawn = architectures is None

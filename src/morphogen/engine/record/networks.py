@@ -6,7 +6,7 @@ import os
 
 from torch import nn
 
-from morphogen.core import Architecture, RunError, given, ranges
+from morphogen.core import Architecture, RunError, arguments, ranges
 from morphogen.core.names import shell
 from morphogen.core.rng import seed_for
 from morphogen.exports.trained import trained_network
@@ -67,6 +67,6 @@ def fresh_network(
             "file as it was written"
         ) from error
     drawn = int(values["settings"]["seed"]) if seed is None else seed
-    given.whole("seed", drawn, ranges.SEED)
+    arguments.whole("seed", drawn, ranges.SEED)
     with aside(seed=seed_for(drawn, "weights")):
         return network(space, arch, spec).eval()

@@ -6,7 +6,7 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from morphogen.core import given
+from morphogen.core import arguments
 from morphogen.reports import notebook
 from morphogen.reports.reading import read_run
 from morphogen.reports.run import Run as ReadRun
@@ -64,5 +64,5 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         RunError: it is no run directory, or its config.yaml is damaged. Other files that are
             damaged are named in `faults` of what is returned.
     """
-    read = read_run(given.path("path", path))
+    read = read_run(arguments.path("path", path))
     return Run(**{field.name: getattr(read, field.name) for field in fields(read)})

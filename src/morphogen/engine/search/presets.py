@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from morphogen.core import ConfigError, given
+from morphogen.core import ConfigError, arguments
 from morphogen.core.config import altered, from_mapping, nested
 from morphogen.engine.search.settings import BATCH_SIZE, Settings
 from morphogen.methods import MethodInfo, find
@@ -36,7 +36,7 @@ def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:
     """
     info = method if isinstance(method, MethodInfo) else find(method)
     if not isinstance(space, str):
-        given.instance("space", space, SearchSpace, "a space or its name")
+        arguments.instance("space", space, SearchSpace, "a space or its name")
     known = about(space)
     if known is None or known.search is None:
         name = space if isinstance(space, str) else space.name

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from morphogen.core import Architecture, RunError, given
+from morphogen.core import Architecture, RunError, arguments
 from morphogen.core.names import shown
 from morphogen.engine.record.networks import fresh_network
 from morphogen.engine.record.watch import Watcher, usual
@@ -118,7 +118,7 @@ class SearchResult:
             space=self.space,
             **as_arguments(given_again),
             training=training,
-            run=None if run is None else given.path("run", run),
+            run=None if run is None else arguments.path("run", run),
             watcher=watcher,
         )
         self.trainings.append(result)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from morphogen import cost
-from morphogen.core import ConfigError, given, memory
+from morphogen.core import ConfigError, arguments, memory
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.processes import refuse_again
 from morphogen.engine import sizes
@@ -84,7 +84,7 @@ def search(
     settings = quick_preset(info).settings if settings is None else settings
     require_types(run, settings=(settings, Settings))
     settings = replace(settings, task=asked_of(data, settings.task))
-    given.function("watcher", watcher, "a class or function that makes a watcher")
+    arguments.function("watcher", watcher, "a class or function that makes a watcher")
     known = searched_space(space_for(data) if space is None else space, settings.without)
     require_fit(known, data)
     info.require(known)
@@ -126,7 +126,7 @@ def search(
                 data,
                 settings=to_mapping(settings),
                 config=to_mapping(config),
-                grounds=provenance(
+                provenance=provenance(
                     known,
                     task,
                     threads=settings.hardware.threads,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from morphogen import cost
-from morphogen.core import Architecture, RunError, given, memory
+from morphogen.core import Architecture, RunError, arguments, memory
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.processes import refuse_again
 from morphogen.engine.devices import one_device
@@ -90,7 +90,7 @@ def train(
     training = quick_training(known) if training is None else training
     require_types(run, training=(training, Training))
     training = replace(training, task=asked_of(data, training.task))
-    given.function("watcher", watcher, "a class or function that makes a watcher")
+    arguments.function("watcher", watcher, "a class or function that makes a watcher")
     job = TrainJob(known, arch, data, training, Path(), watcher)
     # What is wrong with the request is said before anything is written.
     names_of(job.training.loggers)
@@ -118,7 +118,7 @@ def train(
                 data,
                 settings=to_mapping(job.training),
                 config={"architecture": known.format(arch)},
-                grounds=provenance(
+                provenance=provenance(
                     known, task, threads=t.hardware.threads, accelerator=t.hardware.accelerator
                 ),
                 remarks=(*shrunk, *odd, *kept_weights(job, task)),

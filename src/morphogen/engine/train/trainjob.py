@@ -22,8 +22,8 @@ from morphogen.runs.provenance import versions
 from morphogen.runs.weights import Signature, Size, write_weights
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec, frozen_parts, network, reinitialise
+from morphogen.supernets.checks import without_gradient
 from morphogen.supernets.draws import aside
-from morphogen.supernets.trying import without_gradient
 from morphogen.tasks import Task
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.kinds import Data, task_for

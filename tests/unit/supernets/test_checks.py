@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from morphogen.core import ConfigError, SpaceError
 from morphogen.supernets import NetworkSpec, OneOf, build, network, space_of
-from morphogen.supernets.trying import is_lazy, materialised, try_module
+from morphogen.supernets.checks import is_lazy, materialised, try_module
 
 X = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
