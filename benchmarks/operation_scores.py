@@ -163,7 +163,7 @@ def trained(seed: int, options: argparse.Namespace) -> dict[str, list[list[float
         for step in range(steps):
             method.step(state, setting, Clock(epoch, epochs, step, steps, "supernet"))
     gates = softmax_gates(SPACE, state.alphas).detach()
-    evaluator = SupernetEvaluator(setting, norms="batch", images=1000, batch_size=BATCH)
+    evaluator = SupernetEvaluator(setting, norms="batch", examples=1000, batch_size=BATCH)
     measure = accuracy(evaluator, state.net)
     print(f"supernet of seed {seed}: accuracy {measure(gates):.1f} %", flush=True)
     return {

@@ -101,7 +101,7 @@ def scale(name: str) -> tuple[list[Architecture], list[Architecture]]:
 def order(problem: Problem, net: Supernet, name: str) -> dict[str, float]:
     """Kendall's tau of inherited accuracy with the table, globally, in the top half and 10 %."""
     table = benchmarks.load(name)
-    evaluator = SupernetEvaluator(problem, norms="batch", images=IMAGES, batch_size=500)
+    evaluator = SupernetEvaluator(problem, norms="batch", examples=IMAGES, batch_size=500)
     out = {}
     for part, archs in zip(("global", "local"), scale(name), strict=True):
         found = [evaluator.measure(net, arch) for arch in archs]

@@ -11,9 +11,9 @@ from morphogen.core.names import brief
 
 COSTS: Mapping[str, str] = {
     "params": "parameters",
-    "flops": "FLOPs of one image, two for each multiply-add",
-    "memory": "bytes that a pass over one image reads and writes",
-    "latency": "milliseconds of a pass over one image on one thread of this machine",
+    "flops": "FLOPs of one input, two for each multiply-add",
+    "memory": "bytes that a pass over one input reads and writes",
+    "latency": "milliseconds of a pass over one input on one thread of this machine",
 }
 """Cost -> unit, where it is counted or measured here; lower is better."""
 

@@ -22,7 +22,7 @@ class ProxyEvaluator:
 
     Raises:
         UnknownNameError: there is no such proxy.
-        DataError: the train part has fewer images.
+        DataError: the train part has fewer examples.
     """
 
     def __init__(self, problem: Problem, proxy: str, batch_size: int) -> None:

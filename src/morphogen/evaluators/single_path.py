@@ -83,8 +83,8 @@ class SinglePathState(SupernetState):
         evaluator = SupernetEvaluator(
             problem,
             norms=c.norms,
-            recalibration_images=c.recalibration_images,
-            images=c.fitness_images,
+            recalibration_examples=c.recalibration_images,
+            examples=c.fitness_images,
         )
         evolution = Generations(
             c.population, c.parents, c.mutants, c.crossovers, c.mutation, again=again

@@ -54,9 +54,9 @@ class SupernetEvaluator:
             before each architecture (SPOS); `batch` uses those of each validation batch, which is
             faster and is how NAS-Bench-201 supernets are scored, but lets examples of a batch see
             each other.
-        recalibration_images: examples of the train part for `recalibrate`; more than there are is
+        recalibration_examples: examples of the train part for `recalibrate`; more than there are is
             all of them, and 0 is too.
-        images: examples of the search-validation part; more than there are is all, and 0 is too.
+        examples: of the search-validation part; more than there are is all, and 0 is too.
         batch_size: examples per pass, over all processes; a batch norm sees this many.
 
     Raises:
@@ -68,23 +68,23 @@ class SupernetEvaluator:
         problem: Problem,
         *,
         norms: Norms = "recalibrate",
-        recalibration_images: int = 1000,
-        images: int = 1000,
+        recalibration_examples: int = 1000,
+        examples: int = 1000,
         batch_size: int = 250,
     ) -> None:
         if norms not in ("recalibrate", "batch"):
             raise ConfigError(f"norms is {norms!r}; accepted: recalibrate, batch")
         for field, value, least in (
-            ("recalibration_images", recalibration_images, 0),
-            ("images", images, 0),
+            ("recalibration_examples", recalibration_examples, 0),
+            ("examples", examples, 0),
             ("batch_size", batch_size, 2 * problem.devices.world),
         ):
             if value < least:
                 raise ConfigError(f"{field} is {value}; accepted: {least} or more")
         self.problem, self.norms = problem, norms
-        self._valid = self._prepared("valid", images, batch_size)
+        self._valid = self._prepared("valid", examples, batch_size)
         self._train = (
-            self._prepared("train", recalibration_images, batch_size)
+            self._prepared("train", recalibration_examples, batch_size)
             if norms == "recalibrate"
             else []
         )

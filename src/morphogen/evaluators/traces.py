@@ -123,7 +123,7 @@ class Recorder:
             if not isinstance(out, Tensor) or out.ndim < 2:
                 raise SpaceError(
                     f"a {type(module).__name__} gives a {type(out).__name__}; accepted as a layer "
-                    "of features: modules that give one tensor [images, channels, ...]"
+                    "of features: modules that give one tensor [examples, channels, ...]"
                 )
             seen[module] = gram(out)
 
@@ -147,10 +147,10 @@ class Recorder:
 
 
 def gram(features: Tensor) -> Tensor:
-    """Centred Gram matrix of pooled features, of norm 1, [images, images]; zeros if constant.
+    """Centred Gram matrix of pooled features, of norm 1, [examples, examples]; zeros if constant.
 
     Args:
-        features: [images, channels, ...]; the axes after the second are averaged.
+        features: [examples, channels, ...]; the axes after the second are averaged.
     """
     z = features.detach().double()
     z = z.flatten(2).mean(2) if z.ndim > 2 else z

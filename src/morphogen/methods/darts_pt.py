@@ -137,7 +137,7 @@ class DARTSPT:
         evaluator = SupernetEvaluator(
             problem,
             norms="batch",
-            images=c.selection_images,
+            examples=c.selection_images,
             batch_size=max(problem.batch_size, 2 * problem.devices.world),
         )
         return DARTSPTState(

@@ -44,7 +44,7 @@ class Decision:
         """From the last of the scores that are high enough to win to the next; NaN where all win.
 
         By the scores alone: an edge that carries nothing loses its contest whatever its score.
-        A margin that another draw of images could turn round is a decision by chance.
+        A margin that another draw of examples could turn round is a decision by chance.
         """
         ordered = sorted((s for s in self.scores if not math.isnan(s)), reverse=True)
         if len(ordered) <= len(self.kept):

@@ -33,7 +33,7 @@ def trained(p, steps=4):
 
 
 def evaluator(p, norms="recalibrate", **options):
-    sizes = {"recalibration_images": 60, "images": 60, "batch_size": 20}
+    sizes = {"recalibration_examples": 60, "examples": 60, "batch_size": 20}
     return SupernetEvaluator(p, norms=norms, **(sizes | options))
 
 
@@ -157,7 +157,7 @@ def test_dropout_stays_off_where_norms_use_batch_statistics():
     ("options", "message"),
     [
         ({"norms": "running"}, "norms is 'running'; accepted: recalibrate, batch"),
-        ({"images": -1}, "images is -1; accepted: 0 or more"),
+        ({"examples": -1}, "examples is -1; accepted: 0 or more"),
         ({"batch_size": 1}, "batch_size is 1; accepted: 2 or more"),
     ],
 )

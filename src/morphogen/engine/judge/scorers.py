@@ -74,7 +74,7 @@ def supernet_scorer(
     net = problem.supernet()
     net.load_state_dict(weights)
     evaluator = SupernetEvaluator(
-        problem, norms=norms, recalibration_images=recalibration_images, images=images
+        problem, norms=norms, recalibration_examples=recalibration_images, examples=images
     )
     how = (
         f"recalibrated on {recalibration_images} {task.unit}"

@@ -373,8 +373,8 @@ def _work(problem: Problem, s: Settings) -> Callable[[Question], Measured]:
         inherited = SupernetEvaluator(
             problem,
             norms=e.norms,
-            recalibration_images=e.recalibration,
-            images=e.images,
+            recalibration_examples=e.recalibration,
+            examples=e.images,
         )
         score = Objectives(
             aims, lambda archs: [inherited.measure(net, arch).score for arch in archs], costs

@@ -118,7 +118,7 @@ class Selecting:
             evaluator = SupernetEvaluator(
                 problem,
                 norms="batch",
-                images=s.evaluation.images,
+                examples=s.evaluation.images,
                 batch_size=max(s.batch_size, 2 * problem.devices.world),
             )
         return SelectingState(

@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_trained_weights(trained, tmp_path):
     net, _ = warmstart.read_run(trained, result.space, SETTINGS)
     supernet = problem.supernet()
     supernet.load_state_dict(net)
-    evaluator = SupernetEvaluator(problem, images=60, recalibration_images=40)
+    evaluator = SupernetEvaluator(problem, examples=60, recalibration_examples=40)
     for row in result.history:
         arch = result.space.parse(row["candidate"])
         assert row["score"] == evaluator.measure(supernet, arch).accuracy
