@@ -27,7 +27,7 @@ import record
 from morphogen.core import Architecture, Choice
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.judge.trials import Trial, run_trial
-from morphogen.engine.search.rounds import converse
+from morphogen.engine.search.rounds import ask_and_tell
 from morphogen.methods import find
 from morphogen.runs.store import Evaluation, Store
 from morphogen.spaces import SearchSpace
@@ -119,7 +119,7 @@ def growth(method: str, config: dict[str, Any], n: int, *, recorded: bool) -> di
                     marks.append(time.process_time())
             return scores
 
-        converse(
+        ask_and_tell(
             info.build(info.config(**config)), space, numpy_stream(0, "search"), answer, budget=n
         )
         if store is not None:

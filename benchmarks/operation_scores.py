@@ -37,7 +37,7 @@ from morphogen.scoring import (
     Perturbed,
     RankedTogether,
     Situation,
-    accuracy,
+    inherited_score,
     zero_cost,
 )
 from morphogen.supernets import Gates, NetworkSpec
@@ -164,7 +164,7 @@ def trained(seed: int, options: argparse.Namespace) -> dict[str, list[list[float
             method.step(state, setting, Clock(epoch, epochs, step, steps, "supernet"))
     gates = softmax_gates(SPACE, state.alphas).detach()
     evaluator = SupernetEvaluator(setting, norms="batch", examples=1000, batch_size=BATCH)
-    measure = accuracy(evaluator, state.net)
+    measure = inherited_score(evaluator, state.net)
     print(f"supernet of seed {seed}: accuracy {measure(gates):.1f} %", flush=True)
     return {
         "darts": matrix(Magnitude(gates), gates),

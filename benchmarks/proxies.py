@@ -135,7 +135,7 @@ def score(options: argparse.Namespace) -> None:
     stream = task.stream(
         "train", options.batch, torch.Generator().manual_seed(SEED), augmented=False
     )
-    x, y, _ = stream.next()
+    batch = stream.next()
     with options.out.open("a", encoding="utf-8") as out:
         for cell, name in plan(options.cells, options.first):
             if (cell, name) in done:
@@ -143,9 +143,9 @@ def score(options: argparse.Namespace) -> None:
             if time.monotonic() - began > 60 * options.minutes:
                 break
             group, cpu = GROUPS[name], time.process_time()
-            images = x.mean(1, keepdim=True) if group.spec.in_channels == 1 else x
+            images = batch.x.mean(1, keepdim=True) if group.spec.in_channels == 1 else batch.x
             found = score_architecture(
-                group.proxies, space, sample[cell], (images, y), group.spec, SEED
+                group.proxies, space, sample[cell], batch._replace(x=images), group.spec, SEED
             )
             row = {
                 "cell": cell,

@@ -113,7 +113,7 @@ def order(problem: Problem, net: Supernet, name: str) -> dict[str, float]:
         if part == "global":
             better = np.argsort(-truth, kind="stable")[: len(truth) // 2]
             out["better half tau"] = kendall(truth[better], score[better])
-        out[f"{part} mean accuracy"] = float(np.mean([f.accuracy for f in found]))
+        out[f"{part} mean accuracy"] = float(np.mean([f.score for f in found]))
     return out
 
 

@@ -62,7 +62,7 @@ def test_scores_are_those_of_the_trained_weights(trained, tmp_path):
     evaluator = SupernetEvaluator(problem, examples=60, recalibration_examples=40)
     for row in result.history:
         arch = result.space.parse(row["candidate"])
-        assert row["score"] == evaluator.measure(supernet, arch).accuracy
+        assert row["score"] == evaluator.measure(supernet, arch).score
     assert len(result.history) == 6
 
 
