@@ -227,9 +227,9 @@ def memorised(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     if "gates" not in last or train is None or valid is None or valid - train <= MEMORISED:
         return ()
     return (
-        "the supernet knows its training images much better than the search-validation images "
+        "the supernet knows its training examples much better than those of search-validation "
         f"(loss {train:.2f} against {valid:.2f}): gates then tend to drift to options that do "
-        "little or harm, such as skip connections or noise; give it more training images, or fewer "
+        "little or harm, such as skip connections or noise; give it more training examples, or fewer "
         "epochs",
     )
 
