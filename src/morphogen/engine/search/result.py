@@ -220,17 +220,22 @@ its training images by heart. Searches on thousands of augmented images end at 0
 of results/darts-pt-s4.json DARTS keeps noise on 3 to 7 of 16 edges when it is passed, 11 later."""
 
 
-def memorised(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """A sentence if gates were trained by a supernet that fits its training images too well."""
+def memorised(history: Sequence[Mapping[str, Any]], examples: str = "examples") -> tuple[str, ...]:
+    """A sentence if gates were trained by a supernet that fits its training examples too well.
+
+    Args:
+        history: lines of metrics.
+        examples: what the task calls them.
+    """
     last = history[-1] if history else {}
     train, valid = last.get("train_loss"), last.get("valid_loss")
     if "gates" not in last or train is None or valid is None or valid - train <= MEMORISED:
         return ()
     return (
-        "the supernet knows its training examples much better than those of search-validation "
-        f"(loss {train:.2f} against {valid:.2f}): gates then tend to drift to options that do "
-        "little or harm, such as skip connections or noise; give it more training examples, or fewer "
-        "epochs",
+        f"the supernet knows its training {examples} much better than the search-validation "
+        f"{examples} (loss {train:.2f} against {valid:.2f}): gates then tend to drift to options "
+        "that do little or harm, such as skip connections or noise; give it more training "
+        f"{examples}, or fewer epochs",
     )
 
 
@@ -260,7 +265,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             *(str(entry["note"]) for entry in config.get("lengthened", ())),
             *config.get("remarks", ()),
             *undecided(outcome.history),
-            *memorised(outcome.history),
+            *memorised(outcome.history, config.get("task", {}).get("examples", "examples")),
         ),
         history=outcome.history,
         cost={**cost, **{f"{part}_images": n for part, n in images.items()}},

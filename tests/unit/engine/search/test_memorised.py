@@ -20,7 +20,7 @@ LONG = changed(
     crop=False,
     diagnostic_images=0,
 )
-WORDS = "knows its training examples"
+WORDS = "knows its training images"
 
 
 def found(data, run):
