@@ -58,6 +58,7 @@ class SignalConfig(TaskConfig):
             valid_images=cut.valid,
             at_most=cut.at_most,
             held_out=cut.held_out,
+            channels=cut.channels,
             seed=cut.seed,
             augment=SignalAugment(jitter=self.jitter, scaling=self.scaling),
             class_weights=self.class_weights,

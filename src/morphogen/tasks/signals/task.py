@@ -123,6 +123,7 @@ class SignalTask(LabelledTask[Signals]):
         valid_images: int | float | None = None,
         at_most: Collection[str] = (),
         held_out: float | None = None,
+        channels: int | None = None,
         seed: int = 0,
         augment: SignalAugment = PLAIN,
         class_weights: ClassWeights = "none",
@@ -136,6 +137,11 @@ class SignalTask(LabelledTask[Signals]):
         """
         name, source = ("signals", data) if isinstance(data, Signals) else _located(data)
         pool = source if isinstance(source, Signals) else source.read("train")
+        if channels is not None and channels != pool.channels:
+            raise DataError(
+                f"data {name!r} have {pool.channels} channels; accepted: {channels}, those of the "
+                "network"
+            )
         parts = () if isinstance(source, Signals) else source.parts
         own = "valid" in parts
         asked: tuple[int, int] | None = None

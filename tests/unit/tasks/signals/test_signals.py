@@ -145,6 +145,12 @@ def test_processes_see_the_joint_batch_and_a_stream_resumes(tmp_path):
     assert torch.equal(again.next().x, wanted.x)
 
 
+def test_other_channels_than_a_network_has_are_refused(tmp_path):
+    x, y = wave(40)
+    with pytest.raises(DataError, match="have 3 channels; accepted: 2"):
+        SignalTask.of(saved(tmp_path / "a.npz", x=x, y=y), channels=2)
+
+
 def test_groups_never_straddle_and_the_test_part_is_checked(tmp_path):
     x, y = wave(80)
     groups = np.arange(80) // 8
