@@ -41,7 +41,9 @@ class Task:
 
     Args:
         train: a map-style data set whose items are (input, target). An input is a tensor (or what
-            `collate` makes one of), or a tuple or dict of them for several inputs.
+            `collate` makes one of), or a tuple or dict of them for several inputs. What it draws
+            at random, it draws from the global generators of torch, numpy or Python, which are
+            seeded for each example, so that runs are repeated and resumed to the bit.
         valid: the search-validation part; by default half of `train`, drawn by `seed`.
         test: opened only to evaluate a finished network.
         loss: from the network's output and the targets to the mean, or to one number for each

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset, default_collate
@@ -62,12 +65,23 @@ class Fetched(Examples):
         mine: slice = slice(None),
         generator: torch.Generator | None = None,
     ) -> Batch:
-        """The batch of `rows[mine]`; the data set's own augmentation, if any, is its own."""
+        """The batch of `rows[mine]`.
+
+        Augmentation is the data set's own. What it draws from the global generators of torch,
+        numpy and Python is seeded for each example: by the generator, and without one by its row.
+        """
         index = self._rows[rows[mine]]
         if self._tensors is not None:
-            pair: Any = take(self._tensors, index)
-        else:
-            pair = self._collate([self._item(i) for i in index.tolist()])
+            return self._checked(take(self._tensors, index), len(index))
+        seeds = index
+        if generator is not None:
+            seeds = torch.randint(2**31, (len(rows),), generator=generator)[mine]
+        items = []
+        with seeding() as seed:
+            for row, number in zip(index.tolist(), seeds.tolist(), strict=True):
+                seed(number)
+                items.append(self._item(row))
+            pair = self._collate(items)
         return self._checked(pair, len(index))
 
     def _item(self, row: int) -> Any:
@@ -104,6 +118,27 @@ class Fetched(Examples):
         """On the device; float64 as float32, which weights are."""
         moved = tensor.to(self._device, non_blocking=True)
         return moved.float() if moved.dtype == torch.float64 else moved
+
+
+@contextmanager
+def seeding() -> Iterator[Callable[[int], None]]:
+    """Gives a function that seeds the global generators; afterwards they are where they were.
+
+    The legacy generator of numpy is among them, since it is what transforms of data sets use.
+    """
+    before = random.getstate(), np.random.get_state(), torch.default_generator.get_state()  # noqa: NPY002
+
+    def seed(number: int) -> None:
+        random.seed(number)
+        np.random.seed(number % 2**32)  # noqa: NPY002
+        torch.default_generator.manual_seed(number)
+
+    try:
+        yield seed
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        torch.default_generator.set_state(before[2])
 
 
 def require_data_set(part: str, data: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import random
 
 import numpy as np
 import pytest
@@ -72,6 +73,8 @@ def test_a_stream_is_the_permutation_written_out(tensors):
             assert torch.equal(batch.x, X[order[start : start + 4]])
             assert torch.equal(batch.y, Y[order[start : start + 4]])
             assert batch.size == 4
+            if not tensors:
+                torch.randint(2**31, (4,), generator=generator)  # seeds of the items
 
 
 def test_measure_is_a_loop_and_adds_up_over_processes():
@@ -257,3 +260,32 @@ def test_a_share_is_held_out_of_a_training_and_sizes_are_ones_own():
     assert [whole.length(part) for part in ("train", "valid", "pool")] == [20, 0, 20]
     own = table(valid=TensorDataset(X[:5], Y[:5]))
     assert own.cut(Cut(held_out=0.5)) is own
+
+
+class Augmented(Items):
+    """Items that draw from every global generator."""
+
+    def __getitem__(self, index):
+        noise = torch.rand(1) + np.random.random() + random.random()  # noqa: NPY002
+        return X[index] + noise, Y[index]
+
+
+def test_what_a_data_set_draws_is_the_streams_and_resumes_and_is_shared():
+    task = Task(train=Augmented(range(N)), loss=mse_loss)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    joint = task.stream("train", 4, seeded())
+    shares = [joint.shard(rank, 2) for rank in range(2)]
+    first = joint.next()
+    assert torch.equal(first.x, torch.cat([s.next().x for s in shares]))
+    state = joint.state_dict()
+    second = joint.next()
+    again = task.stream("train", 4, seeded(9))
+    again.load_state_dict(state)
+    assert torch.equal(again.next().x, second.x)
+    plain = task.batch("train", torch.arange(10)).x  # a row has its own draw
+    assert torch.equal(torch.cat([b.x for b in task.once("train", 3)]), plain)
+    assert len((plain - X[task.rows("train")])[:, 0].unique()) == 10
+    assert task.changed(task.contents()) is None
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert random.getstate() == before[2]
