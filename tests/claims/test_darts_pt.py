@@ -47,8 +47,8 @@ def test_decisions_come_when_the_paper_has_them():
     assert schedule(6, 5, nodes=False) == (25, [0, 5, 10, 15, 20, 24])
     assert schedule(17, 5, nodes=True) == (81, list(range(0, 81, 5)))
     assert schedule(6, 1, nodes=False) == (6, [0, 1, 2, 3, 4, 5])
-    assert Projection(make("nasbench201")).turns() == 6
-    assert Projection(make("darts")).turns() == 17
+    assert Projection(make("nasbench201")).steps() == 6
+    assert Projection(make("darts")).steps() == 17
 
 
 @pytest.mark.parametrize(("name", "passes"), [("nasbench201", 30), ("darts-s2", 28 * 2 + 24)])
@@ -66,14 +66,14 @@ def test_every_choice_is_decided_once(name, passes, monkeypatch):
 
     def watch(clock):
         if clock.phase == "selection":
-            done = len(state.projection.decided) + len(state.projection.settled)
+            done = len(state.projection.decided) + len(state.projection.selected)
             decided.append((clock.epoch, done))
 
     play(method, problem, state, watch=watch)
     assert len(calls) == passes
     assert state.projection.done
     changes = [e for (e, a), (_, b) in pairwise(decided) if a != b]
-    assert changes == schedule(state.projection.turns(), 5, "darts" in name)[1][:-1]
+    assert changes == schedule(state.projection.steps(), 5, "darts" in name)[1][:-1]
 
 
 def test_every_epoch_with_a_decision_records_its_margin(tmp_path):
@@ -81,7 +81,7 @@ def test_every_epoch_with_a_decision_records_its_margin(tmp_path):
         QUICK, space=tiny.own(), data=tiny.images(), settings=tiny.SETTINGS, run=tmp_path / "run"
     )
     rows = [row for row in result.history if row["phase"] == "selection"]
-    turns = Projection(result.space).turns()
+    turns = Projection(result.space).steps()
     _, due = schedule(turns, QUICK.interval, nodes=False)
     assert [i for i, row in enumerate(rows) if "margin" in row] == due
     assert [row["decided"] for row in rows if "margin" in row] == list(range(1, turns + 1))
@@ -176,7 +176,7 @@ def test_a_decided_supernet_is_the_path_of_its_architecture(name):
     projection = Projection(space)
     for choice in space.choices:
         projection.decide(choice.name, [choice.index(o) for o in arch[choice.name]])
-    projection.settled = list(range(len(space.contests())))
+    projection.selected = list(range(len(space.edge_selections())))
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     assert projection.derive(soft) == arch
     with torch.no_grad():

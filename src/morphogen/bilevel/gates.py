@@ -106,15 +106,15 @@ def sampled_path(
 def weighted_choices(space: SearchSpace) -> frozenset[str]:
     """The choices of which a sampled path weighs the options instead of drawing one.
 
-    Those that keep two options or more; and in their lanes all that is decided after the first
+    Those that keep two options or more; and in their plans all that is decided after the first
     stage, such as the inputs of nodes, where some nodes may have a single one.
     """
     several = {choice.name for choice in space.choices if choice.least > 1}
     later = [
         name
-        for lane in space.lanes()
-        if several.intersection(name for stage in lane for name in stage)
-        for stage in lane[1:]
+        for plan in space.decision_plans()
+        if several.intersection(name for stage in plan for name in stage)
+        for stage in plan[1:]
         for name in stage
     ]
     return frozenset([*several, *later])

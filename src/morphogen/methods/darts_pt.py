@@ -46,10 +46,10 @@ from morphogen.scoring import (
     Order,
     Perturbed,
     Projection,
+    decide_next,
     inherited_score,
     mean_margin,
     minus_loss,
-    turn,
 )
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates
@@ -88,16 +88,16 @@ class DARTSPTState(BilevelState):
     evaluator: SupernetEvaluator = field(metadata={"checkpoint": False})
 
 
-def schedule(turns: int, interval: int, nodes: bool) -> tuple[int, list[int]]:
+def schedule(decisions: int, interval: int, nodes: bool) -> tuple[int, list[int]]:
     """Epochs of the selection, and the epochs that begin with a decision.
 
     A decision every `interval` epochs. In spaces without nodes the last one comes with the last
     epoch of tuning (NAS-Bench-201: 25 epochs, decisions at 0, 5, 10, 15, 20 and 24), in cells of
     nodes an epoch later (DARTS: 81 epochs, decisions at 0, 5, ..., 80).
     """
-    last = interval * (turns - 1)
-    epochs = last + 1 if nodes else max(last, turns)
-    return epochs, [min(interval * k, epochs - 1) for k in range(turns)]
+    last = interval * (decisions - 1)
+    epochs = last + 1 if nodes else max(last, decisions)
+    return epochs, [min(interval * k, epochs - 1) for k in range(decisions)]
 
 
 ROBUST_SPACES = ("darts-s1", "darts-s2", "darts-s3", "darts-s4")
@@ -124,10 +124,10 @@ class DARTSPT:
     def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """Training, unless the supernet is trained on these data; then selection."""
         trained = problem.start is not None and problem.start.other_outputs is None
-        turns = Projection(problem.space).turns()
+        decisions = Projection(problem.space).steps()
         supernet = Phase("supernet", 0 if trained else epochs)
         if not self.config.interval:
-            return supernet, Phase("selection", 1, turns)
+            return supernet, Phase("selection", 1, decisions)
         return supernet, Phase("selection", self._schedule(problem.space)[0])
 
     def init(self, problem: Problem) -> DARTSPTState:
@@ -186,7 +186,7 @@ class DARTSPT:
 
     def _decide(self, state: DARTSPTState, problem: Problem) -> Metrics:
         measure = inherited_score if self.config.criterion == "accuracy" else minus_loss
-        decisions = turn(
+        decisions = decide_next(
             state.projection,
             lambda: state.projection.gates(state.alphas),
             Perturbed(measure(state.evaluator, state.net)),  # b
@@ -201,8 +201,8 @@ class DARTSPT:
         return replace(c.weights, lr=c.tuning_lr, lr_end=c.tuning_lr)
 
     def _schedule(self, space: SearchSpace) -> tuple[int, list[int]]:
-        nodes = bool(space.contests())
-        return schedule(Projection(space).turns(), self.config.interval, nodes)
+        nodes = bool(space.edge_selections())
+        return schedule(Projection(space).steps(), self.config.interval, nodes)
 
     def gates(self, state: DARTSPTState, space: SearchSpace) -> Gates:
         """The softmax of alpha where nothing is decided."""

@@ -41,7 +41,7 @@ from morphogen.core import Architecture
 from morphogen.core.config import Count, config
 from morphogen.core.rng import seed_for
 from morphogen.methods._contract import Metrics, Phase, method
-from morphogen.scoring import Discretised, Order, Perturbed, Projection, best, turn
+from morphogen.scoring import Discretised, Order, Perturbed, Projection, best, decide_next
 from morphogen.scoring.measures import ProxyName, proxy_of, zero_cost
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Supernet, network
@@ -113,9 +113,9 @@ class ZeroCostPT:
 
         One search alone needs no validation.
         """
-        turns = self._projection(problem.space).turns()
+        decisions = self._projection(problem.space).steps()
         return [
-            Phase("search", epochs, turns),
+            Phase("search", epochs, decisions),
             Phase("validate", int(epochs > 1), self.config.validation),
         ]
 
@@ -141,7 +141,7 @@ class ZeroCostPT:
                 )  # a
         measure = zero_cost(problem, state.net, self.config.proxy, state.batches.next())  # b
         score = Perturbed(measure) if self.config.score == "perturbed" else Discretised(measure)
-        decisions = turn(
+        decisions = decide_next(
             state.projection,
             lambda: state.projection.gates(state.alphas),
             score,  # c

@@ -1,7 +1,8 @@
 """Operation scoring: what an option is worth in a supernet, and deciding one after the other."""
 
-from morphogen.scoring.decide import Decision, Order, mean_margin, turn
+from morphogen.scoring.decide import Decision, Order, decide_next, mean_margin
 from morphogen.scoring.measures import inherited_score, minus_loss, zero_cost
+from morphogen.scoring.perturbation import only, without, without_choice
 from morphogen.scoring.projection import Projection
 from morphogen.scoring.scores import (
     Discretised,
@@ -13,7 +14,6 @@ from morphogen.scoring.scores import (
     Situation,
     best,
 )
-from morphogen.scoring.suppose import only, without, without_choice
 
 __all__ = [
     "Decision",
@@ -27,11 +27,11 @@ __all__ = [
     "RankedTogether",
     "Situation",
     "best",
+    "decide_next",
     "inherited_score",
     "mean_margin",
     "minus_loss",
     "only",
-    "turn",
     "without",
     "without_choice",
     "zero_cost",

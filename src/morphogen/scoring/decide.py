@@ -11,7 +11,7 @@ import numpy as np
 
 from morphogen.scoring.projection import Projection
 from morphogen.scoring.scores import OperationScore, Row, Situation, best
-from morphogen.spaces import Lane
+from morphogen.spaces import DecisionPlan
 from morphogen.supernets import Gates
 
 Order = Literal[
@@ -33,17 +33,17 @@ class Decision:
     """What was decided."""
 
     about: str
-    """The choice, or the choices of a contest with `+` between them."""
+    """The choice, or the choices of a selection with `+` between them."""
     kept: tuple[str, ...]
     """Options kept, or choices that stay."""
     scores: tuple[float, ...]
-    """Of each option, or of each choice of the contest."""
+    """Of each option, or of each choice of the selection."""
 
     @property
     def margin(self) -> float:
         """From the last of the scores that are high enough to win to the next; NaN where all win.
 
-        By the scores alone: an edge that carries nothing loses its contest whatever its score.
+        By the scores alone: an edge that carries nothing loses its selection whatever its score.
         A margin that another draw of examples could turn round is a decision by chance.
         """
         ordered = sorted((s for s in self.scores if not math.isnan(s)), reverse=True)
@@ -58,14 +58,14 @@ def mean_margin(decisions: Sequence[Decision]) -> dict[str, float]:
     return {"margin": sum(margins) / len(margins)} if margins else {}
 
 
-def turn(
+def decide_next(
     projection: Projection,
     gates: Callable[[], Gates],
     score: OperationScore,
     order: Order,
     rng: np.random.Generator,
 ) -> list[Decision]:
-    """Every lane decides one thing, seeing what the lanes before it have decided.
+    """Every plan decides one thing, seeing what the plans before it have decided.
 
     Args:
         projection: changed.
@@ -75,24 +75,24 @@ def turn(
         rng: of the order.
     """
     found = []
-    for lane in projection.lanes:
-        if projection.undecided(lane):
-            found.append(_decide(projection, lane, gates(), score, order, rng))
-        elif projection.unsettled(lane):
-            found.append(_settle(projection, lane, gates(), score, order, rng))
+    for plan in projection.plans:
+        if projection.undecided(plan):
+            found.append(_decide(projection, plan, gates(), score, order, rng))
+        elif projection.unselected(plan):
+            found.append(_select(projection, plan, gates(), score, order, rng))
     return found
 
 
 def _decide(
     projection: Projection,
-    lane: Lane,
+    plan: DecisionPlan,
     gates: Gates,
     score: OperationScore,
     order: Order,
     rng: np.random.Generator,
 ) -> Decision:
     space = projection.space
-    left = projection.undecided(lane)
+    left = projection.undecided(plan)
     now = Situation(space, gates, tuple(left), projection.run)
     table: dict[str, Row] = {}
     if order.startswith("global"):
@@ -115,26 +115,26 @@ def _decide(
     return Decision(name, tuple(options[i] for i in kept), tuple(float(s) for s in row))
 
 
-def _settle(
+def _select(
     projection: Projection,
-    lane: Lane,
+    plan: DecisionPlan,
     gates: Gates,
     score: OperationScore,
     order: Order,
     rng: np.random.Generator,
 ) -> Decision:
-    left = [str(i) for i in projection.unsettled(lane)]
+    left = [str(i) for i in projection.unselected(plan)]
     number = int(_next(left, order if order == "reverse" or order == "fixed" else "random", rng))
-    contest = projection.contest(number)
+    selection = projection.selection(number)
     now = Situation(projection.space, gates, (), projection.run)
-    row = score.choices(now, contest.choices)
+    row = score.choices(now, selection.choices)
     # Who carries nothing goes first, whatever its score: it cannot be kept in the end.
     rank = np.where(np.isnan(row), -np.inf, row)
     empty = np.array(projection.empty(number))
     order_of_merit = np.lexsort((np.arange(len(rank)), -rank, empty))
-    winners = [contest.choices[i] for i in sorted(order_of_merit[: contest.keep])]
-    projection.settle(number, winners)
-    return Decision("+".join(contest.choices), tuple(winners), tuple(float(s) for s in row))
+    winners = [selection.choices[i] for i in sorted(order_of_merit[: selection.keep])]
+    projection.select(number, winners)
+    return Decision("+".join(selection.choices), tuple(winners), tuple(float(s) for s in row))
 
 
 def _next(left: Sequence[str], order: Order, rng: np.random.Generator) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import NumericalError
-from morphogen.scoring.suppose import only, place, without, without_choice
+from morphogen.scoring.perturbation import only, place, without, without_choice
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates
 

@@ -2,11 +2,11 @@
 
 from morphogen.spaces.base import (
     Capability,
-    Contest,
+    DecisionPlan,
     Differentiable,
     Discrete,
+    EdgeSelection,
     Encodable,
-    Lane,
     OptionScores,
     Restrictable,
     SearchSpace,
@@ -30,11 +30,11 @@ from morphogen.spaces.registry import (
 __all__ = [
     "Capability",
     "Constrained",
-    "Contest",
+    "DecisionPlan",
     "Differentiable",
     "Discrete",
+    "EdgeSelection",
     "Encodable",
-    "Lane",
     "ModuleSpace",
     "OptionScores",
     "Restrictable",

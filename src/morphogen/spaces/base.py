@@ -26,7 +26,7 @@ OptionScores = Mapping[str, NDArray[np.floating]]
 """Group name -> array [choices of the group, widest number of options]: what `derive` reads."""
 
 
-Lane = tuple[tuple[str, ...], ...]
+DecisionPlan = tuple[tuple[str, ...], ...]
 """Stages of decisions, one after the other: the names of the choices of each."""
 
 
@@ -57,7 +57,7 @@ def capabilities(space: SearchSpace) -> tuple[type[Capability], ...]:
 
 
 @dataclass(frozen=True)
-class Contest:
+class EdgeSelection:
     """Choices of which only `keep` have a value in the end: the edges into one node of a cell."""
 
     choices: tuple[str, ...]
@@ -127,18 +127,18 @@ class SearchSpace(Discrete, Encodable, Restrictable):
             for c in self.choices
         )
 
-    def lanes(self) -> tuple[Lane, ...]:
+    def decision_plans(self) -> tuple[DecisionPlan, ...]:
         """In which order choices are decided by who decides one after the other.
 
-        Lanes (the cell types of a cell space) are decided by turns, each stage by stage: here one
-        lane, choices that keep one option before those that keep several.
+        Plans (the cell types of a cell space) are decided by turns, each stage by stage: here one
+        plan, choices that keep one option before those that keep several.
         """
         single = tuple(c.name for c in self.choices if c.most <= 1)
         several = tuple(c.name for c in self.choices if c.most > 1)
         return (tuple(stage for stage in (single, several) if stage),)
 
-    def contests(self) -> tuple[Contest, ...]:
-        """Where choices compete for places; each contest lies within one lane."""
+    def edge_selections(self) -> tuple[EdgeSelection, ...]:
+        """Where choices compete for places; each selection lies within one plan."""
         return ()
 
     # -- architectures -----------------------------------------------------------------------

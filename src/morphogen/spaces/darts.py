@@ -27,7 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
-from morphogen.spaces.base import Contest, Differentiable, Lane, OptionScores, SearchSpace
+from morphogen.spaces.base import (
+    DecisionPlan,
+    Differentiable,
+    EdgeSelection,
+    OptionScores,
+    SearchSpace,
+)
 from morphogen.spaces.genotype import PUBLISHED, Genotype, Pair, read_genotype
 from morphogen.spaces.registry import register
 
@@ -115,7 +121,7 @@ class DARTSCells(SearchSpace, Differentiable):
         """The choices on the incoming edges of node `target`, lower source first."""
         return tuple(self.choice(edge_name(cell, s, target)) for s in range(target))
 
-    def lanes(self) -> tuple[Lane, ...]:
+    def decision_plans(self) -> tuple[DecisionPlan, ...]:
         """The edges of the normal cell, and those of the reduction cell."""
         return tuple((tuple(c.name for c in self.groups[cell]),) for cell in CELLS)
 
@@ -331,10 +337,10 @@ class DARTS(DARTSCells):
 
     # -- structure ---------------------------------------------------------------------------
 
-    def contests(self) -> tuple[Contest, ...]:
+    def edge_selections(self) -> tuple[EdgeSelection, ...]:
         """The edges into each node that has more than it keeps."""
         return tuple(
-            Contest(tuple(c.name for c in self.node(cell, target)), KEPT)
+            EdgeSelection(tuple(c.name for c in self.node(cell, target)), KEPT)
             for cell in CELLS
             for target in NODES
             if target > KEPT

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError, UnknownNameError
 from morphogen.core.names import brief
-from morphogen.spaces.base import Differentiable, Lane, SearchSpace
+from morphogen.spaces.base import DecisionPlan, Differentiable, SearchSpace
 from morphogen.spaces.nasbench101 import (
     VERTICES,
     Cell,
@@ -104,7 +104,7 @@ class NASBench1Shot1(SearchSpace, Differentiable):
         """How many inputs each node keeps."""
         return {"parents": list(self.parents)}
 
-    def lanes(self) -> tuple[Lane, ...]:
+    def decision_plans(self) -> tuple[DecisionPlan, ...]:
         """Operations first, then the inputs of nodes, those of the output last."""
         operations = tuple(c.name for c in self.choices if c.group == "operations")
         inputs = tuple(c.name for c in self.choices if c.name not in (*operations, OUTPUT))

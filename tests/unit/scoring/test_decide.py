@@ -22,9 +22,9 @@ from morphogen.scoring import (
     RankedTogether,
     Situation,
     best,
+    decide_next,
     mean_margin,
     only,
-    turn,
     without,
     without_choice,
 )
@@ -47,8 +47,8 @@ def run_all(space, score, order="fixed", alphas=None, seed=0):
     """Decide everything; the projection and all decisions."""
     alphas = zeros(space) if alphas is None else alphas
     projection, rng, decisions = Projection(space), np.random.default_rng(seed), []
-    for _ in range(projection.turns()):
-        decisions += turn(projection, lambda: projection.gates(alphas), score, order, rng)
+    for _ in range(projection.steps()):
+        decisions += decide_next(projection, lambda: projection.gates(alphas), score, order, rng)
     assert projection.done
     return projection, decisions
 
@@ -208,7 +208,7 @@ def test_darts_decides_both_cells_by_turns_and_then_its_nodes():
     space = make("darts-s2")
     measure = Counted(linear(space)[0])
     projection, decisions = run_all(space, Perturbed(measure), "random")
-    assert projection.turns() == 17
+    assert projection.steps() == 17
     assert len(decisions) == 34
     assert all(d.about.startswith(("normal", "reduce")[i % 2]) for i, d in enumerate(decisions))
     assert [d.about.count("+") for d in decisions[:28]] == [0] * 28
@@ -216,12 +216,12 @@ def test_darts_decides_both_cells_by_turns_and_then_its_nodes():
     assert measure.calls == 28 * 2 + 2 * (3 + 4 + 5)
 
 
-def test_contests_are_those_of_the_card():
-    contests = make("darts").contests()
+def test_edge_selections_are_those_of_the_card():
+    selections = make("darts").edge_selections()
     rows = [c.name for c in make("darts").groups["normal"]]
-    owned = [[rows.index(n) for n in c.choices] for c in contests if c.choices[0] in rows]
+    owned = [[rows.index(n) for n in c.choices] for c in selections if c.choices[0] in rows]
     assert owned == [[2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12, 13]]
-    assert {c.keep for c in contests} == {2}
+    assert {c.keep for c in selections} == {2}
 
 
 def test_the_two_edges_with_most_to_lose_stay_at_each_node():
@@ -255,13 +255,13 @@ def test_an_edge_that_chose_none_leaves_if_others_are_left_and_else_takes_the_fi
     projection.decide(node[1], [0])
     one_none = Perturbed(lambda gates: -1e3 * float(gates.weights["normal"][6].sum() == 0))
     while not projection.done:
-        turn(projection, lambda: projection.gates(zeros(space)), one_none, "fixed", None)
+        decide_next(projection, lambda: projection.gates(zeros(space)), one_none, "fixed", None)
     assert [bool(projection.derive(flat(space))[n]) for n in node] == [True, False, True, False]
     for name in node[:3]:
         projection.decide(name, [0])
     projection.decide(node[3], [2])
-    projection.settled = [i for i in projection.settled if i != 1]
-    turn(projection, lambda: projection.gates(zeros(space)), one_none, "fixed", None)
+    projection.selected = [i for i in projection.selected if i != 1]
+    decide_next(projection, lambda: projection.gates(zeros(space)), one_none, "fixed", None)
     assert [projection.derive(flat(space))[n] for n in node] == [
         (),
         ("skip_connect",),
@@ -321,7 +321,7 @@ def test_a_projection_survives_its_state_dict():
     for projection, rng in zip((one, two), rngs, strict=True):
         for _ in range(3):
             current = projection
-            turn(
+            decide_next(
                 current,
                 lambda current=current: current.gates(alphas),
                 Perturbed(measure),
@@ -333,7 +333,7 @@ def test_a_projection_survives_its_state_dict():
     for projection, rng in ((one, rngs[0]), (again, rngs[1])):
         while not projection.done:
             current = projection
-            turn(
+            decide_next(
                 current,
                 lambda current=current: current.gates(alphas),
                 Perturbed(measure),
@@ -347,7 +347,7 @@ def test_a_choice_with_nothing_to_decide_is_decided_from_the_start():
     space = NB201.restrict({EDGES[0]: ["skip_connect"]})
     projection = Projection(space)
     assert projection.decided == {EDGES[0]: [0]}
-    assert projection.turns() == 5
+    assert projection.steps() == 5
 
 
 def test_magnitude_finds_what_the_space_derives():

@@ -23,7 +23,7 @@ def test_edges_are_independent_and_none_is_one_of_eight():
     assert SPACE.size() == 8 ** (2 * len(EDGES))
     arch = SPACE.sample(np.random.default_rng(0))
     assert len(SPACE.neighbours(arch)) == 2 * len(EDGES) * 7
-    assert SPACE.contests() == ()
+    assert SPACE.edge_selections() == ()
 
 
 def test_the_best_option_of_every_edge_is_derived_none_among_them():

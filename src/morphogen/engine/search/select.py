@@ -1,6 +1,6 @@
 """`select`: another rule than the magnitude of alpha derives the architecture from the supernet.
 
-A gradient method gets one more phase, in which every step decides one choice (of each lane of the
+A gradient method gets one more phase, in which every step decides one choice (of each plan of the
 space) in the trained supernet. Nothing is tuned between decisions: `darts-pt` does that.
 """
 
@@ -22,9 +22,9 @@ from morphogen.scoring import (
     OperationScore,
     Perturbed,
     Projection,
+    decide_next,
     inherited_score,
     mean_margin,
-    turn,
     zero_cost,
 )
 from morphogen.spaces import SearchSpace
@@ -106,7 +106,7 @@ class Selecting:
 
     def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """The method's search, then all decisions."""
-        decisions = Projection(problem.space).turns()
+        decisions = Projection(problem.space).steps()
         return Phase("search", epochs), Phase("select", int(decisions > 0), decisions)
 
     def init(self, problem: Problem) -> SelectingState:
@@ -132,7 +132,7 @@ class Selecting:
         """A step of the method, or a decision."""
         if clock.phase == "search":
             return self.method.step(state.searched, problem, clock)
-        decisions = turn(
+        decisions = decide_next(
             state.projection,
             lambda: self.gates(state, problem.space).detach(),
             self._score(state, problem),
