@@ -150,7 +150,8 @@ def cut(stopped: Path, tmp_path: Path) -> Path:
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else None,
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(kind, options, parts, tmp_path):
-    if options.get("settings", tiny.SETTINGS).hardware.accelerator == "cuda" and torch.cuda.is_available():
+    hardware = options.get("settings", tiny.SETTINGS).hardware
+    if hardware.accelerator == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has what the test asks for in vain")
     refused(kind, *parts, call=lambda: run(tmp_path / "run", **options))
     assert list(tmp_path.iterdir()) == []
