@@ -103,6 +103,8 @@ def joint_step(
     weights: Optimiser,
     alpha: Optimiser,
     clock: Clock,
+    *,
+    penalty: Tensor | None = None,
 ) -> Tensor:
     """One step on weights and alphas, along the gradient of one loss by both; returns the loss.
 
@@ -114,16 +116,22 @@ def joint_step(
         state: supernet, alphas, optimisers.
         problem: averages over processes.
         loss: a scalar in whose graph weights and alphas are, as of `problem.loss` under gates that
-            are not detached, perhaps with a penalty added.
+            are not detached.
         weights: rate and clip of the weights' step.
         alpha: those of the alphas' step.
         clock: where the search stands.
+        penalty: a scalar of the alphas alone that is minimised with the loss, the same on all
+            processes; not in the number that is returned.
     """
     tensors = state.weights
-    value, gradients = loss_and_gradients(loss, [*tensors, *state.alphas], problem.mean_over_ranks)
+    value, gradients = loss_and_gradients(
+        loss if penalty is None else loss + penalty,
+        [*tensors, *state.alphas],
+        problem.mean_over_ranks,
+    )
     by_weights, by_alphas = gradients[: len(tensors)], gradients[len(tensors) :]
     set_rate(state.weight_optimiser, weights.at(clock))
     descend(state.weight_optimiser, tensors, by_weights, clip=weights.clip)
     pairs = zip(state.alphas, by_alphas, strict=True)
     alpha_step(state, [torch.zeros_like(a) if g is None else g for a, g in pairs], alpha, clock)
-    return value
+    return value if penalty is None else value - penalty.detach()

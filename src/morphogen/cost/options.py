@@ -43,6 +43,27 @@ class OptionCosts:
     macs: PerOption
     flops: PerOption
     memory_access: PerOption
+    stands: Mapping[str, NDArray[np.int64]]
+    """Group -> [choices]: in how many places (cells) a choice stands; 0 where no option has a
+    module, and so nothing is known of its places."""
+
+    def of_choices(self, gates: Gates, field: Field) -> dict[str, Tensor]:
+        """The cost of each choice: that of its options, weighted by the gates.
+
+        Args:
+            gates: weights that all examples share.
+            field: which cost.
+
+        Returns:
+            Group -> [choices], or [places, choices] of costs that were taken with `places`;
+            differentiable in the gates.
+        """
+        found = {}
+        for group, values in getattr(self, field).items():
+            weights = gates.weights[group]
+            costs = torch.as_tensor(values, dtype=weights.dtype, device=weights.device)
+            found[group] = (weights * costs).sum(dim=-1)
+        return found
 
     def expected(self, gates: Gates, field: Field) -> Tensor:
         """The cost of all choices, each the sum of its options' weighted by the gates.
@@ -128,11 +149,21 @@ def of_options(
                 found[group][place, row, column] = value(module)
         return found if places else {group: each.sum(axis=0) for group, each in found.items()}
 
+    stands = {
+        group: np.array(
+            [
+                max(len(members[group, row, column]) for column in range(len(choice.options)))
+                for row, choice in enumerate(choices)
+            ]
+        )
+        for group, choices in space.groups.items()
+    }
     return OptionCosts(
         params=table(lambda module: sum(p.numel() for p in module.parameters())),
         macs=table(lambda module: spent[module][0] // 2),
         flops=table(lambda module: spent[module][0]),
         memory_access=table(lambda module: spent[module][1]),
+        stands=stands,
     )
 
 

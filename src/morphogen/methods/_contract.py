@@ -203,6 +203,8 @@ class MethodInfo:
     """Whether a black-box method reads several objectives, as columns of the scores."""
     limits: bool = False
     """Whether a method that trains a supernet proposes only what the space allows (`limit`)."""
+    selects: bool = False
+    """Whether a method with gates decides choice after choice by itself, by a rule of its own."""
     quick: Mapping[str, Any] = field(default_factory=dict)
     """What a search of minutes on a small machine has other than the defaults: fields of the
     settings (`epochs`, `network.depth`) and of the configuration (`alpha.lr`)."""
@@ -228,7 +230,7 @@ class MethodInfo:
     @property
     def relaxing(self) -> bool:
         """True if it has gates, and leaves it to others to select by them."""
-        return issubclass(self.build, Relaxing) and not issubclass(self.build, Phased)
+        return issubclass(self.build, Relaxing) and not self.selects
 
     def require(self, space: SearchSpace) -> None:
         """A `CapabilityError` naming what would serve, if `space` lacks what the method needs."""
@@ -268,6 +270,7 @@ def method(
     epochs: int,
     objectives: bool = False,
     limits: bool = False,
+    selects: bool = False,
     quick: Mapping[str, Any] | None = None,
     published: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[C], C]:
@@ -281,6 +284,7 @@ def method(
         objectives: a black-box method that is told several objectives, one a column.
         limits: a method that trains a supernet and samples and breeds by the space alone, so that
             a space under limits keeps them.
+        selects: a method with gates that decides choice after choice by itself (DARTS-PT).
         quick: numbers of a search of minutes that are other than the defaults: of the settings
             (`epochs`), of the configuration (`weights.lr`).
         published: by space or family (`darts`), likewise the numbers of the paper's search.
@@ -318,6 +322,7 @@ def method(
             epochs,
             objectives,
             limits,
+            selects,
             quick or {},
             published or {},
         )

@@ -109,6 +109,7 @@ ROBUST_SPACES = ("darts-s1", "darts-s2", "darts-s3", "darts-s4")
     config=DARTSPTConfig,
     needs=[Differentiable],
     epochs=100,
+    selects=True,
     quick={**QUICK_RATES, "interval": 1, "selection_images": 500},
     published={
         **{space: {"epochs": 50} for space in ROBUST_SPACES},

@@ -160,6 +160,20 @@ def test_gradients_reach_the_modules_of_a_path_and_no_others(name: str) -> None:
                     assert option in arch[choice.name] or not any(reached)
 
 
+def test_costs_of_choices_are_apart_and_each_knows_how_often_it_stands() -> None:
+    space = spaces.make("nasbench201")
+    costs = cost.of_options(space, NetworkSpec(channels=4, depth=2), (3, 16, 16), places=True)
+    generator = torch.Generator().manual_seed(0)
+    alphas = [torch.randn(6, 5, generator=generator)]
+    gates = softmax_gates(space, alphas)
+    found = costs.of_choices(gates, "macs")["cell"]
+    assert found.shape == (6, 6)
+    assert costs.stands["cell"].tolist() == [6] * 6  # two cells in each of three stages
+    torch.testing.assert_close(found.sum(), costs.expected(gates, "macs"))
+    third = gates.weights["cell"][2] @ torch.tensor(costs.macs["cell"][4, 2], dtype=torch.float32)
+    torch.testing.assert_close(found[4, 2], third)
+
+
 def test_supernets_that_do_not_tell_and_names_that_are_none() -> None:
     space = spaces.make("nasbench201")
 

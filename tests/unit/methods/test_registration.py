@@ -179,8 +179,17 @@ def test_a_name_is_registered_once_and_a_notebooks_cell_runs_twice(registry):
 def test_kinds_are_what_the_class_has():
     kinds = {name: (i.black_box, i.staged, i.relaxing) for name, i in methods().items()}
     assert {name for name, kind in kinds.items() if kind == (True, True, False)} == {"dc-nas"}
-    assert {name for name, kind in kinds.items() if kind[2]} == {"darts", "gdas", "idarts"}
-    stepwise = {"darts", "darts-pt", "gdas", "idarts", "spos", "supernet-shifting", "zero-cost-pt"}
+    assert {name for name, kind in kinds.items() if kind[2]} == {"darts", "gdas", "idarts", "snas"}
+    stepwise = {
+        "darts",
+        "darts-pt",
+        "gdas",
+        "idarts",
+        "snas",
+        "spos",
+        "supernet-shifting",
+        "zero-cost-pt",
+    }
     assert {name for name, kind in kinds.items() if not kind[0]} == stepwise
 
 

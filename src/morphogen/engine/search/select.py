@@ -14,6 +14,7 @@ from torch import Tensor
 
 from morphogen.core import Architecture, ConfigError
 from morphogen.engine.search.settings import Settings
+from morphogen.engine.search.timetable import phases_of
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.methods import Ending, MethodInfo, Metrics, Phase, Relaxing, Stepwise, methods
 from morphogen.proxies import named
@@ -34,6 +35,9 @@ from morphogen.tasks.streams import Stream
 
 OWN = "magnitude"
 """The rule that every method has: its own `derive`."""
+
+SELECT = "select"
+"""The phase of the decisions."""
 
 
 def require_select(info: MethodInfo, settings: Settings) -> None:
@@ -107,7 +111,8 @@ class Selecting:
     def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """The method's search, then all decisions."""
         decisions = Projection(problem.space).steps()
-        return Phase("search", epochs), Phase("select", int(decisions > 0), decisions)
+        own = phases_of(self.method, problem, epochs)
+        return *own, Phase(SELECT, int(decisions > 0), decisions)
 
     def init(self, problem: Problem) -> SelectingState:
         """The method's state, and nothing decided."""
@@ -130,7 +135,7 @@ class Selecting:
 
     def step(self, state: SelectingState, problem: Problem, clock: Clock) -> Metrics:
         """A step of the method, or a decision."""
-        if clock.phase == "search":
+        if clock.phase != SELECT:
             return self.method.step(state.searched, problem, clock)
         decisions = decide_next(
             state.projection,
@@ -144,7 +149,7 @@ class Selecting:
     def ended(self, state: SelectingState, clock: Clock) -> bool:
         """Whether the method ends its search."""
         method = self.method
-        searching = clock.phase == "search"
+        searching = clock.phase != SELECT
         return searching and isinstance(method, Ending) and method.ended(state.searched, clock)
 
     def _score(self, state: SelectingState, problem: Problem) -> OperationScore:

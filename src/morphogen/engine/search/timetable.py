@@ -54,6 +54,19 @@ class Timetable(Sequence[Clock]):
         yield place
 
 
+def phases_of(method: Stepwise, problem: Problem, epochs: int) -> Sequence[Phase]:
+    """The method's phases; of one that does not say, `search`.
+
+    Args:
+        method: what is stepped.
+        problem: what it sees.
+        epochs: of the phase that trains the supernet.
+    """
+    return (
+        method.phases(problem, epochs) if isinstance(method, Phased) else (Phase("search", epochs),)
+    )
+
+
 def timetable(method: Stepwise, problem: Problem, epochs: int, steps: int) -> Timetable:
     """When which phase has its epochs.
 
@@ -63,10 +76,7 @@ def timetable(method: Stepwise, problem: Problem, epochs: int, steps: int) -> Ti
         epochs: of the phase that trains the supernet.
         steps: of an epoch; 0: a pass over the part that the phase consumes.
     """
-    phases: Sequence[Phase] = [Phase("search", epochs)]
-    if isinstance(method, Phased):
-        phases = method.phases(problem, epochs)
-    held = [phase for phase in phases if phase.epochs]
+    held = [phase for phase in phases_of(method, problem, epochs) if phase.epochs]
     return Timetable(
         tuple(
             replace(phase, steps=steps or problem.steps(phase.part))

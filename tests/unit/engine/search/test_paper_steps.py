@@ -62,6 +62,8 @@ CARDS = [
     Published("gdas", ("darts", "darts-gdas"), HALF, {"search": (250, 97)}, 24250, 24250),
     # nasbench-1shot1 5: 100 epochs of batch 96.
     Published("gdas", ONESHOT, HALF, {"search": (100, 260)}, 26000, 26000),
+    # snas 3.6: 150 epochs over the training images, less 5,000 held out; both steps on each batch.
+    Published("snas", ("darts", "darts-snas"), 45000, {"search": (150, 703)}, 105450, 105450),
     # idarts 3.2: an epoch is a pass over the architecture's batches, with T = 4 weight steps each.
     Published("idarts", ("nasbench201",), HALF, {"search": (30, 390)}, 46800, 11700),
     Published("idarts", ("darts",), HALF, {"search": (50, 390)}, 78000, 19500),

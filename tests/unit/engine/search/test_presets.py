@@ -96,6 +96,14 @@ CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
         {"epochs": 100, **ONESHOT, "tau_start": 10.0, "tau_end": 1.0}
         | {"weights": SGD_DARTS, "alpha": ALPHA},
     ),
+    # snas 5: 8 cells, 150 epochs; eta of the first published command; 5,000 images held out.
+    (
+        "snas",
+        ("darts", "darts-snas"),
+        {"epochs": 150, "batch_size": 64, **CELLS, "tau_start": 1.0, "tau_end": 0.03}
+        | {"weights": SGD_DARTS, "alpha": {**ALPHA, "clip": 10.0}, "eta": 0.01, "cost": "log"}
+        | {"estimator": "reparametrised"},
+    ),
     # idarts 5.
     (
         "idarts",
@@ -196,7 +204,7 @@ def test_the_halves_of_a_search_are_equal_and_paths_hold_a_tenth_out():
     """darts 3.4: 25,000 images for weights, as many for alpha."""
     for method, space, _ in ROWS:
         settings = morphogen.paper_preset(method, space).settings
-        paths = method in ("spos", "supernet-shifting")
+        paths = method in ("snas", "spos", "supernet-shifting")
         assert settings.split.train_images == (45000 if paths else 25000)
 
 

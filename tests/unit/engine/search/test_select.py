@@ -24,7 +24,7 @@ SELECT = tiny.changed(
     select="perturbed-accuracy",
 )
 RULES = ("perturbed-accuracy", "discretised-accuracy", "perturbed-zc", "discretised-zc")
-ABLE = ("darts", "gdas", "idarts")
+ABLE = ("darts", "gdas", "idarts", "snas")
 
 
 def run(method, path, space=None, **changes):
@@ -100,13 +100,7 @@ def test_the_rule_decides_and_not_the_magnitude(monkeypatch):
     assert set(method.derive(state, problem.space).values()) == {("skip_connect",)}
 
 
-def selects(name: str) -> bool:
-    """Whether the method has gates, and no selection of its own."""
-    build = find(name).build
-    return hasattr(build, "gates") and not hasattr(build, "phases")
-
-
-@pytest.mark.parametrize("method", [n for n in methods() if not selects(n)])
+@pytest.mark.parametrize("method", [n for n in methods() if n not in ABLE])
 def test_methods_without_gates_refuse_it(method, tmp_path):
     with pytest.raises(ConfigError, match="select is 'perturbed-accuracy', and method") as caught:
         run(method, tmp_path / "run")
