@@ -152,7 +152,7 @@ def test_alphas_gradient_is_the_formula_and_the_brute_force(chain):
             for sign in (1, -1):
                 moved = [a.detach().clone() for a in alphas]
                 moved[i][0, k] += sign * 1e-6
-                ends.append(float(loss(moved).detach()))
+                ends.append(loss(moved).item())
             slope = (ends[0] - ends[1]) / 2e-6
             assert float(gradients[i][0, k]) == pytest.approx(slope, rel=1e-4, abs=1e-8)
 
@@ -258,7 +258,7 @@ def test_the_logarithmic_cost_of_single_operations():
         z[0, column] = 1
         z.requires_grad_()
         found = edge_costs(costs, Gates({"all": z}, {"all": ((0, 1),)}), "log")["all"]
-        assert float(found) == pytest.approx(expected, abs=0.01)
+        assert found.item() == pytest.approx(expected, abs=0.01)
         (gradient,) = torch.autograd.grad(found.sum(), z)
         assert gradient.any() == (column == 0)
 
