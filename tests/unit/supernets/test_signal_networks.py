@@ -8,12 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from morphogen.core import DataError
 from morphogen.cost import of
 from morphogen.spaces import make
 from morphogen.supernets import Gates, NetworkSpec, build, network
 from morphogen.supernets.dimensions import ROWS, SIGNALS
 from morphogen.supernets.fused import average_pool
-from morphogen.supernets.operations import BUILDERS, depthwise, join_phases, operation, split_phases
+from morphogen.supernets.operations import (
+    BUILDERS,
+    depthwise,
+    drop_path,
+    join_phases,
+    operation,
+    split_phases,
+)
 
 CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
 SPEC = {
@@ -197,3 +205,17 @@ def test_costs_are_those_of_every_layer_by_hand(name):
     cost = of(space, arch, SPEC[name], (2, 30))
     assert cost.macs == macs > 0
     assert cost.params == sum(p.numel() for p in net.parameters())
+
+
+def test_auxiliary_head_and_drop_path_take_signals():
+    space = make("signal-darts")
+    spec = NetworkSpec(channels=4, depth=3, in_channels=2, classes=3, auxiliary=True)
+    net = network(space, space.sample(np.random.default_rng(0)), spec).train()
+    net.drop_path = 0.5
+    x = torch.randn(6, 2, 37)
+    assert [scores.shape for scores in net(x)] == [(6, 3), (6, 3)]
+    assert net.eval()(x).shape == (6, 3)
+    dropped = drop_path(torch.ones(200, 3, 5), 0.5)
+    assert set(dropped.flatten(1).unique(dim=1).flatten().tolist()) == {0.0, 2.0}
+    with pytest.raises(DataError, match="features of size 5; accepted: 8 or more"):
+        net.train()(x[..., :20])
