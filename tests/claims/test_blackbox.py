@@ -19,7 +19,7 @@ import tiny
 from fragile import Trap, fragile
 from morphogen import OneOf, benchmarks, cost
 from morphogen.core import ConfigError, MorphogenError, RunError, SpaceError
-from morphogen.engine.search.blackbox import resolved
+from morphogen.engine.search.resolve import resolved
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.executors.make import cores

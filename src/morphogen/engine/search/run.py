@@ -9,7 +9,8 @@ from typing import Any
 from morphogen.engine.record.loggers import logged
 from morphogen.engine.record.recorder import Recorder
 from morphogen.engine.record.watch import Silent
-from morphogen.engine.search.blackbox import limited, run_rounds
+from morphogen.engine.search.blackbox import run_rounds
+from morphogen.engine.search.evaluation import limited
 from morphogen.engine.search.job import Job, problem_of, task_of_job
 from morphogen.engine.search.loop import Outcome, run_steps
 from morphogen.engine.search.select import selecting

@@ -19,11 +19,11 @@ from morphogen.engine.devices import place
 from morphogen.engine.ownmodule import resumed_space, try_space
 from morphogen.engine.record.loggers import names_of
 from morphogen.engine.record.watch import Watcher, usual
-from morphogen.engine.search import blackbox
 from morphogen.engine.search.job import Job, method_of, spec_of, task_of
 from morphogen.engine.search.launch import launch
 from morphogen.engine.search.lengthen import lengthened, wanted
 from morphogen.engine.search.presets import quick_preset
+from morphogen.engine.search.resolve import resolved
 from morphogen.engine.search.result import SearchResult, finished, write_result
 from morphogen.engine.search.run import run_job
 from morphogen.engine.search.select import require_select
@@ -109,9 +109,7 @@ def search(
         batch_size=settings.batch_size // settings.hardware.devices,
         seed=settings.seed,
     )
-    settings = blackbox.resolved(
-        info, known, settings, origin, metric=task.metric, known_data=known_data
-    )
+    settings = resolved(info, known, settings, origin, metric=task.metric, known_data=known_data)
     names_of(settings.loggers)
     with RunDirectory.claimed(run, f"{info.name}-{known.name}") as directory:
         if begun:
