@@ -64,6 +64,11 @@ def test_it_is_listed_searched_resumed_and_reported(installed, tmp_path, capsys)
     assert json.loads((run / "result.json").read_text())["architecture"] == found
     assert main(["report", str(run)]) == 0
 
+    trained = tmp_path / "trained"
+    words = ["train", str(run), "--epochs", "1", "--channels", "2", "--threads", "1"]
+    assert main([*words, "--noise", "0.25", "--run", str(trained)]) == 0
+    assert "pixels" in capsys.readouterr().out
+
 
 def test_options_of_other_data_are_refused_in_a_sentence(installed, tmp_path, capsys):
     run = ["--run", str(tmp_path / "run")]
