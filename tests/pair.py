@@ -8,7 +8,7 @@ import os
 import pickle
 import shutil
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from morphogen.core.config import to_mapping
 from morphogen.engine.devices import place
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search import launch
-from morphogen.engine.search.job import Job, method_of, task_of
+from morphogen.engine.search.job import Job, method_of, spec_of, task_of
+from morphogen.engine.search.result import write_result
+from morphogen.engine.search.run import run_job
 from morphogen.methods import methods
 from morphogen.runs.config import describe, known_space
 from morphogen.runs.directory import RunDirectory
@@ -76,19 +78,22 @@ def _job(key: Key, root: Path, devices: int) -> Job:
         resume=False,
         watcher=Silent,
     )
+    task = task_of(job.data, settings)
     held = provenance(
         job.space,
-        task_of(job.data, settings),
+        task,
         threads=settings.hardware.threads,
         devices=devices,
         accelerator=settings.hardware.accelerator,
     )
     given = {"settings": to_mapping(settings), "config": to_mapping(config), "provenance": held}
-    directory.write_config(describe(info.name, space, job.space, job.data, **given))
+    network = asdict(spec_of(settings, task))
+    more = {"task": task.describe(), "network": network}
+    directory.write_config(describe(info.name, job.space, job.data, **given) | more)
     return job
 
 
-def _all(fabric: Any, jobs: list[bytes]) -> list[str | MorphogenError]:
+def _all(fabric: Any, jobs: list[bytes]) -> list[MorphogenError | None]:
     return [launch._process(fabric, job) for job in jobs]
 
 
@@ -116,17 +121,20 @@ def _results(root: Path) -> dict[Key, tuple[dict[str, Any], dict[str, Any]]]:
     packed = [pickle.dumps(job) for job in jobs.values()]
     ended = place("cpu", 2, "32-true").launch(_all, packed)
     found = {}
-    for (key, job), two in zip(jobs.items(), ended, strict=True):
-        if isinstance(two, MorphogenError):
-            raise two
+    for (key, job), failure in zip(jobs.items(), ended, strict=True):
+        if failure is not None:
+            raise failure
         alone = _job(key, root, 1)
-        one = launch.launch(place("cpu", 1, "32-true"), alone)
-        found[key] = (
-            {
-                "text": one.text,
-                "metrics": tiny.metrics(alone.path),
-                "state": tiny.state(alone.path),
-            },
-            {"text": two, "metrics": tiny.metrics(job.path), "state": tiny.state(job.path)},
-        )
+        write_result(alone, run_job(place("cpu", 1, "32-true"), alone, None))
+        found[key] = (_found(alone.path), _found(job.path))
     return found
+
+
+def _found(path: Path) -> dict[str, Any]:
+    result = RunDirectory(path).result()
+    assert result is not None
+    return {
+        "text": result["architecture"],
+        "metrics": tiny.metrics(path),
+        "state": tiny.state(path),
+    }
