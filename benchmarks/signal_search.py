@@ -97,9 +97,8 @@ def main() -> None:
                 *((text, row["random"], text) for text in drawn),
             ):
                 if at not in held:
-                    run = (
-                        options.out / f"train-{key.replace(' ', '-')}-{len(row['random'])}-{at[:6]}"
-                    )
+                    number = "found" if at == "winner" else drawn.index(text)
+                    run = options.out / f"train-{key.replace(' ', '-')}-{number}"
                     held[at] = tested(name, data, text, seed, run)
                     file.write_text(json.dumps(rows, indent=1))
                     print(key, at, round(held[at], 2), flush=True)
