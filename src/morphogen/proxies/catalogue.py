@@ -37,9 +37,9 @@ class Proxy:
     """How many examples of the batch it reads, at most; None for all."""
     classes: bool = False
     """Whether the targets have to be classes, one int64 for each example."""
-    inputs: Literal["any", "numbers", "images"] = "any"
+    inputs: Literal["any", "numbers", "maps"] = "any"
     """What the inputs have to be: anything; one tensor of floating-point numbers, which are drawn
-    anew or differentiated by; or images [examples, channels, height, width]."""
+    anew or differentiated by; or such a tensor of maps [examples, channels, ...], as of images."""
 
 
 _ABDELFATTAH = "Abdelfattah et al. 2021, arXiv 2101.08134"
@@ -137,7 +137,7 @@ _ALL = (
         source=_TENAS,
         data=False,
         unit="regions",
-        inputs="images",
+        inputs="maps",
     ),
     Proxy(
         name="l2_norm",

@@ -139,8 +139,8 @@ def _unsuited(proxy: Proxy, x: Any, y: Any) -> str:
         return "classes, one for each example, as targets"
     if proxy.inputs != "any" and not (isinstance(x, Tensor) and x.is_floating_point()):
         return f"one tensor of floating-point numbers as inputs (these are {shapes(x)})"
-    if proxy.inputs == "images" and x.ndim != 4:
-        return f"images [examples, channels, height, width] as inputs (these are {shapes(x)})"
+    if proxy.inputs == "maps" and x.ndim < 3:
+        return f"maps [examples, channels, ...] as inputs (these are {shapes(x)})"
     return ""
 
 
