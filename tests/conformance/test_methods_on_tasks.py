@@ -78,7 +78,7 @@ def test_every_method_searches_it_and_records_its_metric(name, tmp_path):
         evaluation={"budget": 3},
     )
     held = task()
-    found = search(small(name), space=net(), data=held, settings=settings, run=tmp_path / "run")
+    found = search(small(name), space=net(), task=held, settings=settings, run=tmp_path / "run")
     assert found.space.format(found.architecture) == found.text
     assert held.test_openings == ()
     if name != "zero-cost-pt":  # it trains nothing and measures nothing

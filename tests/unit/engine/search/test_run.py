@@ -30,7 +30,7 @@ def test_six_calls_from_the_data_to_the_gradient_of_alpha(tmp_path):
 
     g = torch.Generator().manual_seed(0)
     pairs = TensorDataset(torch.randn(64, 1, 8, 8, generator=g), torch.arange(64) % 4)
-    data = morphogen.Task(train=pairs, loss=loss, outputs=4)
+    task = morphogen.Task(train=pairs, loss=loss, outputs=4)
     settings = morphogen.Settings(
         epochs=1,
         steps_per_epoch=1,
@@ -39,7 +39,7 @@ def test_six_calls_from_the_data_to_the_gradient_of_alpha(tmp_path):
         hardware={"threads": 1},
         diagnostics={"images": 0},
     )
-    morphogen.search("darts", data=data, settings=settings, run=tmp_path / "run")
+    morphogen.search("darts", task=task, settings=settings, run=tmp_path / "run")
     (chain,) = {tuple(c[: c.index("first_order") + 1]) for c in chains if "first_order" in c}
     assert chain[:4] == ("search", "run_job", "run_steps", "step")
     assert len(chain) <= 6
