@@ -57,13 +57,24 @@ class _Flat(nn.Module):
         return tuple(tensors_of(call(self.net, mapped(lambda _: next(rest), self._example))))
 
 
+def _axes(signature: Signature) -> Any:
+    """Of each tensor of the inputs, which axes may have any size: the batch, and those that do."""
+    batch = torch.export.Dim("batch", min=1)
+    if not any(None in sizes for sizes in inputs(signature).values()):
+        return tuple({0: batch} for _ in inputs(signature))
+    free = torch.export.Dim.AUTO
+    return tuple(
+        {0: free, **{i: free for i, size in enumerate(sizes, 1) if size is None}}
+        for sizes in inputs(signature).values()
+    )
+
+
 def write_onnx(file: BinaryIO, net: nn.Module, signature: Signature, x: Any) -> None:
     """Write a graph that takes batches of any size."""
     need("onnx")
     need("onnxscript")
     with _exporting("onnx"):
-        batch = {0: torch.export.Dim("batch", min=1)}
-        tensors = tensors_of(x)
+        tensors, axes = tensors_of(x), _axes(signature)
         if not isinstance(x, Tensor):
             net = _Flat(net, x)
         with torch.no_grad():
@@ -75,9 +86,7 @@ def write_onnx(file: BinaryIO, net: nn.Module, signature: Signature, x: Any) -> 
             verbose=False,
             input_names=list(inputs(signature)),
             output_names=[OUTPUT, *(f"{OUTPUT}_{i}" for i in range(1, outputs))],
-            dynamic_shapes=(batch,)
-            if isinstance(x, Tensor)
-            else {"tensors": tuple(batch for _ in tensors)},
+            dynamic_shapes=axes if isinstance(x, Tensor) else {"tensors": axes},
         )
         if program is None:  # what torch's older exporter would return
             raise ConfigError("torch wrote no ONNX graph; accepted: torch 2.6 or newer")
@@ -127,8 +136,8 @@ def read_onnx(path: Path) -> tuple[Run, Signature]:
 def write_torch_export(file: Path | BinaryIO, net: nn.Module, signature: Signature, x: Any) -> None:
     """Write an archive that `torch.export.load` reads, for batches of any size."""
     with _exporting("torch-export"):
-        batch = {0: torch.export.Dim("batch", min=1)}
-        shapes: Any = mapped(lambda _: batch, x)
+        axes = iter(_axes(signature))
+        shapes: Any = mapped(lambda _: next(axes), x)
         args, named = ((), x) if isinstance(x, dict) else (x if isinstance(x, tuple) else (x,), {})
         program = torch.export.export(
             net,

@@ -151,12 +151,13 @@ class Model:
     def __repr__(self) -> str:
         s = self.signature
         return shown(
-            f"<Model {self.path}: {s.architecture} of {s.space_name}, {self._size()}, "
-            f"{s.channels} channel{'s'[: s.channels != 1]}, {len(s.classes)} classes>"
+            f"<Model {self.path}: {s.architecture} of {s.space_name}, {self._size()}>"
         )
 
     def _size(self) -> str:
-        if self.signature.kind == "tensors":
-            return f"inputs {self.signature.example}"
-        size = self.signature.size
-        return f"{size}x{size} pixels" if self.signature.kind == "images" else f"{size} points"
+        s = self.signature
+        if s.kind == "tensors":
+            return f"inputs {s.example}"
+        size = f"{s.size}x{s.size} pixels" if s.kind == "images" else f"{s.size} points"
+        channels = f"{s.channels} channel{'s'[: s.channels != 1]}"
+        return f"{size}, {channels}, {len(s.classes)} classes"

@@ -14,11 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from morphogen.core import ConfigError, DataError
 from morphogen.runs.weights import KEY, Signature
-from morphogen.supernets.nested import tensors_of
+from morphogen.supernets.nested import sizes_of
 
 OUTPUT = "scores"
 """Name in a graph of its output `[batch, classes]`; that of its input is `Signature.kind`."""
@@ -46,8 +44,8 @@ def need(name: str) -> Any:
         ) from error
 
 
-def inputs(signature: Signature) -> dict[str, list[int]]:
-    """Names and shapes of a graph's inputs, in order, without the batch.
+def inputs(signature: Signature) -> dict[str, list[int | None]]:
+    """Names and sizes of a graph's inputs, in order, without the batch; None: any size.
 
     The name is the kind of the input; of several it is made of their keys and places.
     """
@@ -64,9 +62,7 @@ def inputs(signature: Signature) -> dict[str, list[int]]:
         else:
             yield "_".join(("input", *words))
 
-    with torch.device("meta"):
-        tensors = tensors_of(signature.example_input(1))
-    return {n: list(t.shape[1:]) for n, t in zip(names(signature.example), tensors, strict=True)}
+    return dict(zip(names(signature.example), sizes_of(signature.example), strict=True))
 
 
 def opened(path: Path) -> tuple[bytes, Signature]:
@@ -128,7 +124,7 @@ def _other_shape(model: Any, signature: Signature) -> str:
     """How a graph's inputs or outputs are not what its signature says."""
     held = {tensor.name for tensor in model.graph.initializer}
     takes = [value for value in model.graph.input if value.name not in held]
-    gives, outputs = list(model.graph.output), {OUTPUT: [len(signature.classes)]}
+    gives, outputs = list(model.graph.output), {OUTPUT: [len(signature.classes) or None]}
     for word, values, wanted in (
         ("takes", takes, inputs(signature)),
         # What a task of a user's own gives is no row of scores, and only the task knows it.
@@ -139,7 +135,7 @@ def _other_shape(model: Any, signature: Signature) -> str:
             return f"{word} {names} where {', '.join(map(repr, wanted))} should be"
         for value in values:
             shape = value.type.tensor_type.shape.dim
-            found = [dim.dim_value for dim in shape[1:]]
+            found = [dim.dim_value or None for dim in shape[1:]]
             if found != wanted[value.name] or shape[0].HasField("dim_value"):
                 return (
                     f"{word} {value.name} of shape {found}, and by its description of "

@@ -29,7 +29,7 @@ from morphogen.runs.config import Space, recorded_space, require_passed
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import Signature, read_weights
 from morphogen.spaces import SearchSpace
-from morphogen.supernets.nested import call, length_of, take, tensors_of
+from morphogen.supernets.nested import call, length_of, tensors_of
 from morphogen.tasks import Task
 from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.configs import read
@@ -122,13 +122,13 @@ def export(
     require_passed(directory, data, f"morphogen.export({os.fspath(run)!r}, {list(to)}")
     net, signature = trained_network(run, space=space)
     known_task = _task(values["data"] if data is None else data, values, signature)
-    x = _examples(known_task, signature)
+    shown, *batches = _batches(known_task, signature)
     folder = Path(out) if out is not None else directory.path / "export"
     done: list[Exported] = []
     with made(folder), alone(folder):
         try:
             for name in dict.fromkeys(to):
-                done.append(_write(folder, name, net, signature, x, known))
+                done.append(_write(folder, name, net, signature, shown, batches, known))
         finally:  # what was written is on record, also if another format cannot be
             if done:
                 record = _record(folder, done)
@@ -140,7 +140,13 @@ def export(
 def _task(data: Any, config: Mapping[str, Any], signature: Signature) -> Task:
     """The data of a training, all of them."""
     if signature.kind == "tensors":
-        return task_for(data, read(config["settings"].get("task")), Cut(held_out=0.0))
+        own = task_for(data, read(config["settings"].get("task")), Cut(held_out=0.0))
+        if own.inputs().get("example") != signature.example:
+            raise DataError(
+                f"inputs of data {own.name!r} are {own.inputs().get('example')}, the network's "
+                f"{signature.example}; accepted: the data of the training"
+            )
+        return own
     task: ImageTask | SignalTask
     if signature.kind == "signals":
         task = SignalTask.of(data, held_out=0.0)
@@ -155,21 +161,43 @@ def _task(data: Any, config: Mapping[str, Any], signature: Signature) -> Task:
     return task
 
 
-def _examples(task: Task, signature: Signature) -> Any:
-    """Training examples, evenly from the whole set: the test part stays closed."""
+def _batches(task: Task, signature: Signature) -> list[Any]:
+    """Two training examples to make a file with, and batches of other sizes to check it on.
+
+    They are evenly from the whole set: the test part stays closed.
+    """
     n = task.length("pool")
     rows = torch.linspace(0, n - 1, min(CHECKED, n)).round().long()
-    return inputs_of(signature).examples(task, rows, signature)
+    inputs = inputs_of(signature)
+    # Two at least: torch takes a size of one for a constant.
+    pair = torch.stack([rows[0], rows[min(1, len(rows) - 1)]])
+    parts = (pair, rows[:1], rows[1:])
+    return [inputs.examples(task, part, signature) for part in parts if len(part)]
 
 
 def _write(
-    folder: Path, name: str, net: nn.Module, signature: Signature, x: Any, space: SearchSpace
+    folder: Path,
+    name: str,
+    net: nn.Module,
+    signature: Signature,
+    shown: Any,
+    batches: Sequence[Any],
+    space: SearchSpace,
 ) -> Exported:
-    """One file: made in memory, written beside, and given its name once it has proved itself."""
+    """One file: made in memory, written beside, and given its name once it has proved itself.
+
+    Args:
+        folder: where it goes.
+        name: of the format.
+        net: the network.
+        signature: of it.
+        shown: a batch of two examples, with which it is made.
+        batches: of other sizes, on which it is run.
+        space: of the network.
+    """
     path = folder / f"model{FORMATS[name]}"
     buffer = io.BytesIO()
-    # Two images at least: torch takes a size of one for a constant.
-    _WRITERS[name](buffer, net, signature, take(x, [0, min(1, length_of(x) - 1)]))
+    _WRITERS[name](buffer, net, signature, shown)
     content = buffer.getvalue()
     with fresh(path, content) as beside:
         readers: dict[str, Callable[[], Run]] = {
@@ -178,9 +206,6 @@ def _write(
             "safetensors": lambda: partial(call, _rebuilt(space, beside)),
         }
         run = readers[name]()
-        # Other sizes of batch than the file was made with.
-        n = length_of(x)
-        batches = [take(x, range(*ends)) for ends in ((0, 1), (1, n)) if ends[0] < ends[1]]
         try:
             with torch.no_grad():
                 expected = _flat(call(net, part) for part in batches)
@@ -197,7 +222,7 @@ def _write(
                 f"the {name} file gives scores that differ by {difference:.2g} from the network's, "
                 f"and was not kept; accepted: a difference of at most {allowed:.2g}"
             )
-    return Exported(path, name, n, difference, allowed)
+    return Exported(path, name, sum(map(length_of, batches)), difference, allowed)
 
 
 def _flat(outputs: Iterable[Any]) -> Tensor:

@@ -77,13 +77,29 @@ def shapes(value: Any) -> str:
     return type(value).__name__
 
 
-def described(value: Any) -> Any:
-    """What a batch of one is, as plain values: a text for each tensor, lists and dicts of them."""
+def described(*values: Any) -> Any:
+    """What examples are, as plain values: a text for each tensor, in lists and dicts of them.
+
+    Args:
+        values: batches of the same structure; sizes in which they differ are written `*`.
+    """
+    value = values[0]
     if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape[1:])}"
+        sizes = zip(*(v.shape[1:] for v in values), strict=True)
+        shown = ", ".join(str(s[0]) if len(set(s)) == 1 else "*" for s in sizes)
+        return f"{str(value.dtype).removeprefix('torch.')} [{shown}]"
     if isinstance(value, Mapping):
-        return {key: described(v) for key, v in value.items()}
-    return [described(v) for v in _sequence(value)]
+        return {key: described(*(v[key] for v in values)) for key in value}
+    return [described(*several) for several in zip(*map(_sequence, values), strict=True)]
+
+
+def sizes_of(description: Any) -> list[list[int | None]]:
+    """Of each tensor that `described` wrote, its sizes without the batch; None: any."""
+    if isinstance(description, str):
+        inner = description.partition("[")[2].rstrip("]")
+        return [[None if size == "*" else int(size) for size in inner.split(", ") if size]]
+    parts = description.values() if isinstance(description, Mapping) else description
+    return [sizes for part in parts for sizes in sizes_of(part)]
 
 
 def zeros(description: Any, count: int = 1) -> Any:
@@ -102,11 +118,15 @@ def zeros(description: Any, count: int = 1) -> Any:
             f"example is {str(description)[:80]!r}; accepted: texts like 'float32 [3, 4]', or "
             "lists or mappings of them"
         )
-    shape = [int(size) for size in found["shape"].split(", ") if size]
+    ((*sizes,),) = sizes_of(description)
+    shape = [ANY if size is None else size for size in sizes]
     return torch.zeros(count, *shape, dtype=getattr(torch, found["dtype"]))
 
 
-_DESCRIBED = re.compile(r"(?P<dtype>[a-z0-9]{1,12}) \[(?P<shape>(?:\d{1,9}(?:, \d{1,9}){0,15})?)\]")
+ANY = 8
+"""Size of an axis of zeros that has no size of its own."""
+
+_DESCRIBED = re.compile(r"(?P<dtype>[a-z0-9]{1,12}) \[(?P<shape>(?:(?:\d{1,9}|\*)(?:, (?:\d{1,9}|\*)){0,15})?)\]")
 _DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 

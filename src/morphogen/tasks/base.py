@@ -97,6 +97,8 @@ class Task:
             raise ConfigError(
                 f"metric is {_shown(metric)}; accepted: morphogen.Metric(name, of=function)"
             )
+        if metric is not None and metric.name == "loss" and metric.of is not loss:
+            raise ConfigError("metric is named loss, and is another function; accepted: its name")
         if outputs is not None and outputs < 1:
             raise ConfigError(f"outputs is {outputs}; accepted: 1 or more")
         parts = [("train", train), *([] if valid is None else [("valid", valid)])]
@@ -164,7 +166,7 @@ class Task:
 
     def inputs(self) -> dict[str, Any]:
         """What one must know beside a network's weights to give it inputs: kind, sizes, scales."""
-        return {"kind": "tensors", "example": described(self.example())}
+        return {"kind": "tensors", "example": described(*map(self._alone, self._some()))}
 
     def length(self, part: str) -> int:
         """Examples of a part."""
@@ -209,6 +211,14 @@ class Task:
     def example(self) -> Any:
         """The input of a batch of one example, on the CPU: for costs, checks and exports."""
         return self.batch("train", torch.zeros(1, dtype=torch.int64)).x
+
+    def _some(self) -> Tensor:
+        """Sixteen rows of the pool, or all."""
+        n = self.length("pool")
+        return torch.linspace(0, n - 1, min(n, 16)).round().long()
+
+    def _alone(self, row: Tensor) -> Any:
+        return self.batch("pool", row[None]).x
 
     def outputs(self) -> int:
         """Outputs of a network for this task: classes, targets; 0 where it cannot be known."""
@@ -457,8 +467,7 @@ class Task:
         Of data sets whose items are made one by one, sixteen items are read.
         """
         n = self.length("pool")
-        some = torch.linspace(0, n - 1, min(n, 16)).round().long()
-        x, y, _ = self.batch("pool", some)
+        x, y, _ = self.batch("pool", self._some())
         return {
             "examples": n,
             "inputs": digest(raw(t) for t in tensors_of(x)),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from torch import Tensor
+
+from morphogen.core.errors import ConfigError
 
 Sums = dict[str, Tensor]
 """Sums over examples, float64: those of batches, and of processes, add up."""
@@ -17,6 +20,15 @@ def added(one: Sums, other: Sums) -> Sums:
     """The sums of both; an empty one adds nothing."""
     return {key: one[key] + value for key, value in other.items()} if one else other
 
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,40}")
+
+RESERVED = frozenset(
+    "epoch phase ended_early architecture candidate score failed images gates alpha seed "
+    "seed_epoch seconds cpu_seconds attempts budget lr openings params flops macs latency "
+    "memory".split()
+)
+"""Entries of metrics.jsonl and result.json, and costs: names that no metric can have."""
 
 Compare = Callable[[Any, Any], Tensor]
 """From a network's output and the targets to one number, the mean, or to one for each example."""
@@ -36,6 +48,18 @@ class Metric:
     number for each example. None: a task's class computes it (`counts` and `value`)."""
     bounds: tuple[float, float] = (-inf, inf)
     """The least and the largest value it can have, beyond which no interval reaches."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"name of a metric is {str(self.name)[:80]!r}; accepted: letters, digits, _, - and "
+                "., a letter first, as in mae or top-5"
+            )
+        if self.name in RESERVED:
+            raise ConfigError(
+                f"name of a metric is {self.name!r}, which is on record for something else; "
+                "accepted: another name"
+            )
 
     def score(self, value: float) -> float:
         """The value as a score, of which more is better; and the score as a value."""

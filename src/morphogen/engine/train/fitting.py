@@ -172,13 +172,14 @@ def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
         )
     lr = descent.at(Clock(fit.epoch, t.epochs, 0, steps))
     fit.epoch += 1
+    train = f"train_{task.metric.name}"
     row: dict[str, Any] = {
         "epoch": done + 1,
         "seed": t.seed + fit.number,
         "seed_epoch": fit.epoch,
         "architecture": fitting.text,
         "train_loss": mean,
-        f"train_{task.metric.name}": task.value(total),
+        **({train: task.value(total)} if train != "train_loss" else {}),
         "lr": lr,
     }
     seed = t.seed + fit.number
