@@ -150,9 +150,7 @@ class Model:
 
     def __repr__(self) -> str:
         s = self.signature
-        return shown(
-            f"<Model {self.path}: {s.architecture} of {s.space_name}, {self._size()}>"
-        )
+        return shown(f"<Model {self.path}: {s.architecture} of {s.space_name}, {self._size()}>")
 
     def _size(self) -> str:
         s = self.signature

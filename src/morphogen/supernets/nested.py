@@ -126,7 +126,8 @@ def zeros(description: Any, count: int = 1) -> Any:
 ANY = 8
 """Size of an axis of zeros that has no size of its own."""
 
-_DESCRIBED = re.compile(r"(?P<dtype>[a-z0-9]{1,12}) \[(?P<shape>(?:(?:\d{1,9}|\*)(?:, (?:\d{1,9}|\*)){0,15})?)\]")
+_SIZE = r"(?:\d{1,9}|\*)"
+_DESCRIBED = re.compile(rf"(?P<dtype>[a-z0-9]{{1,12}}) \[(?:{_SIZE}(?:, {_SIZE}){{0,15}})?\]")
 _DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from morphogen.core.errors import ConfigError, DataError, MorphogenError, SpaceError
 from morphogen.core.memory import ran_out
+from morphogen.supernets.draws import aside
 from morphogen.supernets.nested import described, length_of, mapped, shapes, take, tensors_of
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.cut import Cut
@@ -48,7 +49,8 @@ class Task:
         test: opened only to evaluate a finished network.
         loss: from the network's output and the targets to the mean, or to one number for each
             example: a function or a module of PyTorch, or your own.
-        metric: by what architectures are judged; by default the loss.
+        metric: by what architectures are judged; by default that of the class, if it is one of your
+            own that has one, else the loss.
         train_loss: the loss that trains weights, where it is another: with class weights, say.
         collate: makes (inputs, targets) of a list of items, for instance with padding; by default
             PyTorch's `default_collate`.
@@ -105,7 +107,8 @@ class Task:
         self._data = [require_data_set(part, data) for part, data in parts]
         self._test: Any = None if test is None else require_data_set("test", test)
         self._loss, self._train_loss = loss, loss if train_loss is None else train_loss
-        self.metric = metric or Metric("loss", higher_is_better=False, of=loss)
+        own = metric or getattr(type(self), "metric", None)  # that of a class computes itself
+        self.metric = own or Metric("loss", higher_is_better=False, of=loss)
         self._collate, self._outputs = collate, outputs
         self.name, self.seed, self.own_valid = name, seed, valid is not None
         n = len(train)
@@ -210,7 +213,8 @@ class Task:
 
     def example(self) -> Any:
         """The input of a batch of one example, on the CPU: for costs, checks and exports."""
-        return self.batch("train", torch.zeros(1, dtype=torch.int64)).x
+        with aside(seed=0):
+            return self.batch("train", torch.zeros(1, dtype=torch.int64)).x
 
     def _some(self) -> Tensor:
         """Sixteen rows of the pool, or all."""
@@ -218,7 +222,8 @@ class Task:
         return torch.linspace(0, n - 1, min(n, 16)).round().long()
 
     def _alone(self, row: Tensor) -> Any:
-        return self.batch("pool", row[None]).x
+        with aside(seed=0):
+            return self.batch("pool", row[None]).x
 
     def outputs(self) -> int:
         """Outputs of a network for this task: classes, targets; 0 where it cannot be known."""
@@ -467,7 +472,8 @@ class Task:
         Of data sets whose items are made one by one, sixteen items are read.
         """
         n = self.length("pool")
-        x, y, _ = self.batch("pool", self._some())
+        with aside(seed=0):  # data sets that draw draw the same
+            x, y, _ = self.batch("pool", self._some())
         return {
             "examples": n,
             "inputs": digest(raw(t) for t in tensors_of(x)),

@@ -1,0 +1,213 @@
+"""A task of a user's own is searched by all families, trained, reported, exported and resumed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from sklearn.metrics import f1_score, mean_absolute_error
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import forked
+import morphogen
+import own_tasks as own
+import tiny
+from morphogen.core import ConfigError, MorphogenError, RunError, SpaceError
+from morphogen.engine.record.watch import Silent
+from morphogen.supernets.nested import call
+
+
+def outputs(task: morphogen.Task, net: nn.Module) -> tuple[np.ndarray, np.ndarray]:
+    """Of a network on the test part, with the targets, by a loop of our own."""
+    data = task._test
+    collate = task._collate or torch.utils.data.default_collate
+    with torch.no_grad():
+        made = [collate([data[i]]) for i in range(len(data))]
+        xs = [tuple(x) if isinstance(x, list) else x for x, _ in made]
+        given = torch.cat([call(net, x) for x in xs])
+    return given.numpy(), torch.cat([y for _, y in made]).float().numpy()
+
+
+BY_HAND: dict[str, Any] = {
+    "table": lambda o, y: 100 * mean_absolute_error(y, o),
+    "sequences": lambda o, y: 100 * np.mean(o.argmax(1) == y),
+    "signals": lambda o, y: np.abs(o - y).mean(),
+    "two inputs": lambda o, y: ((o - y) ** 2).mean(),
+    "labels": lambda o, y: 100 * f1_score(y, o > 0, average="micro"),
+}
+
+
+@pytest.mark.parametrize("kind", own.TASKS)
+def test_searched_trained_measured_and_exported(kind: str, tmp_path: Path) -> None:
+    found = own.search("gdas", kind, tmp_path / "run", epochs=1)
+    task = own.TASKS[kind][0]()
+    trained = found.train(morphogen.Training(epochs=1, **own.TRAINING), run=tmp_path / "trained")
+    given, y = outputs(task, trained.network())
+    assert trained.test["mean"] == pytest.approx(BY_HAND[kind](given, y), rel=1e-4)
+
+    config = yaml.safe_load((tmp_path / "trained" / "config.yaml").read_text())
+    assert config["data"] == "(a task passed from Python)"
+    assert config["task"]["metric"] == task.metric.describe()
+    for result in (found, trained):
+        text = re.sub(r"<(style|script).*?</\1>", "", result.report().path.read_text(), flags=re.S)
+        words = re.findall(r"\b(?:images?|classes|accurac\w+)\b", re.sub(r"<[^>]*>", " ", text))
+        assert set(map(str.lower, words)) <= ({"accuracy"} if kind == "sequences" else set())
+        assert task.metric.name in text
+
+    (file,) = trained.export("safetensors")
+    model = morphogen.load(file.path, module=own.seeded(own.TASKS[kind][1]))
+    x = task.batch("train", torch.arange(5)).x
+    assert torch.equal(model(x), call(trained.network(), x).detach())
+
+
+@pytest.mark.parametrize("kind", ["sequences", pytest.param("two inputs", marks=pytest.mark.slow)])
+def test_programs_take_batches_of_other_sizes(kind: str, tmp_path: Path) -> None:
+    found = own.search("gdas", kind, tmp_path / "run", epochs=1)
+    trained = found.train(morphogen.Training(epochs=1, **own.TRAINING), run=tmp_path / "trained")
+    archive, graph = trained.export(["torch-export", "onnx"])
+    task = own.TASKS[kind][0]()
+    program = torch.export.load(archive.path).module()
+    for rows in (torch.arange(1), torch.arange(3, 20)):
+        x = task.batch("train", rows).x
+        expected = call(trained.network(), x).detach()
+        for run in (morphogen.load(graph.path), lambda x: call(program, x)):
+            torch.testing.assert_close(run(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("darts", {"epochs": 1}),
+        ("idarts", {"epochs": 1}),
+        ("darts-pt", {"epochs": 1}),
+        ("zero-cost-pt", {"epochs": 1}),
+        ("spos", {"epochs": 1}),
+        ("aging-evolution", {"evaluation": {"budget": 2}}),
+        ("nsga2", {"evaluation": {"budget": 2, "objectives": "mae,params,latency"}}),
+    ],
+)
+def test_all_families(method: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    found = own.search(method, "table", tmp_path / "run", **settings)
+    last = found.history[-1]
+    assert found.text.startswith("first=")
+    if method == "aging-evolution":  # less is better: the best is the least of them
+        best = min(found.history, key=lambda row: row["mae"])
+        assert found.text == best["candidate"]
+        assert last["score"] == -last["mae"]
+    if method == "spos":  # the best first
+        values = [candidate["mae"] for candidate in found.candidates]
+        assert values == sorted(values)
+        assert values[0] == last["best_mae"]
+
+
+def test_the_best_epoch_and_patience_go_by_less(tmp_path: Path) -> None:
+    found = own.search("random", "table", tmp_path / "run", evaluation={"budget": 1})
+    # Of steps this large some make it worse.
+    training = morphogen.Training(epochs=30, patience=2, lr=0.5, clip=0.0, **own.TRAINING)
+    trained = found.train(training, run=tmp_path / "trained")
+    curve = [row["held_out_mae"] for row in trained.history]
+    assert trained.held_out["mean"] == min(curve)
+    assert len(curve) == curve.index(min(curve)) + 3
+
+
+class Killed(Silent):
+    """Kills its own process in the second epoch."""
+
+    def epoch(self, row: Any) -> None:
+        self.epochs = getattr(self, "epochs", 0) + 1
+
+    def stepped(self, clock: Any) -> None:
+        if getattr(self, "epochs", 0) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Noisy:
+    """A data set with augmentation of its own."""
+
+    def __init__(self, data: TensorDataset) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, i: int) -> Any:
+        x, y = self.data[i]
+        return x + 0.1 * torch.randn(x.shape), y
+
+
+def noisy() -> morphogen.Task:
+    return own.table(train=Noisy(own.waves(120, 0)))
+
+
+def begun(run: str, watcher: Any = Silent) -> None:
+    settings = morphogen.Settings(epochs=3, **own.SETTINGS)
+    module = own.seeded(own.convolutions)
+    morphogen.search(
+        "gdas", space=module, task=noisy(), settings=settings, run=run, watcher=watcher
+    )
+
+
+def doomed(run: str) -> None:
+    begun(run, Killed)
+
+
+def test_killed_and_resumed_to_the_same_bits(tmp_path: Path) -> None:
+    process = forked.process(doomed, str(tmp_path / "cut"))
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    module = own.seeded(own.convolutions)
+    with pytest.raises(RunError, match=r"the task of .* was an object of yours; .*task=\.\.\."):
+        morphogen.resume(tmp_path / "cut", space=module)
+    with pytest.raises(RunError, match="are not those with which"):
+        morphogen.resume(tmp_path / "cut", space=module, task=own.signals())
+    morphogen.resume(tmp_path / "cut", space=module, task=noisy())
+    begun(str(tmp_path / "whole"))
+    tiny.assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+X, Y = torch.zeros(40, 10), torch.zeros(40, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"train": TensorDataset(X, Y[:, 0])}, SpaceError, r"gives \[2, 1\] .*\[2\]"),
+        ({"train": TensorDataset(X[:, :3], Y)}, SpaceError, r"\[2, 3\]"),
+        ({"train": TensorDataset(X, Y, Y)}, MorphogenError, "has 3 values; accepted: a pair"),
+        ({"train": list(zip(X, Y, strict=True)), "collate": len}, MorphogenError, "has int"),
+        ({"loss": lambda o, y: 1.0}, ConfigError, "gives a float; accepted: a function that gives"),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence(
+    options: dict[str, Any], error: type[Exception], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=said) as caught:
+        morphogen.search(
+            "gdas",
+            space=own.layers(10, 1),
+            task=own.table(test=None, **options),
+            settings=morphogen.Settings(epochs=1, **own.SETTINGS),
+            run=tmp_path / "run",
+        )
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_and_task_are_one_or_the_other(tmp_path: Path) -> None:
+    for given in ({"data": "digits", "task": own.signals()}, {"data": own.signals()}):
+        with pytest.raises(ConfigError, match="accepted"):
+            morphogen.search("gdas", space=own.convolutions(), run=tmp_path / "run", **given)
+    with pytest.raises(
+        ConfigError, match=r"epe_nas.* reads classes.*accepted for these data: nwot"
+    ):
+        morphogen.score(own.layers(10, 1), task=own.table(), proxies="epe_nas", sample=2)
+    scored = morphogen.score(own.layers(10, 1), task=own.table(), proxies="synflow", sample=2)
+    assert len(scored.scored) == 2
