@@ -28,6 +28,7 @@ from morphogen.methods import MethodInfo, find
 from morphogen.reports.draw import draw
 from morphogen.reports.standing import final_metrics, result_text, standing
 from morphogen.reports.text import columns, count, duration, fold
+from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
 from morphogen.tasks.kinds import config_for, configured, space_for
 
@@ -203,13 +204,13 @@ def _candidates(result: SearchResult) -> str:
 
 
 def _cost(result: SearchResult) -> str:
-    cost = result.cost
+    cost, examples = result.cost, Described.of(RunDirectory(result.run).config()).examples
     text = f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU"
     if "full_epochs" in cost:
         text += f"; {cost['early_epochs']:g} epochs of early and {cost['full_epochs']:g} of full"
         text += " trainings"
     drawn = [
-        f"{count(int(cost[key]))} images drawn from the {part} part"
+        f"{count(int(cost[key]))} {examples} drawn from the {part} part"
         for key, part in (("train_images", "train"), ("valid_images", "search-validation"))
         if key in cost
     ]
@@ -222,8 +223,9 @@ def _next(result: SearchResult, has_table: bool) -> str:
         query = shell("morphogen", "query", result.space.name, result.text)
         lines += ["Every figure of the table:", f"  {query}"]
     train = shell("morphogen", "train", result.run, "--seeds", "3")
-    lines += ["Train it from scratch and measure it on the test images:", f"  {train}"]
     values = RunDirectory(result.run).config()
+    test = f"the test {Described.of(values).examples}"
+    lines += [f"Train it from scratch and measure it on {test}:", f"  {train}"]
     if not set(values["space"]) <= {"name", "without"}:  # no words for it on the command line
         return "\n".join(lines)
     again = ["morphogen", "search", result.method, "--space", values["space"]["name"]]

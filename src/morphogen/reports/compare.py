@@ -18,14 +18,28 @@ from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
 from morphogen.reports.scores import rising, thin
 from morphogen.reports.text import count, duration
+from morphogen.runs.described import title
 
-CURVES = (
-    ("valid_loss", "Loss on the search-validation part", "loss"),
-    ("supernet_accuracy", "Accuracy of the supernet", "accuracy, %"),
-    ("recalibrated_accuracy", "Accuracy once discretised, norms recalibrated", "accuracy, %"),
-    ("entropy", "Entropy of the gates", "normalised entropy"),
-    ("skips", "Skip connections", "skip connections"),
-)
+
+def _curves(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
+    """Entry of the metrics, title and axis of each chart; those of the metric for each task."""
+    made = [("valid_loss", "Loss on the search-validation part", "loss")]
+    for task in dict.fromkeys((r.task.metric, r.task.label) for r in runs):
+        metric, label = task
+        made += [
+            (f"supernet_{metric}", f"{title(metric)} of the supernet", label),
+            (
+                f"recalibrated_{metric}",
+                f"{title(metric)} once discretised, norms recalibrated",
+                label,
+            ),
+        ]
+    return [
+        *made,
+        ("entropy", "Entropy of the gates", "normalised entropy"),
+        ("skips", "Skip connections", "skip connections"),
+    ]
+
 
 STYLES = 8
 """Colours there are; further groups begin again."""
@@ -101,7 +115,7 @@ def sections(runs: Sequence[Run]) -> list[tuple[str, Html]]:
     drawn = _clouds(made)
     if drawn:
         found.append(("In the benchmark", el("div", {"class": "figures"}, *drawn)))
-    curves = [c for c in (_curve(made, *what) for what in CURVES) if c is not None]
+    curves = [c for c in (_curve(made, *what) for what in _curves(runs)) if c is not None]
     scored = _best_so_far(made)
     curves += [scored] if scored else []
     if curves:
@@ -116,16 +130,17 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
     for g in made:
         values = list(g.values.values())
         known = interval(values) if values else {}
-        mean = f"{known['mean']:.2f}" if known else ""
+        number = g.runs[0].task.number
+        mean = number(known["mean"]) if known else ""
         if "high" in known:
-            mean += f" ± {known['high'] - known['mean']:.2f}"
+            mean += f" ± {number(known['high'] - known['mean'])}"
         best = (max if higher else min)(values, default=math.nan)
         rows.append(
             [
                 g.name,
                 str(len(values)),
                 mean,
-                f"{best:.2f}" if values else "",
+                number(best) if values else "",
                 duration(fmean(r.spent("seconds") for r in g.runs)),
                 duration(fmean(r.spent("cpu_seconds") for r in g.runs)),
             ]
@@ -135,7 +150,7 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
         [
             el("a", {"href": f"#run-{i}"}, f"{i}: {r.method}, seed {r.seed}"),
             r.state,
-            f"{r.headline[1]:.2f}" if r.headline else "",
+            r.task.number(r.headline[1]) if r.headline else "",
             _rank(r),
             f"{skips[-1][1]:.0f}" if (skips := r.series("skips")) else "",
             count(len(r.metrics)),
@@ -175,12 +190,13 @@ def _differences(made: Sequence[Group]) -> Html | None:
             continue
         gaps = [a.values[s] - b.values[s] for s in seeds]
         known = interval(gaps)
-        text = f"Mean difference {known['mean']:+.2f}"
+        number, signed = a.runs[0].task.number, a.runs[0].task.signed
+        text = f"Mean difference {signed(known['mean'])}"
         if "low" in known:
-            text += f", 95 % interval {known['low']:+.2f} to {known['high']:+.2f}"
+            text += f", 95 % interval {signed(known['low'])} to {signed(known['high'])}"
         text += f", {len(seeds)} seed{'s'[: len(seeds) != 1]}."
         rows = [
-            [str(s), f"{a.values[s]:.2f}", f"{b.values[s]:.2f}", f"{gap:+.2f}"]
+            [str(s), number(a.values[s]), number(b.values[s]), signed(gap)]
             for s, gap in zip(seeds, gaps, strict=True)
         ]
         title = f"{a.name} minus {b.name}"
@@ -214,9 +230,13 @@ def _curve(made: Sequence[Group], name: str, title: str, label: str) -> Html | N
 def _best_so_far(made: Sequence[Group]) -> Html | None:
     found: list[tuple[Group, Run, Sequence[tuple[float, float]]]] = []
     for g in made:
-        found += [(g, run, thin(rising(run), 500)) for run in g.runs]
+        for run in g.runs:
+            sign = run.task.sign if run.judged else 1
+            found.append((g, run, [(x, sign * y) for x, y in thin(rising(run), 500)]))
+    labels = {run.task.label if run.judged else "score" for _, run, points in found if points}
+    label = f"best {labels.pop() if len(labels) == 1 else 'score'}"
     text = "Best score so far by architectures scored; one line for each run."
-    return _overlaid(made, found, "Best score so far", text, "best score", "architecture")
+    return _overlaid(made, found, "Best score so far", text, label, "architecture")
 
 
 def _overlaid(

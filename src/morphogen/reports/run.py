@@ -167,7 +167,21 @@ class Run:
                 words = f"{name.replace('_', ' ')}{unit} on the search-validation part"
                 return words, known[-1][1], task.higher_is_better
         scores = [v for _, v in self.series("score")]
-        return ("best score", max(scores), True) if scores else None
+        if not scores:
+            return None
+        if self.judged:
+            unit = f" in {task.unit}" * bool(task.unit)
+            return f"best {task.metric}{unit}", task.sign * max(scores), task.higher_is_better
+        return "best score", max(scores), True
+
+    @property
+    def judged(self) -> bool:
+        """Whether scores are the task's metric, less a minus where less of it is better."""
+        first = str(self.settings.get("evaluation", {}).get("objectives", "")).partition(",")[0]
+        return self.settings.get("evaluation", {}).get("evaluator", "") in (
+            "training",
+            "supernet",
+        ) and first in ("", self.task.metric)
 
     def _reached(self) -> tuple[str, float, bool] | None:
         task = self.task

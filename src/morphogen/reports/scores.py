@@ -45,21 +45,23 @@ def _scores(run: Run, level: int) -> Html | None:
         text += f" {failed:,} of {len(run.metrics):,} evaluations failed and have no score."
     if len(points) > MOST_POINTS:
         text += f" About {MOST_POINTS:,} of {len(points):,} are drawn."
-    each, best = thin(points, MOST_POINTS), thin(rising(run), MOST_POINTS)
+    label, sign = (run.task.label, run.task.sign) if run.judged else ("score", 1)
+    each = [(x, sign * y) for x, y in thin(points, MOST_POINTS)]
+    best = [(x, sign * y) for x, y in thin(rising(run), MOST_POINTS)]
     series = [Series("best so far", best, 0), Series("scores", each, 1, dots=True)]
     x = horizontal([a for a, _ in each], "architecture", whole=True)
-    return lines("Scores", text, series, x, vertical([b for _, b in each], "score"), level=level)
+    return lines("Scores", text, series, x, vertical([b for _, b in each], label), level=level)
 
 
 def _kind(run: Run) -> str:
-    s = run.settings["evaluation"]
+    s, metric = run.settings["evaluation"], run.task.metric
     if s.get("evaluator") == "table":
         return f"the table's {s.get('metric') or 'validation figure'}"
     if s.get("evaluator") == "proxy":
         return f"the zero-cost proxy {s.get('proxy')} of the untrained network"
     if s.get("evaluator") == "supernet":
-        return "search-validation accuracy with the weights of a trained supernet"
-    return f"search-validation accuracy after {s.get('epochs')} epochs of training"
+        return f"search-validation {metric} with the weights of a trained supernet"
+    return f"search-validation {metric} after {s.get('epochs')} epochs of training"
 
 
 def _front(run: Run, level: int) -> Html | None:

@@ -23,25 +23,27 @@ from morphogen.reports.scores import scored
 from morphogen.reports.text import count, duration
 from morphogen.reports.text import figure as rounded
 from morphogen.reports.trained import reached, trained
+from morphogen.runs.described import title as heading
 
 LOSSES = (
     ("train_loss", "train loss (train part)"),
     ("valid_loss", "valid loss (search-validation part)"),
 )
 
-ACCURACIES = (
-    ("supernet_accuracy", "supernet"),
-    ("recalibrated_accuracy", "discretised, norms recalibrated"),
-    ("discrete_accuracy", "discretised"),
+MEASURED = (
+    ("supernet", "supernet"),
+    ("recalibrated", "discretised, norms recalibrated"),
+    ("discrete", "discretised"),
 )
+"""Of what the metric is recorded in each epoch, before its name."""
 
 PLAIN = {
     "epoch", "architecture", "candidate", "score", "images", "gates", "alpha", "seconds",
     "cpu_seconds", "ended_early", "entropy", "skips", "decisions_changed", "train_loss",
-    "valid_loss",
-    *(f"{n}_{k}" for n in ("supernet", "discrete", "recalibrated") for k in ("accuracy", "loss")),
+    "valid_loss", *(f"{name}_loss" for name, _ in MEASURED),
 }  # fmt: skip
-"""Entries of the metrics that have their place; any other number is drawn as the method's own."""
+"""Entries of the metrics that have their place, as those named by the task's metric have; any
+other number is drawn as the method's own."""
 
 
 def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str, Html]]:
@@ -54,7 +56,7 @@ def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str,
     """
     made: list[tuple[str, Callable[[Run, int], Html | None]]] = [
         ("The architecture", architecture),
-        ("Accuracy reached", reached),
+        (f"{heading(run.task.metric)} reached", reached),
         ("Where it stands", partial(where, alone=alone)),
         ("The training" if run.training else "The search", search),
         ("Candidates", candidates),
@@ -63,8 +65,8 @@ def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str,
         ("Cost", cost),
         ("To reproduce", reproduce),
     ]
-    bodies = [(title, make(run, level + 1)) for title, make in made]
-    return [(title, body) for title, body in bodies if body is not None]
+    bodies = [(name, make(run, level + 1)) for name, make in made]
+    return [(name, body) for name, body in bodies if body is not None]
 
 
 def order(run: Run, level: int) -> Html | None:
@@ -225,12 +227,15 @@ CHANGED = "Share of the choices whose derived value is another than an epoch bef
 
 
 def learning(run: Run, level: int) -> list[Html]:
-    """Losses, accuracies with the discretization gap, entropy, skip connections."""
+    """Losses, the metric with the discretization gap, entropy, skip connections."""
     where = f"seed {run.seed}"
-    losses = f"Cross entropy, mean over the steps of an epoch; one search, {where}."
-    images = run.settings.get("diagnostics", {}).get("images", "")
+    task = run.task
+    what = "Cross entropy" if task.classes else "The task's loss"
+    losses = f"{what}, mean over the steps of an epoch; one search, {where}."
+    count = run.settings.get("diagnostics", {}).get("images", "")
+    measured = [(f"{name}_{task.metric}", words) for name, words in MEASURED]
     gap = (
-        f"On {images} search-validation images, with the weights of the supernet; {where}. "
+        f"On {count} search-validation {task.examples}, with the weights of the supernet; {where}. "
         f"{_gap(run)}"
     )
     entropy = (("entropy", "normalised entropy"),)
@@ -238,7 +243,7 @@ def learning(run: Run, level: int) -> list[Html]:
     changed = (("decisions_changed", "share of choices"),)
     made = [
         _over_epochs(run, level, "Loss", losses, LOSSES, "loss"),
-        _over_epochs(run, level, "Supernet and its discretization", gap, ACCURACIES, "accuracy, %"),
+        _over_epochs(run, level, "Supernet and its discretization", gap, measured, task.label),
         _over_epochs(run, level, "Entropy of the gates", ENTROPY, entropy),
         _over_epochs(run, level, "Skip connections", SKIPS, skips, whole=True),
         _over_epochs(run, level, "Decisions changed", CHANGED, changed),
@@ -248,7 +253,8 @@ def learning(run: Run, level: int) -> list[Html]:
 
 def others(run: Run, level: int) -> list[Html]:
     """Whatever else the method measures, a chart each."""
-    names = dict.fromkeys(name for row in run.metrics for name in row if name not in PLAIN)
+    plain = PLAIN | {f"{name}_{run.task.metric}" for name, _ in MEASURED}
+    names = dict.fromkeys(name for row in run.metrics for name in row if name not in plain)
     text = f"A measure of {run.method}'s own, mean over the steps of an epoch; seed {run.seed}."
     made = []
     for name in names:
@@ -258,13 +264,15 @@ def others(run: Run, level: int) -> list[Html]:
 
 
 def _gap(run: Run) -> str:
-    supernet, alone = run.series("supernet_accuracy"), run.series("recalibrated_accuracy")
+    task = run.task
+    supernet, alone = (run.series(f"{n}_{task.metric}") for n in ("supernet", "recalibrated"))
     if not supernet or not alone:
         return ""
-    gap = supernet[-1][1] - alone[-1][1]
+    gap = task.sign * (supernet[-1][1] - alone[-1][1])
+    points = f"{gap:.1f} points" if task.unit == "%" else task.value(gap)
     return (
-        f"Discretization gap after the last epoch: {gap:.1f} points, with the batch norms' "
-        "statistics measured anew on these images."
+        f"Discretization gap after the last epoch: {points}, with the batch norms' "
+        f"statistics measured anew on these {task.examples}."
     )
 
 
@@ -341,7 +349,7 @@ def _plain(name: str) -> str:
 
 
 def cost(run: Run, level: int) -> Html | None:
-    """Time and images."""
+    """Time and examples."""
     if not run.metrics:
         return None
     n = len(run.metrics)
@@ -353,7 +361,9 @@ def cost(run: Run, level: int) -> Html | None:
     for part, title in (("train", "train part"), ("valid", "search-validation part")):
         drawn = images.get(part) if isinstance(images, dict) else None
         if isinstance(drawn, int):
-            rows.append([f"images drawn, {title}", count(drawn), count(round(drawn / n))])
+            rows.append(
+                [f"{run.task.examples} drawn, {title}", count(drawn), count(round(drawn / n))]
+            )
     machine = run.config.get("machine", "unknown machine")
     return join(
         [

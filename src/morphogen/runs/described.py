@@ -54,6 +54,11 @@ class Described:
         )
 
     @property
+    def sign(self) -> int:
+        """What the metric is multiplied by so that more is better, as scores are."""
+        return 1 if self.higher_is_better else -1
+
+    @property
     def label(self) -> str:
         """Of an axis or a column: `accuracy, %`."""
         return f"{self.metric}, {self.unit}" if self.unit else self.metric
@@ -67,6 +72,10 @@ class Described:
         """The metric as text without its unit: percents to two places, others to four digits."""
         return f"{value:.2f}" if self.unit == "%" else f"{value:.4g}"
 
+    def signed(self, value: float) -> str:
+        """A difference of two values, with its sign."""
+        return f"{'+' if value >= 0 else '-'}{self.number(abs(value))}"
+
     def value(self, value: float) -> str:
         """The metric as text with its unit."""
         return f"{self.number(value)} {self.unit}".rstrip()
@@ -78,5 +87,4 @@ class Described:
 
     def best(self, values: list[float]) -> int:
         """The place of the best value."""
-        sign = 1 if self.higher_is_better else -1
-        return max(range(len(values)), key=lambda i: sign * values[i])
+        return max(range(len(values)), key=lambda i: self.sign * values[i])

@@ -29,6 +29,7 @@ from morphogen.methods import find
 from morphogen.reports import notebook
 from morphogen.reports.writing import Report, report
 from morphogen.runs import store
+from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Metric, Task
@@ -60,7 +61,7 @@ class SearchResult:
     history: list[dict[str, Any]]
     """One row per epoch, as in metrics.jsonl."""
     cost: Mapping[str, float]
-    """Seconds of wall clock and CPU, images drawn."""
+    """Seconds of wall clock and CPU, examples drawn."""
     run: Path
     """The run directory."""
     candidates: tuple[Mapping[str, Any], ...] = ()
@@ -243,6 +244,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     """Write result.json and return the same."""
     directory = RunDirectory(job.path)
     config = directory.config()
+    task = Described.of(config)
     if directory.store_file.exists():
         cost = store.cost(directory.store_file)
     else:
@@ -265,7 +267,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             *(str(entry["note"]) for entry in config.get("lengthened", ())),
             *config.get("remarks", ()),
             *undecided(outcome.history),
-            *memorised(outcome.history, config.get("task", {}).get("examples", "examples")),
+            # Of classification alone: the losses of other tasks are no nats.
+            *(memorised(outcome.history, task.examples) if task.classes else ()),
         ),
         history=outcome.history,
         cost={**cost, **{f"{part}_images": n for part, n in images.items()}},
