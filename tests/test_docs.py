@@ -84,6 +84,12 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
             "Training(epochs=1, task={'image_size': 8}, hardware={'threads': 1})",
         ),
     ),
+    "own-task.md": (
+        ("epochs=5, batch_size=32)", "epochs=1, steps_per_epoch=2, batch_size=32)"),
+        ("epochs=20, seeds=2", "epochs=2, seeds=2"),
+        ('"budget": 12, "epochs": 5', '"budget": 4, "epochs": 1'),
+        ("epochs=2, batch_size=32)", "epochs=1, steps_per_epoch=2, batch_size=32)"),
+    ),
     "one-shot.md": (
         (
             "--run supernet",

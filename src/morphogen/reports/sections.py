@@ -230,7 +230,8 @@ def learning(run: Run, level: int) -> list[Html]:
     """Losses, the metric with the discretization gap, entropy, skip connections."""
     where = f"seed {run.seed}"
     task = run.task
-    what = "Cross entropy" if task.classes else "The task's loss"
+    classified = task.classes or "task" not in run.config
+    what = "Cross entropy" if classified else "The task's loss"
     losses = f"{what}, mean over the steps of an epoch; one search, {where}."
     count = run.settings.get("diagnostics", {}).get("images", "")
     measured = [(f"{name}_{task.metric}", words) for name, words in MEASURED]
