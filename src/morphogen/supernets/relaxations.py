@@ -46,6 +46,11 @@ def sigmoid(alpha: Tensor, mask: Tensor | None = None) -> Tensor:
     return _drop(torch.sigmoid(alpha), mask)
 
 
+def clipped(alpha: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Each option by itself, alpha between 0 and 1; without gradient beyond (DARTS-PRIME's CRB)."""
+    return _drop(alpha.clamp(0.0, 1.0), mask)
+
+
 def gumbel_soft(
     alpha: Tensor, tau: float, generator: Generator, mask: Tensor | None = None
 ) -> Tensor:

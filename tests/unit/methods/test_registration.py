@@ -179,9 +179,16 @@ def test_a_name_is_registered_once_and_a_notebooks_cell_runs_twice(registry):
 def test_kinds_are_what_the_class_has():
     kinds = {name: (i.black_box, i.staged, i.relaxing) for name, i in methods().items()}
     assert {name for name, kind in kinds.items() if kind == (True, True, False)} == {"dc-nas"}
-    assert {name for name, kind in kinds.items() if kind[2]} == {"darts", "gdas", "idarts", "snas"}
+    assert {name for name, kind in kinds.items() if kind[2]} == {
+        "darts",
+        "darts-prime",
+        "gdas",
+        "idarts",
+        "snas",
+    }
     stepwise = {
         "darts",
+        "darts-prime",
         "darts-pt",
         "gdas",
         "idarts",

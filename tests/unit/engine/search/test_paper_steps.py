@@ -64,6 +64,9 @@ CARDS = [
     Published("gdas", ONESHOT, HALF, {"search": (100, 260)}, 26000, 26000),
     # snas 3.6: 150 epochs over the training images, less 5,000 held out; both steps on each batch.
     Published("snas", ("darts", "darts-snas"), 45000, {"search": (150, 703)}, 105450, 105450),
+    # admm-darts 3.4 and 3.5: 50 epochs over 10/11 of the images; alpha when its schedule says so,
+    # and not in the first step.
+    Published("darts-prime", ("darts",), 45455, {"search": (50, 710)}, 35500, 0),
     # idarts 3.2: an epoch is a pass over the architecture's batches, with T = 4 weight steps each.
     Published("idarts", ("nasbench201",), HALF, {"search": (30, 390)}, 46800, 11700),
     Published("idarts", ("darts",), HALF, {"search": (50, 390)}, 78000, 19500),

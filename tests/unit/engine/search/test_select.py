@@ -24,7 +24,7 @@ SELECT = tiny.changed(
     select="perturbed-accuracy",
 )
 RULES = ("perturbed-accuracy", "discretised-accuracy", "perturbed-zc", "discretised-zc")
-ABLE = ("darts", "gdas", "idarts", "snas")
+ABLE = ("darts", "darts-prime", "gdas", "idarts", "snas")
 
 
 def run(method, path, space=None, **changes):
