@@ -10,6 +10,7 @@ import pytest
 
 import tiny
 from morphogen.core import ConfigError
+from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.search import resume, search
 from morphogen.methods import Candidate, Phase, _contract, find
 from morphogen.methods.darts import DARTS
@@ -45,7 +46,7 @@ def brief(monkeypatch):
     monkeypatch.setitem(_contract._REGISTRY, "brief", info)
 
 
-def run(path, method="brief", watcher=tiny.Silent, **numbers):
+def run(path, method="brief", watcher=Silent, **numbers):
     settings = tiny.changed(tiny.SETTINGS, **{"epochs": 5, **numbers})
     return search(
         method, space=tiny.own(), data=tiny.images(), settings=settings, run=path, watcher=watcher
