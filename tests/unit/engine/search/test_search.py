@@ -26,9 +26,11 @@ RATES = {"alpha.lr": 0.01, "weights.lr": 0.025}
 EVOLUTION = {"generations": 6, "fitness_images": 500, "recalibration_images": 500}
 QUICK = {
     "darts": RATES,
+    "darts-prime": {**RATES, "threshold": 100.0},
     "darts-pt": {**RATES, "interval": 1, "selection_images": 500},
     "gdas": RATES,
     "idarts": RATES,
+    "snas": RATES,
     "spos": EVOLUTION,
     "supernet-shifting": EVOLUTION,
     "zero-cost-pt": {"validation": 10},
