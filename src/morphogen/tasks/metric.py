@@ -23,9 +23,13 @@ def added(one: Sums, other: Sums) -> Sums:
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,40}")
 
-RESERVED = ("score", "params", "flops", "latency", "memory", "architecture", "candidate", "failed")
-RESERVED += ("epoch", "phase", "ended_early", "images", "gates", "alpha", "seed", "seed_epoch")
-RESERVED += ("seconds", "cpu_seconds", "attempts", "budget", "lr", "openings")
+RESERVED = frozenset(
+    (
+        *("score", "params", "flops", "latency", "memory", "architecture", "candidate", "failed"),
+        *("epoch", "phase", "ended_early", "images", "gates", "alpha", "seed", "seed_epoch"),
+        *("seconds", "cpu_seconds", "attempts", "budget", "lr", "openings"),
+    )
+)
 """Entries of metrics.jsonl and result.json, and costs: names that no metric can have."""
 
 Compare = Callable[[Any, Any], Tensor]
