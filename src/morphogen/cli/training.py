@@ -23,8 +23,7 @@ from morphogen.engine.train.trained import TrainResult, found_in
 from morphogen.engine.train.training import Training, paper_training, quick_training
 from morphogen.reports.draw import draw
 from morphogen.reports.text import count, duration, fold
-from morphogen.runs.config import PASSED
-from morphogen.runs.described import TITLES, Described, a
+from morphogen.runs.described import PASSED, TITLES, Described, a
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.kinds import config_for, configured, space_for

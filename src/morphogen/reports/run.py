@@ -13,7 +13,7 @@ from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ArchitectureError, MorphogenError
 from morphogen.reports.standing import final_metrics, standing
-from morphogen.runs.described import TITLES, Described
+from morphogen.runs.described import TASK, TITLES, Described
 from morphogen.spaces import ModuleSpace, SearchSpace
 
 State = Literal["finished", "running", "cut off"]
@@ -45,8 +45,10 @@ class Run:
 
     @property
     def data(self) -> str:
-        """The data's name or path."""
-        return str(self.config["data"])
+        """The data's name or path; of a task from Python its name."""
+        named = str(self.config["data"])
+        task = self.config.get("task")
+        return f"{task['name']} {named}" if named == TASK and task else named
 
     @property
     def settings(self) -> Mapping[str, Any]:

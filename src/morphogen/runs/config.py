@@ -18,6 +18,7 @@ from morphogen import spaces
 from morphogen.core import ConfigError, MorphogenError, RunError
 from morphogen.core.arguments import path as path_of
 from morphogen.core.names import shell
+from morphogen.runs.described import OBJECT, PASSED, TASK
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import DECISIVE, require_recorded, versions
 from morphogen.spaces import SearchSpace
@@ -26,11 +27,6 @@ from morphogen.tasks import Task
 from morphogen.tasks.kinds import Data
 
 Space = str | SearchSpace | torch.nn.Module
-
-OBJECT = "(an object passed from Python)"
-TASK = "(a task passed from Python)"
-PASSED = (OBJECT, TASK)
-"""What stands for data that no name leads back to."""
 
 
 def known_space(space: Space) -> SearchSpace:

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+OBJECT = "(an object passed from Python)"
+TASK = "(a task passed from Python)"
+PASSED = (OBJECT, TASK)
+"""What stands in config.yaml for data that no name leads back to."""
+
 TITLES = {"test": "Test", "held_out": "Held-out"}
 """Parts on which a training is measured, the one that counts most first, and what they go by."""
 

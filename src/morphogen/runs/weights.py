@@ -31,7 +31,7 @@ KEY = "morphogen"
 LONGEST = 64 * 2**20
 """Letters of a description; a million classes with names of ordinary length fit."""
 
-LARGEST = 2**28
+LARGEST = 2**26
 """Numbers in an input."""
 
 Width = Annotated[int, Field(ge=1, le=ranges.WIDTH.most, strict=True)]

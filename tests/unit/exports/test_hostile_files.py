@@ -377,3 +377,41 @@ def test_a_folder_gives_what_can_be_run(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
     monkeypatch.setattr(onnxfile, "find_spec", lambda name: None)
     assert morphogen.load(tmp_path).path.suffix == ".safetensors"
+
+
+# -- inputs of a task of one's own -----------------------------------------------------------------
+
+
+def tensors(example: Any) -> dict[str, Any]:
+    """The description of a network with such inputs."""
+    size = {"channels": 1, "depth": 1, "classes": 0, "in_channels": 0}
+    return {
+        **{"space": {"name": "own"}, "architecture": "a=b", "spec": size, "classes": []},
+        **{"kind": "tensors", "example": example, "origin": {}},
+    }
+
+
+def test_described_inputs_name_those_of_a_graph() -> None:
+    example = {"tokens": "int64 [*]", "more": ["float32 [3, 4]", "bool []"]}
+    signature = Signature.from_json(json.dumps(tensors(example)), "a file")
+    assert onnxfile.inputs(signature) == {
+        "input_tokens": [None],
+        "input_more_0": [3, 4],
+        "input_more_1": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        None,
+        "float32 [3",
+        "object [3]",
+        "float32 [100000000]",
+        [],
+        json.loads("[" * 400 + "]" * 400),
+    ],
+)
+def test_described_inputs_take_no_more_than_networks_do(example: Any) -> None:
+    with pytest.raises(DataError, match="no readable description of its network"):
+        Signature.from_json(json.dumps(tensors(example)), "a file")

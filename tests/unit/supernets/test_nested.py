@@ -1,15 +1,28 @@
 """Networks of several inputs: called by place or by name; searched as any module."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from morphogen import OneOf, cost
-from morphogen.core import SpaceError
+from morphogen.core import ConfigError, SpaceError
 from morphogen.supernets import Gated, Gates, NetworkSpec, build, network, space_of
 from morphogen.supernets.checks import check, try_module, without_gradient
-from morphogen.supernets.nested import call, device_of, first, length_of, mapped, shapes, take
+from morphogen.supernets.nested import (
+    call,
+    described,
+    device_of,
+    first,
+    length_of,
+    mapped,
+    shapes,
+    sizes_of,
+    take,
+    zeros,
+)
 
 X = (torch.arange(12).view(4, 3) % 5, torch.linspace(-1, 1, 8).view(4, 2))
 NAMED = dict(zip(("tokens", "values"), X, strict=True))
@@ -72,3 +85,15 @@ def test_pieces_of_nested_tensors():
     assert shapes(None) == "NoneType"
     with pytest.raises(TypeError, match="a str is no tensor"):
         mapped(torch.Tensor.float, {"a": "b"})
+
+
+def test_inputs_as_plain_values_and_back():
+    other = {"tokens": torch.zeros(1, 5), "values": torch.zeros(1, 2)}
+    said = described(first(NAMED, 1), other)
+    assert said == {"tokens": "int64 [*]", "values": "float32 [2]"}
+    assert sizes_of(said) == [[None], [2]]
+    made = zeros(json.loads(json.dumps(described((X[0], torch.ones(1, dtype=torch.bool))))), 3)
+    assert [(t.shape, t.dtype) for t in made] == [((3, 3), X[0].dtype), ((3,), torch.bool)]
+    for wrong in (None, [], {}, "float32", "object [3]", "float32 [-1]", ["float32 [3]", 1]):
+        with pytest.raises(ConfigError, match="accepted: texts like"):
+            zeros(wrong)

@@ -289,3 +289,48 @@ def test_what_a_data_set_draws_is_the_streams_and_resumes_and_is_shared():
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     assert random.getstate() == before[2]
+
+
+@pytest.mark.parametrize("name", ["", "mean error", "1st", "score", "epoch", "a" * 60])
+def test_a_metric_has_a_name_that_records_can_have(name):
+    with pytest.raises(ConfigError, match=r"name of a metric is .*; accepted"):
+        Metric(name, of=mse_loss)
+
+
+def test_the_metric_of_a_class_stays_and_loss_is_the_loss():
+    class Named(Task):
+        metric = Metric("f1", "%")
+
+    assert Named(train=TensorDataset(X, Y), loss=mse_loss).metric.name == "f1"
+    with pytest.raises(ConfigError, match="metric is named loss, and is another function"):
+        table(metric=Metric("loss", of=lambda output, y: mse_loss(output, y)))
+
+
+def test_what_an_input_is_says_which_sizes_differ():
+    texts = [(torch.ones(n, dtype=torch.int64), 0.0) for n in (3, 5)]
+    task = Task(
+        train=texts,
+        loss=mse_loss,
+        collate=lambda items: (
+            nn.utils.rnn.pad_sequence([x for x, _ in items], batch_first=True),
+            torch.tensor([y for _, y in items]),
+        ),
+    )
+    assert task.inputs() == {"kind": "tensors", "example": "int64 [*]"}
+    assert table().inputs()["example"] == "float32 [3]"
+
+
+def test_data_sets_that_draw_are_the_same_data_again():
+    class Noisy:
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, i):
+            return torch.full((2,), float(i)) + torch.randn(2), torch.zeros(1)
+
+    before = torch.random.get_rng_state()
+    task = Task(train=Noisy(), loss=mse_loss)
+    contents = task.contents()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(3)
+    assert task.changed(contents) is None

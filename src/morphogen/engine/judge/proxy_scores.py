@@ -32,12 +32,13 @@ from morphogen.core.rng import numpy_stream
 from morphogen.evaluators.executors import Job, Report, make_executor
 from morphogen.evaluators.executors.make import cores
 from morphogen.proxies import WORST, batch_of, named, rank_sum, score_architecture
-from morphogen.runs.config import OBJECT, Space, data_name, known_space
+from morphogen.runs.config import Space, data_name, known_space
+from morphogen.runs.described import OBJECT
 from morphogen.runs.provenance import module_digests
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec
 from morphogen.supernets.nested import mapped, shapes
-from morphogen.tasks import Batch
+from morphogen.tasks import Batch, Task
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.kinds import Data, as_they_are, require_fit, task_for
@@ -102,6 +103,8 @@ class Scoring:
         ):
             arguments.whole(name, value, accepted)
         require_fit(known, data)
+        if image_size and isinstance(data, Task):
+            raise ConfigError(f"image_size is {image_size}, and the data are a task; accepted: 0")
         task = task_for(data, as_they_are(data, image_size=image_size), Cut(seed=seed))
         usual = cost.published(known)
         spec = NetworkSpec(

@@ -60,7 +60,7 @@ def supernet_scorer(
     from morphogen.runs.provenance import require_same_data
 
     directory = RunDirectory.open(run)
-    values, known, images_of = read_back(directory, space, data, call="supernet_scorer")
+    values, known, images_of = read_back(directory, space, data, call="morphogen.rank")
     if values["method"] == "train":
         raise ConfigError(f"{run} is a training of one architecture; accepted: a search's run")
     settings = from_mapping(Settings, values["settings"])

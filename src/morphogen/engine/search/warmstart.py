@@ -27,7 +27,7 @@ from morphogen.core.reading import trouble
 from morphogen.core.records import from_json
 from morphogen.engine.search.settings import Settings
 from morphogen.runs import checkpoint
-from morphogen.runs.config import PASSED
+from morphogen.runs.described import PASSED
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import require_recorded
 from morphogen.runs.records import Beginning
