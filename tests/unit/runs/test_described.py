@@ -45,5 +45,5 @@ def test_what_was_reached_goes_by_the_metric() -> None:
         {"test_mae": REACHED, "held_out_accuracy": None},
         {"test_mae": REACHED | {"n": 2}, "held_out_mae": None},
     ):
-        with pytest.raises(ValueError, match="metric|for each seed"):
+        with pytest.raises(ValueError, match=r"metric|for each seed"):
             Trained.model_validate(RESULT | wrong)
