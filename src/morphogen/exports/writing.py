@@ -31,11 +31,9 @@ from morphogen.runs.weights import Signature, read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.nested import call, length_of, tensors_of
 from morphogen.tasks import Task
-from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.configs import read
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.kinds import Data, chosen, task_for
-from morphogen.tasks.signals import SignalTask
 
 FORMATS = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
 """Name of a format -> ending of its file."""
@@ -139,22 +137,18 @@ def export(
 
 def _task(data: Any, config: Mapping[str, Any], signature: Signature) -> Task:
     """The data of a training, all of them."""
+    task = task_for(data, read(config["settings"].get("task")), Cut(held_out=0.0))
     if signature.kind == "tensors":
-        own = task_for(data, read(config["settings"].get("task")), Cut(held_out=0.0))
-        if own.inputs().get("example") != signature.example:
+        if task.inputs().get("example") != signature.example:
             raise DataError(
-                f"inputs of data {own.name!r} are {own.inputs().get('example')}, the network's "
+                f"inputs of data {task.name!r} are {task.inputs().get('example')}, the network's "
                 f"{signature.example}; accepted: the data of the training"
             )
-        return own
-    task: ImageTask | SignalTask
-    if signature.kind == "signals":
-        task = SignalTask.of(data, held_out=0.0)
-    else:
-        task = ImageTask.of(data, size=signature.size, held_out=0.0)
-    if (task.in_channels, task.classes) != (signature.channels, signature.classes):
+        return task
+    classes = tuple(task.describe().get("classes", ()))
+    if (task.in_channels, classes) != (signature.channels, signature.classes):
         raise DataError(
-            f"data {task.name!r} has {task.in_channels} channels and {len(task.classes)} classes, "
+            f"data {task.name!r} has {task.in_channels} channels and {len(classes)} classes, "
             f"the network {signature.channels} and {len(signature.classes)}, or other names of "
             "classes; accepted: the data of the training"
         )
