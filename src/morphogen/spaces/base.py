@@ -137,6 +137,13 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         several = tuple(c.name for c in self.choices if c.most > 1)
         return (tuple(stage for stage in (single, several) if stage),)
 
+    def summed(self) -> tuple[tuple[str, ...], ...]:
+        """The choices whose outputs are added up, by name: the edges into each node of a cell.
+
+        Each choice is in one of them; here, each by itself.
+        """
+        return tuple((c.name,) for c in self.choices)
+
     def edge_selections(self) -> tuple[EdgeSelection, ...]:
         """Where choices compete for places; each selection lies within one plan."""
         return ()

@@ -92,19 +92,32 @@ class DARTSCells(SearchSpace, Differentiable):
             options for each of the 14 `EDGES`.
         least: values that an edge has at least.
         most: values that an edge has at most.
+        cells: the groups of choices, one for each kind of cell.
 
     Raises:
         SpaceError: the lists do not have 14 entries.
     """
 
-    def __init__(self, name: str, operations: Operations, *, least: int, most: int) -> None:
+    normed_skips: ClassVar[bool] = False
+    """Whether a skip connection of stride 1 is followed by a batch norm."""
+
+    def __init__(
+        self,
+        name: str,
+        operations: Operations,
+        *,
+        least: int,
+        most: int,
+        cells: Sequence[str] = CELLS,
+    ) -> None:
+        self.cells = tuple(cells)
         rows = (
             operations
             if isinstance(operations, Mapping)
-            else {cell: [operations] * len(EDGES) for cell in CELLS}
+            else {cell: [operations] * len(EDGES) for cell in self.cells}
         )
         choices = []
-        for cell in CELLS:
+        for cell in self.cells:
             if len(rows[cell]) != len(EDGES):
                 raise SpaceError(
                     f"space {name!r}: {len(rows[cell])} lists of operations for the {cell} cell; "
@@ -121,9 +134,21 @@ class DARTSCells(SearchSpace, Differentiable):
         """The choices on the incoming edges of node `target`, lower source first."""
         return tuple(self.choice(edge_name(cell, s, target)) for s in range(target))
 
+    def cell(self, number: int, *, reduction: bool) -> str:
+        """The group of choices that cell `number` of a network reads; here all of a type share."""
+        return CELLS[reduction]
+
+    def summed(self) -> tuple[tuple[str, ...], ...]:
+        """The edges into each node of each cell."""
+        return tuple(
+            tuple(c.name for c in self.node(cell, target))
+            for cell in self.cells
+            for target in NODES
+        )
+
     def decision_plans(self) -> tuple[DecisionPlan, ...]:
-        """The edges of the normal cell, and those of the reduction cell."""
-        return tuple((tuple(c.name for c in self.groups[cell]),) for cell in CELLS)
+        """The edges of each kind of cell."""
+        return tuple((tuple(c.name for c in self.groups[cell]),) for cell in self.cells)
 
     @cached_property
     def operations(self) -> tuple[str, ...]:
@@ -160,7 +185,7 @@ class DARTSCells(SearchSpace, Differentiable):
         """Says so when the normal cell has no weights to train, or a cell ignores its inputs."""
         arch = self.check(arch)
         out = []
-        for cell in CELLS:
+        for cell in self.cells:
             kept = [pair for target in NODES for pair in self.kept(arch, cell, target)]
             # Not asked of the reduction cell: its skips from the inputs are convolutions.
             if cell == "normal" and not any("conv" in operation for operation, _ in kept):
@@ -176,7 +201,7 @@ class DARTSCells(SearchSpace, Differentiable):
 
     def arguments(self) -> dict[str, Any]:
         """One list of options for each edge."""
-        rows = {cell: [list(c.options) for c in self.groups[cell]] for cell in CELLS}
+        rows = {cell: [list(c.options) for c in self.groups[cell]] for cell in self.cells}
         return {"operations": rows}
 
     # -- text --------------------------------------------------------------------------------
@@ -190,7 +215,7 @@ class DARTSCells(SearchSpace, Differentiable):
                 " ".join(f"{operation}~{source}" for operation, source in self.kept(arch, cell, t))
                 for t in NODES
             )
-            for cell in CELLS
+            for cell in self.cells
         )
 
     def read(self, text: str) -> Architecture:
@@ -208,9 +233,10 @@ class DARTSCells(SearchSpace, Differentiable):
         genotype = read_genotype(text)
         if genotype is not None:
             return self.from_genotype(genotype)
-        shape = "normal: op~source op~source | op~source op~source | ... | ... ; reduce: ..."
+        rest = "".join(f" ; {cell}: ..." for cell in self.cells[1:2])
+        shape = f"{self.cells[0]}: op~source op~source | op~source op~source | ... | ...{rest}"
         cells = dict(part.strip().partition(":")[::2] for part in text.split(";"))
-        if set(cells) != set(CELLS):
+        if set(cells) != set(self.cells):
             raise ArchitectureError(
                 f"cannot read architecture {text!r}; accepted: {shape}, the published "
                 f"Genotype(...) form, or one of {', '.join(PUBLISHED)}"

@@ -86,6 +86,12 @@ class NASBench201(SearchSpace, Differentiable):
         self.operations = tuple(operations)
         super().__init__(name, [Choice(edge_name(s, t), self.operations, "cell") for s, t in EDGES])
 
+    def summed(self) -> tuple[tuple[str, ...], ...]:
+        """The edges into each node."""
+        return tuple(
+            tuple(edge_name(s, t) for s, t in EDGES if t == target) for target in range(1, NODES)
+        )
+
     def arguments(self) -> dict[str, Any]:
         """The options of every edge, of the whole space."""
         return {"operations": list(self.operations)}

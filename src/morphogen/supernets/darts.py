@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from morphogen.core import Choice
-from morphogen.spaces.darts import CELLS, EDGES, NODES, DARTSCells
+from morphogen.spaces.darts import EDGES, NODES, DARTSCells
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.darts_network import (
@@ -36,6 +36,7 @@ from morphogen.supernets.darts_network import (
     DARTSNetwork,
     Place,
     cell_places,
+    edge_operation,
     make_stem,
 )
 from morphogen.supernets.dimensions import Dimensions, of_supernet
@@ -48,7 +49,6 @@ from morphogen.supernets.operations import (
     SepConv,
     depthwise,
     join_phases,
-    operation,
     split_phases,
     strided,
 )
@@ -124,10 +124,9 @@ class MixedCell(nn.Module):
         self.inputs = CellInputs(place, affine=False, dims=dims)
         self.edges = nn.ModuleDict()
         for (source, _), choice in zip(EDGES, space.groups[place.kind], strict=True):
-            stride = 2 if place.reduction and source < NODES[0] else 1
             self.edges[choice.name] = nn.ModuleDict(
                 {
-                    name: operation(name, place.channels, stride, affine=False, dims=dims)
+                    name: edge_operation(space, name, place, source, affine=False, dims=dims)
                     for name in choice.options
                     if name != "none"
                 }
@@ -200,6 +199,8 @@ class MixedCell(nn.Module):
                 whole.add_direct(module(x), term)
             elif isinstance(module, nn.Identity):
                 whole.add_direct(x, term)
+            elif isinstance(module, _BatchNorm):  # a skip connection with a norm
+                whole.add_normed(x, module, term)
             else:
                 if active is None:
                     active = F.relu(x)
@@ -341,8 +342,8 @@ class DARTSSupernet(Supernet):
     """All networks of a DARTS space in one.
 
     Args:
-        space: the space; its groups "normal" and "reduce" have one row of gates per edge, shared
-            by all cells of that type.
+        space: the space; its groups have one row of gates per edge, shared by all cells that read
+            the group: those of a type ("normal", "reduce"), or one cell.
         spec: `channels` is C (even), `depth` the number of cells (DARTS: 16 and 8); `execution`
             may be changed at any time (`net.execution = "plain"`), the parameters are the same.
     """
@@ -354,7 +355,7 @@ class DARTSSupernet(Supernet):
         self.space = space
         self.execution = spec.execution
         self.dims = dims = of_supernet(space)
-        places = cell_places(spec)
+        places = cell_places(space, spec)
         self.stem = make_stem(spec, dims)
         self.cells = nn.ModuleList(MixedCell(space, place, dims) for place in places)
         self.classifier = nn.Linear(len(NODES) * places[-1].channels, spec.classes)
@@ -370,13 +371,14 @@ class DARTSSupernet(Supernet):
         Args:
             x: images; height and width multiples of 4 (CIFAR stem) or 32 (ImageNet stem); or
                 signals [n, in_channels, t] of a space of signals.
-            gates: groups "normal" and "reduce", weights [14, options], columns in each choice's
+            gates: the groups of the space, weights [14, options], columns in each choice's
                 own order. A live `none` is not executed and adds nothing.
         """
         execution = "plain" if gates.examples else self.execution
         plain = execution == "plain"
-        plans = {kind: _plan(self.space.groups[kind], gates.live[kind]) for kind in CELLS}
-        flat = {kind: None if gates.unit else _flat(gates.weights[kind]) for kind in CELLS}
+        kinds = self.space.cells
+        plans = {kind: _plan(self.space.groups[kind], gates.live[kind]) for kind in kinds}
+        flat = {kind: None if gates.unit else _flat(gates.weights[kind]) for kind in kinds}
         x = self.dims.enter(x)
         s0, s1 = self.stem(x if plain else fused.channels_last(x))
         for cell in self.cells:

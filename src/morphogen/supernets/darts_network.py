@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from morphogen.core import Architecture, ConfigError, DataError
-from morphogen.spaces.darts import CELLS, NODES, DARTSCells
+from morphogen.spaces.darts import NODES, DARTSCells
 from morphogen.supernets.base import NetworkSpec
 from morphogen.supernets.dimensions import Dimensions, of_network
 from morphogen.supernets.operations import (
@@ -84,29 +84,39 @@ class Place:
     reduction: bool
     after_reduction: bool
     """The cell before was a reduction, so input 0 is twice as large as input 1."""
-
-    @property
-    def kind(self) -> str:
-        """Group of choices that this cell reads."""
-        return CELLS[self.reduction]
+    kind: str
+    """Group of choices that this cell reads."""
 
 
-def cell_places(spec: NetworkSpec) -> list[Place]:
-    """The cells of a network, in order."""
+def cell_places(space: DARTSCells, spec: NetworkSpec) -> list[Place]:
+    """The cells of a network, in order: `spec.depth` of them, or as many as the space says."""
     if spec.channels < 2 or spec.channels % 2:
         raise ConfigError(f"channels {spec.channels}: the DARTS space accepts even numbers from 2")
-    if spec.depth < 1:
-        raise ConfigError(f"depth {spec.depth}: the DARTS space accepts 1 cell or more")
+    depth = int(space.network_sizes().get("depth", spec.depth))
+    if depth < 1:
+        raise ConfigError(f"depth {depth}: the DARTS space accepts 1 cell or more")
     width = spec.channels
     before = last = width if spec.stem == "imagenet" else 3 * width
     after = spec.stem == "imagenet"
     places = []
-    for i in range(spec.depth):
-        reduction = i in (spec.depth // 3, 2 * spec.depth // 3)
+    for i in range(depth):
+        reduction = i in (depth // 3, 2 * depth // 3)
         width *= 2 if reduction else 1
-        places.append(Place(before, last, width, reduction, after))
+        kind = space.cell(i, reduction=reduction)
+        places.append(Place(before, last, width, reduction, after, kind))
         before, last, after = last, len(NODES) * width, reduction
     return places
+
+
+def edge_operation(
+    space: DARTSCells, name: str, place: Place, source: int, *, affine: bool, dims: Dimensions
+) -> nn.Module:
+    """The module of one operation on an edge from `source`; see `operation`."""
+    stride = 2 if place.reduction and source < NODES[0] else 1
+    module = operation(name, place.channels, stride, affine=affine, dims=dims)
+    if space.normed_skips and isinstance(module, nn.Identity):
+        return dims.norm(place.channels, affine=affine)
+    return module
 
 
 def make_stem(spec: NetworkSpec, dims: Dimensions) -> nn.Module:
@@ -147,8 +157,7 @@ class Cell(nn.Module):
         """(source, target) of each operation."""
         for target in NODES:
             for name, source in space.kept(arch, place.kind, target):
-                stride = 2 if place.reduction and source < NODES[0] else 1
-                module = operation(name, place.channels, stride, affine=True, dims=dims)
+                module = edge_operation(space, name, place, source, affine=True, dims=dims)
                 self.operations.append(module)
                 self.wiring.append((source, target))
 
@@ -235,12 +244,12 @@ class DARTSNetwork(nn.Module):
     def __init__(self, space: DARTSCells, arch: Architecture, spec: NetworkSpec) -> None:
         super().__init__()
         arch = space.check(arch)
-        places = cell_places(spec)
+        places = cell_places(space, spec)
         self.drop_path = 0.0
         self.dims = of_network(space)
         self.stem = make_stem(spec, self.dims)
         self.cells = nn.ModuleList(Cell(space, arch, place) for place in places)
-        self.auxiliary_cell = 2 * spec.depth // 3
+        self.auxiliary_cell = 2 * len(places) // 3
         self.auxiliary: AuxiliaryHead | None = None
         if spec.auxiliary:
             width = len(NODES) * places[self.auxiliary_cell].channels

@@ -64,7 +64,7 @@ def test_published_cells_have_the_parameters_of_the_card(name, params, skips):
     arch, spec = SPACE.parse(name), NetworkSpec(channels=36, depth=20)
     pools = sum(
         2 * place.channels
-        for place in cell_places(spec)
+        for place in cell_places(SPACE, spec)
         for target in NODES
         for operation, _ in SPACE.kept(arch, place.kind, target)
         if "pool" in operation
