@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from morphogen.core import Architecture, ArchitectureError, Choice
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates
+from morphogen.supernets.gates import live_masks
 from morphogen.supernets.relaxations import (
     Relaxation,
     gumbel_soft,
@@ -135,6 +137,53 @@ def probabilities(
     """The softmax of alpha as arrays: the scores that a space's `derive` reads."""
     with torch.no_grad():
         return {g: w.cpu().numpy() for g, w in _each(space, alphas, softmax, live).items()}
+
+
+NOTHING = "none"
+"""The option with which a choice carries nothing."""
+
+
+def carrying(space: SearchSpace) -> list[Tensor]:
+    """Masks of all options but `none`, of a search that prunes: what is left of nothing is `none`.
+
+    As `live_masks` gives them; a choice of `none` alone keeps it.
+    """
+    options = {c.name: [o for o in c.options if o != NOTHING] or c.options for c in space.choices}
+    return live_masks(space, options)
+
+
+def least_live(choice: Choice) -> int:
+    """Options other than `none` that pruning must leave a choice."""
+    return 0 if NOTHING in choice.options else choice.least
+
+
+def derive_live(
+    space: SearchSpace, live: Sequence[Tensor], scores: Sequence[Tensor]
+) -> Architecture:
+    """The architecture of the live options, however many a choice has.
+
+    If the space has no such architecture, that which its own rule finds in the scores of the live
+    options; `none` is below all of them.
+
+    Args:
+        space: of the masks.
+        live: masks per group, as of `carrying`; a choice without a live option keeps `none`.
+        scores: per group [choices, widest], not negative.
+    """
+    kept: dict[str, list[str]] = {}
+    ranked: dict[str, NDArray[np.floating]] = {}
+    for (group, choices), mask, score in zip(space.groups.items(), live, scores, strict=True):
+        ranked[group] = score.masked_fill(~mask.cpu(), -1.0).numpy()
+        for row, (choice, on) in enumerate(zip(choices, mask.tolist(), strict=True)):
+            found = [o for i, o in enumerate(choice.options) if on[i]]
+            if NOTHING in choice.options:
+                found = found or [NOTHING]
+                ranked[group][row, choice.index(NOTHING)] = 0.0
+            kept[choice.name] = found
+    try:
+        return space.check(Architecture(kept))
+    except ArchitectureError:
+        return space.derive(ranked)
 
 
 def _each(

@@ -46,6 +46,8 @@ class OptionCosts:
     stands: Mapping[str, NDArray[np.int64]]
     """Group -> [choices]: in how many places (cells) a choice stands; 0 where no option has a
     module, and so nothing is known of its places."""
+    rest: Mapping[str, float]
+    """Field -> what is no option's: stem, preprocessing, sums, classifier."""
 
     def of_choices(self, gates: Gates, field: Field) -> dict[str, Tensor]:
         """The cost of each choice: that of its options, weighted by the gates.
@@ -121,12 +123,10 @@ def of_options(
         for group, mask in space.masks.items()
     }
     spent: dict[nn.Module, tuple[int, int]] = {}
+    outermost = _Outermost()
+    modules = {m for ms in members.values() for m in ms}
     with watched(net, image) as (watch, x):
-        hooks = [
-            hook
-            for module in {m for ms in members.values() for m in ms}
-            for hook in _meters(module, watch, spent)
-        ]
+        hooks = [h for module in modules for h in _meters(module, watch, spent, outermost)]
         try:
             net(x, Gates.dense(space, weights))
         finally:
@@ -140,6 +140,14 @@ def of_options(
                 "options are live, and has no cost of its own; accepted: a choice that every "
                 "forward pass reaches"
             )
+    owned = {p for module in modules for p in module.parameters()}
+    flops = watch.flops - outermost.flops
+    rest = {
+        "params": sum(p.numel() for p in net.parameters() if p not in owned),
+        "macs": flops // 2,
+        "flops": flops,
+        "memory_access": watch.traffic - outermost.traffic,
+    }
     most = max(1, *(len(found) for found in members.values()))
 
     def table(value: Any) -> PerOption:
@@ -164,19 +172,40 @@ def of_options(
         flops=table(lambda module: spent[module][0]),
         memory_access=table(lambda module: spent[module][1]),
         stands=stands,
+        rest=rest,
     )
 
 
-def _meters(module: nn.Module, watch: Watch, spent: dict[nn.Module, tuple[int, int]]) -> list[Any]:
+@dataclass
+class _Outermost:
+    """What options spend that are inside no other option."""
+
+    flops: int = 0
+    traffic: int = 0
+    inside: int = 0
+    """Options whose module is running now."""
+
+
+def _meters(
+    module: nn.Module,
+    watch: Watch,
+    spent: dict[nn.Module, tuple[int, int]],
+    outermost: _Outermost,
+) -> list[Any]:
     """Hooks that add up the FLOPs and bytes of all calls of a module."""
     began: list[tuple[int, int]] = []
 
     def before(*_: Any) -> None:
         began.append((watch.flops, watch.traffic))
+        outermost.inside += 1
 
     def after(*_: Any) -> None:
         flops, traffic = began.pop()
         so_far = spent.get(module, (0, 0))
         spent[module] = so_far[0] + watch.flops - flops, so_far[1] + watch.traffic - traffic
+        outermost.inside -= 1
+        if not outermost.inside:
+            outermost.flops += watch.flops - flops
+            outermost.traffic += watch.traffic - traffic
 
     return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]

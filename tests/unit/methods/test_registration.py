@@ -191,6 +191,7 @@ def test_kinds_are_what_the_class_has():
         "darts-prime",
         "darts-pt",
         "gdas",
+        "gold-nas",
         "idarts",
         "snas",
         "spos",

@@ -67,6 +67,8 @@ CARDS = [
     # admm-darts 3.4 and 3.5: 50 epochs over 10/11 of the images; alpha when its schedule says so,
     # and not in the first step.
     Published("darts-prime", ("darts",), 45455, {"search": (50, 710)}, 35500, 0),
+    # gold-nas 3.3 and 5: epochs over all training images, batch 96, until the network is small.
+    Published("gold-nas", ("darts-gold-nas",), HALF, {"search": (150, 520)}, 78000, 78000),
     # idarts 3.2: an epoch is a pass over the architecture's batches, with T = 4 weight steps each.
     Published("idarts", ("nasbench201",), HALF, {"search": (30, 390)}, 46800, 11700),
     Published("idarts", ("darts",), HALF, {"search": (50, 390)}, 78000, 19500),

@@ -112,6 +112,15 @@ CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
         | {"period": 10, "multiplier": 1.05, "threshold": 1.0, "smoothing": 0.2, "rho": 0.1}
         | {"regulariser": "proximity", "squared": False, "weights": SGD_DARTS, "alpha": ALPHA},
     ),
+    # gold-nas 5: 14 cells of 36 channels, batch 96, constant rates.
+    (
+        "gold-nas",
+        ("darts-gold-nas",),
+        {"batch_size": 96, "channels": 36, "depth": 14, "lambda0": 1e-5, "growth": 2.0}
+        | {"per_round": 4, "xi_min": 0.01, "xi_max": 0.05, "stable_rounds": 3, "mu": 0.0}
+        | {"weights": {**SGD_DARTS, "lr": 0.01, "lr_end": 0.01}, "uniform": 1.0}
+        | {"alpha": {"lr": 1.0, "lr_end": 1.0, "momentum": 0.9, "weight_decay": 0.0, "clip": 0.0}},
+    ),
     # idarts 5.
     (
         "idarts",
