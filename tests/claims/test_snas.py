@@ -18,15 +18,19 @@ from torch import Tensor, nn
 
 import tiny
 from morphogen import OneOf, cost, spaces
-from morphogen.bilevel.categorical import concrete_log_prob
+from morphogen.bilevel.categorical import concrete_log_prob, sample
 from morphogen.bilevel.gates import concrete_gates, probabilities
 from morphogen.core import Choice
+from morphogen.engine.search.search import search
+from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.methods import snas as module
 from morphogen.methods.snas import SNAS, SNASConfig, edge_costs
+from morphogen.runs import checkpoint
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates, NetworkSpec, Supernet, build, space_of
 from morphogen.supernets.relaxations import gumbel_soft
-from morphogen.tasks.problem import Clock
+from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.problem import Clock, Problem
 
 QUICK = tiny.config("snas")
 P = torch.tensor([0.7, 0.2, 0.1])
@@ -374,3 +378,43 @@ def test_without_a_weight_nothing_is_counted(monkeypatch):
     method, problem, state = start(replace(QUICK, eta=0.0))
     assert state.costs is None
     assert "cost" not in method.step(state, problem, tiny.CLOCK)
+
+
+# -- 7.10: a small search --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_small_search_decides_sooner_under_a_cost_and_keeps_its_childs_accuracy(tmp_path):
+    """7.10 a to d on a toy: the same search without a cost and with a large one."""
+    images, space = tiny.images(600), spaces.make("nasbench201")
+    sizes = {"epochs": 12, "steps_per_epoch": 25, "batch_size": 32, "channels": 4}
+    settings = tiny.changed(tiny.SETTINGS, **sizes, train_images=400, valid_images=200)
+    found = {}
+    for eta in (0.0, 0.05):
+        config = replace(QUICK, eta=eta, alpha=replace(QUICK.alpha, lr=0.03))
+        path = tmp_path / str(eta)
+        found[eta] = search(config, space=space, data=images, settings=settings, run=path)
+    curves = {eta: [row["entropy"] for row in r.history] for eta, r in found.items()}
+    for eta, result in found.items():
+        losses = [row["train_loss"] for row in result.history]
+        assert losses[-1] < 0.7 * losses[0]
+        assert curves[eta][-1] < curves[eta][0]
+    assert curves[0.05][-1] < 0.5 * curves[0.0][-1]
+    kept = list(found[0.05].architecture.values())
+    assert sum(value in (("none",), ("skip_connect",)) for value in kept) >= 3
+    network = NetworkSpec(channels=4, depth=1)
+    macs = [cost.of(space, found[eta].architecture, network).macs for eta in (0.0, 0.05)]
+    assert macs[1] <= macs[0]
+
+    task = ImageTask.of(images, train_images=400, valid_images=200)
+    spec = replace(network, classes=tiny.CLASSES, in_channels=1)
+    problem = Problem(space, task, spec, batch_size=32)
+    state = checkpoint.read(tmp_path / "0.05" / "checkpoint.pt")["state"]
+    net, evaluator = problem.supernet(), SupernetEvaluator(problem)
+    net.load_state_dict(state["net"])
+    generator, children = torch.Generator().manual_seed(0), []
+    for _ in range(10):
+        drawn = sample(state["alphas"][0], generator).numpy()
+        children.append(evaluator.measure(net, space.derive({"cell": drawn})).score)
+    child = evaluator.measure(net, found[0.05].architecture).score
+    assert abs(child - np.mean(children)) < 5
