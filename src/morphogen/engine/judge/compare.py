@@ -21,7 +21,6 @@ from morphogen.engine.judge.standings import Entry, standings
 from morphogen.engine.judge.trials import Trial, asking, run_trials, searched
 from morphogen.engine.record.watch import usual_count
 from morphogen.methods import methods
-from morphogen.reports import notebook
 from morphogen.reports.curves import Band, svg
 from morphogen.reports.standing import final_metrics
 from morphogen.runs.config import command
@@ -55,6 +54,8 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         unit = self.table.metric(self.content["report_metric"]).unit
+        from morphogen.reports import notebook  # late: few searches are in a notebook
+
         return notebook.comparison(self.content, unit)
 
 

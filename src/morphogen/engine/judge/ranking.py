@@ -25,7 +25,6 @@ from morphogen.core.processes import refuse_again
 from morphogen.core.ranking import FRACTIONS, TOPS, Ranking, ranking
 from morphogen.core.reading import MEBIBYTE, read_text
 from morphogen.engine.judge.truth import Truth, same_data
-from morphogen.reports import notebook
 
 Values = NDArray[np.float64]
 
@@ -98,6 +97,8 @@ class Ranked:
         return f"<Ranked {self.scorer.title}: {len(self.truth):,} architectures, tau-b {tau:.3f}>"
 
     def _repr_html_(self) -> str:
+        from morphogen.reports import notebook  # late: few searches are in a notebook
+
         return notebook.ranking(self.to_mapping())
 
     @property

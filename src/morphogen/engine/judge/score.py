@@ -23,7 +23,6 @@ from morphogen.engine.judge.proxy_scores import (
 )
 from morphogen.engine.record.watch import usual_count
 from morphogen.proxies import Proxy, named
-from morphogen.reports import notebook
 from morphogen.reports.standing import final_metrics
 from morphogen.reports.text import count
 from morphogen.runs.config import Space, known_space
@@ -77,6 +76,8 @@ class ProxyScores:
         return f"<ProxyScores of {len(self.scored):,} of {self.scoring.space.name}: {names}>"
 
     def _repr_html_(self) -> str:
+        from morphogen.reports import notebook  # late: few searches are in a notebook
+
         return notebook.scores(self.to_mapping())
 
 

@@ -7,7 +7,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from morphogen.core import arguments
-from morphogen.reports import notebook
 from morphogen.reports.reading import read_run
 from morphogen.reports.run import Run as ReadRun
 from morphogen.reports.writing import Report, report
@@ -51,6 +50,8 @@ class Run(ReadRun):
         return report(self, out)
 
     def _repr_html_(self) -> str:
+        from morphogen.reports import notebook  # late: few searches are in a notebook
+
         return notebook.run(self)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 
 from morphogen import benchmarks, cost
 from morphogen.core import Architecture
+from morphogen.engine.devices import one_device
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.job import Job, objectives_in, problem_of, task_of_job
 from morphogen.engine.search.settings import Settings
@@ -53,9 +54,10 @@ def executor_of(problem: Problem, job: Job) -> Executor:
 
 
 def _in_worker(job: Job) -> Callable[[Question], Measured]:
-    """In a worker: the same problem again."""
-    task = task_of_job(job)
-    evaluate = evaluation_of(problem_of(job, task), job.settings)
+    """In a worker: the same problem again, on the same kind of device."""
+    task, hardware = task_of_job(job), job.settings.hardware
+    devices = one_device(hardware.accelerator, hardware.precision)
+    evaluate = evaluation_of(problem_of(job, task, devices), job.settings)
 
     def sealed(question: Question) -> Measured:
         with task.sealed("the search"):

@@ -26,7 +26,6 @@ from morphogen.evaluators.objectives import Objective, maximised
 from morphogen.evolution.pareto import front, hypervolume
 from morphogen.exports.writing import Exported
 from morphogen.methods import find
-from morphogen.reports import notebook
 from morphogen.reports.writing import Report, report
 from morphogen.runs import store
 from morphogen.runs.described import Described
@@ -144,6 +143,8 @@ class SearchResult:
         return self.trainings[-1].export(to, out)
 
     def _repr_html_(self) -> str | None:
+        from morphogen.reports import notebook  # late: few searches are in a notebook
+
         return notebook.of_result(self.run, self.space, self.architecture)
 
 

@@ -20,7 +20,6 @@ from morphogen.engine.train.fitting import Fitting
 from morphogen.engine.train.trainjob import TrainJob, spec_of, split_sentence, weights_file
 from morphogen.exports.trained import trained_network
 from morphogen.exports.writing import Exported, export
-from morphogen.reports import notebook
 from morphogen.reports.writing import Report, report
 from morphogen.runs.described import Described
 from morphogen.runs.directory import TRAINING, RunDirectory
@@ -90,6 +89,8 @@ class TrainResult:
         return export(self, to, out, space=self.space, **as_arguments(self.data))
 
     def _repr_html_(self) -> str | None:
+        from morphogen.reports import notebook  # late: few searches are in a notebook
+
         return notebook.of_result(self.run, self.space, self.architecture)
 
 
