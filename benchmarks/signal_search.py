@@ -29,7 +29,7 @@ from morphogen.engine.train.retrain import train
 from morphogen.engine.train.training import Training
 from morphogen.methods.spos import SPOSConfig
 
-SEEDS, RANDOM = (0, 1), 4
+SEEDS, RANDOM = (0, 1, 2, 3, 4), 4
 EPOCHS = {"japanese-vowels": (40, 40), "watch": (10, 6)}
 """By set: of the search and of each training."""
 BATCH = {"japanese-vowels": 16, "watch": 64}
