@@ -14,7 +14,7 @@ from morphogen.proxies.watch import Activations
 
 NO_ACTIVATION = (
     "the network calls no activation that can be read; accepted: relu, relu6, leaky_relu and "
-    "their kin, as a module or as a function, on a value that depends on the images"
+    "their kin, as a module or as a function, on a value that depends on the inputs"
 )
 
 
