@@ -163,6 +163,41 @@ def pairs() -> Task:
     return Task(train=Houses(160, 0), test=Houses(60, 1), loss=F.mse_loss, name="houses")
 
 
+class Signed:
+    """Of ten numbers the first, and whether the second is positive."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.x = torch.randn(count, 10, generator=torch.Generator().manual_seed(seed))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.x[i], {"number": self.x[i, :1], "sign": int(self.x[i, 1] > 0)}
+
+
+class Heads(nn.Module):
+    """A network with two outputs by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = layers(10, 8)
+        self.number, self.sign = nn.Linear(8, 1), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.body(x).relu()
+        return {"number": self.number(x), "sign": self.sign(x)}
+
+
+def both(output: dict[str, Tensor], y: dict[str, Tensor]) -> Tensor:
+    number = F.mse_loss(output["number"], y["number"])
+    return number + F.cross_entropy(output["sign"], y["sign"])
+
+
+def heads() -> Task:
+    return Task(train=Signed(160, 0), test=Signed(60, 1), loss=both, name="signed")
+
+
 class Tags(Task):
     """Labels of which several may hold, weighted for training, judged by F1 over all of them."""
 
@@ -198,6 +233,7 @@ TASKS: dict[str, tuple[Callable[[], Task], Callable[[], nn.Module]]] = {
     "sequences": (sequences, Encoder),
     "signals": (signals, convolutions),
     "two inputs": (pairs, Both),
+    "two outputs": (heads, Heads),
     "labels": (labels, lambda: layers(10, 3)),
 }
 """By kind: the task and a module to search."""

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from sklearn.metrics import f1_score, mean_absolute_error
-from torch import nn
+from scipy.special import softmax
+from sklearn.metrics import f1_score, log_loss, mean_absolute_error
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import forked
@@ -22,18 +23,17 @@ import own_tasks as own
 import tiny
 from morphogen.core import ConfigError, MorphogenError, RunError, SpaceError
 from morphogen.engine.record.watch import Silent
-from morphogen.supernets.nested import call
+from morphogen.supernets.nested import call, mapped, tensors_of
 
 
-def outputs(task: morphogen.Task, net: nn.Module) -> tuple[np.ndarray, np.ndarray]:
-    """Of a network on the test part, with the targets, by a loop of our own."""
+def outputs(task: morphogen.Task, net: nn.Module) -> tuple[Any, Any]:
+    """Of a network on the test part, in one batch of our own, with the targets; as arrays."""
     data = task._test
     collate = task._collate or torch.utils.data.default_collate
+    x, y = collate([data[i] for i in range(len(data))])
     with torch.no_grad():
-        made = [collate([data[i]]) for i in range(len(data))]
-        xs = [tuple(x) if isinstance(x, list) else x for x, _ in made]
-        given = torch.cat([call(net, x) for x in xs])
-    return given.numpy(), torch.cat([y for _, y in made]).float().numpy()
+        given = call(net, tuple(x) if isinstance(x, list) else x)
+    return mapped(Tensor.numpy, given), mapped(Tensor.numpy, y)
 
 
 BY_HAND: dict[str, Any] = {
@@ -41,6 +41,9 @@ BY_HAND: dict[str, Any] = {
     "sequences": lambda o, y: 100 * np.mean(o.argmax(1) == y),
     "signals": lambda o, y: np.abs(o - y).mean(),
     "two inputs": lambda o, y: ((o - y) ** 2).mean(),
+    "two outputs": lambda o, y: (
+        ((o["number"] - y["number"]) ** 2).mean() + log_loss(y["sign"], softmax(o["sign"], axis=1))
+    ),
     "labels": lambda o, y: 100 * f1_score(y, o > 0, average="micro"),
 }
 
@@ -68,7 +71,8 @@ def test_searched_trained_measured_and_exported(kind: str, tmp_path: Path) -> No
     model = morphogen.load(file.path, module=own.seeded(own.TASKS[kind][1]))
     x = task.batch("train", torch.arange(5)).x
     with torch.no_grad():
-        assert torch.equal(model(x), call(trained.network(), x))
+        pairs = zip(tensors_of(model(x)), tensors_of(call(trained.network(), x)), strict=True)
+        assert all(torch.equal(found, expected) for found, expected in pairs)
 
 
 @pytest.mark.slow
