@@ -20,6 +20,7 @@ def alpha(dtype=torch.float64, shape=(3, 4)):
 RELAXATIONS = {
     "softmax": lambda a, mask=None: rx.softmax(a, mask),
     "sigmoid": lambda a, mask=None: rx.sigmoid(a, mask),
+    "clipped": lambda a, mask=None: rx.clipped(0.5 + a / 20, mask),
     "gumbel_soft": lambda a, mask=None: rx.gumbel_soft(a, 0.1, generator(), mask),
     "gumbel_hard": lambda a, mask=None: rx.gumbel_hard(a, 0.1, generator(), mask),
 }
@@ -35,7 +36,7 @@ def test_masked_options_have_weight_and_gradient_exactly_zero(name, dtype):
     assert (g[~MASK] == 0).all()
     assert torch.isfinite(g).all()
     assert (g[:2][MASK[:2]] != 0).all()
-    if name != "sigmoid":
+    if name not in ("sigmoid", "clipped"):
         torch.testing.assert_close(weights.sum(-1), torch.tensor([1, 1, 0], dtype=dtype))
 
 
@@ -51,6 +52,14 @@ def test_a_full_mask_changes_nothing(name):
     a = alpha()
     full = torch.ones(3, 4, dtype=torch.bool)
     assert torch.equal(RELAXATIONS[name](a, full), RELAXATIONS[name](a))
+
+
+def test_clipped_weights_have_no_gradient_beyond_0_and_1():
+    a = torch.tensor([[-0.3, 0.2, 0.9, 1.4]], requires_grad=True)
+    weights = rx.clipped(a)
+    torch.testing.assert_close(weights.detach(), torch.tensor([[0.0, 0.2, 0.9, 1.0]]))
+    (g,) = torch.autograd.grad(weights.sum(), a)
+    assert g.tolist() == [[0, 1, 1, 0]]
 
 
 def test_a_dominant_alpha_selects_its_option():
