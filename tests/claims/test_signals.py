@@ -68,6 +68,7 @@ def test_search_train_export_predict(
     assert "float32 `[batch, 2, 31]`" in card
 
 
+@pytest.mark.slow
 def test_onnx_runs_on_signals_of_odd_length(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.chdir(folder)
