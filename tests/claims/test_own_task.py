@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import own_tasks as own
 import tiny
 from morphogen.core import ConfigError, MorphogenError, RunError, SpaceError
 from morphogen.engine.record.watch import Silent
+from morphogen.reports.reading import read_run
 from morphogen.supernets.nested import call, mapped, tensors_of
 
 
@@ -110,6 +112,10 @@ def test_all_families(method: str, settings: dict[str, Any], tmp_path: Path) -> 
         best = min(found.history, key=lambda row: row["mae"])
         assert found.text == best["candidate"]
         assert last["score"] == -last["mae"]
+        assert read_run(found.run).headline == ("best mae in points", best["mae"], False)
+        runs = [found.run, shutil.copytree(found.run, tmp_path / "copy")]
+        page = morphogen.report(runs, tmp_path / "two.html").path.read_text()
+        assert "Best mae in points, lower is better; means over seeds" in page
     if method == "spos":  # the best first
         values = [candidate["mae"] for candidate in found.candidates]
         assert values == sorted(values)
