@@ -202,6 +202,7 @@ def costs_of(params, macs=0.0, traffic=0.0, draws: int = 1) -> cost.OptionCosts:
         flops=table(np.asarray(macs) * 2),
         memory_access=table(bytes_),
         stands={"all": np.ones(draws, np.int64)},
+        rest={},
     )
 
 
