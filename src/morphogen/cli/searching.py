@@ -185,13 +185,16 @@ def report(result: SearchResult, *, as_json: bool) -> int:
 SHOWN_CANDIDATES = 12
 """Candidates that are printed."""
 
+LONGEST_CELL = 400
+"""Signs of an architecture in their table; all of it is in result.json."""
+
 
 def _candidates(result: SearchResult) -> str:
     """The candidates, thinned if they are many; of a Pareto front its hypervolume, too."""
     several = result.candidates
     names = [name for name in several[0] if name != "architecture"]
     step = max(1, -(-len(several) // SHOWN_CANDIDATES))
-    rows = [[*(f"{c[n]:,.6g}" for n in names), c["architecture"]] for c in several[::step]]
+    rows = [[*(f"{c[n]:,.6g}" for n in names), _cut(c["architecture"])] for c in several[::step]]
     about = "Pareto front of what was evaluated" if result.front else "Candidates of the search"
     about += f", {len(several)} architectures"
     about += f", every {step}th shown; result.json has all" if step > 1 else ""
@@ -203,6 +206,11 @@ def _candidates(result: SearchResult) -> str:
     return f"{fold(about, width())}\n\n{columns([*names, 'architecture'], rows, left=0)}"
 
 
+def _cut(text: str) -> str:
+    """The text of an architecture, the beginning alone if it would not fit a table."""
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 4]} ..."
+
+
 def _cost(result: SearchResult) -> str:
     cost, examples = result.cost, Described.of(RunDirectory(result.run).config()).examples
     text = f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU"
@@ -210,9 +218,13 @@ def _cost(result: SearchResult) -> str:
         text += f"; {cost['early_epochs']:g} epochs of early and {cost['full_epochs']:g} of full"
         text += " trainings"
     drawn = [
-        f"{count(int(cost[key]))} {examples} drawn from the {part} part"
-        for key, part in (("train_images", "train"), ("valid_images", "search-validation"))
-        if key in cost
+        f"{count(int(cost[key]))} {examples} drawn from {part}"
+        for key, part in (
+            ("train_images", "the train part"),
+            ("valid_images", "the search-validation part"),
+            ("pool_images", "both parts together"),
+        )
+        if key in cost and (cost[key] or "pool_images" not in cost)
     ]
     return fold("; ".join([text, *drawn]), width()) + "."
 
