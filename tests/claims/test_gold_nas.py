@@ -18,7 +18,7 @@ import tiny
 from morphogen import Task, cost
 from morphogen.bilevel.nodes import Nodes, flat
 from morphogen.core import Choice
-from morphogen.engine.search.search import search
+from morphogen.engine.search.search import resume, search
 from morphogen.methods.gold_nas import GOLDNAS, GOLDNASConfig, multiply_adds, resource_term
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.spaces.darts import EDGES
@@ -265,14 +265,25 @@ def test_operations_go_in_the_order_of_their_worth():
 
 
 def test_one_search_gives_a_series_that_shrinks_and_can_be_trained(tmp_path):
-    config = GOLDNASConfig(lambda0=0.05, per_round=8, stable_rounds=0, smallest=0.5)
-    settings = tiny.changed(tiny.SETTINGS, epochs=30, steps_per_epoch=3, diagnostic_images=0)
-    space = IndependentDARTS(cells=2)
-    result = search(config, space=space, data=tiny.images(), settings=settings, run=tmp_path / "r")
+    config = GOLDNASConfig(lambda0=0.2, per_round=4, stable_rounds=0, smallest=0.6)
+    settings = tiny.changed(tiny.SETTINGS, epochs=30, steps_per_epoch=2, diagnostic_images=0)
+    space = IndependentDARTS(cells=1)
+    stop = tiny.Stop(epochs=6)  # some networks have joined the series by then
+    with pytest.raises(KeyboardInterrupt):
+        search(
+            config,
+            space=space,
+            data=tiny.images(),
+            settings=settings,
+            run=tmp_path / "r",
+            watcher=stop,
+        )
+    result = resume(tmp_path / "r", data=tiny.images())
     rows = tiny.metrics(result.run)
     macs = [row["macs"] for row in rows]
     assert macs == sorted(macs, reverse=True)
     assert rows[-1].get("ended_early")
+    assert len(tiny.state(result.run)["state"]["series"]) >= 1
     found = [candidate["macs"] for candidate in result.candidates]
     assert len(found) >= 2
     assert found == sorted(set(found), reverse=True)

@@ -101,8 +101,8 @@ class GOLDNASState(BilevelState):
     """dlambda."""
     stable: int
     """t, rounds since the last pruning."""
-    series: list[Architecture]
-    """S, from large to small."""
+    series: list[str]
+    """S, from large to small, in the space's notation."""
     macs: list[float]
     """Of each of the series, in the supernet's size."""
     nodes: Nodes = field(metadata={"checkpoint": False})
@@ -183,7 +183,7 @@ class GOLDNAS:
             state.stable += 1
         else:
             if state.stable > self.config.stable_rounds:
-                state.series.append(before)
+                state.series.append(space.format(before))
                 state.macs.append(macs)
             state.stable = 0
         live = sum(int(mask.sum()) for mask in state.live)
@@ -236,10 +236,10 @@ class GOLDNAS:
     def candidates(self, state: GOLDNASState, space: SearchSpace) -> Sequence[Candidate]:
         """S and the last network, from large to small."""
         series = list(zip(state.series, state.macs, strict=True))
-        last = self.derive(state, space)
+        last = space.format(self.derive(state, space))
         if last not in state.series:
             series.append((last, multiply_adds(state.costs, state.live)))
-        return [Candidate(arch, {"macs": macs}) for arch, macs in series]
+        return [Candidate(space.parse(text), {"macs": macs}) for text, macs in series]
 
 
 def resource_term(
