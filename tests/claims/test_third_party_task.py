@@ -6,13 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+import morphogen
 from documents import blocks
 from morphogen.cli import main
 from morphogen.core import ConfigError, plugins
 from morphogen.core.config import from_mapping
 from morphogen.engine.search.settings import Settings
+from morphogen.reports.reading import read_run
 from morphogen.tasks import configs
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-task.md"
@@ -68,6 +71,13 @@ def test_it_is_listed_searched_resumed_and_reported(installed, tmp_path, capsys)
     words = ["train", str(run), "--epochs", "1", "--channels", "2", "--threads", "1"]
     assert main([*words, "--noise", "0.25", "--run", str(trained)]) == 0
     assert "pixels" in capsys.readouterr().out
+    assert read_run(run).headline[0] == "recalibrated error in pixels on the search-validation part"
+    assert main(["export", str(trained), "--to", "safetensors"]) == 0
+    assert "morphogen.load(" in capsys.readouterr().out
+    model = morphogen.load(trained / "export")
+    assert model(torch.zeros(2, 1, 12, 12)).shape == (2, 1)
+    assert main(["predict", str(trained), "x.png"]) == 2
+    assert "accepted: morphogen.load in Python" in capsys.readouterr().err
 
 
 def test_options_of_other_data_are_refused_in_a_sentence(installed, tmp_path, capsys):

@@ -12,21 +12,27 @@ from morphogen.core import DataError
 from morphogen.exports.inputs import Failed, Named
 from morphogen.runs.weights import Signature
 
-FILES = "none: the network takes tensors of a task of yours, from Python"
-
 
 class Tensors:
     """Batches as the task made them; see `inputs.Inputs`."""
 
     one = "example"
     axes, array = 0, "of tensors"
-    accepted = FILES
+    accepted = "no files, but tensors as the task makes them, in Python"
 
     def expanded(
         self, word: str, signature: Signature, passed: list[str], failed: list[Failed]
     ) -> Iterator[Named]:
         """No file has such inputs."""
-        failed.append((word, DataError(f"file {word!r} is no input; accepted: {FILES}")))
+        failed.append(
+            (
+                word,
+                DataError(
+                    f"file {word!r} is no input: the network is of a task that alone knows how "
+                    "inputs are made; accepted: morphogen.load in Python, and model(x)"
+                ),
+            )
+        )
         return iter(())
 
     def several(self, given: Any, signature: Signature) -> Sequence[Any]:

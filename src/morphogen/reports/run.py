@@ -157,7 +157,8 @@ class Run:
         """
         if self.training:
             return self._reached()
-        if self.standing and self.table:
+        classified = self.task.classes or "task" not in self.config  # as tables are
+        if self.standing and self.table and classified:
             name = self.main_metric
             v = self.standing[name]
             return f"{v['data']} test {v['unit']}, from the table", v["value"], self._higher(name)
