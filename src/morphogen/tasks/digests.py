@@ -19,5 +19,7 @@ def digest(parts: Iterable[bytes | memoryview]) -> str:
 
 def raw(tensor: Tensor) -> memoryview:
     """The bytes of a tensor."""
-    plain = tensor.detach().cpu().contiguous()
-    return plain.reshape(-1).view(torch.uint8).numpy().data
+    plain = tensor.detach().cpu().contiguous().reshape(-1)
+    if plain.stride(0) != 1:  # of one element or none, any stride is contiguous
+        plain = plain.clone(memory_format=torch.contiguous_format)
+    return plain.view(torch.uint8).numpy().data
