@@ -283,6 +283,7 @@ def test_one_search_gives_a_series_that_shrinks_and_can_be_trained(tmp_path):
     macs = [row["macs"] for row in rows]
     assert macs == sorted(macs, reverse=True)
     assert rows[-1].get("ended_early")
+    assert "both parts together" in (result.run / "result.json").read_text()
     assert len(tiny.state(result.run)["state"]["series"]) >= 1
     found = [candidate["macs"] for candidate in result.candidates]
     assert len(found) >= 2

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from morphogen.core import CheckpointError, MorphogenError, NumericalError
+from morphogen.core import Architecture, CheckpointError, MorphogenError, NumericalError
 from morphogen.core.files import fresh, link_anew
 from morphogen.core.files import previous as previous
 from morphogen.core.reading import parse_json, read_bytes
@@ -45,6 +45,9 @@ def capture(state: Any) -> dict[str, Any]:
     """The content of a state dataclass as tensors and plain values.
 
     Fields whose metadata says `checkpoint: False` follow from the problem and the configuration.
+
+    Raises:
+        CheckpointError: the state holds an architecture, which no checkpoint can give back.
     """
     return {f.name: _capture(getattr(state, f.name)) for f in _kept(state)}
 
@@ -115,6 +118,11 @@ def _capture(value: Any) -> Any:
         return value.state_dict()
     if isinstance(value, Tensor):
         return value.detach()
+    if isinstance(value, Architecture):
+        raise CheckpointError(
+            "a state holds an Architecture, which a checkpoint cannot keep; accepted: its text, "
+            "space.format(arch)"
+        )
     if dataclasses.is_dataclass(value):
         return capture(value)
     if isinstance(value, list | tuple):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import tiny
-from morphogen.core import CheckpointError, NumericalError, RunError
+from morphogen.core import Architecture, CheckpointError, NumericalError, RunError
 from morphogen.runs import checkpoint
 
 
@@ -160,3 +160,12 @@ def test_a_directory_that_is_not_there_is_one_sentence(tmp_path):
         checkpoint.read(tmp_path / "c.pt")
     with pytest.raises(CheckpointError, match=r"cannot read .*: a folder, not a file"):
         checkpoint.read(tmp_path)
+
+
+def test_an_architecture_in_a_state_is_refused_when_it_is_captured():
+    @dataclass
+    class Held:
+        found: list[Any]
+
+    with pytest.raises(CheckpointError, match="accepted: its text"):
+        checkpoint.capture(Held([Architecture({"edge": "skip"})]))

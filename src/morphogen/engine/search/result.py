@@ -37,6 +37,8 @@ from morphogen.tasks.kinds import Data, as_arguments, chosen
 SPLITS = {
     "training": "search data only: train part for weights, search-validation part for the "
     "architecture; test data was not opened",
+    "single level": "search data only: both parts together for weights and architecture, and what "
+    "was measured on the search-validation part had trained them; test data was not opened",
     "supernet": "search data only: scores on the search-validation part, with weights of a "
     "supernet that another part trained; test data was not opened",
     "proxy": "search data only: a batch of the train part through untrained networks; test data "
@@ -258,6 +260,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     candidates = tuple(front.pop("candidates", outcome.candidates))
     failed = sum("failed" in row for row in outcome.history)
     images = outcome.history[-1].get("images", {}) if outcome.history else {}
+    split = "single level" if images.get("pool") else "training"
     result = SearchResult(
         architecture=outcome.architecture,
         text=job.space.format(outcome.architecture),
@@ -289,7 +292,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             **({"failed_evaluations": failed} if failed else {}),
             **({"candidates": list(candidates)} if candidates else {}),
             **front,
-            "split": SPLITS[job.settings.evaluation.evaluator if info.black_box else "training"],
+            "split": SPLITS[job.settings.evaluation.evaluator if info.black_box else split],
             "cost": dict(result.cost),
         }
     )
