@@ -33,6 +33,12 @@ QUICK = {
     "snas": RATES,
     "spos": EVOLUTION,
     "supernet-shifting": EVOLUTION,
+    "gold-nas": {
+        "weights.lr": 0.025,
+        "weights.lr_end": 0.025,
+        "lambda0": 0.01,
+        "stable_rounds": 0,
+    },
     "zero-cost-pt": {"validation": 10},
 }
 """What searches of minutes have other than the paper's; results/ were measured with them."""
