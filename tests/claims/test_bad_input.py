@@ -107,7 +107,7 @@ def cut(stopped: Path, tmp_path: Path) -> Path:
         (
             ConfigError,
             {"method": 3},
-            ["int is no method's configuration", "darts, darts-pt"],
+            ["int is no method's configuration", "darts, darts-prime"],
         ),
         (
             ConfigError,
