@@ -41,7 +41,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def test_there_are_commands_and_blocks_to_run() -> None:
     assert len(commands()) >= 7
     assert len(blocks(README)) == 2
-    assert len(blocks(CONTRIBUTING)) == 1
+    assert len(blocks(CONTRIBUTING)) == 2
 
 
 def test_the_first_command_ends_with_a_cell_and_what_the_table_says(tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ def test_python_blocks_run(
 
 @pytest.mark.slow
 def test_the_method_of_contributing_runs(tmp_path: Path) -> None:
-    (block,) = blocks(CONTRIBUTING)
+    block, promises = blocks(CONTRIBUTING)
     assert len(block.splitlines()) < 80
-    script = tmp_path / "sign_darts.py"
+    script = tmp_path / "test_sign_darts.py"
     imports = """
 from typing import Annotated
 import torch
@@ -136,22 +136,25 @@ from morphogen.tasks.problem import Clock, Problem
         + '"""\n'
         + imports
         + body
+        + promises
         + """
 settings = morphogen.Settings(
     epochs=1, steps_per_epoch=2, network={"channels": 4}, task={"image_size": 8},
     split={"train_images": 200, "valid_images": 200},
 )
-print(morphogen.search(SignDARTSConfig(), settings=settings).text)
+if __name__ == "__main__":
+    print(morphogen.search(SignDARTSConfig(), settings=settings).text)
 """,
         encoding="utf-8",
     )
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
+
+    def python(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=240
+        )
+
+    done = python(str(script))
     assert done.returncode == 0, done.stderr
     assert "nor_conv_3x3" in done.stdout or "~0|" in done.stdout
+    kept = python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(script))
+    assert kept.returncode == 0, kept.stdout
