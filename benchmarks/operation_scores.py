@@ -36,7 +36,7 @@ from morphogen.scoring import (
     OperationScore,
     Perturbed,
     RankedTogether,
-    Situation,
+    ScoringContext,
     inherited_score,
     zero_cost,
 )
@@ -125,9 +125,9 @@ def matrix(score: OperationScore, gates: Gates) -> list[list[float]]:
     return [score.options(situation(gates), name).tolist() for name in EDGES]
 
 
-def situation(gates: Gates) -> Situation:
+def situation(gates: Gates) -> ScoringContext:
     """Nothing decided."""
-    return Situation(SPACE, gates, tuple(EDGES))
+    return ScoringContext(SPACE, gates, tuple(EDGES))
 
 
 def untrained(name: str, seed: int, options: argparse.Namespace) -> list[list[float]]:

@@ -16,7 +16,7 @@ from morphogen.engine.search.timetable import timetable
 from morphogen.methods import zerocost_pt as module
 from morphogen.methods.zerocost_pt import ZeroCostPT, ZeroCostPTConfig
 from morphogen.proxies.activations import Agreement
-from morphogen.scoring import Perturbed, Situation, zero_cost
+from morphogen.scoring import Perturbed, ScoringContext, zero_cost
 from morphogen.spaces import make
 from morphogen.supernets import NetworkSpec, build, space_of
 
@@ -172,7 +172,7 @@ def supernet(depth=1):
 
 def situation():
     gates = softmax_gates(NB201, [torch.zeros(6, 5)])
-    return Situation(NB201, gates, tuple(c.name for c in NB201.choices))
+    return ScoringContext(NB201, gates, tuple(c.name for c in NB201.choices))
 
 
 def test_without_none_the_score_is_that_of_the_supernet_exactly():

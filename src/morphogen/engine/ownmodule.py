@@ -16,7 +16,7 @@ from morphogen.cost import published
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import explained, network, train_mode
 from morphogen.supernets.checks import WHOSE, backward, is_lazy, materialised, try_module
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import call, device_of, first, length_of, shapes
 from morphogen.tasks import Batch, Task
 
@@ -46,7 +46,7 @@ def try_network(net: nn.Module, batch: Batch, task: Task, *, auxiliary: bool) ->
                 "weights can hold; accepted: get_extra_state that gives a tensor, or none"
             )
     accepted = f"one that takes them and gives {task.accepted_output(batch)}"
-    with aside(device_of(batch.x)), explained(net, batch.x, whose, accepted):
+    with forked_rng(device_of(batch.x)), explained(net, batch.x, whose, accepted):
         output = call(train_mode(net), batch.x)
         output = output[0] if auxiliary else output
         task.check_output(output, batch, whose=whose)
@@ -115,7 +115,7 @@ def try_built_in(space: SearchSpace, batch: Batch, task: Task) -> None:
             "outputs that a network needs, of classes or of targets"
         )
     spec = replace(published(space), classes=task.outputs(), in_channels=task.in_channels)
-    with aside(seed=0), torch.no_grad():
+    with forked_rng(seed=0), torch.no_grad():
         net = network(space, space.sample(np.random.default_rng(0)), spec).eval()
         whose = f"a network of space {space.name!r}"
         accepted = f"one that takes them and gives {task.accepted_output(batch)}"

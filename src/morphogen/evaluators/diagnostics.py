@@ -15,7 +15,7 @@ from torch import Tensor
 from morphogen.core import Architecture
 from morphogen.evaluators.recalibration import batch_statistics, evaluating
 from morphogen.supernets import Gates, Supernet, frozen_statistics
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import mapped
 from morphogen.tasks import Batch
 from morphogen.tasks.problem import Problem
@@ -98,7 +98,7 @@ def _scores(
 ) -> dict[str, float]:
     task = problem.task
     # Each of the three meets the same draws of modules that draw by themselves: noise, say.
-    with aside(problem.devices.device, seed=problem.seed):
+    with forked_rng(problem.devices.device, seed=problem.seed):
         sums = task.measure(lambda x: mapped(Tensor.float, net(x, gates)), batches)
     return {
         f"{label}_loss": float(sums["loss"] / sums["size"]),

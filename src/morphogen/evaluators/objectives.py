@@ -15,7 +15,7 @@ from morphogen.core import Architecture, ConfigError, NumericalError, UnknownNam
 from morphogen.evaluators.limits import COSTS, Limit
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Metric
 
 Evaluate = Callable[[Sequence[Architecture]], list[float]]
@@ -102,7 +102,7 @@ class Costs:
         return float(self._counts(arch, "memory_access" if name == "memory" else name))
 
     def _latency(self, arch: Architecture) -> float:
-        with aside():
+        with forked_rng():
             net = network(self.space, arch, self.spec)
             (measured,) = cost.latency([net], self.image, rounds=20, threads=1)
         return measured.median

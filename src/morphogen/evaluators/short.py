@@ -18,7 +18,7 @@ from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
 from morphogen.spaces import ModuleSpace
 from morphogen.supernets import enough_values, network, train_mode
-from morphogen.supernets.draws import Own, aside
+from morphogen.supernets.global_rng import OwnDraws, forked_rng
 from morphogen.supernets.nested import call, mapped
 from morphogen.tasks.problem import Clock, Problem
 
@@ -41,8 +41,8 @@ class ShortTraining:
         self.problem, self.epochs, self.sgd = problem, epochs, sgd
         self.text = problem.space.format(arch)
         device = problem.devices.device
-        self._draws = Own(device, seed=seed_for(problem.seed, "evaluation/torch"))
-        with aside(device, seed=seed_for(problem.seed, "evaluation")):
+        self._draws = OwnDraws(device, seed=seed_for(problem.seed, "evaluation/torch"))
+        with forked_rng(device, seed=seed_for(problem.seed, "evaluation")):
             net = network(problem.space, arch, problem.spec)
             if not isinstance(problem.space, ModuleSpace):  # whose layers are copies, equal already
                 _start_equal(net, problem.seed)
@@ -97,7 +97,7 @@ class ShortTraining:
         buffers = [b for b in self.net.buffers() if b.is_floating_point()]
         own = [b.clone() for b in buffers]
         self.net.eval()
-        with torch.no_grad(), aside(devices.device, seed=problem.seed):
+        with torch.no_grad(), forked_rng(devices.device, seed=problem.seed):
             for buffer, mean in zip(buffers, problem.mean_over_ranks(buffers), strict=True):
                 buffer.copy_(mean)
             sums = problem.task.measure(

@@ -18,7 +18,7 @@ from morphogen.evaluators.recalibration import (
     recalibrate,
 )
 from morphogen.supernets import Gates, Supernet, frozen_statistics
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Batch
 from morphogen.tasks.problem import Problem
 
@@ -107,7 +107,7 @@ class SupernetEvaluator:
     @contextmanager
     def _asking(self) -> Iterator[None]:
         # Every architecture meets the same draws of modules that draw by themselves: noise, say.
-        with torch.no_grad(), aside(self.problem.devices.device, seed=self.problem.seed):
+        with torch.no_grad(), forked_rng(self.problem.devices.device, seed=self.problem.seed):
             yield
 
     def row(self, found: Inherited) -> dict[str, float]:

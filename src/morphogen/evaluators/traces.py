@@ -27,7 +27,7 @@ from morphogen.core import SpaceError
 from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.stage import TraceKind
 from morphogen.supernets import frozen_statistics
-from morphogen.supernets.draws import CPU, aside
+from morphogen.supernets.global_rng import CPU, forked_rng
 from morphogen.supernets.nested import call, device_of
 
 Layers = Mapping[str, Sequence[nn.Module]]
@@ -135,7 +135,7 @@ class Recorder:
         for m, _ in modes:  # batch statistics, the same way at every look; dropout stays off
             m.training = getattr(m, "track_running_stats", False) is True
         try:
-            with torch.no_grad(), frozen_statistics(self.net), aside(place, seed=0):
+            with torch.no_grad(), frozen_statistics(self.net), forked_rng(place, seed=0):
                 call(self.net, self.probe)
         finally:
             for m, training in modes:

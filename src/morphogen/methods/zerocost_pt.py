@@ -45,7 +45,7 @@ from morphogen.scoring import Discretised, Order, Perturbed, Projection, best, d
 from morphogen.scoring.measures import ProxyName, proxy_of, zero_cost
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Supernet, network
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks.problem import Clock, Problem
 from morphogen.tasks.streams import Stream
 
@@ -158,7 +158,7 @@ class ZeroCostPT:
         batch = state.validation.next()
         scores = []
         for text in candidates:
-            with aside(seed=seed_for(problem.seed, "validation")):
+            with forked_rng(seed=seed_for(problem.seed, "validation")):
                 net = network(problem.space, problem.space.parse(text), problem.spec)
             scores.append(
                 proxy_of(problem, net.to(problem.devices.device), self.config.proxy, batch)

@@ -14,7 +14,7 @@ from morphogen.proxies.passes import Loss
 from morphogen.proxies.registry import score_many
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import device_of
 from morphogen.tasks import Batch, Task
 
@@ -28,7 +28,7 @@ def fresh_network(
     they do not depend on what was scored before. The network of a user's own module has that
     module's weights.
     """
-    with aside(seed=seed_for(seed, f"proxies/weights/{space.format(arch)}")):
+    with forked_rng(seed=seed_for(seed, f"proxies/weights/{space.format(arch)}")):
         return network(space, arch, spec)
 
 

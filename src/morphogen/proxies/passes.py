@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from morphogen.core import ConfigError
 from morphogen.supernets import train_mode
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import length_of
 
 Loss = Callable[[Any, Any], Tensor]
@@ -41,7 +41,7 @@ def mode(net: nn.Module, *, training: bool, seed: int) -> Iterator[None]:
     devices = dict.fromkeys(p.device for p in net.parameters())
     try:
         train_mode(net) if training else net.eval()
-        with aside(*devices, seed=seed):
+        with forked_rng(*devices, seed=seed):
             yield
     finally:
         for module, flag in before:

@@ -390,7 +390,7 @@ def reproduce(run: Run, level: int) -> Html | None:
     facts = [
         ("Data", f"{run.data}; {split}"),
         ("Seed", f"{run.seed}; the same seed gives the same bits on the same machine"),
-        *(("Searched on", str(entry["note"])) for entry in run.config.get("lengthened", ())),
+        *(("Searched on", str(entry["note"])) for entry in run.config.get("extended", ())),
         ("Started", str(run.config.get("created", "unknown"))),
         ("Versions", said or "unknown"),
         ("Machine", str(run.config.get("machine", "unknown"))),

@@ -33,7 +33,7 @@ from morphogen.runs.validation import (
     require_stored,
 )
 from morphogen.runs.validation import require_finite as require_finite_values
-from morphogen.supernets.draws import generators, put_back, states
+from morphogen.supernets.global_rng import generators, set_states, states
 
 MAGIC = b"morphogen checkpoint 1\n"
 
@@ -76,26 +76,26 @@ def restore(state: Any, content: Mapping[str, Any]) -> None:
                 setattr(state, name, value)
 
 
-def standing(device: torch.device) -> dict[str, Any]:
+def rng_states(device: torch.device) -> dict[str, Any]:
     """Where the generators stand that modules draw from: the CPU's, and the device's if it has one.
 
-    For a checkpoint; `go_on` reads it.
+    For a checkpoint; `restore_rng` reads it.
     """
     cpu, *own = states(generators(device))
     found: dict[str, Any] = {"torch_rng": cpu}
     return {**found, "device_rng": {device.type: own[0]}} if own else found
 
 
-def go_on(content: Mapping[str, Any], device: torch.device) -> None:
+def restore_rng(content: Mapping[str, Any], device: torch.device) -> None:
     """Have these generators go on from where a checkpoint left them.
 
     A device of another kind than the run's before has no state there and keeps its seed.
     """
     every = generators(device)
     with fits("random generator"):
-        put_back(every[:1], [content["torch_rng"]])
+        set_states(every[:1], [content["torch_rng"]])
         if device.type in content.get("device_rng", {}):
-            put_back(every[1:], [content["device_rng"][device.type]])
+            set_states(every[1:], [content["device_rng"][device.type]])
 
 
 def require_finite(content: Any, epoch: int, path: str = "") -> None:

@@ -145,7 +145,7 @@ def identities(values: Mapping[str, Any]) -> tuple[str, ...]:
     """The run's identity, and those it had at other lengths: a checkpoint has one of them."""
     return (
         str(values["identity"]),
-        *(str(entry["identity"]) for entry in values.get("lengthened", ())),
+        *(str(entry["identity"]) for entry in values.get("extended", ())),
     )
 
 

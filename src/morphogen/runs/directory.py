@@ -253,7 +253,7 @@ class RunDirectory:
         """The same, and a sentence on the damage."""
         return self._inspect(self.result_file, records.result_kind, "`morphogen resume`")
 
-    def put_aside(self, label: str) -> None:
+    def archive_result(self, label: str) -> None:
         """Give result.json and rank.json names of their own: they are of the run until now."""
         for file in (self.result_file, self.rank_file):
             if os.path.lexists(file):

@@ -25,7 +25,7 @@ from morphogen.supernets.own import copied_module
 from morphogen.tasks import Task
 from morphogen.tasks.digests import digest, raw
 
-DECISIVE = ("contents", "threads", "module", "table", "beginning", "lengthened")
+DECISIVE = ("contents", "threads", "module", "table", "beginning", "extended")
 """Entries of config.yaml that are part of a run's identity, besides what was asked for."""
 
 PACKAGES = ("morphogen", "torch", "numpy", "scikit-learn", "lightgbm")
@@ -81,7 +81,7 @@ def numerics(accelerator: str) -> dict[str, str]:
     }
 
 
-def elsewhere(config: Mapping[str, Any]) -> str:
+def other_machine(config: Mapping[str, Any]) -> str:
     """A sentence if the run goes on with other software or another processor; else empty."""
     then = {**config["versions"], **config["numerics"]}
     now = {**versions(), **numerics(config["settings"]["hardware"]["accelerator"])}

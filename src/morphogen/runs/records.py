@@ -32,7 +32,7 @@ class Evaluation(Record, extra="allow"):
     epochs: Count = 1
 
 
-class Asked(Record, extra="allow"):
+class RecordedSettings(Record, extra="allow"):
     """Settings of a search or a training, as far as a report needs them; the rest is plain."""
 
     __pydantic_extra__: dict[str, Plain]
@@ -99,7 +99,7 @@ class Sizes(Record, extra="allow"):
     in_channels: Natural
 
 
-class Lengthened(Record):
+class Extension(Record):
     """That a run was searched on to another length."""
 
     setting: Literal["epochs", "evaluations"]
@@ -121,7 +121,7 @@ class RunConfig(Record):
     """Without what is left out of it."""
     data: Text
     """Their name, or that they were an object."""
-    settings: Asked
+    settings: RecordedSettings
     config: dict[str, Plain]
     """Of the method, in full."""
     identity: Text | None = None
@@ -136,7 +136,7 @@ class RunConfig(Record):
     """Of the file of a benchmark table."""
     beginning: Digest | None = None
     """Of the weights with which the supernet begins."""
-    lengthened: list[Lengthened] = Field(default_factory=list)
+    extended: list[Extension] = Field(default_factory=list)
     command: Text | None = None
     created: Text | None = None
     """When, UTC."""
@@ -152,7 +152,7 @@ class RunConfig(Record):
     """What was to be learnt, and how it is judged."""
 
 
-class Beginning(Record):
+class WarmStart(Record):
     """Beside the weights that a run begins with: where they are from."""
 
     run: Text
@@ -205,7 +205,7 @@ class Offered(Record, extra="allow"):
     architecture: Text
 
 
-class Found(Record):
+class SearchRecord(Record):
     """result.json of a search."""
 
     architecture: Text
@@ -252,7 +252,7 @@ WeightsFile = Annotated[str, Field(pattern=r"^seed-[0-9]{1,20}-(best|last)\.safe
 """Of a training's seed, in the run directory."""
 
 
-class Trained(Found, extra="allow"):
+class Trained(SearchRecord, extra="allow"):
     """result.json of a training from scratch; what was reached is named by the metric."""
 
     __pydantic_extra__: dict[str, Reached | None]
@@ -334,7 +334,7 @@ class Ranked(Record):
         return self
 
 
-def result_kind(values: Any) -> type[Found]:
+def result_kind(values: Any) -> type[SearchRecord]:
     """Which declaration a result.json is checked by."""
     training = isinstance(values, dict) and values.get("method") == "train"
-    return Trained if training else Found
+    return Trained if training else SearchRecord

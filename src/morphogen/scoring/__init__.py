@@ -11,7 +11,7 @@ from morphogen.scoring.scores import (
     OperationScore,
     Perturbed,
     RankedTogether,
-    Situation,
+    ScoringContext,
     best,
 )
 
@@ -25,7 +25,7 @@ __all__ = [
     "Perturbed",
     "Projection",
     "RankedTogether",
-    "Situation",
+    "ScoringContext",
     "best",
     "decide_next",
     "inherited_score",

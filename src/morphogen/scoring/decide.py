@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from morphogen.scoring.projection import Projection
-from morphogen.scoring.scores import OperationScore, Row, Situation, best
+from morphogen.scoring.scores import OperationScore, Row, ScoringContext, best
 from morphogen.spaces import DecisionPlan
 from morphogen.supernets import Gates
 
@@ -93,7 +93,7 @@ def _decide(
 ) -> Decision:
     space = projection.space
     left = projection.undecided(plan)
-    now = Situation(space, gates, tuple(left), projection.run)
+    now = ScoringContext(space, gates, tuple(left), projection.run)
     table: dict[str, Row] = {}
     if order.startswith("global"):
         queue = next((q for q in projection.queues if set(left) <= set(q)), [])
@@ -126,7 +126,7 @@ def _select(
     left = [str(i) for i in projection.unselected(plan)]
     number = int(_next(left, order if order == "reverse" or order == "fixed" else "random", rng))
     selection = projection.selection(number)
-    now = Situation(projection.space, gates, (), projection.run)
+    now = ScoringContext(projection.space, gates, (), projection.run)
     row = score.choices(now, selection.choices)
     # Who carries nothing goes first, whatever its score: it cannot be kept in the end.
     rank = np.where(np.isnan(row), -np.inf, row)

@@ -28,7 +28,7 @@ Row = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Situation:
+class ScoringContext:
     """What a score is asked about: the gates as they are, and what is undecided in them."""
 
     space: SearchSpace
@@ -42,10 +42,10 @@ class Situation:
 class OperationScore(Protocol):
     """What options, or whole choices, are worth in a situation."""
 
-    def options(self, now: Situation, name: str) -> Row:
+    def options(self, now: ScoringContext, name: str) -> Row:
         """A score for each option of the choice called `name`."""
 
-    def choices(self, now: Situation, names: Sequence[str]) -> Row:
+    def choices(self, now: ScoringContext, names: Sequence[str]) -> Row:
         """A score for each of these choices, as they are decided: which can be missed least."""
 
 
@@ -56,13 +56,13 @@ class Magnitude:
     original: Gates
     """The softmax of alpha before anything was decided."""
 
-    def options(self, now: Situation, name: str) -> Row:
+    def options(self, now: ScoringContext, name: str) -> Row:
         """Weights of the options."""
         group, row = place(now.space, name)
         weights = self.original.weights[group][row].detach().cpu().double().numpy()
         return weights[: len(now.space.choice(name).options)]
 
-    def choices(self, now: Situation, names: Sequence[str]) -> Row:
+    def choices(self, now: ScoringContext, names: Sequence[str]) -> Row:
         """The largest original weight of what each choice has decided to keep."""
         found = []
         for name in names:
@@ -79,13 +79,13 @@ class Perturbed:
 
     measure: Measure
 
-    def options(self, now: Situation, name: str) -> Row:
+    def options(self, now: ScoringContext, name: str) -> Row:
         """Minus the measure without each option."""
         count = len(now.space.choice(name).options)
         gates = (without(now.space, now.gates, name, i, run=now.run) for i in range(count))
         return np.array([-self.measure(g) for g in gates])
 
-    def choices(self, now: Situation, names: Sequence[str]) -> Row:
+    def choices(self, now: ScoringContext, names: Sequence[str]) -> Row:
         """Minus the measure without each choice."""
         gates = (without_choice(now.space, now.gates, n, run=now.run) for n in names)
         return np.array([-self.measure(g) for g in gates])
@@ -97,13 +97,13 @@ class Discretised:
 
     measure: Measure
 
-    def options(self, now: Situation, name: str) -> Row:
+    def options(self, now: ScoringContext, name: str) -> Row:
         """The measure with each option alone."""
         count = len(now.space.choice(name).options)
         gates = (only(now.space, now.gates, name, i, run=now.run) for i in range(count))
         return np.array([self.measure(g) for g in gates])
 
-    def choices(self, now: Situation, names: Sequence[str]) -> Row:
+    def choices(self, now: ScoringContext, names: Sequence[str]) -> Row:
         """Minus the measure without each choice."""
         return Perturbed(self.measure).choices(now, names)
 
@@ -123,11 +123,11 @@ class RankedTogether:
     trainability: Measure
     expressivity: Measure
 
-    def options(self, now: Situation, name: str) -> Row:
+    def options(self, now: ScoringContext, name: str) -> Row:
         """Minus the ranks of what is left without each option, among all undecided ones."""
         return self.tables(now)[name]
 
-    def tables(self, now: Situation) -> dict[str, Row]:
+    def tables(self, now: ScoringContext) -> dict[str, Row]:
         """The scores of all undecided choices, at the price of those of one."""
         counts = [len(now.space.choice(n).options) for n in now.undecided]
         gates = [
@@ -138,7 +138,7 @@ class RankedTogether:
         rows = np.split(self._ranks(gates), np.cumsum(counts)[:-1])
         return dict(zip(now.undecided, rows, strict=True))
 
-    def choices(self, now: Situation, names: Sequence[str]) -> Row:
+    def choices(self, now: ScoringContext, names: Sequence[str]) -> Row:
         """Minus the ranks of what is left without each choice, among these."""
         return self._ranks([without_choice(now.space, now.gates, n, run=now.run) for n in names])
 

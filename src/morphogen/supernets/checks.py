@@ -13,10 +13,10 @@ from torch.nn.parameter import is_lazy as is_lazy_tensor
 from morphogen.core import Architecture, SpaceError
 from morphogen.spaces import ModuleSpace
 from morphogen.supernets.base import NetworkSpec, network
-from morphogen.supernets.draws import aside
 from morphogen.supernets.failures import explained
 from morphogen.supernets.fresh import train_mode
 from morphogen.supernets.gates import Gates
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import call, device_of, first, tensors_of
 from morphogen.supernets.oneof import Watch, watching
 from morphogen.supernets.own import ModuleSupernet, space_of
@@ -69,7 +69,7 @@ def try_module(
     _check_weights(supernet, x)
     place = device_of(x)
     supernet.to(place)
-    with aside(place, seed=0):
+    with forked_rng(place, seed=0):
         with torch.enable_grad(), watching() as trained:
             output = _soft(train_mode(supernet), x)
             require_scores(output, x)
@@ -104,7 +104,7 @@ def materialised(space: ModuleSpace, x: Any, seed: int) -> ModuleSpace:
     supernet = ModuleSupernet(space)
     modes = [(module, module.training) for module in supernet.modules()]
     place = device_of(x)
-    with aside(place, seed=seed), torch.no_grad():
+    with forked_rng(place, seed=seed), torch.no_grad():
         _soft(supernet.eval().to(place), x)
     for module, training in modes:
         module.training = training
@@ -175,7 +175,7 @@ def without_gradient(net: nn.Module, x: Any, whose: str) -> tuple[str, ...]:
         whose: what messages call it.
     """
     named = {name: w for name, w in net.named_parameters() if w.requires_grad}
-    with aside(device_of(x), seed=0), explained(net, x, whose):
+    with forked_rng(device_of(x), seed=0), explained(net, x, whose):
         output = call(train_mode(net), x)
         output = output[0] if isinstance(output, tuple) else output
         if not isinstance(output, Tensor) or not output.requires_grad:
@@ -211,14 +211,14 @@ def _check_path(space: ModuleSpace, supernet: ModuleSupernet, arch: Architecture
     device = device_of(x)
     gates = Gates.of(space, arch, device)
     with torch.no_grad(), explained(supernet.module, x, WHOSE):
-        with aside(device, seed=0), watching() as watch:
+        with forked_rng(device, seed=0), watching() as watch:
             train_mode(supernet)(x, gates)
         if not watch.in_place:
             return
-        with aside(device, seed=0):
+        with forked_rng(device, seed=0):
             path = train_mode(ModuleSupernet(space).to(device))(x, gates)
     net = train_mode(network(space, arch, NetworkSpec()).to(device))
-    with aside(device, seed=0), explained(net, x, f"{WHOSE} with {space.format(arch)}"):
+    with forked_rng(device, seed=0), explained(net, x, f"{WHOSE} with {space.format(arch)}"):
         alone = call(net, x)
         backward(net, alone)
     if not all(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from morphogen.core.errors import ConfigError, DataError, MorphogenError, SpaceError
 from morphogen.core.memory import ran_out
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import described, length_of, mapped, shapes, take, tensors_of
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.cut import Cut
@@ -213,7 +213,7 @@ class Task:
 
     def example(self) -> Any:
         """The input of a batch of one example, on the CPU: for costs, checks and exports."""
-        with aside(seed=0):
+        with forked_rng(seed=0):
             return self.batch("train", torch.zeros(1, dtype=torch.int64)).x
 
     def _some(self) -> Tensor:
@@ -222,7 +222,7 @@ class Task:
         return torch.linspace(0, n - 1, min(n, 16)).round().long()
 
     def _alone(self, row: Tensor) -> Any:
-        with aside(seed=0):
+        with forked_rng(seed=0):
             return self.batch("pool", row[None]).x
 
     def outputs(self) -> int:
@@ -472,7 +472,7 @@ class Task:
         Of data sets whose items are made one by one, sixteen items are read.
         """
         n = self.length("pool")
-        with aside(seed=0):  # data sets that draw draw the same
+        with forked_rng(seed=0):  # data sets that draw draw the same
             x, y, _ = self.batch("pool", self._some())
         return {
             "examples": n,

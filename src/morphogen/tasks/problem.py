@@ -26,7 +26,7 @@ from morphogen.supernets import (
     take_weights,
     train_mode,
 )
-from morphogen.supernets.draws import Once, aside
+from morphogen.supernets.global_rng import ReplayedDraws, forked_rng
 from morphogen.supernets.nested import mapped
 from morphogen.tasks.base import PARTS, Task
 from morphogen.tasks.batches import Batch
@@ -223,7 +223,7 @@ class Problem:
 
         If the run begins with another's supernet (`start`), the weights are that one's.
         """
-        with aside(self.devices.device, seed=seed_for(self.seed, "weights")):
+        with forked_rng(self.devices.device, seed=seed_for(self.seed, "weights")):
             net = build(self.space, self.spec)
         if self.start is not None:
             take_weights(net, self.start.weights, classes=self.start.other_outputs)
@@ -267,7 +267,7 @@ class Problem:
         and is the same in all that follow: it is one function.
         """
         names = list(trainable(net))
-        drawn = Once(self.devices.device, more=[self.search_rng])
+        drawn = ReplayedDraws(self.devices.device, more=[self.search_rng])
 
         def loss(weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
             named = dict(zip(names, weights, strict=True))

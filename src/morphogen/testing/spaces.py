@@ -13,7 +13,7 @@ from morphogen import spaces
 from morphogen.core import Architecture
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates, NetworkSpec, Supernet, build, network
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.testing.checks import Checks, require
 
 ENUMERATED = 20_000
@@ -144,7 +144,7 @@ class SpaceChecks(Checks):
     # -- networks ----------------------------------------------------------------------------
 
     def _supernet(self) -> Supernet:
-        with aside(seed=0):
+        with forked_rng(seed=0):
             return build(self.space, self.spec)
 
     def check_every_path_of_the_supernet_gives_scores(self) -> None:
@@ -153,7 +153,7 @@ class SpaceChecks(Checks):
             return
         net = self._supernet()
         for arch in self.archs:
-            with torch.no_grad(), aside(seed=0):
+            with torch.no_grad(), forked_rng(seed=0):
                 self._require_scores(net(self.x, Gates.of(self.space, arch)), arch)
 
     def check_a_path_leaves_other_options_without_gradient(self) -> None:
@@ -163,7 +163,7 @@ class SpaceChecks(Checks):
         net = self._supernet()
         for arch in self.archs[:3]:
             net.zero_grad(set_to_none=True)
-            with aside(seed=0):
+            with forked_rng(seed=0):
                 net(self.x, Gates.of(self.space, arch)).sum().backward()
             kept = {
                 id(p)
@@ -188,7 +188,7 @@ class SpaceChecks(Checks):
             group: torch.from_numpy(mask / mask.sum(axis=1, keepdims=True)).float().requires_grad_()
             for group, mask in self.space.masks.items()
         }
-        with aside(seed=0):
+        with forked_rng(seed=0):
             output = net(self.x, Gates.dense(self.space, weights))
         self._require_scores(output, "the supernet")
         found = torch.autograd.grad(output.square().sum(), list(weights.values()))
@@ -205,11 +205,11 @@ class SpaceChecks(Checks):
         for arch in self.archs[:3]:
             made = []
             for _ in range(2):
-                with aside(seed=0):
+                with forked_rng(seed=0):
                     made.append(network(self.space, arch, self.spec))
             pairs = zip(made[0].parameters(), made[1].parameters(), strict=True)
             require(all(torch.equal(a, b) for a, b in pairs), "one seed gives other weights")
-            with torch.no_grad(), aside(seed=0):
+            with torch.no_grad(), forked_rng(seed=0):
                 self._require_scores(made[0](self.x), arch)
 
     def _require_scores(self, scores: Tensor, of: object) -> None:

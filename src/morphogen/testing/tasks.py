@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from morphogen.core import ConfigError, DataError
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import call, length_of, take, tensors_of
 from morphogen.tasks import Batch, Task
 from morphogen.tasks.metric import added
@@ -27,7 +27,7 @@ class TaskChecks(Checks):
 
     def __init__(self, make: Callable[[], Task], network: Callable[[], nn.Module]) -> None:
         self.make = make
-        with aside(seed=0):
+        with forked_rng(seed=0):
             self.network = network().eval()
 
     # -- data --------------------------------------------------------------------------------

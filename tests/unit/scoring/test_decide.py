@@ -20,7 +20,7 @@ from morphogen.scoring import (
     Perturbed,
     Projection,
     RankedTogether,
-    Situation,
+    ScoringContext,
     best,
     decide_next,
     mean_margin,
@@ -388,7 +388,7 @@ def test_ranked_together_counts_ranks_over_all_undecided_options():
         return measure
 
     names = tuple(c.name for c in space.choices)
-    now = Situation(space, softmax_gates(space, zeros(space)), names)
+    now = ScoringContext(space, softmax_gates(space, zeros(space)), names)
     scores = RankedTogether(table(-kappa), table(regions)).options(now, names[2])
     card = (24 - kappa) + (regions + 1)  # a removal that raises kappa and lowers R counts least
     assert int(np.argmax(scores)) == int(np.argmin(card[6:9]))
@@ -434,7 +434,7 @@ def published(table, kind):
         row, option = np.argwhere(w == (1.0 if hot else 0.0))[0]
         return table[row, option]
 
-    now = Situation(NB201, softmax_gates(NB201, zeros(NB201)), tuple(EDGES))
+    now = ScoringContext(NB201, softmax_gates(NB201, zeros(NB201)), tuple(EDGES))
     return np.array([kind(measure).options(now, name) for name in EDGES])
 
 

@@ -14,7 +14,7 @@ from morphogen.runs.config import Space, recorded_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 
 
 def network_of(
@@ -68,5 +68,5 @@ def fresh_network(
         ) from error
     drawn = int(values["settings"]["seed"]) if seed is None else seed
     arguments.whole("seed", drawn, ranges.SEED)
-    with aside(seed=seed_for(drawn, "weights")):
+    with forked_rng(seed=seed_for(drawn, "weights")):
         return network(space, arch, spec).eval()

@@ -148,7 +148,7 @@ class WandB(Logger):
 
 def fingerprint(path: Path, config: Mapping[str, Any]) -> str:
     """One and the same for a run and its continuations, another for every other run."""
-    begun = [entry["identity"] for entry in config.get("lengthened", ())]
+    begun = [entry["identity"] for entry in config.get("extended", ())]
     first = [*begun, config.get("identity")][0]
     what = f"{path.name} {config.get('created')} {first}"
     return hashlib.sha256(what.encode()).hexdigest()[:16]

@@ -20,8 +20,8 @@ from morphogen.core import Architecture, CheckpointError, RunError
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.record.recorder import Recorder, in_all_processes
 from morphogen.engine.search.evaluation import executor_of, limited
+from morphogen.engine.search.extend import stops
 from morphogen.engine.search.job import Job, objectives_in
-from morphogen.engine.search.lengthen import stops
 from morphogen.engine.search.loop import Outcome, offered
 from morphogen.engine.search.rounds import ask_and_tell
 from morphogen.engine.search.settings import Settings

@@ -39,7 +39,7 @@ from morphogen.methods import (
 from morphogen.runs import checkpoint
 from morphogen.runs.config import identities
 from morphogen.spaces import SearchSpace
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks.problem import Clock, Problem
 
 TIMES = ("seconds", "cpu_seconds")
@@ -86,7 +86,7 @@ def run_steps(
             checkpoint.restore(state, content["state"])
             with checkpoint.fits("streams"):
                 problem.load_state_dict(content["problem"])
-            checkpoint.go_on(content, problem.devices.device)
+            checkpoint.restore_rng(content, problem.devices.device)
             history = list(content["history"])
     last = history[-1].get("architecture") if history else None
     arch = None if last is None else problem.space.parse(last)
@@ -122,7 +122,7 @@ def run_steps(
             "identity": names[0],
             "state": checkpoint.capture(state),
             "problem": problem.state_dict(),
-            **checkpoint.standing(problem.devices.device),
+            **checkpoint.rng_states(problem.devices.device),
             "task": {
                 "outputs": problem.task.outputs(),
                 "classes": tuple(problem.task.describe().get("classes", ())),
@@ -185,7 +185,7 @@ def _standing(
     """
     space = problem.space
     # Whatever is measured, and however: the search goes on as if nothing had been.
-    with aside(problem.devices.device):
+    with forked_rng(problem.devices.device):
         arch = method.derive(state, space)
         gates = method.gates(state, space) if isinstance(method, Relaxing) else None
         found = diagnostics.report(

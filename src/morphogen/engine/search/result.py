@@ -268,7 +268,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         space=job.space,
         remarks=(
             *job.space.remarks(outcome.architecture),
-            *(str(entry["note"]) for entry in config.get("lengthened", ())),
+            *(str(entry["note"]) for entry in config.get("extended", ())),
             *config.get("remarks", ()),
             *undecided(outcome.history),
             # Of classification alone: the losses of other tasks are no nats.

@@ -17,13 +17,13 @@ from morphogen.engine.search.select import selecting
 from morphogen.methods import AskTell, find
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import (
-    elsewhere,
     on_threads,
+    other_machine,
     require_same_data,
     require_same_files,
     require_same_module,
 )
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
 from morphogen.tasks.problem import Devices
 
@@ -56,7 +56,7 @@ def run_job(devices: Devices, job: Job, task: Task | None) -> Outcome:
         if main:
             stack.enter_context(directory.locked())
         stack.enter_context(task.sealed("the search"))
-        stack.enter_context(aside(devices.device))
+        stack.enter_context(forked_rng(devices.device))
         stack.enter_context(on_threads(config["threads"]))
         if isinstance(method, AskTell):
             return run_rounds(method, problem, recorder, job)
@@ -75,7 +75,7 @@ def _notices(job: Job, config: Mapping[str, Any], task: Task) -> Iterator[str]:
         require_same_files(directory, config)
         saved = directory.checkpoint_file.exists()
         other = require_same_module(directory, config, job.space, redrawn=saved)
-        yield from filter(None, (elsewhere(config), other))
-    yield from (entry["note"] for entry in config.get("lengthened", ())[-1:])
+        yield from filter(None, (other_machine(config), other))
+    yield from (entry["note"] for entry in config.get("extended", ())[-1:])
     yield from config.get("remarks", ())
     yield from task.remarks()

@@ -19,9 +19,9 @@ from morphogen.engine.devices import place
 from morphogen.engine.ownmodule import resumed_space, try_space
 from morphogen.engine.record.loggers import names_of
 from morphogen.engine.record.watch import Watcher, usual
+from morphogen.engine.search.extend import extended, wanted_length
 from morphogen.engine.search.job import Job, method_of, spec_of, task_of
 from morphogen.engine.search.launch import launch
-from morphogen.engine.search.lengthen import lengthened, wanted
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.resolve import resolved
 from morphogen.engine.search.result import SearchResult, finished, write_result
@@ -187,7 +187,7 @@ def resume(
         resume=True,
         watcher=watcher,
     )
-    change = wanted(job, epochs=epochs, evaluations=evaluations)
+    change = wanted_length(job, epochs=epochs, evaluations=evaluations)
     result = finished(directory, job) if change is None else None
     if result is not None:
         return result
@@ -195,7 +195,7 @@ def resume(
     if change is not None:
         task = task_of(images, settings, origin=origin)
         require_same_data(directory, values, task)
-        job = lengthened(directory, values, job, task, change)
+        job = extended(directory, values, job, task, change)
     if settings.hardware.devices > 1:
         return launch(where, job)
     return write_result(job, run_job(where, job, task))

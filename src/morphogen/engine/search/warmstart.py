@@ -30,7 +30,7 @@ from morphogen.runs import checkpoint
 from morphogen.runs.described import PASSED
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import require_recorded
-from morphogen.runs.records import Beginning
+from morphogen.runs.records import WarmStart
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Task
 from morphogen.tasks.problem import Start
@@ -204,7 +204,7 @@ def origin_of(path: Path) -> Origin | None:
     with _opened(path) as held:
         text = (held.metadata() or {})[KEY]
     accepted = "the file as the search wrote it"
-    values = from_json(Beginning, text, str(file), accepted=accepted)
+    values = from_json(WarmStart, text, str(file), accepted=accepted)
     return Origin(**{**values, "classes": tuple(values["classes"])})
 
 

@@ -20,7 +20,7 @@ from morphogen.engine.record.recorder import Recorder
 from morphogen.engine.train.training import Training
 from morphogen.runs import checkpoint
 from morphogen.supernets import enough_values, explained, train_mode
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import call, mapped
 from morphogen.tasks import Examples, Stream, Sums, Task
 from morphogen.tasks.metric import added
@@ -118,7 +118,7 @@ def run(
             )
         fit = fitting.start(number)
         checkpoint.restore(fit, content["state"])
-        checkpoint.go_on(content, fitting.devices.device)
+        checkpoint.restore_rng(content, fitting.devices.device)
     recorder.start(history)
     for number in range(fit.number if fit else 0, t.seeds):
         if fit is None or fit.number != number:
@@ -133,7 +133,7 @@ def run(
                 {
                     "identity": fitting.identity,
                     "state": state,
-                    **checkpoint.standing(fitting.devices.device),
+                    **checkpoint.rng_states(fitting.devices.device),
                     "history": json.dumps(history),
                 },
             )
@@ -231,7 +231,7 @@ def measured(fitting: Fitting, net: nn.Module, part: str | Examples) -> float:
         return mapped(Tensor.float, output)
 
     net.eval()
-    with aside(device, seed=fitting.training.seed):
+    with forked_rng(device, seed=fitting.training.seed):
         sums = task.measure(forward, task.once(part, EVALUATION_BATCH, device=device))
     value = task.value(sums)
     if not math.isfinite(value):

@@ -42,13 +42,13 @@ from morphogen.runs.config import (
 )
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.runs.provenance import (
-    elsewhere,
     on_threads,
+    other_machine,
     provenance,
     require_same_data,
     require_same_module,
 )
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
 from morphogen.tasks.kinds import USUAL_DATA, Data, asked_of, chosen, require_fit, space_for
 from morphogen.tasks.problem import Devices
@@ -178,7 +178,7 @@ def resume(
 
 def _try(job: TrainJob, task: Task, devices: Devices) -> None:
     """A few images through the network, or a sentence that says what is wrong."""
-    with aside(devices.device):
+    with forked_rng(devices.device):
         net = fitting_of(job, task, devices, "").start(0).net
     batch = some(task, "pool", min(2, job.training.batch_size), device=devices.device)
     try_network(net, batch, task, auxiliary=job.training.network.auxiliary > 0)
@@ -194,12 +194,12 @@ def _train(job: TrainJob, task: Task, devices: Devices) -> TrainResult:
             require_same_data(directory, config, task)
             drawn = t.network.fresh_weights or directory.checkpoint_file.exists()
             other = require_same_module(directory, config, job.space, redrawn=drawn)
-            for sentence in filter(None, (elsewhere(config), other)):
+            for sentence in filter(None, (other_machine(config), other)):
                 watcher.notice(sentence)
         for sentence in (*config.get("remarks", ()), *task.remarks()):
             watcher.notice(sentence)
         name = identity(config)
-        with directory.locked(), aside(devices.device), on_threads(config["threads"]):
+        with directory.locked(), forked_rng(devices.device), on_threads(config["threads"]):
             content = recorder.last_checkpoint([name]) if job.resumed else None
             work = fitting_of(job, task, devices, name)
             with task.sealed("the training"):

@@ -23,7 +23,7 @@ from morphogen.runs.weights import Signature, Size, write_weights
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec, frozen_parts, network, reinitialise
 from morphogen.supernets.checks import without_gradient
-from morphogen.supernets.draws import aside
+from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.kinds import Data, task_for
@@ -93,7 +93,7 @@ def fitting_of(job: TrainJob, task: Task, devices: Devices, name: str) -> Fittin
     untrained = _untrained(job, task) if anew else ()
 
     def make(seed: int) -> nn.Module:
-        with aside(seed=seed_for(seed, "weights")):
+        with forked_rng(seed=seed_for(seed, "weights")):
             net = network(job.space, job.arch, spec)
             if anew:
                 reinitialise(net, untrained)
@@ -121,7 +121,7 @@ def kept_weights(job: TrainJob, task: Task) -> tuple[str, ...]:
     if not isinstance(job.space, ModuleSpace) or not job.training.network.fresh_weights:
         return ()
     untrained = _untrained(job, task)
-    with aside():
+    with forked_rng():
         net = network(job.space, job.arch, spec_of(job, task))
         kept = {path for path, _ in frozen_parts(net, untrained)}
         trained = any(
@@ -159,7 +159,7 @@ def kept_weights(job: TrainJob, task: Task) -> tuple[str, ...]:
 
 def _untrained(job: TrainJob, task: Task) -> tuple[str, ...]:
     """Weights of a user's network that no step moves, though they are not frozen."""
-    with aside():
+    with forked_rng():
         net = network(job.space, job.arch, spec_of(job, task))
     return without_gradient(net, some(task, "pool").x, "the network")
 

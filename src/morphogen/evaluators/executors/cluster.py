@@ -65,7 +65,7 @@ class Worker:
 
 
 class Cluster:
-    """A crew of Ray actors.
+    """A backend of Ray actors.
 
     Args:
         make: makes the job in each worker; can be pickled.

@@ -1,6 +1,6 @@
 """A pool of workers that may die or hang: who does what, until when, and how often.
 
-The pool is the same for processes and for a cluster; a crew starts, feeds, hears and ends the
+The pool is the same for processes and for a cluster; a backend starts, feeds, hears and ends the
 workers of one kind. (`concurrent.futures` gives a whole pool up when one worker dies, and cannot
 end one that hangs.)
 """
@@ -20,7 +20,7 @@ Event = Literal["ready", "done", "fatal", "gone"]
 
 Message = tuple[Event, Any]
 """From a worker: `ready` (it can take tasks), `done` with what `attempt` returns, `fatal` with a
-`MorphogenError`, or, from its crew, `gone` with the reason."""
+`MorphogenError`, or, from its backend, `gone` with the reason."""
 
 STARTS = 3
 """Workers that may be lost in a row before one is ready; then something is wrong with all."""
@@ -28,7 +28,7 @@ STARTS = 3
 W = TypeVar("W")
 
 
-class Crew(Protocol[W]):
+class WorkerBackend(Protocol[W]):
     """Workers of one kind."""
 
     def start(self) -> W:
@@ -47,7 +47,7 @@ class Crew(Protocol[W]):
         """End it at once, whatever it is doing."""
 
     def close(self) -> None:
-        """Let go of what the crew itself holds."""
+        """Let go of what the backend itself holds."""
 
 
 @dataclass
@@ -60,17 +60,19 @@ class _Post:
 
 
 class Pool(Generic[W]):
-    """Does tasks with a crew.
+    """Does tasks with a backend.
 
     Args:
-        crew: the workers.
+        backend: the workers.
         workers: how many there are at a time.
         retries: further attempts at a task that failed, or whose worker died or hung.
         timeout: seconds for one attempt; 0: as long as it takes.
     """
 
-    def __init__(self, crew: Crew[W], *, workers: int, retries: int, timeout: float) -> None:
-        self.crew, self.workers, self.retries = crew, workers, retries
+    def __init__(
+        self, backend: WorkerBackend[W], *, workers: int, retries: int, timeout: float
+    ) -> None:
+        self.backend, self.workers, self.retries = backend, workers, retries
         self.timeout = timeout or float("inf")
         self._posts: dict[W, _Post] = {}
         self._lost = 0
@@ -86,7 +88,7 @@ class Pool(Generic[W]):
                 if queue and post.ready and post.task is None:
                     post.task, post.began = queue.popleft(), time.monotonic()
                     attempts[post.task] += 1
-                    self.crew.send(worker, tasks[post.task])
+                    self.backend.send(worker, tasks[post.task])
             for worker, index, outcome in self._hear():
                 value, error, seconds, cpu = outcome
                 if error and attempts[index] <= self.retries:
@@ -94,18 +96,18 @@ class Pool(Generic[W]):
                     continue
                 left -= 1
                 yield Report(
-                    index, value, error, attempts[index], seconds, cpu, self.crew.name(worker)
+                    index, value, error, attempts[index], seconds, cpu, self.backend.name(worker)
                 )
 
     def close(self) -> None:
         """End all workers."""
         for worker in list(self._posts):
             self._dismiss(worker)
-        self.crew.close()
+        self.backend.close()
 
     def _hire(self, left: int) -> None:
         while len(self._posts) < min(self.workers, max(left, 1)):
-            self._posts[self.crew.start()] = _Post()
+            self._posts[self.backend.start()] = _Post()
 
     def _hear(self) -> list[tuple[W, int, tuple[Any, str, float, float]]]:
         """The attempts that have ended: (worker, task, outcome)."""
@@ -114,7 +116,7 @@ class Pool(Generic[W]):
         first = min(deadlines, default=float("inf"))
         seconds = None if first == float("inf") else max(first - now, 0.0)
         ended = []
-        for worker, (kind, content) in self.crew.wait(list(self._posts), seconds):
+        for worker, (kind, content) in self.backend.wait(list(self._posts), seconds):
             post = self._posts[worker]
             if kind == "ready":
                 post.ready, self._lost = True, 0
@@ -151,7 +153,7 @@ class Pool(Generic[W]):
 
     def _dismiss(self, worker: W) -> None:
         del self._posts[worker]
-        self.crew.end(worker)
+        self.backend.end(worker)
 
 
 def answer(job: Job, task: Any) -> Message:

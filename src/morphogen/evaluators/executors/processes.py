@@ -39,7 +39,7 @@ def packed(make: Make) -> bytes:
 
 
 class Processes:
-    """A crew of processes.
+    """A backend of processes.
 
     Args:
         make: makes the job in each worker; can be pickled.

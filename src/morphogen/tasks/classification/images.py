@@ -280,7 +280,7 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(str(length) for length in tensor.shape) or "a scalar"
 
 
-class Glance(NamedTuple):
+class Preview(NamedTuple):
     """What is known of a part without its images."""
 
     labels: Labels | None
@@ -299,7 +299,7 @@ class Source:
         reader: `reader(part, size)` reads one part. A module-level function or a `partial` of one,
             so that a task can be sent to another process.
         notes: what a user should know of what was found, a sentence each without full stop.
-        glance: `glance(part, open)` says what is known of a part without decoding an image: from
+        preview: `preview(part, open)` says what is known of a part without decoding an image: from
             names of folders alone, or, with `open`, also from labels and headers of files. None
             where nothing is.
     """
@@ -308,7 +308,7 @@ class Source:
     parts: tuple[str, ...]
     reader: Callable[[str, int | None], Images]
     notes: tuple[str, ...] = ()
-    glance: Callable[[str, bool], Glance | None] | None = None
+    preview: Callable[[str, bool], Preview | None] | None = None
 
     def read(self, part: str, size: int | None = None) -> Images:
         """Read one part, resized to `size` x `size` if given.

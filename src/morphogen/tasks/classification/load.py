@@ -129,8 +129,8 @@ def _standard(text: str, name: str, path: str) -> Source:
             f"path of {_ACCEPTED}"
         )
     source = _at(text, Path(path))
-    # A glance would see the classes as the files name them.
-    return replace(source, reader=partial(_named, source, name), glance=None)
+    # A preview would see the classes as the files name them.
+    return replace(source, reader=partial(_named, source, name), preview=None)
 
 
 def _named(source: Source, name: str, part: str, size: int | None) -> Images:

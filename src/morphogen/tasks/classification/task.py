@@ -296,16 +296,16 @@ class ImageTask(LabelledTask[Images]):
         held, where = self._test, f"the test part of {self.name!r}"
         if isinstance(held, Images):
             self._fitting(held, where)
-        if not isinstance(held, Source) or held.glance is None:
+        if not isinstance(held, Source) or held.preview is None:
             return
-        glance = held.glance("test" if "test" in held.parts else "train", open)
-        if glance is None:
+        preview = held.preview("test" if "test" in held.parts else "train", open)
+        if preview is None:
             return
-        if glance.labels is None:
+        if preview.labels is None:
             note = f"{where} has no labels and is not read"
             self._test, self.pool = None, replace(self.pool, notes=(*self.pool.notes, note))
             return
-        indexes, names, named = glance.labels
+        indexes, names, named = preview.labels
         present = torch.unique(indexes).tolist()
         places(
             names,
@@ -316,7 +316,7 @@ class ImageTask(LabelledTask[Images]):
             where=where,
         )
         expected = (self.in_channels, self.image_size, self.image_size)
-        for which, (channels, height, width) in glance.shapes:
+        for which, (channels, height, width) in preview.shapes:
             found = (
                 expected[0] if channels == 1 and self._channels else channels,
                 *((height, width) if self._size is None else expected[1:]),

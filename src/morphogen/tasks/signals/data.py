@@ -142,7 +142,7 @@ def checked_values(x: NDArray[Any], where: str) -> Tensor:
     return torch.from_numpy(values.astype(dtype))
 
 
-class Glance(NamedTuple):
+class Preview(NamedTuple):
     """What is known of a part without its signals."""
 
     labels: Labels
@@ -160,14 +160,14 @@ class SignalSource:
         reader: `reader(part)` reads one part. A module-level function or a `partial` of one, so
             that a task can be sent to another process.
         notes: what a user should know of what was found, a sentence each without full stop.
-        glance: `glance(part)` says what is known of a part by labels and headers alone.
+        preview: `preview(part)` says what is known of a part by labels and headers alone.
     """
 
     name: str
     parts: tuple[str, ...]
     reader: Callable[[str], Signals]
     notes: tuple[str, ...] = ()
-    glance: Callable[[str], Glance] | None = None
+    preview: Callable[[str], Preview] | None = None
 
     def read(self, part: str) -> Signals:
         """Read one part.

@@ -29,7 +29,7 @@ from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import part_of
 from morphogen.tasks.readers import npz
 from morphogen.tasks.readers.files import required
-from morphogen.tasks.signals.data import Glance, Signals, SignalSource, checked_values
+from morphogen.tasks.signals.data import Preview, Signals, SignalSource, checked_values
 
 COLUMNS = ("signal", "signals", "series", "waveform", "x")
 """Columns of signals in a parquet file."""
@@ -94,7 +94,7 @@ def _of_archive(held: Archive) -> SignalSource:
         tuple(held.parts),
         partial(_read_arrays, held),
         held.notes,
-        partial(_glance_arrays, held),
+        partial(_preview_arrays, held),
     )
 
 
@@ -106,12 +106,12 @@ def _read_arrays(held: Archive, part: str) -> Signals:
     return Signals(values, *labels, groups=held.groups(part, len(values)))
 
 
-def _glance_arrays(held: Archive, part: str) -> Glance:
+def _preview_arrays(held: Archive, part: str) -> Preview:
     where, names = held.where(part), held.parts[part]
     labels = labelled(npz.read(held.path, names.y), where, held.class_names())
     shape, _ = npz.header_of(held.path, names.x)
     channels = shape[1] if len(shape) == 3 else 1
-    return Glance(labels, (channels, shape[-1]))
+    return Preview(labels, (channels, shape[-1]))
 
 
 def _require_as_many(signals: int, labels: int, where: str) -> None:

@@ -241,9 +241,9 @@ class SignalTask(LabelledTask[Signals]):
         held, where = self._test, f"the test part of {self.name!r}"
         if isinstance(held, Signals):
             held.aligned(self.pool, where)
-        if not isinstance(held, SignalSource) or held.glance is None or not open:
+        if not isinstance(held, SignalSource) or held.preview is None or not open:
             return
-        labels, shape = held.glance("test")
+        labels, shape = held.preview("test")
         expected = (self.in_channels, self.signal_length)
         if shape != expected:
             raise DataError(

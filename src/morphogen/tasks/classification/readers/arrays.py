@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.classification.images import Glance, Images, Source, checked
+from morphogen.tasks.classification.images import Images, Preview, Source, checked
 from morphogen.tasks.labelled import archive
 from morphogen.tasks.labelled.archive import Archive
 from morphogen.tasks.labelled.labels import Labels, labelled
@@ -72,7 +72,7 @@ def find(path: Path) -> Source | None:
         return None
     held = archive.opened(path)
     parts = tuple(held.parts)
-    return Source(str(path), parts, partial(_read, held), held.notes, partial(_glance, held))
+    return Source(str(path), parts, partial(_read, held), held.notes, partial(_preview, held))
 
 
 def unlabelled(path: Path) -> NDArray[np.uint8]:
@@ -118,7 +118,7 @@ def _read(held: Archive, part: str, size: int | None) -> Images:
     return replace(images, groups=held.groups(part, len(images)))
 
 
-def _glance(held: Archive, part: str, open: bool) -> Glance | None:
+def _preview(held: Archive, part: str, open: bool) -> Preview | None:
     """Labels, and the shape of the images as the header says."""
     if not open:
         return None
@@ -126,10 +126,10 @@ def _glance(held: Archive, part: str, open: bool) -> Glance | None:
     labels = labelled(npz.read(held.path, names.y), where, held.class_names())
     shape, _ = npz.header_of(held.path, names.x)
     if len(shape) not in (3, 4) or 0 in shape:
-        return Glance(labels)  # which is said when they are read
+        return Preview(labels)  # which is said when they are read
     _require_as_many(shape[0], labels, where)
     like = _first_channels(np.broadcast_to(np.uint8(0), shape), None, where).shape
-    return Glance(labels, ((where, like[1:]),))
+    return Preview(labels, ((where, like[1:]),))
 
 
 def _images(

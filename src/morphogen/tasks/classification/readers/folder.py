@@ -14,7 +14,7 @@ import torch
 
 from morphogen.core.errors import DataError
 from morphogen.core.names import encodable
-from morphogen.tasks.classification.images import Glance, Images, Source, stacked
+from morphogen.tasks.classification.images import Images, Preview, Source, stacked
 from morphogen.tasks.classification.readers.decode import SUFFIXES, decode, header
 from morphogen.tasks.classification.readers.layout import class_folders, layout, require_no_part
 from morphogen.tasks.classification.readers.listing import (
@@ -40,7 +40,7 @@ def find(path: Path) -> Source | None:
         tuple(found.roots),
         partial(_read, found.roots),
         (*found.notes, *_beside(path, found.roots)),
-        partial(_glance, found.roots),
+        partial(_preview, found.roots),
     )
 
 
@@ -69,7 +69,7 @@ _FEW = 16
 """Class folders of which the first image's header is read."""
 
 
-def _glance(roots: dict[str, Path], part: str, open: bool) -> Glance:
+def _preview(roots: dict[str, Path], part: str, open: bool) -> Preview:
     """Names of class folders, and headers of their first images."""
     root = roots[part]
     folders = class_folders(root)
@@ -79,7 +79,7 @@ def _glance(roots: dict[str, Path], part: str, open: bool) -> Glance:
         files = _images(folder, Counter()) if open else []
         if files and place < _FEW and (shape := header(files[0])):
             shapes.append((f"file {str(files[0])!r}", shape))
-    return Glance(labelled(names, f"the {part} part of {str(root)!r}"), tuple(shapes))
+    return Preview(labelled(names, f"the {part} part of {str(root)!r}"), tuple(shapes))
 
 
 def _images(folder: Path, passed: Counter[str]) -> list[Path]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import ConfigError, DataError, MorphogenError
 from morphogen.core.reading import trouble
-from morphogen.tasks.classification.images import Glance, Images, Source, stacked
+from morphogen.tasks.classification.images import Images, Preview, Source, stacked
 from morphogen.tasks.classification.readers.decode import decode, header
 from morphogen.tasks.classification.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
 from morphogen.tasks.classification.readers.pixels import Changes, said
@@ -47,8 +47,8 @@ def find(text: str) -> Source | None:
         )
     opened = _opened(name)
     parts = _parts(opened, text)
-    read, glance = partial(_read, name), partial(_glance, name)
-    return Source(text, tuple(parts), read, _notes(opened, parts), glance)
+    read, preview = partial(_read, name), partial(_preview, name)
+    return Source(text, tuple(parts), read, _notes(opened, parts), preview)
 
 
 def _opened(name: str) -> Any:
@@ -171,14 +171,14 @@ def _read(name: str, part: str, size: int | None) -> Images:
     return Images(pixels, *rows.labels, said(changes, count, rows.where))
 
 
-def _glance(name: str, part: str, open: bool) -> Glance | None:
+def _preview(name: str, part: str, open: bool) -> Preview | None:
     """Labels, and the header of the first image."""
     if not open:
         return None
     rows = _rows(name, part)
     with _reported(name):
         shape = header((rows.encoded[0][rows.image] or {}).get("bytes") or b"")
-    return Glance(rows.labels, ((f"row 0 of {rows.where}", shape),) if shape else ())
+    return Preview(rows.labels, ((f"row 0 of {rows.where}", shape),) if shape else ())
 
 
 def _column(where: str, kinds: Any, usual: tuple[str, ...], kind: type[Any], what: str) -> str:

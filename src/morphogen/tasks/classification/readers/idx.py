@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
 from morphogen.core.memory import too_much
-from morphogen.tasks.classification.images import Glance, Images, Source
+from morphogen.tasks.classification.images import Images, Preview, Source
 from morphogen.tasks.labelled.labels import labelled
 from morphogen.tasks.readers.files import required
 
@@ -31,7 +31,7 @@ def find(path: Path) -> Source | None:
         folder = path / sub
         parts = tuple(p for p in _STEM if _file(folder, p, "images-idx3-ubyte"))
         if parts:
-            return Source(str(path), parts, partial(_read, folder), (), partial(_glance, folder))
+            return Source(str(path), parts, partial(_read, folder), (), partial(_preview, folder))
     return None
 
 
@@ -56,11 +56,11 @@ def _read(folder: Path, part: str, size: int | None) -> Images:
     return Images(torch.from_numpy(pixels.copy())[:, None], *labels)
 
 
-def _glance(folder: Path, part: str, open: bool) -> Glance | None:
+def _preview(folder: Path, part: str, open: bool) -> Preview | None:
     """Labels, which have a file of their own."""
     if not open:
         return None
-    return Glance(labelled(_array(folder, part, "labels-idx1-ubyte", 1), str(folder)))
+    return Preview(labelled(_array(folder, part, "labels-idx1-ubyte", 1), str(folder)))
 
 
 def _array(folder: Path, part: str, what: str, dimensions: int) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from morphogen.core import spreadsheet
 from morphogen.core.errors import DataError
-from morphogen.tasks.classification.images import Glance, Images, Source, stacked
+from morphogen.tasks.classification.images import Images, Preview, Source, stacked
 from morphogen.tasks.classification.readers.decode import SUFFIXES, decode, header
 from morphogen.tasks.classification.readers.layout import subfolders, unpacked
 from morphogen.tasks.classification.readers.pixels import Changes, said
@@ -142,7 +142,7 @@ def _source(
         told.append(f"read as the search-validation part: {parts.get('valid', path).name!r}")
     tables = {part: read[part] for part in PARTS if part in read}
     return Source(
-        str(path), tuple(tables), partial(_read, tables), tuple(told), partial(_glance, tables)
+        str(path), tuple(tables), partial(_read, tables), tuple(told), partial(_preview, tables)
     )
 
 
@@ -361,12 +361,12 @@ def _not_listed(tables: dict[str, _Table | Path], table: _Table) -> list[str]:
     ]
 
 
-def _glance(tables: dict[str, _Table | Path], part: str, open: bool) -> Glance | None:
+def _preview(tables: dict[str, _Table | Path], part: str, open: bool) -> Preview | None:
     """Labels, and the header of the first image."""
     if isinstance(tables[part], Path) and not open:
         return None
     table = _open(tables[part], part)
     if table is None:
-        return Glance(None)
+        return Preview(None)
     shape = header(table.images[0]) if open else None
-    return Glance(table.labels, ((f"file {str(table.images[0])!r}", shape),) if shape else ())
+    return Preview(table.labels, ((f"file {str(table.images[0])!r}", shape),) if shape else ())

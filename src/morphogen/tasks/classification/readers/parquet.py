@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.classification.images import Glance, Images, Source, stacked
+from morphogen.tasks.classification.images import Images, Preview, Source, stacked
 from morphogen.tasks.classification.readers.cache import cached
 from morphogen.tasks.classification.readers.decode import decode, header
 from morphogen.tasks.classification.readers.pixels import Changes, said
@@ -63,7 +63,7 @@ def find(path: Path) -> Source | None:
 
 
 def _source(path: Path, parts: dict[str, tuple[Path, ...]], notes: tuple[str, ...]) -> Source:
-    return Source(str(path), tuple(parts), partial(_read, parts), notes, partial(_glance, parts))
+    return Source(str(path), tuple(parts), partial(_read, parts), notes, partial(_preview, parts))
 
 
 def _parts(folder: Path) -> tuple[dict[str, tuple[Path, ...]], list[Path]]:
@@ -131,14 +131,14 @@ def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Im
     return Images(rows.permute(0, 3, 1, 2), *labels, notes, _groups(pieces, where))
 
 
-def _glance(files: dict[str, tuple[Path, ...]], part: str, open: bool) -> Glance | None:
+def _preview(files: dict[str, tuple[Path, ...]], part: str, open: bool) -> Preview | None:
     """Labels, and the header of the first image of each file."""
     if not open:
         return None
     pieces = [_read_file(file, None, headers=True) for file in files[part]]
     shapes = [(f"row 0 of {str(f)!r}", p.first) for f, p in zip(files[part], pieces, strict=True)]
     known = tuple((where, shape) for where, shape in shapes if shape)
-    return Glance(_labels(pieces, _where(files, part)), known)
+    return Preview(_labels(pieces, _where(files, part)), known)
 
 
 def _where(files: dict[str, tuple[Path, ...]], part: str) -> str:

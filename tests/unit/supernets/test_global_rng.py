@@ -16,7 +16,7 @@ from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.traces import Recorder, layers_of, probe_of
 from morphogen.spaces import make
 from morphogen.supernets import frozen_statistics, space_of
-from morphogen.supernets.draws import CPU, Once, Own, aside, generators
+from morphogen.supernets.global_rng import CPU, OwnDraws, ReplayedDraws, forked_rng, generators
 from morphogen.tasks.problem import trainable
 
 LR, DECAY = 0.3, 0.01
@@ -31,9 +31,9 @@ def test_what_is_drawn_aside_is_as_if_it_were_not():
     plain = numbers(6)
     torch.manual_seed(1)
     first = numbers()
-    with aside(CPU, seed=5):
+    with forked_rng(CPU, seed=5):
         within = numbers()
-    with contextlib.suppress(KeyError), aside(CPU):
+    with contextlib.suppress(KeyError), forked_rng(CPU):
         numbers()
         raise KeyError
     assert first + numbers() == plain
@@ -47,7 +47,7 @@ def test_draws_made_once_are_the_first_ones_and_count_once():
     extra = torch.Generator().manual_seed(2)
     expected = torch.rand(2, generator=torch.Generator().manual_seed(2)).tolist()
     torch.manual_seed(1)
-    once, drawn, more = Once(CPU, more=[extra]), [], []
+    once, drawn, more = ReplayedDraws(CPU, more=[extra]), [], []
     for _ in range(3):
         with once():
             drawn.append(numbers())
@@ -62,7 +62,7 @@ def test_draws_made_once_are_the_first_ones_and_count_once():
 def test_an_own_stream_goes_on_whatever_is_drawn_between():
     torch.manual_seed(5)
     plain = numbers(6)
-    own, found = Own(CPU, seed=5), []
+    own, found = OwnDraws(CPU, seed=5), []
     torch.manual_seed(1)
     for _ in range(2):
         before = torch.get_rng_state()

@@ -41,7 +41,7 @@ def test_a_finished_search_goes_on_and_says_what_schedules_do(tmp_path):
     assert "not that of a search of 4 epochs from the start" in note
     assert note in result.remarks
     values = yaml.safe_load((path / "config.yaml").read_text())
-    (entry,) = values["lengthened"]
+    (entry,) = values["extended"]
     assert (entry["before"], entry["after"], entry["done"]) == (2, 4, 2)
     assert values["settings"]["epochs"] == 4
     assert json.loads((path / "result.json").read_text())["epochs"] == 4

@@ -38,14 +38,14 @@ def states(of: Iterable[Generator]) -> list[Tensor]:
     return [generator.get_state() for generator in of]
 
 
-def put_back(of: Iterable[Generator], where: Iterable[Tensor]) -> None:
+def set_states(of: Iterable[Generator], where: Iterable[Tensor]) -> None:
     """Have these generators go on from where `states` found them."""
     for generator, state in zip(of, where, strict=True):
         generator.set_state(state)
 
 
 @contextmanager
-def aside(*devices: torch.device, seed: int | None = None) -> Iterator[None]:
+def forked_rng(*devices: torch.device, seed: int | None = None) -> Iterator[None]:
     """Whatever is drawn within, the global generators are afterwards where they were.
 
     Args:
@@ -59,10 +59,10 @@ def aside(*devices: torch.device, seed: int | None = None) -> Iterator[None]:
             torch.manual_seed(seed)
         yield
     finally:
-        put_back(every, before)
+        set_states(every, before)
 
 
-class Once:
+class ReplayedDraws:
     """Draws that are made once: every `with` block but the first draws what the first one drew.
 
     The generators go on behind the first block's draws, as if it had been the only one.
@@ -84,14 +84,14 @@ class Once:
             self._first = now
             yield
             return
-        put_back(self._generators, self._first)
+        set_states(self._generators, self._first)
         try:
             yield
         finally:
-            put_back(self._generators, now)
+            set_states(self._generators, now)
 
 
-class Own:
+class OwnDraws:
     """A stream of one's own for what modules draw: each `with` block goes on where the last ended.
 
     Args:
@@ -101,15 +101,15 @@ class Own:
 
     def __init__(self, *devices: torch.device, seed: int) -> None:
         self._devices = devices
-        with aside(*devices, seed=seed):
+        with forked_rng(*devices, seed=seed):
             self._states = states(generators(*devices))
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """A block that draws."""
         every = generators(*self._devices)
-        with aside(*self._devices):
-            put_back(every, self._states)
+        with forked_rng(*self._devices):
+            set_states(every, self._states)
             try:
                 yield
             finally:

@@ -30,7 +30,9 @@ PATHS = {"epochs": "epochs", "evaluations": "evaluation.budget"}
 """Where the settings have the length of a search, by the name of the option."""
 
 
-def wanted(job: Job, *, epochs: int | None, evaluations: int | None) -> tuple[str, Settings] | None:
+def wanted_length(
+    job: Job, *, epochs: int | None, evaluations: int | None
+) -> tuple[str, Settings] | None:
     """The setting that is to change and the settings with it; None if there is nothing to do.
 
     Raises:
@@ -57,7 +59,7 @@ def wanted(job: Job, *, epochs: int | None, evaluations: int | None) -> tuple[st
     return own, altered(job.settings, {path: given[own]})
 
 
-def lengthened(
+def extended(
     directory: RunDirectory,
     values: Mapping[str, Any],
     job: Job,
@@ -71,7 +73,7 @@ def lengthened(
         values: its config.yaml.
         job: as it stands there.
         task: its data.
-        change: of `wanted`.
+        change: of `wanted_length`.
 
     Raises:
         ConfigError: more is done than that, or a later phase has begun.
@@ -96,9 +98,9 @@ def lengthened(
         fresh = {
             **values,
             "settings": to_mapping(settings),
-            "lengthened": [*values.get("lengthened", ()), entry],
+            "extended": [*values.get("extended", ()), entry],
         }
-        directory.put_aside(f"{before}-{setting}")
+        directory.archive_result(f"{before}-{setting}")
         directory.write_config({**fresh, "identity": identity(fresh)})
     return longer
 
@@ -171,6 +173,6 @@ def stops(values: Mapping[str, Any]) -> Sequence[int]:
     """Numbers of architectures after which a round ended because the search did."""
     return [
         entry["before"]
-        for entry in values.get("lengthened", ())
+        for entry in values.get("extended", ())
         if entry["setting"] == "evaluations" and entry["done"] == entry["before"]
     ]
