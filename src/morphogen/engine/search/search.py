@@ -162,7 +162,7 @@ def resume(
         data: needed again if it was an object of yours rather than a name or path.
         task: needed again if it was one of yours.
         epochs: search on to so many, also from a finished run; schedules then go on as those of a
-            search of that length at the same epoch, see `lengthen`.
+            search of that length at the same epoch, see `extend`.
         evaluations: likewise, of a black-box method.
         watcher: as for `search`.
 
