@@ -35,6 +35,7 @@ from morphogen.core.rng import numpy_stream, seed_for
 from morphogen.evaluators.clusters import divide, represent, winners
 from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.traces import train_traced
+from morphogen.spaces.nasbench201 import open_paths
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Problem
@@ -72,7 +73,7 @@ def cells(count: int) -> Iterator[Architecture]:
     rng, seen = numpy_stream(0, "dcnas/cells"), set[Architecture]()
     while len(seen) < count:
         arch = SPACE.sample(rng)
-        if arch not in seen and not SPACE.remarks(arch):
+        if arch not in seen and open_paths(arch):
             seen.add(arch)
             yield arch
 

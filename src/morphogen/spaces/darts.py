@@ -182,21 +182,34 @@ class DARTSCells(SearchSpace, Differentiable):
         return Architecture(kept)
 
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
-        """Says so when the normal cell has no weights to train, or a cell ignores its inputs."""
+        """What is the matter with the cells.
+
+        The normal cell has no weights to train, or none that see its inputs; a cell ignores its
+        inputs; most of what it keeps are skip connections.
+        """
         arch = self.check(arch)
         out = []
         for cell in self.cells:
             kept = [pair for target in NODES for pair in self.kept(arch, cell, target)]
-            # Not asked of the reduction cell: its skips from the inputs are convolutions.
-            if cell == "normal" and not any("conv" in operation for operation, _ in kept):
-                out.append("the normal cell has no convolution: it can only pass and pool")
             sees = {0, 1}
             for target in NODES:
-                kept = self.kept(arch, cell, target)
-                if any(source in sees and operation != NOISE for operation, source in kept):
+                into = self.kept(arch, cell, target)
+                if any(source in sees and operation != NOISE for operation, source in into):
                     sees.add(target)
+            convolved = [source for operation, source in kept if "conv" in operation]
+            # Not asked of the reduction cell: its skips from the inputs are convolutions.
+            if cell == "normal" and not convolved:
+                out.append("the normal cell has no convolution: it can only pass and pool")
+            elif cell == "normal" and not sees.intersection(convolved):
+                out.append("no convolution of the normal cell is reached from its inputs")
             if not sees.intersection(NODES):
                 out.append(f"the {cell} cell is disconnected: its output does not see its inputs")
+            skips = sum(operation == "skip_connect" for operation, _ in kept)
+            if cell in CELLS and 2 * skips > len(kept):  # a cell of its own may well be pruned
+                out.append(
+                    f"{skips} of {len(kept)} operations of the {cell} cell are skip connections, "
+                    "the mark of a search that collapsed"
+                )
         return tuple(out)
 
     def arguments(self) -> dict[str, Any]:

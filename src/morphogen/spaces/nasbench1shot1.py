@@ -209,15 +209,21 @@ class NASBench1Shot1(SearchSpace, Differentiable):
         return np.array([word in present for word in words], np.float32)
 
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
-        """Names the nodes that do not reach the output, whose values have no effect."""
+        """Nodes that do not reach the output, and whether none of the others is a convolution."""
         live = nodes_in_use(self.check(arch))
+        out = []
         loose = [str(n) for n in range(1, self.nodes + 1) if n not in live]
-        if not loose:
-            return ()
         if len(loose) == 1:
-            return (f"loose end: node {loose[0]} does not reach the output",)
-        many = ", ".join(loose[:-1]) + " and " + loose[-1]
-        return (f"loose ends: nodes {many} do not reach the output",)
+            out.append(f"loose end: node {loose[0]} does not reach the output")
+        elif loose:
+            many = ", ".join(loose[:-1]) + " and " + loose[-1]
+            out.append(f"loose ends: nodes {many} do not reach the output")
+        if not any("conv" in arch.one(operation_name(n)) for n in live):
+            out.append(
+                "no node that reaches the output is a convolution: beside the projections of its "
+                "input the cell can only pool"
+            )
+        return tuple(out)
 
     def from_nasbench101(
         self, matrix: NDArray[np.integer] | Sequence[Sequence[int]], operations: Sequence[str]

@@ -50,6 +50,16 @@ class NASBenchMacro(SearchSpace, Differentiable):
             [Choice(layer_name(i), OPERATIONS, "layers") for i in range(1, LAYERS + 1)],
         )
 
+    def remarks(self, arch: Architecture) -> tuple[str, ...]:
+        """Says so when most layers are identities."""
+        plain = sum(kept == ("identity",) for kept in self.check(arch).values())
+        if 2 * plain <= LAYERS:
+            return ()
+        return (
+            f"{plain} of the {LAYERS} layers are identities: little is left that learns, and the "
+            "table has all such networks in its lower half",
+        )
+
     def format(self, arch: Architecture) -> str:
         """The benchmark's notation: eight digits, e.g. `00120212`."""
         arch = self.check(arch)

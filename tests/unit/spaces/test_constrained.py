@@ -117,7 +117,7 @@ def test_a_limit_that_nothing_keeps_is_one_sentence_with_its_words():
 
 def test_what_breaks_the_limit_is_said_and_allowed_is_asked():
     space = Constrained(SPACE, no_none, "no none")
-    good = SPACE.restrict({c.name: ["skip_connect"] for c in SPACE.choices}).enumerate()[0]
+    good = SPACE.restrict({c.name: ["nor_conv_1x1"] for c in SPACE.choices}).enumerate()[0]
     bad = good.replace(edge_0_1="none")
     assert space.allows(good)
     assert not space.allows(bad)
