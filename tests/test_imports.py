@@ -36,6 +36,12 @@ WITHOUT_TORCH = ("core", "spaces", "benchmarks")
 SHARED_BY_METHODS = ("base", "registry")
 """Modules of `methods` that are no method: any method may import them."""
 
+ALLOWED_TASKS = {
+    # A toy of the one task that every part of the library is tried on; it has to name one.
+    ("morphogen.testing.toys", "classification"),
+}
+"""Files outside a task's own folder that name the task."""
+
 CLI_ROOMS: tuple[tuple[str, ...], ...] = (
     ("options", "terminal"),
     ("catalogue", "command", "interruptible", "kinds"),
@@ -83,10 +89,18 @@ def imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
 
 
 def fault(
-    module: str, target: str, concrete_spaces: frozenset[str], methods: frozenset[str]
+    module: str,
+    target: str,
+    concrete_spaces: frozenset[str],
+    methods: frozenset[str],
+    tasks: frozenset[str],
 ) -> str | None:
     """Why `module` must not import `target`, or None."""
     source, parts = package(module), target.split(".")
+    named = parts[2] if parts[:2] == ["morphogen", "tasks"] and parts[2:] else ""
+    outside = module.split(".")[1:3] != ["tasks", named]
+    if named in tasks and outside and (module, named) not in ALLOWED_TASKS:
+        return f"only its own folder names the task {named}"
     if parts[0] in {"torch", "torchvision", "lightning", "lightning_fabric"}:
         return f"{source} knows nothing of {parts[0]}" if source in WITHOUT_TORCH else None
     if parts[0] != "morphogen" or module == "morphogen":
@@ -120,12 +134,14 @@ def faults(root: Path) -> list[str]:
         for p in (root / "methods").glob("*.py")
         if p.stem not in SHARED_BY_METHODS and not p.stem.startswith("_")
     )
+    # A folder beside them without a configuration is shared by several.
+    tasks = frozenset(p.parent.name for p in (root / "tasks").glob("*/config.py"))
     found = []
     for path in sorted(root.rglob("*.py")):
         module = module_of(path, root)
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
         for target in imported(tree, module, path.name == "__init__.py"):
-            why = fault(module, target, concrete, methods)
+            why = fault(module, target, concrete, methods, tasks)
             if why:
                 found.append(f"{path.relative_to(root)} imports {target}: {why}")
     return found
@@ -197,6 +213,13 @@ def test_every_package_stands_on_a_floor() -> None:
         ("cli/commands/a.py", "from morphogen.cli.terminal.output import width", False),
         ("cli/__init__.py", "from morphogen.cli.commands import run", False),
         ("core/a.py", "import numpy, morphogen.core.errors", False),
+        ("engine/a.py", "from morphogen.tasks.classification import ImageTask", True),
+        ("engine/a.py", "from morphogen.tasks import classification", True),
+        ("tasks/kinds.py", "from .classification.config import ImageConfig", True),
+        ("tasks/signals/a.py", "from morphogen.tasks.classification import resize", True),
+        ("tasks/classification/a.py", "from morphogen.tasks.labelled.names import few", False),
+        ("engine/a.py", "from morphogen.tasks.labelled.names import few", False),
+        ("testing/toys.py", "from morphogen.tasks.classification import ImageTask", False),
     ],
 )
 def test_the_walk_catches_an_upward_edge(
@@ -207,6 +230,8 @@ def test_the_walk_catches_an_upward_edge(
     (root / "spaces" / "nasbench201.py").touch()
     (root / "methods").mkdir()
     (root / "methods" / "darts.py").touch()
+    (root / "tasks" / "classification").mkdir(parents=True)
+    (root / "tasks" / "classification" / "config.py").touch()
     (root / file).parent.mkdir(exist_ok=True, parents=True)
     (root / file).write_text(code)
     assert bool(faults(root)) == caught

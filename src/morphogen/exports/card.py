@@ -10,7 +10,7 @@ from morphogen.core.names import code, markdown
 from morphogen.exports.inputs import inputs_of
 from morphogen.exports.loading import SUFFIXES
 from morphogen.runs.described import TITLES, Described
-from morphogen.runs.weights import Signature
+from morphogen.runs.weights import TENSORS, Signature
 from morphogen.tasks import Task
 
 LICENCES = {
@@ -83,23 +83,21 @@ def _commands(signature: Signature, files: Sequence[str]) -> str:
             "To read such a file is to run a program: do so only if you trust who gave it to you."
         )
     file = loaded[0]
-    if signature.kind == "tensors":
+    if signature.kind == TENSORS:
         own = file.endswith(".safetensors") and spaces.needs_code(signature.space)
         module = ", module=YOUR_MODULE" if own else ""
         return (
             f"```python\nimport morphogen\n\nmodel = morphogen.load({file!r}{module})\n"
             "print(model(x))  # a batch as Input says\n```"
         )
-    images = signature.kind == "images"
-    word, given = ("IMAGE...", "['image.png']") if images else ("SIGNALS.npz", "signals")
-    numpy = "" if images else "import numpy\n"
-    made = "" if images else "signals = numpy.load('signals.npz')['x']\n"
+    inputs = inputs_of(signature)
+    before, given = inputs.python
     own = file.endswith(".safetensors") and spaces.needs_code(signature.space)
     return (
-        ("" if own else f"```console\n$ morphogen predict {file} {word}\n```\n\n")
-        + f"```python\nimport morphogen\n{numpy}\nmodel = morphogen.load({file!r}"
+        ("" if own else f"```console\n$ morphogen predict {file} {inputs.word}\n```\n\n")
+        + f"```python\nimport morphogen\n{before}\nmodel = morphogen.load({file!r}"
         + (", module=YOUR_MODULE" if own else "")
-        + f")\n{made}print(model.predict({given})[0].label)\n```"
+        + f")\nprint(model.predict({given})[0].label)\n```"
     )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from morphogen.core import DataError
 from morphogen.core.names import shown
 from morphogen.exports.inputs import inputs_of
-from morphogen.runs.weights import Signature
+from morphogen.runs.weights import TENSORS, Signature
 from morphogen.supernets.nested import call
 
 BATCH, VALUES = 64, 2**26
@@ -154,8 +154,8 @@ class Model:
 
     def _size(self) -> str:
         s = self.signature
-        if s.kind == "tensors":
-            return f"inputs {s.example}"
-        size = f"{s.size}x{s.size} pixels" if s.kind == "images" else f"{s.size} points"
+        size = self._inputs.shape(s)
+        if s.kind == TENSORS:
+            return size
         channels = f"{s.channels} channel{'s'[: s.channels != 1]}"
         return f"{size}, {channels}, {len(s.classes)} classes"

@@ -10,9 +10,10 @@ import numpy as np
 
 from morphogen.core import DataError
 from morphogen.core.names import brief
-from morphogen.exports.inputs import Failed, inputs_of
+from morphogen.exports.inputs import inputs_of
 from morphogen.exports.loading import load
 from morphogen.exports.model import Model, Prediction
+from morphogen.tasks.inputs import Failed
 
 
 def predict(model: str | os.PathLike[str] | Model, inputs: Any) -> list[Prediction]:

@@ -9,19 +9,21 @@ from typing import Any
 from torch import Tensor
 
 from morphogen.core import DataError
-from morphogen.exports.inputs import Failed, Named
-from morphogen.runs.weights import Signature
+from morphogen.core.ranges import Range
+from morphogen.tasks.inputs import Failed, Named, Prepared
 
 
 class Tensors:
-    """Batches as the task made them; see `inputs.Inputs`."""
+    """Batches as the task made them; see `tasks.inputs.Inputs`."""
 
     one = "example"
     axes, array = 0, "of tensors"
     accepted = "no files, but tensors as the task makes them, in Python"
+    sizes, unit = Range(1, 1), ""
+    word, python = "", ("", "x")
 
     def expanded(
-        self, word: str, signature: Signature, passed: list[str], failed: list[Failed]
+        self, word: str, signature: Prepared, passed: list[str], failed: list[Failed]
     ) -> Iterator[Named]:
         """No file has such inputs."""
         failed.append(
@@ -35,23 +37,27 @@ class Tensors:
         )
         return iter(())
 
-    def several(self, given: Any, signature: Signature) -> Sequence[Any]:
+    def several(self, given: Any, signature: Prepared) -> Sequence[Any]:
         """Refused: what a batch is made of is the task's."""
         raise DataError(
             "the network is of a task of yours, which alone knows how inputs are made; accepted: "
             f"model(x) with a batch of {shown(signature)}"
         )
 
-    def prepared(self, item: Any, signature: Signature) -> Tensor:
+    def prepared(self, item: Any, signature: Prepared) -> Tensor:
         """Refused likewise."""
         self.several([item], signature)
         raise AssertionError
 
-    def examples(self, task: Any, rows: Tensor, signature: Signature) -> Any:
+    def examples(self, task: Any, rows: Tensor, signature: Prepared) -> Any:
         """Examples of the search parts, as training sees them but for augmentation."""
         return task.batch("pool", rows).x
 
-    def described(self, signature: Signature) -> str:
+    def shape(self, signature: Prepared) -> str:
+        """What one input is."""
+        return f"inputs {signature.example}"
+
+    def described(self, signature: Prepared) -> str:
         """What a batch is, for the model card."""
         return (
             f"A batch of tensors `{shown(signature)}`, each with the examples along one more axis "
@@ -60,6 +66,6 @@ class Tensors:
         )
 
 
-def shown(signature: Signature) -> str:
+def shown(signature: Prepared) -> str:
     """What one input is, in a line."""
     return json.dumps(signature.example).replace('"', "")

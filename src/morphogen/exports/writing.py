@@ -27,7 +27,7 @@ from morphogen.exports.inputs import inputs_of
 from morphogen.exports.trained import trained_network, weights_of
 from morphogen.runs.config import Space, recorded_space, require_passed
 from morphogen.runs.directory import RunDirectory
-from morphogen.runs.weights import Signature, read_weights
+from morphogen.runs.weights import TENSORS, Signature, read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets.nested import call, length_of, tensors_of
 from morphogen.tasks import Task
@@ -138,7 +138,7 @@ def export(
 def _task(data: Any, config: Mapping[str, Any], signature: Signature) -> Task:
     """The data of a training, all of them."""
     task = task_for(data, read(config["settings"].get("task")), Cut(held_out=0.0))
-    if signature.kind == "tensors":
+    if signature.kind == TENSORS:
         if task.inputs().get("example") != signature.example:
             raise DataError(
                 f"inputs of data {task.name!r} are {task.inputs().get('example')}, the network's "

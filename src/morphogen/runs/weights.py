@@ -24,6 +24,10 @@ from morphogen.core.files import nameable, write_anew
 from morphogen.core.reading import trouble
 from morphogen.supernets import NetworkSpec
 from morphogen.supernets.nested import tensors_of, zeros
+from morphogen.tasks.configs import inputs_for
+
+TENSORS = "tensors"
+"""Kind of the inputs of a task that alone knows how they are made."""
 
 KEY = "morphogen"
 """Name of our entry in the metadata of a file."""
@@ -70,14 +74,14 @@ class Signature:
     """size of the network"""
     classes: tuple[Name, ...]
     """names, in the order of the scores; none of a task without classes"""
-    kind: Literal["images", "signals", "tensors"] = "images"
-    """of inputs"""
+    kind: Name
+    """of inputs: a kind of data that says how it is read (`tasks.inputs`), or tensors"""
     example: JsonValue = None
     """of tensors: what one input is, as `supernets.nested.described` writes it"""
     channels: Width = 1
-    """of an image: 1 grey, 3 red, green and blue"""
+    """of an input, such as 1 of a grey image and 3 of red, green and blue"""
     size: Length = 1
-    """height and width of an image in pixels; of a signal points of time"""
+    """along each other axis: height and width of an image in pixels, points of time of a signal"""
     mean: tuple[Number, ...] = ()
     """per channel, of images on the scale of 0 to 1; the network takes (pixel / 255 - mean) / std,
     or (value - mean) / std"""
@@ -87,7 +91,7 @@ class Signature:
     """data, split, settings, seed, command, versions of the training"""
 
     def __post_init__(self) -> None:
-        if self.kind == "tensors":
+        if self.kind == TENSORS:
             with torch.device("meta"):  # takes no memory, whatever the file claims
                 held = tensors_of(zeros(self.example))  # refuses what is no description
             if sum(t.numel() for t in held) > LARGEST:
@@ -103,9 +107,11 @@ class Signature:
         ):
             if found != wanted:
                 raise ConfigError(f"Signature: {name} is {found}; accepted: {wanted}")
-        if self.kind == "images" and self.size > ranges.SIDE.most:
+        inputs = inputs_for(self.kind)
+        if self.size > inputs.sizes.most:
             raise ConfigError(
-                f"Signature: size is {self.size}; accepted: pixels, at most {ranges.SIDE.most}"
+                f"Signature: size is {self.size}; accepted: {inputs.unit}, at most "
+                f"{inputs.sizes.most}"
             )
         if len(set(self.classes)) < len(self.classes):
             raise ConfigError("Signature: classes has a name twice; accepted: different names")
@@ -117,12 +123,17 @@ class Signature:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Channels, height and width of an image; channels and points of time of a signal."""
-        return (self.channels, *[self.size] * (2 if self.kind == "images" else 1))
+        """Channels and sizes: height and width of an image, points of time of a signal.
+
+        Empty of tensors.
+        """
+        if self.kind == TENSORS:
+            return ()
+        return (self.channels, *[self.size] * (inputs_for(self.kind).axes - 1))
 
     def example_input(self, count: int) -> Any:
         """A batch of inputs of zeros, of the shapes that the network takes."""
-        if self.kind == "tensors":
+        if self.kind == TENSORS:
             return zeros(self.example, count)
         return torch.zeros(count, *self.input_shape)
 

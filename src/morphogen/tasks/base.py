@@ -73,7 +73,7 @@ class Task:
     unit = "examples"
     """What its examples are called in sentences."""
     kind = ""
-    """Of data that morphogen reads itself, `images` or `signals`; empty of any other task."""
+    """Name of its registered kind of data (`tasks.configs`); empty of any other task."""
     test_openings: tuple[str, ...] = ()
     """The reason of every opening of the test part so far, refused ones not included."""
     _sealed_by = ""

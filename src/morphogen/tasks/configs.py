@@ -8,6 +8,9 @@ data by the entry point group `morphogen.tasks` (`core/plugins.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -17,6 +20,7 @@ from morphogen.core.config import config, from_mapping, to_mapping
 from morphogen.core.errors import ConfigError, UnknownNameError
 from morphogen.tasks.base import Task
 from morphogen.tasks.cut import Cut
+from morphogen.tasks.inputs import Inputs
 
 C = TypeVar("C", bound="type[TaskConfig]")
 
@@ -29,11 +33,19 @@ class TaskConfig:
     """Axes of an input beside its channels, as `SearchSpace.spatial_dims`."""
     default_space: ClassVar[str] = ""
     """The space that is searched where none is named."""
+    usual_data: ClassVar[str] = ""
+    """The data of a call that names none, of the one kind that is the default: data that no kind
+    takes are of it."""
 
     @classmethod
     def takes(cls, data: Any) -> bool:
         """Whether data, a name, a path or an object, are of this kind; they are not read for it."""
         return False
+
+    @classmethod
+    def inputs(cls) -> Inputs | None:
+        """How a trained network is given other data of this kind; None: tensors, in Python only."""
+        return None
 
     def make(self, data: Any, cut: Cut) -> Task:
         """The task of data of this kind, cut into its parts."""
@@ -64,10 +76,40 @@ def task_config(name: str) -> Callable[[C], C]:
 
 def task_configs() -> Mapping[str, type[TaskConfig]]:
     """The registered configuration classes by kind of data, those of other packages included."""
-    from morphogen.tasks import kinds  # noqa: F401 - it imports those of this package
-
+    first = default_kind()  # which also imports those of this package
     plugins.load(GROUP)
-    return dict(_CONFIGS)
+    return dict(sorted(_CONFIGS.items(), key=lambda item: item[1] is not first))
+
+
+def default_kind() -> type[TaskConfig]:
+    """The kind of data that are named by no call, and of data that no kind takes."""
+    return _own()
+
+
+@cache
+def _own() -> type[TaskConfig]:
+    """Import the folders of this package: each registers its kind; and find the default."""
+    package = __name__.rpartition(".")[0]
+    for module in iter_modules(import_module(package).__path__):
+        if module.ispkg:
+            import_module(f"{package}.{module.name}")
+    own = (cls for cls in _CONFIGS.values() if cls.__module__.startswith(f"{package}."))
+    return next(cls for cls in own if cls.usual_data)
+
+
+def inputs_for(name: str) -> Inputs:
+    """How a trained network is given data of a kind; other packages are asked if it is not ours.
+
+    Raises:
+        ConfigError: there is no such kind, or its data are given as tensors only.
+    """
+    _own()
+    known = _CONFIGS if name in _CONFIGS else task_configs()
+    held = known[name].inputs() if name in known else None
+    if held is None:
+        serving = (kind for kind, cls in known.items() if cls.inputs() is not None)
+        raise UnknownNameError("kind of inputs", name, serving)
+    return held
 
 
 def name_of(held: TaskConfig | type[TaskConfig]) -> str:

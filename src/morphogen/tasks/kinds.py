@@ -11,19 +11,16 @@ from morphogen.core.errors import ConfigError, SpaceError
 from morphogen.core.names import brief
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.base import Task
-from morphogen.tasks.classification.config import ImageConfig
-from morphogen.tasks.configs import TaskConfig, name_of, task_configs
+from morphogen.tasks.configs import TaskConfig, default_kind, name_of, task_configs
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.labelled.names import few
-from morphogen.tasks.signals import config as _signals  # noqa: F401 - it registers itself
 
 C = TypeVar("C", bound=TaskConfig)
 
 Data = Any
 """What data can be given as: a name or path, a task, or an object that a kind of data takes."""
 
-
-USUAL_DATA = "fashion-mnist"
+USUAL_DATA = default_kind().usual_data
 """The data of a call that names none."""
 
 
@@ -51,13 +48,13 @@ def as_arguments(data: Data) -> dict[str, Any]:
 
 
 def config_for(data: Data) -> type[TaskConfig]:
-    """The class of the configuration that data take: images, if no other kind takes them."""
-    return next((cls for cls in task_configs().values() if cls.takes(data)), ImageConfig)
+    """The class of the configuration that data take; the default if no kind takes them."""
+    return next((cls for cls in task_configs().values() if cls.takes(data)), default_kind())
 
 
 def space_for(data: Data) -> str:
     """The name of the space in which data are searched if none is named."""
-    kind = ImageConfig if isinstance(data, Task) else config_for(data)
+    kind = default_kind() if isinstance(data, Task) else config_for(data)
     return kind.default_space
 
 

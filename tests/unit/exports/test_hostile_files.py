@@ -31,6 +31,7 @@ SIGNATURE = Signature(
     architecture=ARCH,
     spec=Size(channels=2, depth=1, classes=3, in_channels=1),
     classes=("a", "b", "c"),
+    kind="images",
     channels=1,
     size=8,
     mean=(0.25,),

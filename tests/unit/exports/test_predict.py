@@ -17,10 +17,10 @@ import morphogen
 from morphogen import spaces
 from morphogen.cli import main
 from morphogen.core import DataError
-from morphogen.exports.pictures import expanded
-from morphogen.exports.pictures import pixels as pixels_of
 from morphogen.runs.weights import Signature, Size, write_weights
 from morphogen.supernets import network
+from morphogen.tasks.classification.inputs import expanded
+from morphogen.tasks.classification.inputs import pixels as pixels_of
 
 ARCH = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
 CLASSES = ("grün", "\x1b[31m", "c\nd")
@@ -34,6 +34,7 @@ def saved(folder: Path, channels: int) -> Path:
         architecture=ARCH,
         spec=Size(channels=2, depth=1, classes=3, in_channels=channels),
         classes=CLASSES,
+        kind="images",
         channels=channels,
         size=8,
         mean=(0.5,) * channels,

@@ -45,7 +45,8 @@ def predict(given: dict[str, Any]) -> int:
     """
     top = whole("--top", given["top"], ranges.CLASSES)
     from morphogen.exports import load
-    from morphogen.exports.inputs import Failed, Named, inputs_of
+    from morphogen.exports.inputs import inputs_of
+    from morphogen.tasks.inputs import Failed, Named
 
     model = load(given["model"])
     reading = inputs_of(model.signature)

@@ -64,8 +64,8 @@ def search(
         method: a method's name (then with `quick_config`), or a method's configuration.
         space: a built-in space's name, a space, or your own module with `OneOf` in it; by default
             nasbench201, and signal201 for signals.
-        data: a name or path as `morphogen.tasks.classification.load` takes it, or images; by
-            default fashion-mnist.
+        data: a name, a path, or an object, of a kind that `morphogen list data` shows; by default
+            fashion-mnist.
         task: data, loss and metric of your own, instead of `data`.
         settings: budget, sizes, seed, devices.
         run: the run directory, new (or one that is `claimed`); by default

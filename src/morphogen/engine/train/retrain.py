@@ -71,8 +71,8 @@ def train(
         architecture: an architecture, or its text.
         space: the space it is from: a name, a space, or your own module with `OneOf` in it; by
             default nasbench201, and signal201 for signals.
-        data: a name or path as `morphogen.tasks.classification.load` takes it, or images; by
-            default fashion-mnist.
+        data: a name, a path, or an object, of a kind that `morphogen list data` shows; by default
+            fashion-mnist.
         task: data, loss and metric of your own, instead of `data`.
         training: protocol; by default `quick_training(space)`.
         run: the run directory, new (or one that is `claimed`); by default

@@ -5,6 +5,7 @@ x, y, _ = task.stream("train", 64, torch.Generator().manual_seed(0)).next()
 """
 
 from morphogen.tasks.classification.augment import PLAIN, Augment
+from morphogen.tasks.classification.config import ImageConfig
 from morphogen.tasks.classification.images import Images
 from morphogen.tasks.classification.load import load, locate
 from morphogen.tasks.classification.readers.arrays import from_arrays
@@ -15,6 +16,7 @@ __all__ = [
     "PLAIN",
     "Augment",
     "Data",
+    "ImageConfig",
     "ImageExamples",
     "ImageTask",
     "Images",

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from morphogen.core.config import Share, Side, config
 from morphogen.tasks.classification.augment import Augment
+from morphogen.tasks.classification.inputs import ImageInputs
 from morphogen.tasks.classification.task import ImageTask
 from morphogen.tasks.configs import TaskConfig, task_config
 from morphogen.tasks.cut import Cut
@@ -18,6 +19,7 @@ class ImageConfig(TaskConfig):
 
     spatial_dims: ClassVar[int | None] = 2
     default_space: ClassVar[str] = "nasbench201"
+    usual_data: ClassVar[str] = "fashion-mnist"
 
     image_size: Side = 16
     """height and width in pixels to which images are resized; 0: as they are (paper: 32)"""
@@ -33,6 +35,11 @@ class ImageConfig(TaskConfig):
     class_weights: str = "none"
     """weights of classes in the loss that trains weights: none; balanced, for every class the same
     in all; or numbers, for classes that are not named 1: 'cat=2, dog=0.5'"""
+
+    @classmethod
+    def inputs(cls) -> ImageInputs:
+        """How a trained network is given other images."""
+        return ImageInputs()
 
     def make(self, data: Any, cut: Cut) -> ImageTask:
         """The images, read and cut; see `ImageTask.of`."""

@@ -14,6 +14,7 @@ from morphogen.tasks.configs import TaskConfig, task_config
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.signals.augment import SignalAugment
 from morphogen.tasks.signals.data import Signals
+from morphogen.tasks.signals.inputs import SignalInputs
 from morphogen.tasks.signals.readers import find
 from morphogen.tasks.signals.task import SignalTask
 
@@ -49,6 +50,11 @@ class SignalConfig(TaskConfig):
         if path.suffix.lower() not in (".npz", ".parquet") or trouble(path):
             return False
         return find(path) is not None
+
+    @classmethod
+    def inputs(cls) -> SignalInputs:
+        """How a trained network is given other signals."""
+        return SignalInputs()
 
     def make(self, data: Any, cut: Cut) -> SignalTask:
         """The signals, read and cut; see `SignalTask.of`."""

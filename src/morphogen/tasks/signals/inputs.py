@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphogen.core import DataError
+from morphogen.core import DataError, ranges
 from morphogen.core.names import brief
-from morphogen.exports.inputs import Failed, Named
-from morphogen.runs.weights import Signature
+from morphogen.tasks.inputs import Failed, Named, Prepared
 from morphogen.tasks.readers.files import required
 from morphogen.tasks.signals.data import checked_values, normalised
 from morphogen.tasks.signals.readers import unlabelled
@@ -22,15 +21,18 @@ from morphogen.tasks.signals.readers import unlabelled
 FILES = ".npy and .npz files of signals [n, channels, time]"
 
 
-class Series:
-    """Signals as inputs of a network; see `inputs.Inputs`."""
+class SignalInputs:
+    """Signals as inputs of a network; see `tasks.inputs.Inputs`."""
 
     one = "signal"
     axes, array = 2, "[n, channels, time]"
     accepted = FILES
+    sizes, unit = ranges.LENGTH, "points"
+    word = "SIGNALS.npz"
+    python = ("import numpy\n\nsignals = numpy.load('signals.npz')['x']", "signals")
 
     def expanded(
-        self, word: str, signature: Signature, passed: list[str], failed: list[Failed]
+        self, word: str, signature: Prepared, passed: list[str], failed: list[Failed]
     ) -> Iterator[Named]:
         """The signals of an .npy or .npz file, by row."""
         try:
@@ -43,14 +45,14 @@ class Series:
         except DataError as error:
             failed.append((word, error))
 
-    def several(self, given: Any, signature: Signature) -> Sequence[Any]:
+    def several(self, given: Any, signature: Prepared) -> Sequence[Any]:
         """An array of signals as a list of them; a list as it is."""
         if not isinstance(given, np.ndarray):
             return list(given)
         alone = (given.ndim == 2 and signature.channels > 1) or given.ndim == 1
         return [given] if alone else list(given)
 
-    def prepared(self, item: Any, signature: Signature) -> Tensor:
+    def prepared(self, item: Any, signature: Prepared) -> Tensor:
         """Float32 `[1, channels, time]` of an array `[channels, time]`, or `[time]` of one channel.
 
         Raises:
@@ -68,11 +70,15 @@ class Series:
         values = checked_values(array[None], "a signal")
         return normalised(values, signature.mean, signature.std)
 
-    def examples(self, task: Any, rows: Tensor, signature: Signature) -> Tensor:
+    def examples(self, task: Any, rows: Tensor, signature: Prepared) -> Tensor:
         """Training signals, prepared as the network takes them."""
         return normalised(task.pool.take(rows).values, signature.mean, signature.std)
 
-    def described(self, signature: Signature) -> str:
+    def shape(self, signature: Prepared) -> str:
+        """Points of time."""
+        return f"{signature.size} points"
+
+    def described(self, signature: Prepared) -> str:
         """How inputs are prepared, for the model card."""
         mean, std = (", ".join(f"{v:.6g}" for v in f) for f in (signature.mean, signature.std))
         channels, time = signature.input_shape

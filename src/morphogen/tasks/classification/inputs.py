@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from morphogen.core import DataError
-from morphogen.exports.inputs import Failed, Named
-from morphogen.runs.weights import Signature
+from morphogen.core import DataError, ranges
 from morphogen.tasks.classification.augment import normalisation, normalise
 from morphogen.tasks.classification.images import resize
 from morphogen.tasks.classification.readers import arrays
 from morphogen.tasks.classification.readers.decode import SUFFIXES, decode
 from morphogen.tasks.classification.readers.listing import images_in, unread
 from morphogen.tasks.classification.readers.pixels import Changes, pixels_of
+from morphogen.tasks.inputs import Failed, Named, Prepared
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
 """The path of an image file, or its pixels: uint8 `[h, w]`, or `[h, w, channels]`."""
@@ -30,24 +29,26 @@ Picture = str | os.PathLike[str] | NDArray[np.uint8]
 ARRAYS = (".npy", ".npz")
 
 
-class Pictures:
-    """Images as inputs of a network; see `inputs.Inputs`."""
+class ImageInputs:
+    """Images as inputs of a network; see `tasks.inputs.Inputs`."""
 
     one = "image"
     axes, array = 3, "[n, height, width, channels]"
     accepted = "image files, folders of them, .npy and .npz files"
+    sizes, unit = ranges.SIDE, "pixels"
+    word, python = "IMAGE...", ("", "['image.png']")
 
     def expanded(
-        self, word: str, signature: Signature, passed: list[str], failed: list[Failed]
+        self, word: str, signature: Prepared, passed: list[str], failed: list[Failed]
     ) -> Iterator[Named]:
         """The pictures of a file or a folder."""
         return expanded(word, passed, failed)
 
-    def several(self, given: Any, signature: Signature) -> Sequence[Any]:
+    def several(self, given: Any, signature: Prepared) -> Sequence[Any]:
         """An array `[n, height, width, channels]` as a list of images; a list as it is."""
         return [given] if isinstance(given, np.ndarray) and given.ndim < 4 else list(given)
 
-    def prepared(self, item: Any, signature: Signature) -> Tensor:
+    def prepared(self, item: Any, signature: Prepared) -> Tensor:
         """Float32 `[1, channels, size, size]`, made as in the training.
 
         Colour becomes grey, or grey colour, where the network needs it; every image is resized to
@@ -60,12 +61,16 @@ class Pictures:
         scale, shift = normalisation(signature.mean, signature.std)
         return normalise(resize(ready, signature.size), scale, shift).contiguous()
 
-    def examples(self, task: Any, rows: Tensor, signature: Signature) -> Tensor:
+    def examples(self, task: Any, rows: Tensor, signature: Prepared) -> Tensor:
         """Training images, prepared as the network takes them."""
         scale, shift = normalisation(signature.mean, signature.std)
         return normalise(task.pool.take(rows).pixels, scale, shift).contiguous()
 
-    def described(self, signature: Signature) -> str:
+    def shape(self, signature: Prepared) -> str:
+        """Height and width."""
+        return f"{signature.size}x{signature.size} pixels"
+
+    def described(self, signature: Prepared) -> str:
         """How inputs are prepared, for the model card."""
         mean, std = (", ".join(f"{v:.4f}" for v in f) for f in (signature.mean, signature.std))
         kind = {1: "grey", 3: "RGB"}.get(signature.channels, f"{signature.channels} channels")
