@@ -222,9 +222,8 @@ def _clouds(made: Sequence[Group]) -> list[Html]:
 
 def _curve(made: Sequence[Group], name: str, title: str, label: str) -> Html | None:
     text = "One line for each run; runs of one configuration have one colour."
-    return _overlaid(
-        made, [(g, r, r.series(name)) for g in made for r in g.runs], title, text, label
-    )
+    found = [(g, r, r.series(name)) for g in made for r in g.runs]
+    return _overlaid(made, found, title, text, label, share=name == "entropy")
 
 
 def _best_so_far(made: Sequence[Group]) -> Html | None:
@@ -246,12 +245,14 @@ def _overlaid(
     text: str,
     label: str,
     unit: str = "epoch",
+    *,
+    share: bool = False,
 ) -> Html | None:
     series = [Series(f"{g.name}, seed {r.seed}", p, g.style) for g, r, p in found if p]
     if not series:
         return None
     x = horizontal([a for s in series for a, _ in s.points], unit, whole=True)
-    y = vertical([b for s in series for _, b in s.points], label)
+    y = vertical([b for s in series for _, b in s.points], label, share=share)
     shown = {s.style for s in series}
     names = [(g.name, g.style) for g in made if g.style in shown]
     return lines(title, text, series, x, y, names=names)

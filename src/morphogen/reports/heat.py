@@ -44,7 +44,8 @@ def heat_maps(panels: Sequence[Panel], epochs: Sequence[int]) -> Html:
     stride = -(-len(epochs) // COLUMNS)
     chosen = sorted({*range(len(epochs) - 1, -1, -stride)})
     values = [v for p in panels for row in p.gates for v in row]
-    low, high = min(values), max(values)
+    # From 0 to 1, or a hundredth more than the others would look like a decision.
+    low, high = min(0.0, *values), max(1.0, *values)
     drawn = [_panel(p, [epochs[i] for i in chosen], chosen, low, high) for p in panels]
     note = f" One epoch in {stride} is drawn, and the last." if stride > 1 else ""
     rows = [
@@ -134,9 +135,9 @@ def _scale(low: float, high: float, note: str) -> Html:
     return el(
         "p",
         {"class": "scale"},
-        f"gate {low:.3f} ",
+        f"gate {low:.4g} ",
         el("svg", shape, *boxes),
-        f" {high:.3f}. ▸ marks what the architecture keeps.{note}",
+        f" {high:.4g}. ▸ marks what the architecture keeps.{note}",
     )
 
 

@@ -48,12 +48,28 @@ def horizontal(values: Iterable[float], label: str, *, whole: bool = False) -> A
 
 
 def vertical(
-    values: Iterable[float], label: str, *, whole: bool = False, zero: bool = False
+    values: Iterable[float],
+    label: str,
+    *,
+    whole: bool = False,
+    zero: bool = False,
+    share: bool = False,
 ) -> Axis:
-    """The axis left of a chart, upwards; from zero to at least one if `zero`."""
-    low, high = _range(values, 0.06)
+    """The axis left of a chart, upwards.
+
+    Args:
+        values: what is drawn.
+        label: its name.
+        whole: only whole numbers are ticks.
+        zero: it begins at zero and goes to one at least.
+        share: the values are from 0 to 1, and so is the axis: a small change looks small.
+    """
+    known = list(values)
+    low, high = _range(known, 0.06)
     if zero:
         low, high = 0.0, max(high, 1.0)
+    if share:
+        low, high = min(0.0, *known), max(1.0, *known)
     return Axis(low, high, HEIGHT - BOTTOM, TOP, label, whole)
 
 

@@ -245,9 +245,9 @@ def learning(run: Run, level: int) -> list[Html]:
     made = [
         _over_epochs(run, level, "Loss", losses, LOSSES, "loss"),
         _over_epochs(run, level, "Supernet and its discretization", gap, measured, task.label),
-        _over_epochs(run, level, "Entropy of the gates", ENTROPY, entropy),
+        _over_epochs(run, level, "Entropy of the gates", ENTROPY, entropy, share=True),
         _over_epochs(run, level, "Skip connections", SKIPS, skips, whole=True),
-        _over_epochs(run, level, "Decisions changed", CHANGED, changed),
+        _over_epochs(run, level, "Decisions changed", CHANGED, changed, share=True),
     ]
     return [m for m in made if m is not None]
 
@@ -266,10 +266,9 @@ def others(run: Run, level: int) -> list[Html]:
 
 def _gap(run: Run) -> str:
     task = run.task
-    supernet, alone = (run.series(f"{n}_{task.metric}") for n in ("supernet", "recalibrated"))
-    if not supernet or not alone:
+    gap = task.gap(run.metrics[-1])
+    if gap is None:
         return ""
-    gap = task.sign * (supernet[-1][1] - alone[-1][1])
     points = f"{gap:.1f} points" if task.unit == "%" else task.value(gap)
     return (
         f"Discretization gap after the last epoch: {points}, with the batch norms' "
@@ -286,6 +285,7 @@ def _over_epochs(
     label: str = "",
     *,
     whole: bool = False,
+    share: bool = False,
 ) -> Html | None:
     """A chart of entries of the metrics over epochs; None if there are none of them."""
     series = [Series(words, run.series(name), i) for i, (name, words) in enumerate(names)]
@@ -293,7 +293,7 @@ def _over_epochs(
     if not values:
         return None
     x = horizontal([x for s in series for x, _ in s.points], "epoch", whole=True)
-    y = vertical(values, label or names[0][1], whole=whole, zero=whole)
+    y = vertical(values, label or names[0][1], whole=whole, zero=whole, share=share)
     starts = [(float(first), name) for name, first, _ in run.phases]
     return lines(title, text, series, x, y, level=level, starts=starts)
 

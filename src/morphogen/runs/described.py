@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,17 @@ class Described:
         """What a finished training reached, by part: `test`, `held_out`; those there are."""
         found = {part: result.get(f"{part}_{self.metric}") for part in TITLES}
         return {part: held for part, held in found.items() if isinstance(held, Mapping)}
+
+    def gap(self, row: Mapping[str, Any]) -> float | None:
+        """By how much the supernet is better than its discretised network, its norms recalibrated.
+
+        Args:
+            row: a line of metrics; None if it has not both figures.
+        """
+        pair = [row.get(f"{name}_{self.metric}") for name in ("supernet", "recalibrated")]
+        if not all(isinstance(v, int | float) and math.isfinite(v) for v in pair):
+            return None
+        return self.sign * (float(pair[0]) - float(pair[1]))
 
     def best(self, values: list[float]) -> int:
         """The place of the best value."""

@@ -23,6 +23,7 @@ from morphogen.cli import main
 from morphogen.core import RunError
 from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
+from morphogen.reports.scale import BOTTOM, HEIGHT, TOP
 
 VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br"}
 
@@ -155,15 +156,32 @@ def test_hover_data_stands_where_the_points_are(tmp_path: Path) -> None:
 
 
 def test_gates_are_drawn_and_the_kept_option_is_marked(tmp_path: Path) -> None:
-    _, read = page(made.search(tmp_path / "run"))
+    markup, read = page(made.search(tmp_path / "run"))
     grids = [h for h in read.hover if h["mode"] == "grid"]
     assert len(grids) == 6
     assert grids[0]["rows"][-1] == "avg_pool_3x3"
     assert len(grids[0]["gate"]) == 6
     assert sum(grids[0]["gate"][5]) == pytest.approx(1, abs=0.001)
+    # The gates are 0.06 to 0.46, and drawn on a scale from 0 to 1.
+    assert "gate 0 1. ▸ marks" in " ".join(read.text.split())
+    assert not {f"q{n}" for n in range(6, 12)} & set(re.findall(r'path class="(q\d+)"', markup))
     kept = [cells[0] for cells in read.cells if cells and cells[0].endswith("(kept)")]
     assert kept[0] == "edge 0 to 1: nor_conv_3x3 (kept)"
     assert len(kept) == 6
+
+
+def test_shares_are_drawn_from_0_to_1(tmp_path: Path) -> None:
+    """Of six epochs with an entropy of 0.99 to 0.94: a line that hardly falls."""
+    markup, _ = page(made.search(tmp_path / "run"))
+    for title, values in (
+        ("Entropy of the gates", [1 - 0.01 * n for n in range(1, 7)]),
+        ("Decisions changed", [0.5 / n for n in range(1, 7)]),
+    ):
+        drawn = markup[markup.index(f">{title}<") :]
+        (points,) = re.findall(r'polyline class="line s0" points="([^"]+)"', drawn)[:1]
+        heights = [float(pair.split(",")[1]) for pair in points.split()]
+        whole = HEIGHT - TOP - BOTTOM  # of the axis
+        assert [(HEIGHT - BOTTOM - h) / whole for h in heights] == pytest.approx(values, abs=1e-3)
 
 
 def test_a_long_search_is_thinned_and_says_so(tmp_path: Path) -> None:

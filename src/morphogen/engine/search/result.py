@@ -218,6 +218,27 @@ def undecided(history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     )
 
 
+WIDE = 10.0
+"""Points of accuracy that a supernet may lose by its discretization before it is said."""
+
+
+def discretised(history: Sequence[Mapping[str, Any]], task: Described) -> tuple[str, ...]:
+    """A sentence if the supernet is much better than what was cut out of it.
+
+    Args:
+        history: lines of metrics.
+        task: of a metric in percent; of others nobody knows what is much.
+    """
+    gap = task.gap(history[-1]) if history and task.unit == "%" else None
+    if gap is None or gap <= WIDE:
+        return ()
+    return (
+        f"the discretization gap is {gap:.1f} points: the supernet's {task.metric} is that much "
+        "better than that of the network which the search delivers, so that what it optimised is "
+        "not what you get",
+    )
+
+
 MEMORISED = 0.25
 """Nats of search-validation loss above the training loss from which on the supernet is said to know
 its training images by heart. Searches on thousands of augmented images end at 0.02 to 0.1; in those
@@ -271,6 +292,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             *(str(entry["note"]) for entry in config.get("extended", ())),
             *config.get("remarks", ()),
             *undecided(outcome.history),
+            *discretised(outcome.history, task),
             # Of classification alone: the losses of other tasks are no nats.
             *(memorised(outcome.history, task.examples) if task.classes else ()),
         ),
