@@ -19,6 +19,8 @@ from morphogen.engine.search.presets import quick_config
 from morphogen.engine.search.result import SearchResult
 from morphogen.engine.search.search import resume, search
 from morphogen.methods import find
+from morphogen.predictors import PredictorSizes
+from morphogen.predictors.estimators import MLPSizes
 from morphogen.tasks.problem import Clock
 from morphogen.testing.runs import Interrupt as Stop
 from morphogen.testing.runs import Recorder as Told
@@ -99,11 +101,12 @@ SMALL = {
 
 
 def config(method: str) -> Any:
-    """The method's quick configuration, with short phases if it trains a supernet."""
+    """The method's quick configuration, with short phases and a small predictor if it has them."""
     info = find(method)
     made = quick_config(info)
     if info.black_box:
-        return made
+        small = PredictorSizes(mlp=MLPSizes(layers=1, width=8, iterations=5))
+        return replace(made, sizes=small) if hasattr(made, "sizes") else made
     return replace(made, **{k: v for k, v in SMALL.items() if hasattr(made, k)})
 
 

@@ -1,18 +1,16 @@
 """Every method searches a task of one's own: inputs by name, several labels, an error metric."""
 
-import dataclasses
 import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import tiny
 from morphogen import Metric, OneOf, Settings, Task
 from morphogen.core import DataError
-from morphogen.engine.search.presets import quick_config
 from morphogen.engine.search.search import search
-from morphogen.methods import find, methods
-from tiny import SMALL
+from morphogen.methods import methods
 
 N = 60
 G = torch.Generator().manual_seed(0)
@@ -60,13 +58,6 @@ def task() -> Task:
     return Task(train=Pairs(), test=Pairs(), loss=nn.BCEWithLogitsLoss(), metric=metric)
 
 
-def small(name: str):
-    config = quick_config(find(name))
-    known = {field.name for field in dataclasses.fields(config)}
-    given = {key: value for key, value in SMALL.items() if key in known}
-    return dataclasses.replace(config, **given)
-
-
 @pytest.mark.parametrize("name", sorted(methods()))
 def test_every_method_searches_it_and_records_its_metric(name, tmp_path):
     settings = Settings(
@@ -78,7 +69,9 @@ def test_every_method_searches_it_and_records_its_metric(name, tmp_path):
         evaluation={"budget": 3},
     )
     held = task()
-    found = search(small(name), space=net(), task=held, settings=settings, run=tmp_path / "run")
+    found = search(
+        tiny.config(name), space=net(), task=held, settings=settings, run=tmp_path / "run"
+    )
     assert found.space.format(found.architecture) == found.text
     assert held.test_openings == ()
     if name != "zero-cost-pt":  # it trains nothing and measures nothing

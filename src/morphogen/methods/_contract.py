@@ -211,6 +211,11 @@ class MethodInfo:
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By space or family of spaces: likewise, what its published search has other than on
     NAS-Bench-201."""
+    initial: str = ""
+    """Field of a black-box method's configuration: the random architectures that it begins with.
+    The engine cuts a default that would take more than half of the evaluations."""
+    in_proportion: tuple[str, ...] = ()
+    """Fields that are cut by the same share as `initial`."""
 
     @property
     def algorithm(self) -> str:
@@ -273,6 +278,8 @@ def method(
     selects: bool = False,
     quick: Mapping[str, Any] | None = None,
     published: Mapping[str, Mapping[str, Any]] | None = None,
+    initial: str = "",
+    in_proportion: Sequence[str] = (),
 ) -> Callable[[C], C]:
     """Class decorator: register a method once, beside its class.
 
@@ -288,6 +295,9 @@ def method(
         quick: numbers of a search of minutes that are other than the defaults: of the settings
             (`epochs`), of the configuration (`weights.lr`).
         published: by space or family (`darts`), likewise the numbers of the paper's search.
+        initial: field of a black-box method's configuration that counts the random architectures
+            which it begins with.
+        in_proportion: fields that are to keep their proportion to `initial` where that is cut.
 
     Raises:
         ConfigError: the name is taken, or the class is no method or has no docstring.
@@ -325,6 +335,8 @@ def method(
             selects,
             quick or {},
             published or {},
+            initial,
+            tuple(in_proportion),
         )
         return cls
 

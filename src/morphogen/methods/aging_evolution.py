@@ -35,7 +35,8 @@ class AgingEvolutionConfig:
     """Aging (regularised) evolution."""
 
     population: Count = 100
-    """P, members of the queue (paper: 100; on NAS-Bench-201 30 needs fewer evaluations)"""
+    """P, members of the queue; of fewer than 200 evaluations half (paper: 100; on NAS-Bench-201 30
+    needs fewer evaluations)"""
     sample: Count = 25
     """S, contestants of a tournament (paper: 25; with a population of 30: 10)"""
     replacement: bool = True
@@ -51,7 +52,14 @@ class AgingEvolutionState:
     best: Best = field(default_factory=Best)
 
 
-@method("aging-evolution", config=AgingEvolutionConfig, needs=[Discrete], epochs=1)
+@method(
+    "aging-evolution",
+    config=AgingEvolutionConfig,
+    needs=[Discrete],
+    epochs=1,
+    initial="population",
+    in_proportion=["sample"],
+)
 class AgingEvolution:
     """Mutations of tournament winners; the oldest die."""
 

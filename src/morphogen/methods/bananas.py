@@ -46,7 +46,7 @@ class BANANASConfig:
     """BANANAS."""
 
     initial: Count = 10
-    """random architectures before the first fit (paper: 10)"""
+    """random architectures before the first fit; of fewer than 20 evaluations half (paper: 10)"""
     batch: Count = 10
     """k, architectures between two fits (paper: 10)"""
     candidates: Count = 100
@@ -72,7 +72,7 @@ class BANANASState:
     best: Best = field(default_factory=Best)
 
 
-@method("bananas", config=BANANASConfig, needs=[Discrete, Encodable], epochs=1)
+@method("bananas", config=BANANASConfig, needs=[Discrete, Encodable], epochs=1, initial="initial")
 class BANANAS:
     """Thompson sampling among mutations of the best."""
 

@@ -54,7 +54,7 @@ class LocalSearchState:
     best: Best = field(default_factory=Best)
 
 
-@method("local-search", config=LocalSearchConfig, needs=[Discrete], epochs=1)
+@method("local-search", config=LocalSearchConfig, needs=[Discrete], epochs=1, initial="starts")
 class LocalSearch:
     """Uphill from one neighbour to the next, again and again from a random start."""
 

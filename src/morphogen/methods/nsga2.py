@@ -42,7 +42,8 @@ class NSGA2Config:
     """NSGA-II."""
 
     population: Annotated[int, Field(ge=2, le=COUNT.most)] = 20
-    """N, members of the population and children of a generation (paper: 100)"""
+    """N, members of the population and children of a generation; of fewer than 40 evaluations half
+    (paper: 100)"""
     crossover: Probability = 0.9
     """p_c, probability that a child has two parents (paper: 0.9)"""
     mutation: Probability = 0.0
@@ -66,7 +67,14 @@ class NSGA2State:
     """The front of all that was told."""
 
 
-@method("nsga2", config=NSGA2Config, needs=[Discrete], epochs=1, objectives=True)
+@method(
+    "nsga2",
+    config=NSGA2Config,
+    needs=[Discrete],
+    epochs=1,
+    objectives=True,
+    initial="population",
+)
 class NSGA2:
     """Non-dominated sorting, crowding, elitism."""
 

@@ -51,7 +51,8 @@ class WeakNASConfig:
     """WeakNAS."""
 
     initial: Count = 10
-    """M0, random architectures before the first fit (paper: NAS-Bench-201 10, NAS-Bench-101 100)"""
+    """M0, random architectures before the first fit; of fewer than 20 evaluations half (paper:
+    NAS-Bench-201 10, NAS-Bench-101 100)"""
     batch: Count = 10
     """M, architectures between two fits (paper: 10)"""
     pool: Count = 100
@@ -100,7 +101,7 @@ class WeakNASState:
     best: Best = field(default_factory=Best)
 
 
-@method("weaknas", config=WeakNASConfig, needs=[Discrete, Encodable], epochs=1)
+@method("weaknas", config=WeakNASConfig, needs=[Discrete, Encodable], epochs=1, initial="initial")
 class WeakNAS:
     """A weak predictor restricts the next samples to its top candidates, again and again."""
 

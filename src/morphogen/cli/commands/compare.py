@@ -95,6 +95,7 @@ def _text(found: Comparison) -> str:
             indent=2,
         ),
     ]
+    parts += [fold(f"Note: {remark}.", width(), indent=2) for remark in content["remarks"]]
     if content["tests"]:
         parts.append(fold(_tests(content), width(), indent=2))
     parts.append(fold(f"Source: {table.citation}.", width(), indent=2, hanging=4))

@@ -20,6 +20,7 @@ from morphogen.core.names import brief
 from morphogen.engine.judge.standings import Entry, standings
 from morphogen.engine.judge.trials import Trial, asking, run_trials, searched
 from morphogen.engine.record.watch import usual_count
+from morphogen.engine.search.initial import fit_initial
 from morphogen.methods import methods
 from morphogen.reports.curves import Band, svg
 from morphogen.reports.standing import final_metrics
@@ -110,6 +111,11 @@ def compare(
     entries = dict(map(_entry, listed))
     if len(entries) < len(listed):
         raise ConfigError("a method is named twice with the same options; accepted: each once")
+    remarks: list[str] = []
+    for name, (method, config) in entries.items():
+        fitted, cut = fit_initial(asking(method), config, budget)
+        entries[name] = method, fitted
+        remarks += [f"{name}: {sentence}" for sentence in cut]
     file = os.fspath(table)
     looked_up, column = searched(space, metric, oracle=oracle, file=file)
     reported = _reported(looked_up, column, report_metric, oracle=oracle)
@@ -141,6 +147,7 @@ def compare(
             "budget": budget,
             "round_size": round_size,
             "command": command(),
+            "remarks": remarks,
             "table": looked_up.citation,
             "seconds": round(time.perf_counter() - began, 1),
             **standings(looked_up, column, reported, named, budget),

@@ -16,6 +16,7 @@ from typing import Any
 from morphogen.core import ConfigError
 from morphogen.core.config import altered, to_mapping
 from morphogen.engine.record.recorder import last_checkpoint
+from morphogen.engine.search.initial import usual_initial
 from morphogen.engine.search.job import Job, problem_of
 from morphogen.engine.search.select import selecting
 from morphogen.engine.search.settings import Settings
@@ -83,7 +84,7 @@ def extended(
     longer = replace(job, settings=settings)
     with directory.locked():
         if setting == "evaluations":
-            done, note = _rounds(directory, settings, before, after)
+            done, note = _rounds(directory, longer, before, after)
         else:
             done, note = _epochs(directory, values, job, task, before, after)
         entry = {
@@ -105,9 +106,16 @@ def extended(
     return longer
 
 
-def _rounds(directory: RunDirectory, s: Settings, before: int, after: int) -> tuple[int, str]:
-    done = len(store.rows(directory.store_file))
+def _rounds(directory: RunDirectory, job: Job, before: int, after: int) -> tuple[int, str]:
+    s, done = job.settings, len(store.rows(directory.store_file))
     _require_more("evaluations", after, done)
+    was, now = usual_initial(job.method, before), usual_initial(job.method, after)
+    if was != now and getattr(job.config, find(job.method).initial) == was:
+        return done, (
+            f"searched on from {before} to {after} architectures, {was} of which were the random "
+            f"beginning, so the result is not that of a search of {after} from the start, which "
+            f"begins with {now}"
+        )
     if done == before and before % (s.workers.round_size or 1):
         return done, (
             f"searched on from {before} to {after} architectures: the round in which the search "

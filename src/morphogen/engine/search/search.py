@@ -20,6 +20,7 @@ from morphogen.engine.ownmodule import resumed_space, try_space
 from morphogen.engine.record.loggers import names_of
 from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search.extend import extended, wanted_length
+from morphogen.engine.search.initial import fit_initial
 from morphogen.engine.search.job import Job, method_of, spec_of, task_of
 from morphogen.engine.search.launch import launch
 from morphogen.engine.search.presets import quick_preset
@@ -110,6 +111,7 @@ def search(
         seed=settings.seed,
     )
     settings = resolved(info, known, settings, origin, metric=task.metric, known_data=known_data)
+    config, cut = fit_initial(info, config, settings.evaluation.budget)
     names_of(settings.loggers)
     with RunDirectory.claimed(run, f"{info.name}-{known.name}") as directory:
         if begun:
@@ -133,7 +135,7 @@ def search(
                     table=settings.evaluation.table,
                     begun=directory.start_file if begun else None,
                 ),
-                remarks=(*shrunk, *remarks),
+                remarks=(*shrunk, *cut, *remarks),
             )
             | {"task": task.describe(), "network": asdict(spec_of(settings, task))}
             | ({} if start is None else {"start": str(start)})

@@ -89,13 +89,13 @@ def test_a_black_box_search_ends_as_one_of_that_length_from_the_start(size, tmp_
     whole = tmp_path / "whole"
     settings = {"round_size": size, "image_size": 8}
     run(whole, "aging-evolution", **settings)
-    go_on(whole, evaluations=6)
+    go_on(whole, evaluations=5)
     reference = tmp_path / "reference"
     search(
         tiny.config("aging-evolution"),
         space=tiny.own(),
         data=tiny.images(),
-        settings=tiny.changed(tiny.SETTINGS, epochs=2, evaluations=6, round_size=size),
+        settings=tiny.changed(tiny.SETTINGS, epochs=2, evaluations=5, round_size=size),
         run=reference,
     )
     assert tiny.metrics(whole) == tiny.metrics(reference)
@@ -105,12 +105,21 @@ def test_a_round_that_was_cut_by_the_end_is_asked_again_as_it_was(tmp_path):
     path = run(tmp_path / "run", "aging-evolution", round_size=3)  # rounds of 3 and 1
     before = tiny.metrics(path)
     told = tiny.Told()
-    go_on(path, told, evaluations=8)
+    go_on(path, told, evaluations=5)
     assert tiny.metrics(path)[:4] == before
-    assert len(tiny.metrics(path)) == 8
-    assert any("not quite that of a search of 8 from the start" in n for n in told.notices)
-    with pytest.raises(ConfigError, match="evaluations is 5, and 8 are done"):
-        go_on(path, evaluations=5)
+    assert len(tiny.metrics(path)) == 5
+    assert any("not quite that of a search of 5 from the start" in n for n in told.notices)
+    with pytest.raises(ConfigError, match="evaluations is 4, and 5 are done"):
+        go_on(path, evaluations=4)
+
+
+def test_a_longer_search_keeps_the_population_that_it_began_with_and_says_so(tmp_path):
+    path, told = run(tmp_path / "run", "aging-evolution"), tiny.Told()
+    began = RunDirectory(path).config()["config"]["population"]
+    go_on(path, told, evaluations=8)
+    assert RunDirectory(path).config()["config"]["population"] == began == 2
+    assert any("2 of which were the random beginning" in n for n in told.notices)
+    assert any("begins with 4" in n for n in told.notices)
 
 
 def test_what_cannot_be_lengthened_is_refused_and_unchanged(tmp_path, capsys):
