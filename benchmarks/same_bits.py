@@ -63,6 +63,8 @@ RUNS: dict[str, str] = {
 """Name and words of each command; `--run` is added."""
 
 TIMES = ("seconds", "cpu_seconds", "began", "finished")
+RENAMED = {"images": "examples"}
+"""Entries that older records have under another name."""
 NOT_COMPARED = (*TIMES, "cost", "run", "versions", "machine", "worker")
 
 
@@ -79,7 +81,10 @@ def main() -> None:
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if options.against:
-        before = json.loads(options.against.read_text(encoding="utf-8"))
+        before = json.loads(
+            options.against.read_text(encoding="utf-8"),
+            object_pairs_hook=lambda held: {RENAMED.get(k, k): v for k, v in held},
+        )
         again = json.loads(json.dumps(found))  # floats round-trip; tuples become lists
         differ = [line for n in found for line in differences(before.get(n), again[n], n)]
         print(*differ, sep="\n")

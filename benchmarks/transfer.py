@@ -83,7 +83,7 @@ def cell(seed: int, data: str, sources: Path, out: Path) -> dict[str, Any]:
         row[name] = {
             "architecture": found.text,
             "cpu seconds": found.cost["cpu_seconds"],
-            "train images": found.cost["train_images"],
+            "train images": found.cost["train_examples"],
             "supernet accuracy of the choice": shifting[-1]["best_accuracy"],
             "mean of the last generation": shifting[-1]["candidate_accuracy"],
             "mean of the first generation": shifting[0]["candidate_accuracy"],

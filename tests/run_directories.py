@@ -62,7 +62,7 @@ def epoch(number: int, architecture: str, choices: int = 6, options: int = 5) ->
         "discrete_accuracy": 10.0 + number,
         "recalibrated_accuracy": 8.0 * number,
         "neumann_growth": 0.9,
-        "images": {"train": 640 * number, "valid": 128 * number},
+        "examples": {"train": 640 * number, "valid": 128 * number},
         "gates": {"cell": [gates.tolist()] * choices},
         "alpha": {"cell": [alpha.tolist()] * choices},
         "seconds": 1.5,
@@ -103,7 +103,7 @@ TRAINED = {
     "held_out_accuracy": None,
     "test_openings": ["evaluation"],
     "weights": ["seed-0-last.safetensors", "seed-1-last.safetensors"],
-    "cost": {"seconds": 6.0, "cpu_seconds": 6.0, "train_images": 9, "params": 100, "macs": 1000},
+    "cost": {"seconds": 6.0, "cpu_seconds": 6.0, "train_examples": 9, "params": 100, "macs": 1000},
 }
 """What the result of a training of two seeds has besides its accuracy on test images."""
 

@@ -64,7 +64,7 @@ class ProxyEntry:
     labels: bool
     """Whether it reads labels."""
     data: bool
-    """Whether it reads images."""
+    """Whether it reads examples."""
     unit: str
 
 

@@ -220,11 +220,11 @@ def _cost(result: SearchResult) -> str:
     drawn = [
         f"{count(int(cost[key]))} {examples} drawn from {part}"
         for key, part in (
-            ("train_images", "the train part"),
-            ("valid_images", "the search-validation part"),
-            ("pool_images", "both parts together"),
+            ("train_examples", "the train part"),
+            ("valid_examples", "the search-validation part"),
+            ("pool_examples", "both parts together"),
         )
-        if key in cost and (cost[key] or "pool_images" not in cost)
+        if key in cost and (cost[key] or "pool_examples" not in cost)
     ]
     return fold("; ".join([text, *drawn]), width()) + "."
 

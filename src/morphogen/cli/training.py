@@ -36,7 +36,7 @@ class Target:
     space: str = ""
     """search space of ARCH (default: nasbench201, for signals signal201; of a RUN: its own)"""
     data: str = ""
-    """training and test images, as for search (default: fashion-mnist; of a RUN: its own)"""
+    """training and test examples, as for search (default: fashion-mnist; of a RUN: its own)"""
     run: str = ""
     """new run directory (default: runs/train-SPACE-TIME)"""
     preset: Literal["quick", "paper"] = "quick"
@@ -183,7 +183,7 @@ def report(result: TrainResult, *, as_json: bool) -> int:
     parts.append(
         fold(
             f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU, "
-            f"{count(int(cost['train_images']))} {task.examples}; the network has "
+            f"{count(int(cost['train_examples']))} {task.examples}; the network has "
             f"{count(int(cost['params']))} parameters and takes {cost['macs'] / 1e6:,.2f} M "
             f"multiply-adds for {a(task.one)}.",
             width(),

@@ -57,9 +57,9 @@ class SinglePathConfig:
     norms: Norms = "recalibrate"
     """batch norms of a candidate: recalibrated on training images (paper), or batch statistics"""
     recalibration_images: Images = 1000
-    """training images for that (paper: about 20,000)"""
+    """training examples for that (paper: about 20,000)"""
     fitness_images: Images = 1000
-    """search-validation images a candidate is scored on (paper: all; its code: 8,000)"""
+    """search-validation examples a candidate is scored on (paper: all; its code: 8,000)"""
 
 
 @dataclass

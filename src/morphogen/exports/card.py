@@ -140,7 +140,7 @@ def _training(
         ("Weights", f"seed {origin['seed']}, epoch {origin['epoch']} ({origin['weights']})"),
         ("Seeds", str(result["seeds"])),
         ("Time", f"{cost['seconds']:,.0f} s wall clock, {cost['cpu_seconds']:,.0f} s CPU"),
-        (f"{task.unit.capitalize()} drawn", f"{cost['train_images']:,}"),
+        (f"{task.unit.capitalize()} drawn", f"{cost['train_examples']:,}"),
         ("Command", code(config["command"])),
         ("Versions", markdown(versions)),
         ("Machine", markdown(config["machine"])),
@@ -159,7 +159,7 @@ def _files(files: Mapping[str, Mapping[str, Any]]) -> str:
     head = "| File | Format | Bytes | Largest difference from the network | SHA-256 |"
     rows = [
         f"| {markdown(name)} | {markdown(f['format'])} | {f['bytes']:,} | "
-        f"{f['largest_difference']:.1e} on {f['verified_on_images']} training examples "
+        f"{f['largest_difference']:.1e} on {f['verified_on_examples']} training examples "
         f"(accepted: {f['tolerance']:.1e}) | `{f['sha256'][:16]}...` |"
         for name, f in files.items()
     ]

@@ -20,7 +20,7 @@ PROGRAM = ".pt2"
 
 
 def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Model:
-    """A trained network that takes images and names classes.
+    """A trained network that answers for new inputs.
 
     Args:
         path: an exported file, the folder of an export, or the run directory of a finished

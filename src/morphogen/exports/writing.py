@@ -1,4 +1,4 @@
-"""Export a training: write the file, run it on real images, compare, and only then keep it."""
+"""Export a training: write the file, run it on real examples, compare, and only then keep it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _WRITERS = {
 }
 
 CHECKED = 64
-"""Training images on which a written file is compared with the network."""
+"""Training examples on which a written file is compared with the network."""
 
 TOLERANCE = 1e-4
 """Largest difference of a score that is accepted, in units of the largest score (at least 1)."""
@@ -60,7 +60,7 @@ class Facts:
     format: str
     sha256: str
     bytes: int
-    verified_on_images: int
+    verified_on_examples: int
     largest_difference: float
     tolerance: float
 
@@ -71,8 +71,8 @@ class Exported:
 
     path: Path
     format: str
-    images: int
-    """Real images on which it was run."""
+    examples: int
+    """Real examples on which it was run."""
     difference: float
     """Largest difference of a score from the network's own."""
     tolerance: float
@@ -237,7 +237,7 @@ def _record(folder: Path, done: Sequence[Exported]) -> dict[str, Any]:
             "format": one.format,
             "sha256": hashlib.sha256(one.path.read_bytes()).hexdigest(),
             "bytes": one.path.stat().st_size,
-            "verified_on_images": one.images,
+            "verified_on_examples": one.examples,
             "largest_difference": one.difference,
             "tolerance": one.tolerance,
         }

@@ -75,7 +75,7 @@ class DARTSPTConfig:
     tuning_lr: Rate = 0.0025
     """learning rate of the weights in the selection, constant (paper: 0.0025)"""
     selection_images: SomeImages = 0
-    """search-validation images that an operation is measured on; 0: all (paper: all)"""
+    """search-validation examples that an operation is measured on; 0: all (paper: all)"""
     weights: SGD = SGD(nesterov=False, weight_decay=3e-4)
     alpha: Adam = Adam()
 

@@ -7,7 +7,7 @@ Paper: Guo, Zhang, Mu, Heng, Liu, Wei, Sun. ECCV 2020. arXiv 1904.00420.
     search by evolution (Algorithm 1) with inherited weights (Eq. 6), for T generations
         2. the first generation: P random architectures within the limits
            the others: mutants and crossovers of the k best so far, and random ones
-        3. score each on search-validation images, batch norms recalibrated on training images
+        3. score each on search-validation examples, batch norms recalibrated on training examples
     return the best of all that were scored
 
 With `--limit`, paths too are drawn within the limits, as the paper's own runs do ("uniform

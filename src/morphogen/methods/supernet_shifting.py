@@ -7,7 +7,7 @@ Paper: Zhang, Wang, Qin, Yan. CVPR 2024. arXiv 2403.11380.
         1. breed a generation; an architecture of an earlier one may come again
         2. for each candidate in turn
            a. K steps of SGD on its weights, which shifts the supernet towards what is sampled often
-           b. score it on search-validation images; the last score of an architecture counts
+           b. score it on search-validation examples; the last score of an architecture counts
         3. score the parents anew, with the weights as they are now (`rescore`)
     return the best by its last score
 

@@ -38,7 +38,7 @@ MEASURED = (
 """Of what the metric is recorded in each epoch, before its name."""
 
 PLAIN = {
-    "epoch", "architecture", "candidate", "score", "images", "gates", "alpha", "seconds",
+    "epoch", "architecture", "candidate", "score", "examples", "gates", "alpha", "seconds",
     "cpu_seconds", "ended_early", "entropy", "skips", "decisions_changed", "train_loss",
     "valid_loss", *(f"{name}_loss" for name, _ in MEASURED),
 }  # fmt: skip
@@ -358,9 +358,9 @@ def cost(run: Run, level: int) -> Html | None:
         [title, _time(run.spent(name)), _time(run.spent(name) / n)]
         for name, title in (("seconds", "wall clock"), ("cpu_seconds", "CPU time"))
     ]
-    images = run.metrics[-1].get("images")
+    examples = run.metrics[-1].get("examples")
     for part, title in (("train", "train part"), ("valid", "search-validation part")):
-        drawn = images.get(part) if isinstance(images, dict) else None
+        drawn = examples.get(part) if isinstance(examples, dict) else None
         if isinstance(drawn, int):
             rows.append(
                 [f"{run.task.examples} drawn, {title}", count(drawn), count(round(drawn / n))]

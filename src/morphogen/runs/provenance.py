@@ -114,7 +114,7 @@ def require_same_data(directory: RunDirectory, config: Mapping[str, Any], task: 
     """Refuse data that are not those with which the run began.
 
     Raises:
-        RunError: images, classes, labels or pixels are others.
+        RunError: examples, classes, labels or values are others.
     """
     difference = task.changed(config["contents"])
     if difference:

@@ -178,7 +178,7 @@ class Epoch(Record, extra="allow"):
     candidate: Text | None = None
     score: float | None = None
     failed: Text | None = None
-    images: dict[str, Natural] | None = None
+    examples: dict[str, Natural] | None = None
     """Drawn so far, by part."""
     gates: dict[str, Matrix] | None = None
     alpha: dict[str, Matrix] | None = None
@@ -189,7 +189,7 @@ class Epoch(Record, extra="allow"):
 
 
 class Cost(Record, extra="allow"):
-    """What a run has cost: further entries are images drawn, parameters, multiply-adds."""
+    """What a run has cost: further entries are examples drawn, parameters, multiply-adds."""
 
     __pydantic_extra__: dict[str, Amount]
 
@@ -263,8 +263,8 @@ class Trained(SearchRecord, extra="allow"):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if {"params", "macs", "train_images"} - set(self.cost.model_extra or ()):
-            raise ValueError("cost with params, macs and train_images")
+        if {"params", "macs", "train_examples"} - set(self.cost.model_extra or ()):
+            raise ValueError("cost with params, macs and train_examples")
         measured = self.model_extra or {}
         names = {name.removeprefix("test_").removeprefix("held_out_") for name in measured}
         if len(names) != 1 or len(measured) != 2:

@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,40}")
 RESERVED = frozenset(
     (
         *("score", "params", "flops", "latency", "memory", "architecture", "candidate", "failed"),
-        *("epoch", "phase", "ended_early", "images", "gates", "alpha", "seed", "seed_epoch"),
+        *("epoch", "phase", "ended_early", "examples", "gates", "alpha", "seed", "seed_epoch"),
         *("seconds", "cpu_seconds", "attempts", "budget", "lr", "openings"),
     )
 )

@@ -66,7 +66,7 @@ def test_defaults_shrink_in_proportion_and_it_is_said(data, tmp_path):
     assert config["task"]["parts"]["train"] == "33 of 50 training images, by class and seed 0"
     (run / "result.json").unlink()
     again = resume(run)
-    assert again.cost["train_images"] == 16
+    assert again.cost["train_examples"] == 16
 
 
 def test_what_was_asked_for_is_not_changed(data, tmp_path):
@@ -106,7 +106,7 @@ def test_a_class_of_one_image_can_be_trained_on_where_nothing_is_held_out(data, 
     with pytest.raises(DataError, match=r"has 1 image, .* or held_out 0, which trains on all"):
         train(CELL, data=few, training=SHORT, run=tmp_path / "run")
     found = train(CELL, data=few, training=replace(SHORT, held_out=0.0), run=tmp_path / "run")
-    assert found.history[0]["images"] == {"train": 8}
+    assert found.history[0]["examples"] == {"train": 8}
     assert len(found.test_values) == 1
 
 
@@ -117,7 +117,7 @@ def test_the_users_own_validation_part_is_searched_and_trained_with(data, tmp_pa
     assert settings["split"] == {"train_images": 40, "valid_images": 24}
     assert config["task"]["parts"]["valid"] == "24 images of the data's own validation part"
     assert any("search-validation part: x_val, y_val" in t for t in told)
-    drawn = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["images"]
+    drawn = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["examples"]
     assert set(drawn) == {"train", "valid"}
 
     result = train(CELL, data=parts, training=SHORT, run=tmp_path / "held")

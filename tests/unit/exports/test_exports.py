@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     morphogen.train(ARCH, data=data, training=replace(TINY, seeds=2), run=folder)
     done = export(folder, list(FORMATS), data=data)
     assert [one.path.name for one in done] == ["model.onnx", "model.pt2", "model.safetensors"]
-    assert all(one.images == 64 and one.difference <= one.tolerance for one in done)
+    assert all(one.examples == 64 and one.difference <= one.tolerance for one in done)
     return folder
 
 

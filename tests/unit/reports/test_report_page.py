@@ -372,7 +372,7 @@ def test_damaged_metrics_are_named(tmp_path: Path) -> None:
         {"gates": 3, "alpha": None},
         {"train_loss": "low", "valid_loss": float("nan"), "skips": None},
         {"architecture": "|no|such|cell|"},
-        {"images": {"train": "many"}},
+        {"examples": {"train": "many"}},
         {"seconds": "long"},
     ],
 )

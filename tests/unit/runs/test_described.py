@@ -32,7 +32,7 @@ RESULT = {
     **{"architecture": "a=b", "method": "train", "space": "own", "seed": 0, "epochs": 1},
     **{"remarks": [], "split": "all", "seeds": 1, "test_openings": []},
     "weights": ["seed-0-best.safetensors"],
-    "cost": {"seconds": 1.0, "cpu_seconds": 1.0, "params": 1, "macs": 1, "train_images": 1},
+    "cost": {"seconds": 1.0, "cpu_seconds": 1.0, "params": 1, "macs": 1, "train_examples": 1},
 }
 
 

@@ -157,7 +157,7 @@ OPTIONS = Section(
         Option(("--depth",), "N", "cells (default: as published for the space)", ""),
         Option(("--classes",), "N", "number of classes (default: 10)", ""),
         Option(("--latency",), "", "measure the latency on this machine, too", False),
-        Option(("--batch",), "N", "images of a measured pass", "1"),
+        Option(("--batch",), "N", "examples of a measured pass", "1"),
         Option(("--rounds",), "N", "measured passes of each network", "50"),
         Option(("--threads",), "N", "CPU threads; 0: torch's own choice", "0"),
         JSON,

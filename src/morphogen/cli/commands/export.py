@@ -28,7 +28,7 @@ OPTIONS = Section(
         Option(
             ("--data",),
             "TEXT",
-            "the training images, if they have moved; the written file is run on some of them and "
+            "the training data, if they have moved; the written file is run on some of them and "
             "compared",
             "",
         ),
@@ -53,7 +53,7 @@ def export(given: dict[str, Any]) -> int:
         return 0
     for one in done:
         text = (
-            f"{one.path}: {one.path.stat().st_size:,} bytes; run on {one.images} training "
+            f"{one.path}: {one.path.stat().st_size:,} bytes; run on {one.examples} training "
             f"examples, its scores differ from the network's by at most {one.difference:.1e} "
             f"(accepted: {one.tolerance:.1e})."
         )
@@ -73,7 +73,7 @@ def export(given: dict[str, Any]) -> int:
 COMMAND = Command(
     "export",
     "RUN [options]",
-    "Write the trained network of a run as a file, verified by running it on real images, with a "
+    "Write the trained network of a run as a file, verified by running it on real data, with a "
     "model card beside it.",
     (
         "morphogen export runs/train-nasbench201-20260101-120000 --to onnx",

@@ -126,7 +126,7 @@ OPTIONS = Section(
             (),
             "RUN",
             "a finished search that trained a supernet: each architecture is scored with the "
-            "weights that it inherits, on the search-validation images",
+            "weights that it inherits, on the search-validation examples",
             "",
         ),
         Option(
@@ -187,9 +187,9 @@ OPTIONS = Section(
             "recalibrate",
         ),
         Option(
-            ("--recalibration-images",), "N", "training images from which they are made", "1000"
+            ("--recalibration-images",), "N", "training examples from which they are made", "1000"
         ),
-        Option(("--images",), "N", "search-validation images to score on; 0: all", "1000"),
+        Option(("--images",), "N", "search-validation examples to score on; 0: all", "1000"),
         Option(("--fit",), "N", "architectures that a predictor is fitted to", "100"),
         Option(
             ("--encoding",),
@@ -198,13 +198,13 @@ OPTIONS = Section(
             "onehot",
         ),
         Option(("--space",), "NAME", "space of a proxy, predictor or column", "nasbench201"),
-        Option(("--data",), "DATA", "images of a proxy, as of `search`", "fashion-mnist"),
+        Option(("--data",), "DATA", "examples of a proxy, as of `search`", "fashion-mnist"),
         Option(("--channels",), "N", "C of a proxy's networks", "8"),
         Option(("--depth",), "N", "cells of a proxy's networks, as of `search`", "1"),
         Option(
             ("--image-size",), "N", "pixels to which a proxy's images are reduced; 0: as is", "16"
         ),
-        Option(("--batch-size",), "N", "images of a proxy's minibatch", "64"),
+        Option(("--batch-size",), "N", "examples of a proxy's minibatch", "64"),
         Option(("--seed",), "N", "of sample, bootstrap, proxy and predictor", "0"),
         Option(("--bootstrap",), "N", "resamples for the 95 % intervals; 0: none", "500"),
         Option(("--threads",), "N", "CPU threads (default: torch's own choice)", ""),

@@ -205,10 +205,10 @@ OPTIONS = Section(
             ("--data",),
             "DATA",
             "where the batch is from: fashion-mnist (shipped), a path, hf:NAME; only training "
-            "images are read, without augmentation",
+            "examples are read, without augmentation",
             "fashion-mnist",
         ),
-        Option(("--batch-size",), "N", "images of the batch, the same for all", "64"),
+        Option(("--batch-size",), "N", "examples of the batch, the same for all", "64"),
         Option(
             ("--image-size",), "N", "height and width in pixels to reduce to; 0: as they are", "0"
         ),

@@ -42,7 +42,7 @@ def _help(space: str) -> str:
             "",
             fold(
                 "RUN is the directory of a finished search, ARCH an architecture of --space in "
-                "quotes. Trained is on all training images, those that the search used among them, "
+                "quotes. Trained is on all training data, those that the search used among them, "
                 "but for a held-out share that chooses the best epoch. The test part is opened "
                 "once, after the last training.",
                 width(),
@@ -59,7 +59,7 @@ COMMAND = Command(
     "train",
     "RUN|ARCH [options]",
     "Train the architecture that a search found, or any other, from scratch, and evaluate it on "
-    "the test images; writes a run directory that `resume` continues.",
+    "the test examples; writes a run directory that `resume` continues.",
     (
         "morphogen train runs/idarts-nasbench201-20260101-120000 --seeds 3",
         f"morphogen train {CELL} \\\n      --space nasbench201 --data fashion-mnist",

@@ -81,8 +81,8 @@ class Scoring:
         Args:
             space: a name, a space, or a module with `OneOf` in it.
             proxies: keys of `proxies.PROXIES`.
-            data: images and labels; only the train part is read, without augmentation.
-            batch_size: images of the batch, the same for all architectures.
+            data: examples and labels; only the train part is read, without augmentation.
+            batch_size: examples of the batch, the same for all architectures.
             image_size: height and width to which images are reduced; 0: as they are.
             channels: of the networks; 0: as published for the space.
             depth: likewise.

@@ -99,16 +99,16 @@ def rank(
         by: of a supernet: accuracy or loss.
         norms: batch norms of a supernet: `recalibrate` (statistics made anew for each
             architecture) or `batch`.
-        recalibration_images: training images from which they are made, by default 1000.
-        images: search-validation images to score on, by default 1000; 0: all.
+        recalibration_images: training examples from which they are made, by default 1000.
+        images: search-validation examples to score on, by default 1000; 0: all.
         space: of a proxy, predictor or column, by default nasbench201; of a run, if it was an
             object of yours.
-        data: images of a proxy, by default fashion-mnist; of a run, if they were an object.
+        data: examples of a proxy, by default fashion-mnist; of a run, if they were an object.
         task: data, loss and metric of your own, instead of `data`; of a run, if it was yours.
         channels: C of a proxy's networks, by default 8.
         depth: cells of a proxy's networks, by default 1.
         image_size: pixels to which a proxy's images are reduced, by default 16; 0: as they are.
-        batch_size: images of a proxy's minibatch, by default 64.
+        batch_size: examples of a proxy's minibatch, by default 64.
         fit: architectures that a predictor is fitted to, by default 100.
         encoding: how a predictor sees an architecture: onehot (by default), adjacency or path.
         seed: of sample, bootstrap, proxy and predictor.

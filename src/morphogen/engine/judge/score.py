@@ -113,7 +113,7 @@ def score(
         data: where the batch is from; only the train part is read, without augmentation; by
             default fashion-mnist.
         task: data, loss and metric of your own, instead of `data`.
-        batch_size: images of the batch, the same for all.
+        batch_size: examples of the batch, the same for all.
         image_size: height and width in pixels to reduce to; 0: as they are.
         channels: of the networks; 0: as published for the space.
         depth: likewise.

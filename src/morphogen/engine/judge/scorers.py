@@ -118,7 +118,7 @@ def proxy_scorer(
         name: of the proxy.
         space: of the networks.
         data: whose train part the minibatch is from.
-        settings: sizes of networks and images, `batch_size` of the minibatch, seed.
+        settings: sizes of networks and examples, `batch_size` of the minibatch, seed.
 
     Raises:
         UnknownNameError: there is no such proxy.

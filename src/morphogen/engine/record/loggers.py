@@ -139,10 +139,10 @@ class Logging:
 
 
 def figures(row: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers in a line of metrics, those of `images` as `images/train`."""
+    """The finite numbers in a line of metrics, those of `examples` as `examples/train`."""
     found: dict[str, float] = {}
     for name, value in row.items():
-        inner = value if name == "images" and isinstance(value, dict) else {"": value}
+        inner = value if name == "examples" and isinstance(value, dict) else {"": value}
         for part, number in inner.items():
             if name != "epoch" and isinstance(number, int | float) and math.isfinite(number):
                 found[f"{name}/{part}" if part else name] = float(number)

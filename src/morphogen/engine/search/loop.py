@@ -68,7 +68,7 @@ def run_steps(
         method: what is stepped.
         problem: what it sees.
         recorder: of the run, new or to be continued.
-        settings: length of the search, images of the diagnostics.
+        settings: length of the search, examples of the diagnostics.
 
     Raises:
         NumericalError: a metric is not finite; the last checkpoint is from before.
@@ -113,7 +113,7 @@ def run_steps(
             **({ENDED_EARLY: True} if early else {}),
             **standing,
             **{name: math.fsum(values) / len(values) for name, values in metrics.items()},
-            "images": problem.seen,
+            "examples": problem.seen,
             "seconds": round(time.perf_counter() - wall_start, 3),
             "cpu_seconds": round(time.process_time() - cpu_start, 3),
         }

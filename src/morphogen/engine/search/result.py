@@ -241,8 +241,9 @@ def discretised(history: Sequence[Mapping[str, Any]], task: Described) -> tuple[
 
 MEMORISED = 0.25
 """Nats of search-validation loss above the training loss from which on the supernet is said to know
-its training images by heart. Searches on thousands of augmented images end at 0.02 to 0.1; in those
-of results/darts-pt-s4.json DARTS keeps noise on 3 to 7 of 16 edges when it is passed, 11 later."""
+its training examples by heart. Searches on thousands of augmented images end at 0.02 to 0.1; in
+those of results/darts-pt-s4.json DARTS keeps noise on 3 to 7 of 16 edges when it is passed, 11
+later."""
 
 
 def memorised(history: Sequence[Mapping[str, Any]], examples: str = "examples") -> tuple[str, ...]:
@@ -280,8 +281,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     front = pareto(outcome.history, aims) if len(aims) > 1 else {}
     candidates = tuple(front.pop("candidates", outcome.candidates))
     failed = sum("failed" in row for row in outcome.history)
-    images = outcome.history[-1].get("images", {}) if outcome.history else {}
-    split = "single level" if images.get("pool") else "training"
+    drawn = outcome.history[-1].get("examples", {}) if outcome.history else {}
+    split = "single level" if drawn.get("pool") else "training"
     result = SearchResult(
         architecture=outcome.architecture,
         text=job.space.format(outcome.architecture),
@@ -297,7 +298,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             *(memorised(outcome.history, task.examples) if task.classes else ()),
         ),
         history=outcome.history,
-        cost={**cost, **{f"{part}_images": n for part, n in images.items()}},
+        cost={**cost, **{f"{part}_examples": n for part, n in drawn.items()}},
         run=job.path,
         candidates=candidates,
         front=front,

@@ -30,10 +30,10 @@ class Split:
     """Split: how much of the training data trains what."""
 
     train_images: SomeImages = 0
-    """images that train weights, cut from the training data (paper, CIFAR-10: 25000); 0: 3000, or
+    """examples that train weights, cut from the training data (paper, CIFAR-10: 25000); 0: 3000, or
     what the data have; so the next"""
     valid_images: SomeImages = 0
-    """images that train the architecture, cut from the training data (paper, CIFAR-10: 25000), or
+    """examples that train the architecture, cut from the training data (paper, CIFAR-10: 25000), or
     of a validation part of the data's own; 0: 1600, or what the data have"""
 
 
@@ -105,17 +105,17 @@ class Evaluation:
     """end the short training when the search-validation accuracy has not risen for so many epochs,
     and score its best; 0: train all epochs and score the last"""
     images: SomeImages = 1000
-    """search-validation images on which evaluator supernet scores, and select by accuracy does; 0:
-    all"""
+    """search-validation examples on which evaluator supernet scores, and select by accuracy does;
+    0: all"""
     norms: Literal["recalibrate", "batch"] = "recalibrate"
     """batch norms of evaluator supernet: statistics made anew for each architecture, or those of
     each batch"""
     recalibration: Images = 1000
-    """training images from which they are made anew"""
+    """training examples from which they are made anew"""
     proxy: str = "nwot"
     """the proxy of evaluator proxy, and of select by a zero-cost proxy, on batches of batch_size
-    training images; as an evaluator it stands in for the objective accuracy and is recorded by its
-    own name. `morphogen score --help` lists them"""
+    training examples; as an evaluator it stands in for the objective accuracy and is recorded by
+    its own name. `morphogen score --help` lists them"""
     table: str = ""
     """of evaluator table: a file that `morphogen import-nasbench101` wrote, for NAS-Bench-1Shot1
     (default: the shipped table)"""
@@ -149,7 +149,7 @@ class Diagnostics:
     """Diagnostics: what is measured beside the search."""
 
     images: SomeImages = 1000
-    """search-validation images on which each epoch compares the supernet with its discretization;
+    """search-validation examples on which each epoch compares the supernet with its discretization;
     0: do not"""
 
 
@@ -165,10 +165,11 @@ class Settings:
     epochs: Count = 5
     """epochs of the search (paper, NAS-Bench-201: DARTS 50, iDARTS 30, GDAS 250)"""
     steps_per_epoch: Natural = 0
-    """steps of an epoch, in phases that train; 0: one pass over the images that the publication
-    counts by: search-validation images where gates learn by gradient, training images of paths"""
+    """steps of an epoch, in phases that train; 0: one pass over the examples that the publication
+    counts by: search-validation examples where gates learn by gradient, training examples of
+    paths"""
     batch_size: Natural = 0
-    """images of a joint batch, over all processes (paper: 64); 0: 64, or fewer where the data are
+    """examples of a joint batch, over all processes (paper: 64); 0: 64, or fewer where the data are
     few"""
     without: str = ""
     """options that no choice has, e.g. none; several with commas (paper: DARTS-PT and Zero-Cost-PT

@@ -49,7 +49,7 @@ class Origin:
     outputs: int
     in_channels: int
     seed: int
-    """Of the split: on the same data, what held images out of the training holds them out again."""
+    """Of the split: on the same data, what held examples out of training holds them out again."""
     train_images: int
     contents: Mapping[str, Any]
     """Of the data, see `Task.contents`."""
@@ -152,7 +152,7 @@ def _said(value: Any) -> str:
 
 
 def check_split(origin: Origin, settings: Settings) -> None:
-    """Refuse a split of the same data that holds images out which trained the weights.
+    """Refuse a split of the same data that holds examples out which trained the weights.
 
     Raises:
         ConfigError: the train part is smaller than theirs.

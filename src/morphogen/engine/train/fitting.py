@@ -189,7 +189,7 @@ def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
             fit.best, fit.best_epoch = task.metric.score(value), fit.epoch
             fitting.save(fit.net, seed, "best", fit.epoch)
     fitting.save(fit.net, seed, "last", fit.epoch)
-    row["images"] = {"train": stream.seen}
+    row["examples"] = {"train": stream.seen}
     row["seconds"] = round(time.perf_counter() - wall, 3)
     row["cpu_seconds"] = round(time.process_time() - cpu, 3)
     return row

@@ -1,6 +1,6 @@
 """Train an architecture from scratch and say what it reaches: the evaluation after a search.
 
-Trained on all training images of the data, the parts that a search used among them, but for a
+Trained on all training examples of the data, the parts that a search used among them, but for a
 held-out share that chooses the epoch. The test part is opened once, when every seed is trained.
 """
 
@@ -177,7 +177,7 @@ def resume(
 
 
 def _try(job: TrainJob, task: Task, devices: Devices) -> None:
-    """A few images through the network, or a sentence that says what is wrong."""
+    """A few examples through the network, or a sentence that says what is wrong."""
     with forked_rng(devices.device):
         net = fitting_of(job, task, devices, "").start(0).net
     batch = some(task, "pool", min(2, job.training.batch_size), device=devices.device)

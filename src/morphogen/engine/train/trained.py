@@ -48,7 +48,7 @@ class TrainResult:
     weights: tuple[Path, ...]
     """The evaluated weights, one .safetensors file per seed."""
     cost: Mapping[str, float]
-    """Seconds of wall clock and CPU, images, and the network's parameters and MACs."""
+    """Seconds of wall clock and CPU, examples, and the network's parameters and MACs."""
     history: list[dict[str, Any]]
     """One row per epoch, as in metrics.jsonl."""
     run: Path
@@ -103,13 +103,13 @@ def evaluate(
 ) -> TrainResult:
     """Evaluate the weights of every seed, write result.json and return the same.
 
-    How the test images were read goes to `notice` and into the result.
+    How the test examples were read goes to `notice` and into the result.
     """
     t = job.training
     kind = "best" if t.held_out else "last"
     files = tuple(weights_file(job.path, t.seed + i, kind) for i in range(t.seeds))
     reached: list[float] = []
-    notes: tuple[str, ...] = ()  # of how the test images were read, which nobody saw before
+    notes: tuple[str, ...] = ()  # of how the test examples were read, which nobody saw before
     if task.has_test:
         test = task.open_test(
             f"evaluation of {t.seeds} finished trainings from scratch", device=work.devices.device
@@ -132,7 +132,7 @@ def evaluate(
     )
     spent = {
         **{name: round(sum(row[name] for row in history), 3) for name in TIMES},
-        "train_images": len(history) * _per_epoch(history),
+        "train_examples": len(history) * _per_epoch(history),
         "params": counted.params,
         "macs": counted.macs,
     }
@@ -176,7 +176,7 @@ def _mean(values: list[float], metric: Metric) -> dict[str, float]:
 
 def _per_epoch(history: list[dict[str, Any]]) -> int:
     """Examples drawn in an epoch: the same in every one."""
-    return int(history[0]["images"]["train"])
+    return int(history[0]["examples"]["train"])
 
 
 def _evaluate(job: TrainJob, task: Task, work: Fitting, file: Path, test: Examples) -> float:

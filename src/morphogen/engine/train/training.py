@@ -68,11 +68,11 @@ class Training:
     seeds: Repeats = 1
     """trainings, with seeds seed, seed + 1, ...; from two on, the accuracy has an interval"""
     epochs: Count = 12
-    """passes over the training images, of each training"""
+    """passes over the training examples, of each training"""
     batch_size: Natural = 0
-    """images of a batch; 0: 96, or fewer where the data are few"""
+    """examples of a batch; 0: 96, or fewer where the data are few"""
     held_out: Share = 0.1
-    """share of the training images that is not trained on: it chooses the best epoch and stops
+    """share of the training examples that is not trained on: it chooses the best epoch and stops
     early; a validation part of the data's own is held out instead; 0: train on all, that part too,
     and keep the last epoch"""
     patience: Natural = 0

@@ -48,7 +48,7 @@ def training_task(job: TrainJob) -> Task:
     t = job.training
     task = task_for(job.data, t.task, Cut(held_out=t.held_out, seed=t.seed))
     task.check_test(open=True)
-    if not t.held_out:  # of all images that are trained on, not of the half a search would train on
+    if not t.held_out:  # of all that is trained on, not of the half a search would train on
         task.train_on_all()
     if not t.held_out and not task.has_test:
         raise DataError(

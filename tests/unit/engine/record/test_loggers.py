@@ -52,7 +52,7 @@ def test_tensorboard_has_every_epoch_once(tmp_path: Path) -> None:
     follow(tmp_path / "run", "tensorboard")
     read = events.EventAccumulator(str(tmp_path / "run" / "logs" / "tensorboard")).Reload()
     same([(e.step, e.value) for e in read.Scalars("train_loss")])
-    assert [e.value for e in read.Scalars("images/train")] == [640.0 * n for n in range(1, 7)]
+    assert [e.value for e in read.Scalars("examples/train")] == [640.0 * n for n in range(1, 7)]
     assert "gates" not in " ".join(read.Tags()["scalars"])
 
 
@@ -174,7 +174,7 @@ def test_the_watcher_is_told_as_before(tmp_path: Path) -> None:
 
 def test_figures_are_the_finite_numbers() -> None:
     row = {"epoch": 3, "score": 1, "lost": float("nan"), "candidate": "x", "gates": {"a": [1]}}
-    assert figures(row | {"images": {"train": 5}}) == {"score": 1.0, "images/train": 5.0}
+    assert figures(row | {"examples": {"train": 5}}) == {"score": 1.0, "examples/train": 5.0}
 
 
 def test_unknown_and_absent_loggers_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

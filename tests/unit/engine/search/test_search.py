@@ -77,8 +77,8 @@ def test_the_run_directory_holds_the_whole_truth(tmp_path):
     assert [json.loads(line) for line in lines] == result.history
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
     last = result.history[-1]
-    assert last["images"] == {"train": 96, "valid": 96}
-    assert result.cost["train_images"] == 96
+    assert last["examples"] == {"train": 96, "valid": 96}
+    assert result.cost["train_examples"] == 96
     assert result.cost["seconds"] == pytest.approx(sum(r["seconds"] for r in result.history))
     assert {"entropy", "skips", "decisions_changed", "supernet_accuracy"} <= set(last)
     for group, gates in last["gates"].items():
@@ -103,7 +103,7 @@ def test_metrics_are_means_over_the_steps_of_an_epoch(tmp_path):
 
 def test_an_epoch_is_a_pass_over_the_validation_images_by_default(tmp_path):
     result = run(tmp_path / "run", settings=replace(tiny.SETTINGS, epochs=1, steps_per_epoch=0))
-    assert result.history[0]["images"]["valid"] == 96  # 6 whole batches of 16 in 100 images
+    assert result.history[0]["examples"]["valid"] == 96  # 6 whole batches of 16 in 100 images
 
 
 class Dropping(nn.Module):
