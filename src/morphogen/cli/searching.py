@@ -30,7 +30,7 @@ from morphogen.reports.standing import final_metrics, result_text, standing
 from morphogen.reports.text import columns, count, duration, fold
 from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
-from morphogen.tasks.kinds import config_for, configured, space_for
+from morphogen.tasks.kinds import USUAL_DATA, config_for, configured, space_for
 
 
 @config
@@ -40,7 +40,7 @@ class Target:
     space: str = ""
     """search space; `morphogen list spaces` names them (default: nasbench201; for signals
     signal201)"""
-    data: str = "fashion-mnist"
+    data: str = USUAL_DATA
     """fashion-mnist (shipped), the path of a parquet or .npz file, of images or signals, or of an
     image folder, hf:NAME for a data set of the Hugging Face library, or cifar10:PATH,
     cifar100:PATH, fashion-mnist:PATH for a standard set; the test part stays closed"""

@@ -26,7 +26,7 @@ from morphogen.reports.text import count, duration, fold
 from morphogen.runs.described import PASSED, TITLES, Described, a
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.spaces import SearchSpace
-from morphogen.tasks.kinds import config_for, configured, space_for
+from morphogen.tasks.kinds import USUAL_DATA, config_for, configured, space_for
 
 
 @config
@@ -99,7 +99,7 @@ def train(words: Sequence[str]) -> int:
 def _found(word: str, space: str, data: str) -> _Found:
     """A run directory's architecture, space and data, or an architecture of `space`."""
     if not os.path.isdir(word):
-        name = space or space_for(data or DATA)
+        name = space or space_for(data or USUAL_DATA)
         known = spaces.make(name)
         try:
             known.parse(word)
@@ -110,7 +110,7 @@ def _found(word: str, space: str, data: str) -> _Found:
                 f"{word!r} is no run directory and no architecture of {name}; accepted: the "
                 "directory of a finished run, or an architecture in the space's notation"
             ) from error
-        return _Found(word, known, data or DATA)
+        return _Found(word, known, data or USUAL_DATA)
     text, written, own_data = found_in(word)
     if spaces.needs_code(written):
         raise ConfigError(
@@ -127,11 +127,7 @@ def _found(word: str, space: str, data: str) -> _Found:
     return _Found(text, known, data or own_data)
 
 
-DATA = "fashion-mnist"
-"""What is trained on if nothing is said."""
-
-
-def preset(name: str, space: str, data: str = DATA) -> Training:
+def preset(name: str, space: str, data: str = USUAL_DATA) -> Training:
     """The defaults of `--preset name` in a space, on data.
 
     Raises:
@@ -142,7 +138,7 @@ def preset(name: str, space: str, data: str = DATA) -> Training:
 
 
 def option_sections(
-    name: str, space: str, data: str = DATA, *, every_kind: bool = False
+    name: str, space: str, data: str = USUAL_DATA, *, every_kind: bool = False
 ) -> list[Section]:
     """Every option of `morphogen train` in a space, with the defaults of a preset.
 

@@ -12,13 +12,7 @@ from morphogen.exports.loading import SUFFIXES
 from morphogen.runs.described import TITLES, Described
 from morphogen.runs.weights import TENSORS, Signature
 from morphogen.tasks import Task
-
-LICENCES = {
-    "fashion-mnist": "MIT (Zalando Research, Fashion-MNIST)",
-    "cifar10": "no licence stated by its authors; cite Krizhevsky, 2009",
-    "cifar100": "no licence stated by its authors; cite Krizhevsky, 2009",
-}
-"""Of the data sets that morphogen knows by name."""
+from morphogen.tasks.configs import task_configs
 
 NAMED, NAME = 12, 80
 """Classes that the card names, and letters of a name."""
@@ -171,4 +165,5 @@ def _table(rows: list[tuple[str, str]]) -> str:
 
 
 def _licence(data: str) -> str:
-    return LICENCES.get(data.partition(":")[0], "not known to morphogen, so look it up")
+    known = (cls.licences.get(data.partition(":")[0]) for cls in task_configs().values())
+    return next(filter(None, known), "not known to morphogen, so look it up")

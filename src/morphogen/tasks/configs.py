@@ -36,6 +36,8 @@ class TaskConfig:
     usual_data: ClassVar[str] = ""
     """The data of a call that names none, of the one kind that is the default: data that no kind
     takes are of it."""
+    licences: ClassVar[Mapping[str, str]] = {}
+    """Of the data sets that it knows by name, for model cards."""
 
     @classmethod
     def takes(cls, data: Any) -> bool:

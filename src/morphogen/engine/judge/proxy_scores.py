@@ -41,7 +41,7 @@ from morphogen.supernets.nested import mapped, shapes
 from morphogen.tasks import Batch, Task
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.digests import digest, raw
-from morphogen.tasks.kinds import Data, as_they_are, require_fit, task_for
+from morphogen.tasks.kinds import USUAL_DATA, Data, as_they_are, require_fit, task_for
 
 ENUMERABLE = 100_000
 """Spaces up to this size are listed to draw from them without repetition."""
@@ -69,7 +69,7 @@ class Scoring:
         space: Space,
         proxies: Sequence[str] = ("nwot",),
         *,
-        data: Data = "fashion-mnist",
+        data: Data = USUAL_DATA,
         batch_size: int = 64,
         image_size: int = 0,
         channels: int = 0,

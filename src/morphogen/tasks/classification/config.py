@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from morphogen.core.config import Share, Side, config
@@ -20,6 +21,11 @@ class ImageConfig(TaskConfig):
     spatial_dims: ClassVar[int | None] = 2
     default_space: ClassVar[str] = "nasbench201"
     usual_data: ClassVar[str] = "fashion-mnist"
+    licences: ClassVar[Mapping[str, str]] = {
+        "fashion-mnist": "MIT (Zalando Research, Fashion-MNIST)",
+        "cifar10": "no licence stated by its authors; cite Krizhevsky, 2009",
+        "cifar100": "no licence stated by its authors; cite Krizhevsky, 2009",
+    }
 
     image_size: Side = 16
     """height and width in pixels to which images are resized; 0: as they are (paper: 32)"""
