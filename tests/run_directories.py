@@ -31,12 +31,18 @@ SKIP = cell(*["skip_connect"] * 6)
 MIXED = cell("nor_conv_3x3", "skip_connect", "none", "nor_conv_1x1", "avg_pool_3x3", "nor_conv_3x3")
 
 
-def config(method: str = "idarts", space: str = "nasbench201", **settings: Any) -> dict[str, Any]:
+def config(
+    method: str = "idarts",
+    space: str = "nasbench201",
+    *,
+    data: str = "fashion-mnist",
+    **settings: Any,
+) -> dict[str, Any]:
     """The content of config.yaml."""
     return {
         "method": method,
         "space": {"name": space},
-        "data": "fashion-mnist",
+        "data": data,
         "settings": {**SETTINGS, **settings},
         "config": {"alpha": {"lr": 0.01}},
         "command": f"morphogen search {method} --space {space}",
@@ -108,10 +114,17 @@ TRAINED = {
 """What the result of a training of two seeds has besides its accuracy on test images."""
 
 
-def search(path: Path, method: str = "idarts", seed: int = 0, found: str = MIXED) -> Path:
+def search(
+    path: Path,
+    method: str = "idarts",
+    seed: int = 0,
+    found: str = MIXED,
+    *,
+    data: str = "fashion-mnist",
+) -> Path:
     """A finished search of six epochs in NAS-Bench-201, from the skip cell to `found`."""
     rows = [epoch(n, SKIP if n < 3 else found) for n in range(1, 7)]
-    return write(path, config(method, seed=seed), rows, architecture=found)
+    return write(path, config(method, seed=seed, data=data), rows, architecture=found)
 
 
 def darts(path: Path) -> Path:

@@ -26,7 +26,8 @@ from morphogen.engine.search.settings import BATCH_SIZE, Settings, Split
 from morphogen.engine.sizes import usual
 from morphogen.methods import MethodInfo, find
 from morphogen.reports.draw import draw
-from morphogen.reports.standing import final_metrics, result_text, standing
+from morphogen.reports.reading import read_run
+from morphogen.reports.standing import final_metrics, metric_on, result_text, standing
 from morphogen.reports.text import columns, count, duration, fold
 from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
@@ -171,8 +172,13 @@ def report(result: SearchResult, *, as_json: bool) -> int:
     ]
     parts += [bold.format(fold(f"Warning: {remark}.", width())) for remark in result.remarks]
     title = benchmarks.describe(table.name).title if table else ""
+    known = read_run(result.run)
+    own = bool(table and metric_on(table, known.config))
+    if known.headline and not (found and own):
+        what, value, _ = known.headline
+        parts.append(fold(f"On these data: {what}: {value:.4g} (one seed, no interval).", width()))
     if table and found:
-        parts.append(result_text(table, title, found, width()))
+        parts.append(result_text(table, title, found, width(), own=own))
     elif table and not listed:
         parts.append(f"The {title} table does not have it.")
     if result.candidates:

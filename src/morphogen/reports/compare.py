@@ -17,7 +17,7 @@ from morphogen.reports.html import Html, el, join, table
 from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
 from morphogen.reports.scores import rising, thin
-from morphogen.reports.text import count, duration
+from morphogen.reports.text import count, duration, figure
 from morphogen.runs.described import title
 
 
@@ -58,6 +58,11 @@ class Group:
         """Seed -> figure to compare by, of the runs that are finished."""
         found = {r.seed: r.headline for r in self.runs if r.state == "finished"}
         return {seed: h[1] for seed, h in found.items() if h is not None}
+
+    @property
+    def figure(self) -> str:
+        """What the values are of."""
+        return next((h[0] for r in self.runs if r.state == "finished" and (h := r.headline)), "")
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
@@ -126,6 +131,7 @@ def sections(runs: Sequence[Run]) -> list[tuple[str, Html]]:
 def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
     headlines = [h for r in runs if (h := r.headline)]
     name, higher = (headlines[0][0], headlines[0][2]) if headlines else ("result", True)
+    several = len({h[0] for h in headlines}) > 1
     rows = []
     for g in made:
         values = list(g.values.values())
@@ -134,22 +140,26 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
         mean = number(known["mean"]) if known else ""
         if "high" in known:
             mean += f" ± {number(known['high'] - known['mean'])}"
-        best = (max if higher else min)(values, default=math.nan)
+        up = all(h[2] for r in g.runs if (h := r.headline))
+        best = (max if up else min)(values, default=math.nan)
         rows.append(
             [
                 g.name,
                 str(len(values)),
+                *([g.figure] if several else []),
                 mean,
                 number(best) if values else "",
                 duration(fmean(r.spent("seconds") for r in g.runs)),
                 duration(fmean(r.spent("cpu_seconds") for r in g.runs)),
             ]
         )
-    head = ["configuration", "seeds", f"mean ± 95 %: {name}", "best", "wall clock", "CPU"]
+    head = ["configuration", "seeds", *(["of what", "mean ± 95 %"] if several else [])]
+    head += [*([] if several else [f"mean ± 95 %: {name}"]), "best", "wall clock", "CPU"]
     each = [
         [
             el("a", {"href": f"#run-{i}"}, f"{i}: {r.method}, seed {r.seed}"),
             r.state,
+            *([r.headline[0] if r.headline else ""] if several else []),
             r.task.number(r.headline[1]) if r.headline else "",
             _rank(r),
             f"{skips[-1][1]:.0f}" if (skips := r.series("skips")) else "",
@@ -158,9 +168,11 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
         ]
         for i, r in enumerate(runs, start=1)
     ]
-    columns = ["run", "state", name, "rank", "skips", "epochs or architectures", "wall clock"]
+    columns = ["run", "state", *(["of what", "figure"] if several else [name])]
+    columns += ["test, from the table", "skips", "epochs or architectures", "wall clock"]
+    better = f"{name[0].upper()}{name[1:]}, {'higher' if higher else 'lower'} is better"
     text = (
-        f"{name[0].upper()}{name[1:]}, {'higher' if higher else 'lower'} is better; means over "
+        f"{'Figures of different things do not compare' if several else better}; means over "
         "seeds with 95 % intervals (Student's t), finished runs only."
     )
     return join(
@@ -177,14 +189,14 @@ def _rank(run: Run) -> str:
     if not run.standing:
         return ""
     v = run.standing[run.main_metric]
-    return f"{v['rank']:,} of {v['of']:,}"
+    return f"{v['data']} {figure(v['value'], v['unit'])}, rank {v['rank']:,} of {v['of']:,}"
 
 
 def _differences(made: Sequence[Group]) -> Html | None:
-    """For each two configurations of one space and data, their figures seed by seed."""
+    """For each two configurations of one space, data and figure, the latter seed by seed."""
     parts: list[Html] = []
     for a, b in combinations(made, 2):
-        same = {(g.runs[0].space_name, g.runs[0].data) for g in (a, b)}
+        same = {(g.runs[0].space_name, g.runs[0].data, g.figure) for g in (a, b)}
         seeds = sorted(a.values.keys() & b.values.keys())
         if len(same) > 1 or not seeds:
             continue

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ArchitectureError, MorphogenError
-from morphogen.reports.standing import final_metrics, standing
+from morphogen.reports.standing import final_metrics, metric_on, standing
 from morphogen.runs.described import TASK, TITLES, Described
 from morphogen.spaces import ModuleSpace, SearchSpace
 
@@ -152,22 +152,22 @@ class Run:
         """Name, value and direction (whether higher is better) of the figure to compare by.
 
         Of a training the mean of its metric on the test part, else on the held-out part. Of a
-        search the table's test figure on the run's own data set, or on its first; without a table
-        the last recalibrated metric on the search-validation part; without that the best score.
+        search the table's test figure if the table is of the run's own data; else the last
+        recalibrated metric on the search-validation part; without that the best score.
         """
         if self.training:
             return self._reached()
         classified = self.task.classes or "task" not in self.config  # as tables are
-        if self.standing and self.table and classified:
-            name = self.main_metric
+        name = self.own_metric
+        if name and self.standing and self.table and classified:
             v = self.standing[name]
             return f"{v['data']} test {v['unit']}, from the table", v["value"], self._higher(name)
         task = self.task
-        for name in (f"recalibrated_{task.metric}", f"discrete_{task.metric}"):
-            known = self.series(name)
+        for measure in (f"recalibrated_{task.metric}", f"discrete_{task.metric}"):
+            known = self.series(measure)
             if known:
                 unit = f" in {task.unit}" * bool(task.unit)
-                words = f"{name.replace('_', ' ')}{unit} on the search-validation part"
+                words = f"{measure.replace('_', ' ')}{unit} on the search-validation part"
                 return words, known[-1][1], task.higher_is_better
         scores = [v for _, v in self.series("score")]
         if not scores:
@@ -196,11 +196,20 @@ class Run:
 
     @property
     def main_metric(self) -> str:
-        """The test column that is nearest to the run's data."""
-        own = self.data.split(":")[0].replace("-", "").lower()
-        names = list(self.standing)
-        like = [n for n in names if self.standing[n]["data"].replace("-", "").lower() == own]
-        return [*like, *names][0]
+        """The table's test column on the run's data; if it is of others, its first."""
+        return self.own_metric or next(iter(self.standing))
+
+    @cached_property
+    def own_metric(self) -> str | None:
+        """The same, None if the table is of other data than the run."""
+        return metric_on(self.table, self.config) if self.table else None
+
+    @property
+    def spread(self) -> tuple[int, tuple[float, float] | None]:
+        """Seeds behind the headline, and its 95 % interval where there are several."""
+        known = next(iter(self.task.reached(self.result).values()), {}) if self.training else {}
+        ends = (float(known["low"]), float(known["high"])) if "low" in known else None
+        return int(known.get("n", 1)), ends
 
     def _higher(self, metric: str) -> bool:
         return bool(self.table and self.table.metric(metric).higher_is_better)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -106,9 +107,14 @@ def facts(run: Run) -> list[tuple[str, str]]:
     found = [("State", state(run))]
     if run.headline:
         name, value, _ = run.headline
-        v = run.standing[run.main_metric] if run.standing and not run.training else None
-        rank = f", rank {v['rank']:,} of {v['of']:,}" if v else ""
-        found.append((f"{name[0].upper()}{name[1:]}", f"{value:.4g}{rank}"))
+        own = run.standing.get(run.own_metric or "") if not run.training else None
+        # The table's trainings have an interval of theirs, which "Where it stands" gives.
+        said = f", {_rank(own)}" if own else _spread(run)
+        found.append((f"{name[0].upper()}{name[1:]}", f"{value:.4g}{said}"))
+    if run.standing and not run.training and not run.own_metric:
+        v = run.standing[run.main_metric]
+        name = f"Not these data: {v['data']} test {v['unit']}, from the table"
+        found.append((name, f"{v['value']:.4g}, {_rank(v)}"))
     found += [
         ("Data", run.data),
         ("Seed", str(run.seed)),
@@ -116,6 +122,19 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Device", f"{where['accelerator']} x {where.get('devices', 1)}"),
     ]
     return found
+
+
+def _rank(v: Mapping[str, Any]) -> str:
+    return f"rank {v['rank']:,} of {v['of']:,}"
+
+
+def _spread(run: Run) -> str:
+    """The interval of the headline, or that there is none."""
+    seeds, ends = run.spread
+    if ends is not None:
+        number = run.task.number
+        return f" (95 % interval {number(ends[0])} to {number(ends[1])})"
+    return ", one seed: no interval" if seeds == 1 else ""
 
 
 def state(run: Run) -> str:
@@ -169,6 +188,8 @@ def where(run: Run, level: int, *, alone: bool = True) -> Html | None:
         "training, each architecture trained from scratch. They were looked up for this page; "
         "the search read none of them."
     )
+    if run.own_metric is None:
+        told += f" They are not of {run.data}, on which this run is."
     return join(
         [
             el("p", {}, told),

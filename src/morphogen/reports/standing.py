@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from morphogen.benchmarks import Benchmark, Metric
@@ -54,6 +54,28 @@ def final_metrics(table: Benchmark) -> list[str]:
     return [m.name for m in longest.values()]
 
 
+def metric_on(table: Benchmark, config: Mapping[str, Any]) -> str | None:
+    """The final test metric of the data that a run is on; None if the table is of other data.
+
+    Args:
+        table: of the run's space.
+        config: config.yaml of the run. One that read its scores in the table is on the table's
+            data, whatever it names.
+    """
+    names = final_metrics(table)
+    evaluation = config["settings"].get("evaluation", {})
+    if evaluation.get("evaluator") == "table":
+        read = evaluation.get("metric")
+        searched = table.metric(read).data if read in table.metrics else ""
+        return next((n for n in names if table.metric(n).data == searched), names[0])
+    own = _plain(str(config["data"]).split(":")[0])
+    return next((n for n in names if _plain(table.metric(n).data) == own), None)
+
+
+def _plain(data: str) -> str:
+    return data.replace("-", "").lower()
+
+
 def query_text(table: Benchmark, found: dict[str, Any], width: int, *, explain: bool = True) -> str:
     """A table of `standing`, and below it what each metric is."""
     rows = [
@@ -92,12 +114,23 @@ def query_text(table: Benchmark, found: dict[str, Any], width: int, *, explain: 
     return "\n\n".join(parts)
 
 
-def result_text(table: Benchmark, title: str, found: dict[str, Any], width: int) -> str:
-    """The lines on the table at the end of a search; says what kind of numbers they are."""
+def result_text(
+    table: Benchmark, title: str, found: dict[str, Any], width: int, *, own: bool
+) -> str:
+    """The lines on the table at the end of a search; says what kind of numbers they are.
+
+    Args:
+        table: the benchmark.
+        title: what it is called.
+        found: of `standing`.
+        width: columns.
+        own: whether the search was on data of the table.
+    """
     first = next(iter(found.values()))
     length = f", {first['epochs']} epochs" if first["epochs"] else ""
     heading = (
-        f"What the {title} table says of it ({first['unit']} on test data, the benchmark's own "
+        f"What the {title} table says of it{'' if own else ', on other data than these'} "
+        f"({first['unit']} on test data, the benchmark's own "
         f"training{length}, {first['seeds']}; looked up now, never during the search):"
     )
     rows = [

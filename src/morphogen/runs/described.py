@@ -97,10 +97,11 @@ class Described:
         Args:
             row: a line of metrics; None if it has not both figures.
         """
-        pair = [row.get(f"{name}_{self.metric}") for name in ("supernet", "recalibrated")]
-        if not all(isinstance(v, int | float) and math.isfinite(v) for v in pair):
+        supernet, alone = (row.get(f"{n}_{self.metric}") for n in ("supernet", "recalibrated"))
+        if not isinstance(supernet, int | float) or not isinstance(alone, int | float):
             return None
-        return self.sign * (float(pair[0]) - float(pair[1]))
+        gap = self.sign * (supernet - alone)
+        return gap if math.isfinite(gap) else None
 
     def best(self, values: list[float]) -> int:
         """The place of the best value."""

@@ -24,6 +24,8 @@ from morphogen.core import RunError
 from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 from morphogen.reports.scale import BOTTOM, HEIGHT, TOP
+from morphogen.reports.sections import facts
+from morphogen.reports.standing import metric_on
 
 VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br"}
 
@@ -279,6 +281,43 @@ def test_what_a_search_offers_beside_its_result(tmp_path: Path) -> None:
     assert "61.25" in read.text
 
 
+def test_own_data_come_before_a_table_of_others(tmp_path: Path) -> None:
+    table = benchmarks.load("nasbench201")
+    value = table.query(made.MIXED)["cifar100_test_200"]
+    rank = f"rank {table.rank(made.MIXED, 'cifar100_test_200'):,} of 15,625"
+    own = dict(facts(read_run(made.search(tmp_path / "own", data="photos/"))))
+    names = list(own)
+    assert names[1] == "Recalibrated accuracy in % on the search-validation part"
+    assert own[names[1]] == "48, one seed: no interval"
+    assert names[2] == "Not these data: CIFAR-10 test accuracy in %, from the table"
+    theirs = dict(facts(read_run(made.search(tmp_path / "theirs", data="cifar100:c"))))
+    assert theirs["CIFAR-100 test accuracy in %, from the table"] == f"{value:.4g}, {rank}"
+    assert not any(name.startswith(("Not these", "Recalibrated")) for name in theirs)
+    _, read = page(tmp_path / "own", tmp_path / "theirs")
+    shown = next(cells for cells in read.cells if cells[:1] == ["1: idarts, seed 0"])
+    assert shown[2:4] == ["recalibrated accuracy in % on the search-validation part", "48.00"]
+    assert shown[4].startswith("CIFAR-10 92.3")
+    theirs_in_row = next(cells for cells in read.cells if cells[:1] == ["2: idarts, seed 0"])
+    assert theirs_in_row[2:4] == ["CIFAR-100 test accuracy in %, from the table", f"{value:.2f}"]
+    assert "Differences per seed" not in read.text
+
+
+@pytest.mark.parametrize(
+    ("data", "evaluation", "metric"),
+    [
+        ("cifar10:here", {}, "cifar10_test_200"),
+        ("fashion-mnist", {}, None),
+        ("hf:photos", {"evaluator": "training", "metric": "cifar100_valid_12"}, None),
+        ("fashion-mnist", {"evaluator": "table", "metric": ""}, "cifar10_test_200"),
+        ("fashion-mnist", {"evaluator": "table", "metric": "params"}, "cifar10_test_200"),
+        ("x", {"evaluator": "table", "metric": "cifar100_valid_12"}, "cifar100_test_200"),
+    ],
+)
+def test_the_table_s_column_of_the_run_s_own_data(data: str, evaluation: dict, metric: str) -> None:
+    values = made.config(data=data, evaluation=evaluation)
+    assert metric_on(benchmarks.load("nasbench201"), values) == metric
+
+
 def test_a_training(tmp_path: Path) -> None:
     rows = [
         {"epoch": 3 * s + e, "seed": s, "seed_epoch": e, "architecture": made.CONV}
@@ -294,13 +333,15 @@ def test_a_training(tmp_path: Path) -> None:
     _, read = page(path)
     assert ["test", "64.50", "58.10 to 70.90", "2", "64.00, 65.00"] in read.cells
     assert ["3", "63", "64"] in read.cells
+    first = dict(facts(read_run(path)))
+    assert first["Test accuracy in %, 2 seeds"] == "64.5 (95 % interval 58.10 to 70.90)"
     assert "The training" in [title for _, title in read.headings]
 
 
 def test_several_runs_are_compared(tmp_path: Path) -> None:
     found = {"idarts": [made.CONV, made.MIXED], "darts": [made.SKIP, made.MIXED]}
     paths = [
-        made.search(tmp_path / f"{method}-{seed}", method, seed, text)
+        made.search(tmp_path / f"{method}-{seed}", method, seed, text, data="cifar10:c")
         for method, texts in found.items()
         for seed, text in enumerate(texts)
     ]
@@ -408,8 +449,10 @@ def test_runs_are_listed_newest_first(tmp_path: Path, capsys: pytest.CaptureFixt
     listed = json.loads(capsys.readouterr().out)["runs"]
     assert [entry["run"] for entry in listed] == [str(new), str(old)]
     assert [entry["state"] for entry in listed] == ["cut off", "finished"]
-    value = benchmarks.load("nasbench201").query(made.MIXED)["cifar10_test_200"]
-    assert listed[1]["best"]["value"] == pytest.approx(value)
+    best = listed[1]["best"]
+    assert best["value"] == 48.0  # on Fashion-MNIST, of which the table says nothing
+    assert best["what"] == "recalibrated accuracy in % on the search-validation part"
+    assert (best["seeds"], best["interval_95"]) == (1, None)
     assert listed[1]["cost"] == {"seconds": 9.0, "cpu_seconds": 7.5}
     assert main(["runs", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -119,7 +119,8 @@ def _started(known: Run, path: Path) -> float:
 
 def _entry(known: Run, started: float) -> dict[str, Any]:
     """One run for `--json`."""
-    best = known.headline
+    best, (seeds, ends) = known.headline, known.spread
+    spread = {"seeds": seeds, "interval_95": list(ends) if ends else None}
     return {
         "run": known.path,
         "state": known.state,
@@ -130,7 +131,9 @@ def _entry(known: Run, started: float) -> dict[str, Any]:
         "done": len(known.metrics),
         "unit": known.unit,
         "architecture": known.text or None,
-        "best": {"value": best[1], "what": best[0], "higher_is_better": best[2]} if best else None,
+        "best": {"value": best[1], "what": best[0], "higher_is_better": best[2], **spread}
+        if best
+        else None,
         "cost": {name: round(known.spent(name), 3) for name in ("seconds", "cpu_seconds")},
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "notes": list(known.faults),
@@ -149,11 +152,17 @@ def _row(known: Run, age: float) -> list[str]:
         str(known.seed),
         f"{len(known.metrics)} {units[known.unit]}",
         f"{best[1]:.4g}" if best else "-",
-        best[0].split(" in %")[0].split(", ")[0] if best else "-",
+        _what(best[0], known.spread[1]) if best else "-",
         duration(known.spent("seconds")),
         _age(age),
     ]
     return [shown(cell) for cell in cells]
+
+
+def _what(name: str, ends: tuple[float, float] | None) -> str:
+    """What the figure is of: part, seeds, interval; or that it is a table's."""
+    words = name.replace(" in %", "")
+    return words + (f", {ends[0]:.4g} to {ends[1]:.4g}" if ends else "")
 
 
 def _age(seconds: float) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from morphogen import benchmarks
 from morphogen.core import Architecture, RunError, arguments
 from morphogen.core.names import shown
 from morphogen.engine.record.networks import fresh_network
@@ -26,6 +27,7 @@ from morphogen.evaluators.objectives import Objective, maximised
 from morphogen.evolution.pareto import front, hypervolume
 from morphogen.exports.writing import Exported
 from morphogen.methods import find
+from morphogen.reports.standing import metric_on
 from morphogen.reports.writing import Report, report
 from morphogen.runs import store
 from morphogen.runs.described import Described
@@ -265,6 +267,27 @@ def memorised(history: Sequence[Mapping[str, Any]], examples: str = "examples") 
     )
 
 
+def lower_half(
+    space: SearchSpace, arch: Architecture, config: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """A sentence if a table of the run's own data has most architectures before this one.
+
+    Looked up when the search is over; nothing of it goes back into one.
+    """
+    table = benchmarks.of(space)
+    name = metric_on(table, config) if table else None
+    if table is None or name is None or arch not in table:
+        return ()
+    rank, column = table.rank(arch, name), table.metric(name)
+    if 2 * rank <= len(table):
+        return ()
+    return (
+        f"the benchmark table of the space has {rank - 1:,} of its {len(table):,} architectures "
+        f"before this one ({column.data} test {column.unit}): one drawn at random is likely to be "
+        "better",
+    )
+
+
 def write_result(job: Job, outcome: Outcome) -> SearchResult:
     """Write result.json and return the same."""
     directory = RunDirectory(job.path)
@@ -294,6 +317,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             *config.get("remarks", ()),
             *undecided(outcome.history),
             *discretised(outcome.history, task),
+            *lower_half(job.space, outcome.architecture, config),
             # Of classification alone: the losses of other tasks are no nats.
             *(memorised(outcome.history, task.examples) if task.classes else ()),
         ),
