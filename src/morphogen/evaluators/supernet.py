@@ -82,6 +82,7 @@ class SupernetEvaluator:
             if value < least:
                 raise ConfigError(f"{field} is {value}; accepted: {least} or more")
         self.problem, self.norms = problem, norms
+        self._counts: dict[str, int] = {}
         self._valid = self._prepared("valid", examples, batch_size)
         self._train = (
             self._prepared("train", recalibration_examples, batch_size)
@@ -120,6 +121,7 @@ class SupernetEvaluator:
         problem = self.problem
         gates = Gates.of(problem.space, arch, problem.devices.device)
         recalibrate(net, lambda x: problem.forward(net, gates, x), (b.x for b in self._train))
+        problem.count_measured("train", self._counts.get("train", 0))
         if problem.devices.world > 1:  # norms that do not themselves share their batches
             buffers = [b for b in net.buffers() if b.is_floating_point()]
             for buffer, mean in zip(buffers, problem.mean_over_ranks(buffers), strict=True):
@@ -128,6 +130,7 @@ class SupernetEvaluator:
     def _scores(self, net: Supernet, gates: Gates) -> Inherited:
         problem, task = self.problem, self.problem.task
         sums = task.measure(lambda x: problem.forward(net, gates, x), self._valid)
+        problem.count_measured("valid", self._counts["valid"])
         means = problem.mean_over_ranks(list(sums.values()))
         shared = dict(zip(sums, means, strict=True))
         loss = float(shared["loss"] / shared["size"])
@@ -139,6 +142,7 @@ class SupernetEvaluator:
         task, devices = self.problem.task, self.problem.devices
         rng = numpy_stream(self.problem.seed, f"evaluation/{part}")
         rows = torch.from_numpy(task.choose(part, count, rng))
+        self._counts[part] = len(rows)
         examples = task.examples(part, device=devices.device)
         pieces = rows.tensor_split(math.ceil(len(rows) / batch_size))
         shares = (piece[devices.rank :: devices.world] for piece in pieces)

@@ -159,6 +159,7 @@ class Problem:
         """For a method's draws in numpy: sampled architectures. Equal on all processes."""
         self.batch_size = batch_size
         self._joint: list[tuple[str, Stream]] = []
+        self._measured: dict[str, int] = {}
         self._streams = {
             part: self.stream(part, batch_size, f"data/{part}") for part in ("train", "valid")
         }
@@ -208,12 +209,21 @@ class Problem:
         self._joint.append((part, stream))
         return stream
 
+    def count_measured(self, part: str, examples: int) -> None:
+        """Count a pass over so many fixed examples of a part, all processes together."""
+        self._measured[part] = self._measured.get(part, 0) + examples
+
     @property
     def seen(self) -> dict[str, int]:
-        """Examples drawn so far, over all processes; of a joint batch every process draws all."""
+        """Examples that the search used so far, over all processes, each as often as it was drawn.
+
+        Those of streams, of which a joint batch is drawn whole by every process, and those on
+        which architectures were measured; not those of diagnostics, which decide nothing.
+        """
         found = {part: stream.seen for part, stream in self._streams.items()}
-        for part, stream in self._joint:
-            found[part] = found.get(part, 0) + stream.seen
+        measured = self._measured.items()
+        for part, count in (*((part, s.seen) for part, s in self._joint), *measured):
+            found[part] = found.get(part, 0) + count
         return found
 
     # -- networks ----------------------------------------------------------------------------
@@ -284,8 +294,9 @@ class Problem:
     # -- checkpoint --------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Positions of all streams."""
+        """Positions of all streams, and what was counted beside them."""
         return {
+            "measured": dict(self._measured),
             "search_rng": self.search_rng.get_state(),
             "numpy_rng": numpy_state(self.numpy_rng),
             **{part: stream.state_dict() for part, stream in self._streams.items()},
@@ -293,6 +304,7 @@ class Problem:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue all streams from where `state_dict` was taken."""
+        self._measured = dict(state["measured"])
         self.search_rng.set_state(state["search_rng"])
         set_numpy_state(self.numpy_rng, state["numpy_rng"])
         for part in PARTS:
