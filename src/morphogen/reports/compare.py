@@ -146,7 +146,7 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
             [
                 g.name,
                 str(len(values)),
-                *([g.figure] if several else []),
+                *([_wrapped(g.figure)] if several else []),
                 mean,
                 number(best) if values else "",
                 duration(fmean(r.spent("seconds") for r in g.runs)),
@@ -159,7 +159,7 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
         [
             el("a", {"href": f"#run-{i}"}, f"{i}: {r.method}, seed {r.seed}"),
             r.state,
-            *([r.headline[0] if r.headline else ""] if several else []),
+            *([_wrapped(r.headline[0] if r.headline else "")] if several else []),
             r.task.number(r.headline[1]) if r.headline else "",
             _rank(r),
             f"{skips[-1][1]:.0f}" if (skips := r.series("skips")) else "",
@@ -183,6 +183,10 @@ def _results(runs: Sequence[Run], made: Sequence[Group]) -> Html:
             table("Run by run", columns, each),
         ]
     )
+
+
+def _wrapped(words: str) -> Html:
+    return el("span", {"class": "wrapped"}, words)
 
 
 def _rank(run: Run) -> str:
