@@ -54,9 +54,10 @@ def discretization_gap(
 ) -> dict[str, float]:
     """Metric and loss of the supernet and of its discretization, with inherited weights.
 
-    Both are measured on the same search-validation examples, which train no weight. A discretised
-    network is off its batch norms' running statistics, which mixes an artefact into the gap; so
-    `discrete_*` uses the running statistics, and `recalibrated_*` the statistics of the examples
+    Both are measured on the same search-validation examples in every epoch. They train no weight,
+    and the task chooses them (the classes in their own proportions, say). A discretised network is
+    off its batch norms' running statistics, which mixes an artefact into the gap; so `discrete_*`
+    uses the running statistics, and `recalibrated_*` the statistics of the examples
     themselves, in batches of 500, as does `supernet_*` with the running ones.
 
     Returns:
@@ -65,7 +66,9 @@ def discretization_gap(
     """
     device = problem.devices.device
     path = Gates.of(problem.space, arch, device)
-    batches = list(problem.task.once("valid", 500, limit=examples, device=device))
+    rows = torch.split(problem.chosen("valid", examples, "diagnostics/valid"), 500)
+    valid = problem.task.examples("valid", device=device)
+    batches = [valid.batch(some) for some in rows]
     out: dict[str, float] = {}
     with evaluating(net), torch.no_grad():
         out |= _scores("supernet", problem, net, gates, batches)

@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 import torch
 
 from morphogen.core import Architecture, ConfigError
-from morphogen.core.rng import numpy_stream
 from morphogen.evaluators.recalibration import (
     batch_statistics,
     evaluating,
@@ -140,8 +139,7 @@ class SupernetEvaluator:
     def _prepared(self, part: str, count: int, batch_size: int) -> list[Batch]:
         """This process's share of `count` examples of a part, in batches of nearly equal size."""
         task, devices = self.problem.task, self.problem.devices
-        rng = numpy_stream(self.problem.seed, f"evaluation/{part}")
-        rows = torch.from_numpy(task.choose(part, count, rng))
+        rows = self.problem.chosen(part, count, f"evaluation/{part}")
         self._counts[part] = len(rows)
         examples = task.examples(part, device=devices.device)
         pieces = rows.tensor_split(math.ceil(len(rows) / batch_size))

@@ -62,13 +62,13 @@ def layers_of(net: nn.Module) -> Layers:
 
 
 def probe_of(training: ShortTraining, count: int = PROBE) -> Any:
-    """The inputs of the fixed batch: the first search-validation examples.
+    """The inputs of the fixed batch: search-validation examples, as the task chooses them.
 
-    They train no weight, and no target is read.
+    They train no weight; of the targets only the classes' shares count.
     """
     problem = training.problem
-    once = problem.task.once("valid", count, limit=count, device=problem.devices.device)
-    return next(once).x
+    rows = problem.chosen("valid", count, "traces/valid")
+    return problem.task.batch("valid", rows, device=problem.devices.device).x
 
 
 class Recorder:

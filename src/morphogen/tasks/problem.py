@@ -209,6 +209,13 @@ class Problem:
         self._joint.append((part, stream))
         return stream
 
+    def chosen(self, part: str, count: int, purpose: str) -> Tensor:
+        """Rows of a part to judge networks by, as the task chooses them; 0, or too many, is all.
+
+        The same at every call and on every process: seed and purpose decide.
+        """
+        return torch.from_numpy(self.task.choose(part, count, numpy_stream(self.seed, purpose)))
+
     def count_measured(self, part: str, examples: int) -> None:
         """Count a pass over so many fixed examples of a part, all processes together."""
         self._measured[part] = self._measured.get(part, 0) + examples

@@ -89,13 +89,13 @@ def test_an_already_discrete_gate_has_no_gap_at_all(trained):
         assert gap["supernet_loss"] == gap["discrete_loss"]
 
 
-def test_the_gap_is_that_of_the_networks_on_the_first_validation_images(trained):
+def test_the_gap_is_that_of_the_networks_on_the_chosen_validation_images(trained):
     problem, net, soft = trained
     arch = problem.space.parse(ARCH)
     gap = discretization_gap(problem, net, soft, arch, 30)
     net.eval()
     with torch.no_grad():
-        x, y, _ = next(problem.task.once("valid", 30))
+        x, y, _ = problem.task.batch("valid", problem.chosen("valid", 30, "diagnostics/valid"))
         path = Gates.of(problem.space, arch)
         for label, given in (("supernet", soft), ("discrete", path)):
             scores = net(x, given)
@@ -139,7 +139,7 @@ def test_recalibration_reaches_the_norms_of_a_fused_cell():
             module.running_mean.fill_(5.0)  # statistics that are plainly wrong
     gap = discretization_gap(problem, net, path, arch, 60)
     with torch.no_grad():
-        x, y, _ = next(problem.task.once("valid", 60))
+        x, y, _ = problem.task.batch("valid", problem.chosen("valid", 60, "diagnostics/valid"))
         loss = float(nn.functional.cross_entropy(net(x, path), y))
     assert gap["recalibrated_loss"] == pytest.approx(loss, rel=1e-5)
     assert abs(gap["discrete_loss"] - gap["recalibrated_loss"]) > 0.01

@@ -8,8 +8,9 @@ import torch
 import tiny
 from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.spaces import make
-from morphogen.supernets import frozen_statistics, space_of
-from morphogen.tasks.problem import Clock, trainable
+from morphogen.supernets import NetworkSpec, frozen_statistics, space_of
+from morphogen.tasks.classification import Images, ImageTask
+from morphogen.tasks.problem import Clock, Problem, trainable
 
 
 def weights(seed: int, noise: int) -> dict[str, torch.Tensor]:
@@ -110,3 +111,17 @@ def test_other_weights_are_used_in_place_of_the_nets_own_which_stay():
     assert torch.equal(by_name, wanted)
     torch.testing.assert_close(lifted, torch.ones_like(lifted))
     assert tiny.same(dict(net.state_dict()), before)
+
+
+def test_what_networks_are_judged_on_has_the_shares_of_the_classes_and_stays():
+    """Ordered by class, as folders of images are: the first forty would be of one class alone."""
+    labels = torch.tensor([0] * 120 + [1] * 60 + [2] * 20)
+    data = Images(torch.zeros(200, 1, 8, 8, dtype=torch.uint8), labels, ("a", "b", "c"))
+    task = ImageTask.of(data, train_images=100, valid_images=100)
+    spec = NetworkSpec(channels=2, depth=1, classes=3, in_channels=1)
+    problem = Problem(make("nasbench201"), task, spec, batch_size=16)
+    rows = problem.chosen("valid", 40, "diagnostics/valid")
+    assert torch.bincount(task.batch("valid", rows).y).tolist() == [24, 12, 4]
+    assert len(set(rows.tolist())) == 40
+    assert torch.equal(problem.chosen("valid", 40, "diagnostics/valid"), rows)
+    assert sorted(problem.chosen("valid", 0, "diagnostics/valid").tolist()) == list(range(100))
