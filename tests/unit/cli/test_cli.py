@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -318,7 +319,11 @@ def test_search_reports_what_it_found_and_refuses_to_write_over_it(capsys, tmp_p
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert f"\n  {result['architecture']}\n" in text
     assert "epoch 1/1  train loss " in text
-    assert "looked up now, never during the search" in " ".join(text.split())
+    words = " ".join(text.split())
+    own = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())["recalibrated_accuracy"]
+    own_place = words.index(f"on the search-validation part: {own:.4g} (one seed, no interval)")
+    assert own_place < words.index("table says of it, on other data than these (accuracy")
+    assert "looked up now, never during the search" in words
     for data in ("CIFAR-10 ", "CIFAR-100 ", "ImageNet16-120 "):
         assert f"\n  {data}" in text
     assert f"Run directory: {run}" in text
@@ -326,6 +331,17 @@ def test_search_reports_what_it_found_and_refuses_to_write_over_it(capsys, tmp_p
     assert "holds a run already" in refused(capsys, "search", "idarts", "--run", run, code=4)
     again = json.loads(said(capsys, "resume", run, "--json"))  # finished: shown again
     assert again["architecture"] == result["architecture"]
+
+
+def test_a_search_says_when_its_table_has_most_before_what_it_found(capsys, tmp_path):
+    words = ["search", "random", "--evaluator", "table", "--evaluations", "1", "--seed", "2"]
+    assert main([*words, "--run", str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    (rank,) = re.findall(r"CIFAR-10 [0-9.]+ ([0-9,]+) of 15,625", said)
+    before = f"{int(rank.replace(',', '')) - 1:,}"
+    assert f"has {before} of its 15,625 architectures before this one (CIFAR-10 test" in said
+    assert "table says of it (accuracy" in said
+    assert "On these data" not in said  # those of the table
 
 
 def test_search_as_json_keeps_stdout_for_the_result(capsys, tmp_path):
