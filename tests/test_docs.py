@@ -66,6 +66,7 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ('proxy="params", sample=20', 'proxy="params", sample=4, **NETS'),
         ("seeds=3, budget=30", "seeds=2, budget=8"),
     ),
+    "comparing.md": (("population=20,sample=5", "population=2,sample=2"),),
     "own-module.md": (
         (
             '["darts", "idarts", "gdas", "zero-cost-pt", "spos"]',
@@ -98,7 +99,7 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("--sample 300", "--sample 12 --norms batch"),
         ("--run small", "--run small --generations 1 --population 2 --norms batch"),
-        ("--run front", "--run front --population 2 --evaluation-norms batch"),
+        ("--run front", "--run front --evaluation-norms batch"),
         ("--run moved", "--run moved --generations 1 --population 2 --norms batch"),
     ),
     "ranking.md": (
