@@ -82,6 +82,7 @@ def comparison(content: Mapping[str, Any], unit: str) -> Html:
         f"{len(rows)} methods in {content['space']}, {content['seeds']} seeds, "
         f"{content['budget']:,} look-ups each",
         table(f"Searched by {content['search_metric']}", head, rows),
+        *(el("p", {"class": "where"}, f"Note: {said}.") for said in content["remarks"]),
         el("p", {"class": "where"}, f"Source: {content['table']}."),
     )
 
