@@ -40,7 +40,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_there_are_commands_and_blocks_to_run() -> None:
     assert len(commands()) >= 7
-    assert len(blocks(README)) == 2
+    assert len(blocks(README)) == 3
     assert len(blocks(CONTRIBUTING)) == 2
 
 
@@ -94,7 +94,7 @@ def test_the_way_from_images_to_a_network(
     assert "found" in out
 
 
-@pytest.mark.parametrize("block", blocks(README), ids=["search", "own-module"])
+@pytest.mark.parametrize("block", blocks(README), ids=["search", "own-module", "own-task"])
 def test_python_blocks_run(
     block: str,
     tmp_path: Path,
