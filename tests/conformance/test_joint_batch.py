@@ -18,7 +18,7 @@ PAIRS = list(pair.cases())
 TRAINED = [key for key in PAIRS if not (key[0] in methods() and find(key[0]).black_box)]
 ALPHAS = [key for key, (config, _) in pair.cases().items() if hasattr(config, "alpha")]
 ADAM = [key for key in ALPHAS if isinstance(pair.cases()[key][0].alpha, Adam)]
-"""Those whose optimiser keeps a mean of the gradients; of SGD the alphas themselves are compared."""
+"""Those whose optimiser keeps a mean of gradients; of SGD the alphas themselves are compared."""
 
 WEIGHTS = 2e-6
 """Largest difference of a weight or a running statistic: ten roundings of a float32 near 1."""
