@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -312,8 +312,9 @@ class _Output:
 
     def show(self, picture: Group) -> None:
         """Have it show this."""
-        from IPython.display import display
+        from IPython import display as ipython
 
+        display: Callable[..., Any] = ipython.display  # it has no types of its own
         if self.handle is None:
             self.handle = display(_Page(picture), display_id=True)
         else:
