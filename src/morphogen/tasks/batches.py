@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import torch
@@ -19,15 +20,16 @@ class Batch(NamedTuple):
     """Units over which the loss is a mean: images, pixels, tokens."""
 
 
-class Examples:
+class Examples(ABC):
     """Some examples of a task on one device, of which batches are made by row."""
 
     notes: tuple[str, ...] = ()
     """What a user should know of how they were read, a sentence each without full stop."""
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def batch(
         self,
         rows: Tensor,
@@ -43,4 +45,3 @@ class Examples:
             generator: a CPU generator from which augmentation is drawn, for the joint batch, so
                 that every process draws the same; None: no augmentation.
         """
-        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -13,7 +14,7 @@ from morphogen.tasks.labelled.groups import Groups
 from morphogen.tasks.labelled.names import places, require_names
 
 
-class Labelled:
+class Labelled(ABC):
     """Examples in memory, each of one class; a frozen dataclass derives from it.
 
     Attributes:
@@ -36,9 +37,9 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @abstractmethod
     def take(self, index: Tensor) -> Self:
         """The examples at `index` (int64 `[m]`), in that order, copied."""
-        raise NotImplementedError
 
     def rows_of(self, index: Tensor) -> dict[str, Any]:
         """Labels and groups of `take`."""
