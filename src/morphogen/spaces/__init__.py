@@ -15,6 +15,7 @@ from morphogen.spaces.base import (
 from morphogen.spaces.constrained import Constrained
 from morphogen.spaces.drawing import fresh
 from morphogen.spaces.mapping import needs_code, read
+from morphogen.spaces.mask import SubspaceMask
 from morphogen.spaces.module import ModuleSpace
 from morphogen.spaces.registry import (
     SpaceInfo,
@@ -40,6 +41,7 @@ __all__ = [
     "Restrictable",
     "SearchSpace",
     "SpaceInfo",
+    "SubspaceMask",
     "about",
     "broken",
     "capabilities",
