@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from morphogen.core.errors import ConfigError
 
 
 def interval(values: Sequence[float]) -> dict[str, float]:
@@ -16,8 +19,66 @@ def interval(values: Sequence[float]) -> dict[str, float]:
     mean = math.fsum(values) / count
     if count < 2:
         return {"mean": mean, "n": count}
+    variance = math.fsum((v - mean) ** 2 for v in values) / (count - 1)
+    half = _quantile(count - 1) * math.sqrt(variance / count)
+    return {"mean": mean, "low": mean - half, "high": mean + half, "n": count}
+
+
+class Contrast(NamedTuple):
+    """The difference of two means, with its 95 % interval."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    """None: of one seed, from which nothing is known of the next."""
+    seeds: int
+
+
+def contrast(values: Sequence[Sequence[float]], a: int, b: int) -> Contrast:
+    """By how much one architecture's mean differs from another's, all trained with the same seeds.
+
+    Seeds are blocks: what a seed does to every architecture alike (its split, its order of the
+    data) cancels. The error is that of the two-way layout, architectures by seeds without
+    interaction, and pooled over all rows: residuals r_ij = x_ij - x_i. - x_.j + x_.. have
+    (k - 1)(S - 1) degrees of freedom, and the difference of two row means the variance
+    2 s^2 / S. (Student's t; for two rows this is the paired t-test. R. A. Bailey, Design of
+    Comparative Experiments, 2008, chapter 4.)
+
+    Args:
+        values: [k architectures, S seeds] of a metric, k at least 2.
+        a: the row that is compared.
+        b: the row that it is compared with.
+
+    Raises:
+        ConfigError: rows are of different lengths or empty, there is one alone, or a value is no
+            finite number.
+    """
+    rows, seeds = len(values), len(values[0]) if values else 0
+    if rows < 2 or not seeds or any(len(row) != seeds for row in values):
+        raise ConfigError(
+            f"values have {rows} rows of {', '.join(str(len(row)) for row in values) or 'no'} "
+            "seeds; accepted: at least two rows, of the same seeds"
+        )
+    if not all(math.isfinite(value) for row in values for value in row):
+        raise ConfigError("values hold one that is no finite number; accepted: finite numbers")
+    means = [math.fsum(row) / seeds for row in values]
+    difference = means[a] - means[b]
+    if seeds < 2:
+        return Contrast(difference, None, None, seeds)
+    blocks = [math.fsum(column) / rows for column in zip(*values, strict=True)]
+    grand = math.fsum(means) / rows
+    freedom = (rows - 1) * (seeds - 1)
+    residual = math.fsum(
+        (value - means[i] - blocks[j] + grand) ** 2
+        for i, row in enumerate(values)
+        for j, value in enumerate(row)
+    )
+    half = _quantile(freedom) * math.sqrt(2 * residual / freedom / seeds)
+    return Contrast(difference, difference - half, difference + half, seeds)
+
+
+def _quantile(freedom: int) -> float:
+    """Of Student's t, at 0.975."""
     from scipy.stats import t  # late: it takes a second to import
 
-    variance = math.fsum((v - mean) ** 2 for v in values) / (count - 1)
-    half = float(t.ppf(0.975, count - 1)) * math.sqrt(variance / count)
-    return {"mean": mean, "low": mean - half, "high": mean + half, "n": count}
+    return float(t.ppf(0.975, freedom))
