@@ -19,7 +19,9 @@ def suite(name: str) -> SpaceChecks:
     if name == "own module":
         return SpaceChecks(space_of(own()))
     noise = torch.Generator().manual_seed(0)
-    side = 32 if name.startswith("shufflenet") else 16  # which halves it five times
+    side = (
+        32 if name.startswith(("shufflenet", "proxylessnas")) else 16
+    )  # which halves it five times
     shape = (2, 1, 64) if name.startswith("signal") else (2, 1, side, side)
     return SpaceChecks(name, x=torch.randn(shape, generator=noise), samples=4)
 

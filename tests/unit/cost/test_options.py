@@ -19,6 +19,7 @@ SIZES = {
     "darts": NetworkSpec(channels=4, depth=4),
     "nasbench-macro": NetworkSpec(channels=4),
     "shufflenet-small": NetworkSpec(),
+    "proxylessnas-small": NetworkSpec(channels=8),
     "signal201": NetworkSpec(channels=4, depth=1),
     "own": NetworkSpec(),
 }

@@ -12,7 +12,11 @@ from morphogen.reports.cells import picture
 
 @pytest.mark.parametrize(
     ("name", "text", "rows"),
-    [("shufflenet", "21012020202300003233", 2), ("nasbench-macro", "01201201", 1)],
+    [
+        ("shufflenet", "21012020202300003233", 2),
+        ("nasbench-macro", "01201201", 1),
+        ("proxylessnas-gpu", "310050005111311165556", 3),
+    ],
 )
 def test_layers_stand_in_rows_of_ten(name: str, text: str, rows: int) -> None:
     space = spaces.make(name)
