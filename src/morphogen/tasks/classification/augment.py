@@ -10,13 +10,13 @@ Images are `[b, c, h, w]` in channels-last memory, and so are all results: the w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from morphogen.core.errors import ConfigError
+from morphogen.tasks.pictures.normalising import flip, normalise
 
 
 @dataclass(frozen=True)
@@ -141,36 +141,6 @@ def crop(x: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
     start = (torch.arange(b, device=x.device) * high + top) * wide + left
     windows = memory.as_strided((b * high * wide, window), (c, 1)).index_select(0, start)
     return windows.view(b, h, wide, c)[:, :, :w].contiguous().permute(0, 3, 1, 2)
-
-
-def flip(x: Tensor, flipped: Tensor) -> Tensor:
-    """The images marked in `flipped` (bool `[b]`) mirrored left to right."""
-    # Both versions, then one copy per image: torch.where over pixels takes three times as long.
-    both = torch.cat([x.permute(0, 2, 3, 1), x.flip(-1).permute(0, 2, 3, 1)])
-    index = torch.arange(len(x), device=x.device) + len(x) * flipped
-    return both.index_select(0, index).permute(0, 3, 1, 2)
-
-
-def normalisation(
-    mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor]:
-    """`scale` and `shift`, float32 `[c]`: `x * scale + shift` is `(x / 255 - mean) / std`.
-
-    Args:
-        mean: per channel, on the scale of 0 to 1.
-        std: likewise.
-        device: where the images are.
-    """
-    m = torch.tensor(mean, dtype=torch.float64)
-    s = torch.tensor(std, dtype=torch.float64)
-    return (1 / (255 * s)).float().to(device), (-m / s).float().to(device)
-
-
-def normalise(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """`x * scale + shift` per channel: float32 `[b, c, h, w]` of uint8 images, channels-last."""
-    b, c, h, w = x.shape
-    rows = x.permute(0, 2, 3, 1).reshape(b * h, w * c).float()
-    return rows.mul_(scale.repeat(w)).add_(shift.repeat(w)).view(b, h, w, c).permute(0, 3, 1, 2)
 
 
 def cutout(x: Tensor, row: Tensor, column: Tensor, length: int) -> Tensor:

@@ -15,13 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from morphogen.core import DataError, ranges
-from morphogen.tasks.classification.augment import normalisation, normalise
-from morphogen.tasks.classification.images import resize
 from morphogen.tasks.classification.readers import arrays
-from morphogen.tasks.classification.readers.decode import SUFFIXES, decode
-from morphogen.tasks.classification.readers.listing import images_in, unread
-from morphogen.tasks.classification.readers.pixels import Changes, pixels_of
 from morphogen.tasks.inputs import Failed, Named, Prepared
+from morphogen.tasks.pictures.decode import SUFFIXES, decode
+from morphogen.tasks.pictures.listing import images_in, unread
+from morphogen.tasks.pictures.normalising import normalisation, normalise
+from morphogen.tasks.pictures.pixels import Changes, pixels_of
+from morphogen.tasks.pictures.stacking import resize
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
 """The path of an image file, or its pixels: uint8 `[h, w]`, or `[h, w, channels]`."""

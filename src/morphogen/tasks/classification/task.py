@@ -14,7 +14,7 @@ from torch import Tensor
 from morphogen.core.errors import ConfigError, DataError
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.classification import contents
-from morphogen.tasks.classification.augment import PLAIN, Augment, normalisation
+from morphogen.tasks.classification.augment import PLAIN, Augment
 from morphogen.tasks.classification.images import Images, Source, checked, joined, require_shape
 from morphogen.tasks.classification.load import locate
 from morphogen.tasks.classification.readers.dataset import MapDataset, from_dataset
@@ -23,6 +23,7 @@ from morphogen.tasks.labelled.names import places
 from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
 from morphogen.tasks.labelled.task import LabelledTask
 from morphogen.tasks.labelled.weighting import ClassWeights
+from morphogen.tasks.pictures.normalising import normalisation, statistics
 
 Data = str | os.PathLike[str] | Images | MapDataset
 """What images can be given as: a name or path (`locate`), images, or a map-style data set."""
@@ -136,7 +137,9 @@ class ImageTask(LabelledTask[Images]):
         self.augment = augment
         self._test, self._size, self._channels = test, size, channels
         self._placed: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
-        own_mean, own_std = statistics(self.train) if mean is None or std is None else ((), ())
+        own_mean, own_std = (
+            statistics(self.train.pixels) if mean is None or std is None else ((), ())
+        )
         self.mean = _per_channel("mean", mean, pool.channels, own_mean)
         self.std = _per_channel("std", std, pool.channels, own_std)
         if min(self.std) <= 0:
@@ -338,7 +341,7 @@ class ImageTask(LabelledTask[Images]):
     def train_on_all(self) -> None:
         """Take channel statistics and class weights from all images, not from the train part."""
         super().train_on_all()
-        self.mean, self.std = statistics(self.pool)
+        self.mean, self.std = statistics(self.pool.pixels)
 
     def describe(self) -> dict[str, Any]:
         """All that a report knows of the task: also the shape of an image."""
@@ -357,25 +360,6 @@ class ImageTask(LabelledTask[Images]):
 
 
 # --- statistics ----------------------------------------------------------------------------------
-
-
-def statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel on the scale of 0 to 1, exact from histograms.
-
-    A channel of one single value has the deviation 1, so that it can be divided by.
-    """
-    means, stds = [], []
-    for channel in images.pixels.unbind(1):
-        counts = np.zeros(256, dtype=np.int64)
-        for chunk in torch.split(channel, 4096):  # bincount works on a copy in int64
-            counts += torch.bincount(chunk.flatten(), minlength=256).numpy()
-        total = int(counts.sum())
-        value = np.arange(256, dtype=np.int64)
-        first, second = int((counts * value).sum()), int((counts * value**2).sum())
-        means.append(first / total / 255)
-        spread = total * second - first * first  # Python integers: no cancellation
-        stds.append(float(np.sqrt(spread)) / total / 255 if spread else 1.0)
-    return tuple(means), tuple(stds)
 
 
 def _per_channel(

@@ -7,16 +7,8 @@ from PIL import Image, ImageOps
 
 from morphogen.core.errors import ConfigError
 from morphogen.tasks.classification import Augment
-from morphogen.tasks.classification.augment import (
-    crop,
-    cutout,
-    draw_crop,
-    draw_cutout,
-    draw_flip,
-    flip,
-    normalisation,
-    normalise,
-)
+from morphogen.tasks.classification.augment import crop, cutout, draw_crop, draw_cutout, draw_flip
+from morphogen.tasks.pictures.normalising import flip, normalisation, normalise
 
 SHAPES = [(1, 16), (3, 16), (1, 28), (3, 32), (2, 9)]
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification import Images, load
-from morphogen.tasks.classification.images import resize, stacked
 from morphogen.tasks.classification.readers.embedded import FASHION_FILE
+from morphogen.tasks.pictures.stacking import resize, stacked
 
 
 def noise(n: int, c: int, h: int, w: int, seed: int = 0) -> torch.Tensor:
@@ -70,6 +70,14 @@ def test_constant_images_keep_their_value():
     assert set(resize(x, 20).unique().tolist()) == {255}
 
 
+def test_height_and_width_are_resized_each_to_its_own():
+    x = noise(1, 1, 12, 10, seed=3)
+    turned = resize(x.transpose(2, 3).contiguous(), (5, 4)).transpose(2, 3)
+    assert torch.equal(resize(x, (4, 5)), turned)
+    means = x.double().view(1, 1, 4, 3, 5, 2).mean((3, 5))
+    assert torch.equal(resize(x, (4, 5)).double(), (means + 0.5).floor())
+
+
 def test_take_copies_the_rows():
     images = Images(noise(10, 3, 4, 4), torch.arange(10) % 2, ("a", "b"))
     some = images.take(torch.tensor([7, 2]))
@@ -100,9 +108,7 @@ def test_stacked_resizes_images_of_different_sizes():
 
 
 def test_more_images_than_the_memory_holds_are_refused_after_the_first(monkeypatch):
-    monkeypatch.setattr(
-        "morphogen.tasks.classification.images.too_much", lambda need: f"{need} bytes"
-    )
+    monkeypatch.setattr("morphogen.tasks.pictures.stacking.too_much", lambda need: f"{need} bytes")
     taken = []
 
     def decoded():

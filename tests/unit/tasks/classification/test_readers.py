@@ -18,8 +18,8 @@ from PIL import Image
 
 from morphogen.core.errors import ConfigError, DataError, UnknownNameError
 from morphogen.tasks.classification import ImageTask, from_arrays, from_dataset, load, locate
-from morphogen.tasks.classification.images import resize
 from morphogen.tasks.classification.readers import cache
+from morphogen.tasks.pictures.stacking import resize
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (12, 8, 8), dtype=np.uint8)

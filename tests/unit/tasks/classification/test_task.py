@@ -10,9 +10,9 @@ import torch
 from morphogen.core.errors import ConfigError, DataError
 from morphogen.tasks import Batch
 from morphogen.tasks.classification import Augment, Images, ImageTask
-from morphogen.tasks.classification.task import statistics
 from morphogen.tasks.labelled.names import numbered
 from morphogen.tasks.labelled.split import apportion, chosen_rows, split
+from morphogen.tasks.pictures.normalising import statistics
 
 
 def images(counts=(30, 20, 10), size: int = 4, channels: int = 1) -> Images:
@@ -154,7 +154,7 @@ def test_statistics_equal_numpy_and_are_of_the_train_part_alone():
     x = task.train.pixels.numpy().astype(np.float64) / 255
     np.testing.assert_allclose(task.mean, x.mean((0, 2, 3)), atol=1e-12)
     np.testing.assert_allclose(task.std, x.std((0, 2, 3)), atol=1e-12)
-    assert task.mean != statistics(data)[0]
+    assert task.mean != statistics(data.pixels)[0]
 
 
 def test_given_statistics_are_used_and_checked():

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphogen.tasks.classification.readers.pixels import Changes
+from morphogen.tasks.pictures.pixels import Changes
 
 SLOW = 3.0
 """Seconds of decoding from which the result is worth the disk space."""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.classification.images import Images, checked, stacked
-from morphogen.tasks.classification.readers.pixels import Changes, pixels_of, said
+from morphogen.tasks.classification.images import Images, checked
 from morphogen.tasks.labelled.labels import labelled
+from morphogen.tasks.pictures.pixels import Changes, pixels_of, said
+from morphogen.tasks.pictures.stacking import stacked
 
 
 @runtime_checkable

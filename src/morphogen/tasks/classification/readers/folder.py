@@ -14,18 +14,19 @@ import torch
 
 from morphogen.core.errors import DataError
 from morphogen.core.names import encodable
-from morphogen.tasks.classification.images import Images, Preview, Source, stacked
-from morphogen.tasks.classification.readers.decode import SUFFIXES, decode, header
+from morphogen.tasks.classification.images import Images, Preview, Source
 from morphogen.tasks.classification.readers.layout import class_folders, layout, require_no_part
-from morphogen.tasks.classification.readers.listing import (
+from morphogen.tasks.labelled.labels import labelled
+from morphogen.tasks.pictures.decode import SUFFIXES, decode, header
+from morphogen.tasks.pictures.listing import (
     ending,
     images_in,
     listed,
     require_no_broken_link,
     unread,
 )
-from morphogen.tasks.classification.readers.pixels import Changes, said
-from morphogen.tasks.labelled.labels import labelled
+from morphogen.tasks.pictures.pixels import Changes, said
+from morphogen.tasks.pictures.stacking import stacked
 
 
 def find(path: Path) -> Source | None:

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from morphogen.core.errors import ConfigError, DataError, MorphogenError
 from morphogen.core.reading import trouble
-from morphogen.tasks.classification.images import Images, Preview, Source, stacked
-from morphogen.tasks.classification.readers.decode import decode, header
+from morphogen.tasks.classification.images import Images, Preview, Source
 from morphogen.tasks.classification.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
-from morphogen.tasks.classification.readers.pixels import Changes, said
 from morphogen.tasks.labelled.labels import Labels, labelled
 from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import PARTS, part_of
+from morphogen.tasks.pictures.decode import decode, header
+from morphogen.tasks.pictures.pixels import Changes, said
+from morphogen.tasks.pictures.stacking import stacked
 
 PREFIX = "hf:"
 

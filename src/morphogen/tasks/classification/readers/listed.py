@@ -18,14 +18,15 @@ import numpy as np
 
 from morphogen.core import spreadsheet
 from morphogen.core.errors import DataError
-from morphogen.tasks.classification.images import Images, Preview, Source, stacked
-from morphogen.tasks.classification.readers.decode import SUFFIXES, decode, header
+from morphogen.tasks.classification.images import Images, Preview, Source
 from morphogen.tasks.classification.readers.layout import subfolders, unpacked
-from morphogen.tasks.classification.readers.pixels import Changes, said
 from morphogen.tasks.labelled.groups import Groups, group_names
 from morphogen.tasks.labelled.labels import Labels, labelled
 from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import PARTS, part_of
+from morphogen.tasks.pictures.decode import SUFFIXES, decode, header
+from morphogen.tasks.pictures.pixels import Changes, said
+from morphogen.tasks.pictures.stacking import stacked
 
 _TABLES = (".csv", ".tsv")
 _IMAGE = re.compile(

@@ -20,14 +20,15 @@ import torch
 from numpy.typing import NDArray
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.classification.images import Images, Preview, Source, stacked
+from morphogen.tasks.classification.images import Images, Preview, Source
 from morphogen.tasks.classification.readers.cache import cached
-from morphogen.tasks.classification.readers.decode import decode, header
-from morphogen.tasks.classification.readers.pixels import Changes, said
 from morphogen.tasks.labelled.groups import Groups, group_names
 from morphogen.tasks.labelled.labels import Labels, labelled
 from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import PARTS, part_of
+from morphogen.tasks.pictures.decode import decode, header
+from morphogen.tasks.pictures.pixels import Changes, said
+from morphogen.tasks.pictures.stacking import stacked
 from morphogen.tasks.readers.files import required
 
 IMAGE_COLUMNS = ("img", "image")

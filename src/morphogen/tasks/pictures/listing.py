@@ -15,8 +15,8 @@ from pathlib import Path
 
 from morphogen.core.errors import DataError
 from morphogen.core.reading import trouble
-from morphogen.tasks.classification.readers.decode import SUFFIXES
 from morphogen.tasks.labelled.names import few
+from morphogen.tasks.pictures.decode import SUFFIXES
 
 _SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 """What Windows and macOS leave in folders, in lower case; macOS' other files are hidden."""

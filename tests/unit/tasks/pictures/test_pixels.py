@@ -10,9 +10,9 @@ from PIL import Image, ImageCms, ImageOps
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification import ImageTask, from_dataset, load
-from morphogen.tasks.classification.readers.decode import FORMATS, SUFFIXES, decode
-from morphogen.tasks.classification.readers.pixels import Changes, said
 from morphogen.tasks.labelled.remarks import remarks
+from morphogen.tasks.pictures.decode import FORMATS, SUFFIXES, decode
+from morphogen.tasks.pictures.pixels import Changes, said
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from morphogen.core.errors import DataError, UnknownNameError
 from morphogen.tasks.classification import load
-from morphogen.tasks.classification.readers.decode import decode
-from morphogen.tasks.classification.readers.listing import images_in, unread
+from morphogen.tasks.pictures.decode import decode
+from morphogen.tasks.pictures.listing import images_in, unread
 
 OUT = io.BytesIO()
 Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(OUT, "PNG")

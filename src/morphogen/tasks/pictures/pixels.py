@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.classification.readers.profile import in_srgb
+from morphogen.tasks.pictures.profile import in_srgb
 
 Changes = Counter[str]
 """How many images underwent what, by the phrase that says it."""

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from morphogen.core.errors import DataError
 from morphogen.core.reading import trouble
-from morphogen.tasks.classification.readers.pixels import Changes, channels_of, pixels_of
+from morphogen.tasks.pictures.pixels import Changes, channels_of, pixels_of
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")
 """Rasters only: Pillow also opens formats that start other programs (EPS), which data must not."""
