@@ -8,7 +8,8 @@ No file is ever unpickled.
 """
 
 from morphogen.exports.loading import load
-from morphogen.exports.model import Model, Prediction
+from morphogen.exports.model import Model
+from morphogen.tasks.labelled.answers import Prediction
 
 # `writing` is left out: it brings in the engine, for which a prediction need not wait.
 __all__ = ["Model", "Prediction", "load"]

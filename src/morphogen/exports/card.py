@@ -34,9 +34,10 @@ def card(
         task: its data.
         files: export.json, by file name.
     """
-    one, said = inputs_of(signature).one, Described.of(config)
+    inputs, said = inputs_of(signature), Described.of(config)
+    one = inputs.one
     parts = [
-        f"# {one.capitalize()} classifier, {len(signature.classes)} classes"
+        f"# {one.capitalize()} {inputs.what}, {len(signature.classes)} classes"
         if signature.classes
         else f"# Network for {markdown(task.name)}",
         _use(signature, list(files)),
@@ -47,7 +48,8 @@ def card(
         "## Files\n\n" + _files(files),
         "## Limits\n\n"
         + (
-            f"It knows only the classes above and names one of them for any {one}. Its "
+            f"It knows only the classes above and names one of them for any "
+            f"{inputs.labelled or one}. Its "
             "probabilities are not calibrated. "
             if signature.classes
             else ""
@@ -91,7 +93,7 @@ def _commands(signature: Signature, files: Sequence[str]) -> str:
         ("" if own else f"```console\n$ morphogen predict {file} {inputs.word}\n```\n\n")
         + f"```python\nimport morphogen\n{before}\nmodel = morphogen.load({file!r}"
         + (", module=YOUR_MODULE" if own else "")
-        + f")\nprint(model.predict({given})[0].label)\n```"
+        + f")\nprint(model.predict({given})[0].{inputs.answer})\n```"
     )
 
 
@@ -146,7 +148,8 @@ def _input(signature: Signature) -> str:
     prepared = inputs_of(signature).described(signature)
     if not signature.classes:
         return f"{prepared} Output: as the loss of the training takes it."
-    return f"{prepared} Output: scores `[batch, classes]`, before softmax."
+    shape = ", ".join(("batch", "classes", *map(str, inputs_of(signature).outputs(signature)[1:])))
+    return f"{prepared} Output: scores `[{shape}]`, before softmax."
 
 
 def _files(files: Mapping[str, Mapping[str, Any]]) -> str:

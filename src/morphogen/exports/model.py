@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,28 +19,17 @@ from morphogen.core.names import shown
 from morphogen.exports.inputs import inputs_of
 from morphogen.runs.weights import TENSORS, Signature
 from morphogen.supernets.nested import call
+from morphogen.tasks.inputs import Answer
 
 BATCH, VALUES = 64, 2**26
 """Inputs that go through the network at once, at most, and numbers in them."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a network says of one input."""
-
-    label: str
-    """The class of the highest probability."""
-    probability: float
-    """Its probability by the network's own account, which may be too sure of itself."""
-    probabilities: dict[str, float]
-    """Of every class, in the order of classes."""
 
 
 class Model:
     """A network as `load` returns it.
 
     Args:
-        run: from inputs as `preprocess` gives them to scores `[n, classes]`.
+        run: from inputs as `preprocess` gives them to scores, as `[n, classes]`.
         signature: what the network takes and gives, and where it is from.
         path: the file.
     """
@@ -57,7 +45,7 @@ class Model:
         return self.signature.classes
 
     def __call__(self, x: Any) -> Any:
-        """Scores `[n, classes]` of inputs as `preprocess` gives them.
+        """Scores of inputs as `preprocess` gives them: `[n, classes]`, or a map of them of each.
 
         Of a network for a task of your own: its output for a batch as the task makes them.
         """
@@ -80,8 +68,8 @@ class Model:
         ready = [self._inputs.prepared(one, self.signature) for one in inputs]
         return torch.cat(ready) if ready else torch.empty(0, *self.signature.input_shape)
 
-    def predict(self, inputs: Sequence[Any]) -> list[Prediction]:
-        """Class and probabilities of each input.
+    def predict(self, inputs: Sequence[Any]) -> list[Any]:
+        """What the network says of each input: a `Prediction`, of a segmenter a `Mask`.
 
         Args:
             inputs: a list as `preprocess` takes it; or an array of n images
@@ -97,7 +85,7 @@ class Model:
             found.append(answer)
         return found
 
-    def answers(self, inputs: Iterable[Any]) -> Iterator[Prediction | DataError]:
+    def answers(self, inputs: Iterable[Any]) -> Iterator[Answer | DataError]:
         """For each input, in their order, what `predict` says of it, or why nothing can be said.
 
         Only a batch of inputs is held at a time.
@@ -109,8 +97,8 @@ class Model:
         size = math.prod(self.signature.input_shape)
         while batch := list(islice(rest, max(1, min(BATCH, VALUES // size)))):
             ready = [self._ready(one) for one in batch]
-            read = [x for x in ready if isinstance(x, Tensor)]
-            said = iter(self._said(torch.cat(read)) if read else ())
+            read = [(x, one) for x, one in zip(ready, batch, strict=True) if isinstance(x, Tensor)]
+            said = iter(self._said(*zip(*read, strict=True)) if read else ())
             for x in ready:
                 yield x if isinstance(x, DataError) else next(said)
 
@@ -134,19 +122,14 @@ class Model:
         except DataError as error:
             return error
 
-    def _said(self, x: Tensor) -> list[Prediction]:
-        scores: Tensor = self(x)
+    def _said(self, ready: Sequence[Tensor], items: Sequence[Any]) -> Sequence[Answer]:
+        scores: Tensor = self(torch.cat([*ready]))
         if not bool(scores.isfinite().all()):
             raise DataError(
                 f"{self.path} gives scores that are not finite; accepted: a network whose weights "
                 "are numbers"
             )
-        found = []
-        for row in scores.double().softmax(1).tolist():
-            best = max(range(len(row)), key=row.__getitem__)
-            each = dict(zip(self.classes, row, strict=True))
-            found.append(Prediction(self.classes[best], row[best], each))
-        return found
+        return self._inputs.answers(scores, items, self.signature)
 
     def __repr__(self) -> str:
         s = self.signature

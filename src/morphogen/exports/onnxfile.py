@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.core import ConfigError, DataError
+from morphogen.exports.inputs import inputs_of
 from morphogen.runs.weights import KEY, TENSORS, Signature
 from morphogen.supernets.nested import sizes_of
 
 OUTPUT = "scores"
-"""Name in a graph of its output `[batch, classes]`; that of its input is `Signature.kind`."""
+"""Name in a graph of its output; that of its input is `Signature.kind`."""
 
 STANDARD = ("", "ai.onnx")
 """Names of the set of operators that every runtime has."""
@@ -124,7 +125,8 @@ def _other_shape(model: Any, signature: Signature) -> str:
     """How a graph's inputs or outputs are not what its signature says."""
     held = {tensor.name for tensor in model.graph.initializer}
     takes = [value for value in model.graph.input if value.name not in held]
-    gives, outputs = list(model.graph.output), {OUTPUT: [len(signature.classes) or None]}
+    gives = list(model.graph.output)
+    outputs: dict[str, list[int | None]] = {OUTPUT: [*inputs_of(signature).outputs(signature)]}
     for word, values, wanted in (
         ("takes", takes, inputs(signature)),
         # What a task of a user's own gives is no row of scores, and only the task knows it.

@@ -12,12 +12,12 @@ from morphogen.core import DataError
 from morphogen.core.names import brief
 from morphogen.exports.inputs import inputs_of
 from morphogen.exports.loading import load
-from morphogen.exports.model import Model, Prediction
+from morphogen.exports.model import Model
 from morphogen.tasks.inputs import Failed
 
 
-def predict(model: str | os.PathLike[str] | Model, inputs: Any) -> list[Prediction]:
-    """What a trained network says of images or signals.
+def predict(model: str | os.PathLike[str] | Model, inputs: Any) -> list[Any]:
+    """What a trained network says of images or signals: of each a `Prediction`, or a `Mask`.
 
     Args:
         model: what `load` takes (an exported file or its folder, a training's run), or a `Model`.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from morphogen.core import DataError
 from morphogen.core.ranges import Range
-from morphogen.tasks.inputs import Failed, Named, Prepared
+from morphogen.tasks.inputs import Answer, Failed, Named, Prepared
 
 
 class Tensors:
@@ -21,6 +21,7 @@ class Tensors:
     accepted = "no files, but tensors as the task makes them, in Python"
     sizes, unit = Range(1, 1), ""
     word, python = "", ("", "x")
+    what, labelled, answer = "network", "", ""
 
     def expanded(
         self, word: str, signature: Prepared, passed: list[str], failed: list[Failed]
@@ -52,6 +53,16 @@ class Tensors:
     def examples(self, task: Any, rows: Tensor, signature: Prepared) -> Any:
         """Examples of the search parts, as training sees them but for augmentation."""
         return task.batch("pool", rows).x
+
+    def outputs(self, signature: Prepared) -> tuple[int, ...]:
+        """Known to the task alone."""
+        return ()
+
+    def answers(
+        self, scores: Tensor, items: Sequence[Any], signature: Prepared
+    ) -> Sequence[Answer]:
+        """None: inputs are refused."""
+        return ()
 
     def shape(self, signature: Prepared) -> str:
         """What one input is."""

@@ -80,8 +80,9 @@ class Signature:
     """of tensors: what one input is, as `supernets.nested.described` writes it"""
     channels: Width = 1
     """of an input, such as 1 of a grey image and 3 of red, green and blue"""
-    size: Length = 1
-    """along each other axis: height and width of an image in pixels, points of time of a signal"""
+    size: Length | tuple[Length, ...] = 1
+    """along each other axis: height and width of an image in pixels, points of time of a signal; a
+    number for each where they differ"""
     mean: tuple[Number, ...] = ()
     """per channel, of images on the scale of 0 to 1; the network takes (pixel / 255 - mean) / std,
     or (value - mean) / std"""
@@ -108,7 +109,11 @@ class Signature:
             if found != wanted:
                 raise ConfigError(f"Signature: {name} is {found}; accepted: {wanted}")
         inputs = inputs_for(self.kind)
-        if self.size > inputs.sizes.most:
+        if isinstance(self.size, tuple) and len(self.size) != inputs.axes - 1:
+            raise ConfigError(
+                f"Signature: size is {self.size}; accepted: {inputs.axes - 1} numbers, or one"
+            )
+        if max(self.input_shape[1:]) > inputs.sizes.most:
             raise ConfigError(
                 f"Signature: size is {self.size}; accepted: {inputs.unit}, at most "
                 f"{inputs.sizes.most}"
@@ -129,6 +134,8 @@ class Signature:
         """
         if self.kind == TENSORS:
             return ()
+        if isinstance(self.size, tuple):
+            return (self.channels, *self.size)
         return (self.channels, *[self.size] * (inputs_for(self.kind).axes - 1))
 
     def example_input(self, count: int) -> Any:

@@ -33,8 +33,12 @@ class Prepared(Protocol):
         """Of an input."""
 
     @property
-    def size(self) -> int:
-        """Along each of its other axes."""
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the scores."""
+
+    @property
+    def size(self) -> int | tuple[int, ...]:
+        """Along each of its other axes; several where they differ."""
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -53,8 +57,21 @@ class Prepared(Protocol):
         """Of one input."""
 
 
+class Answer(Protocol):
+    """What a network says of one input."""
+
+    def line(self, top: int) -> str:
+        """For the terminal: the `top` likeliest or largest classes."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+
+    def file(self) -> tuple[str, bytes] | None:
+        """What is best seen as a file, ending and content: a mask as `.png`; None: nothing is."""
+
+
 class Inputs(Protocol):
-    """Reading and preparing of inputs of one kind."""
+    """Reading and preparing of inputs of one kind, and what networks say of them."""
 
     one: str
     """An input in a word: image."""
@@ -72,6 +89,12 @@ class Inputs(Protocol):
     """Inputs on the command line, for examples: IMAGE..."""
     python: tuple[str, str]
     """Likewise in Python: lines that come before, and what `predict` takes."""
+    what: str
+    """A network for them, in a word: classifier."""
+    labelled: str
+    """What of an input gets a class, if it is not the whole of it: pixel."""
+    answer: str
+    """Attribute of an `Answer` that shows what it is."""
 
     def expanded(
         self, word: str, signature: Prepared, passed: list[str], failed: list[Failed]
@@ -93,6 +116,20 @@ class Inputs(Protocol):
 
     def examples(self, task: Any, rows: Tensor, signature: Prepared) -> Any:
         """Training examples of a task, prepared as the network takes them."""
+
+    def outputs(self, signature: Prepared) -> tuple[int, ...]:
+        """The shape of what a network gives for one input."""
+
+    def answers(
+        self, scores: Tensor, items: Sequence[Any], signature: Prepared
+    ) -> Sequence[Answer]:
+        """What a network says of each input.
+
+        Args:
+            scores: `[n, ...]`, its finite outputs.
+            items: the n inputs, as `prepared` took them.
+            signature: of the network.
+        """
 
     def shape(self, signature: Prepared) -> str:
         """What one input is, in a few words."""

@@ -1,16 +1,22 @@
-"""`morphogen predict`: images or signals, classified by an exported network."""
+"""`morphogen predict`: what an exported network says of images or signals."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import MISSING, asdict
-from typing import Any
+from dataclasses import MISSING
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.command import JSON, Command
 from morphogen.cli.options import Option, Section, whole
 from morphogen.cli.terminal.output import print_json
-from morphogen.core import DataError, ranges
-from morphogen.core.names import shown
+from morphogen.core import ConfigError, DataError, ranges
+from morphogen.core.files import write_anew
+from morphogen.core.names import brief, shown
+
+if TYPE_CHECKING:
+    from morphogen.tasks.inputs import Answer
 
 OPTIONS = Section(
     "Options",
@@ -30,12 +36,15 @@ OPTIONS = Section(
             MISSING,
         ),
         Option(("--top",), "N", "classes to name for each input", "1"),
+        Option(
+            ("--out",),
+            "FOLDER",
+            "of a network that gives masks: where to write a coloured PNG file for each image",
+            "",
+        ),
         JSON,
     ),
 )
-
-WIDEST = 30
-"""Letters of a class up to which columns are aligned."""
 
 
 def predict(given: dict[str, Any]) -> int:
@@ -58,14 +67,18 @@ def predict(given: dict[str, Any]) -> int:
     for sentence in passed:
         print(f"note: {shown(sentence)}", file=sys.stderr)
     said = []
+    out = _folder(given["out"])
     left = max((len(shown(one.name)) for one in inputs), default=0)
     for one, answer in zip(inputs, model.answers(i.item for i in inputs), strict=True):
         if isinstance(answer, DataError):
             failed.append((one.name, answer))
-        elif given["json"]:
-            said.append({reading.one: one.name, **asdict(answer)})
+            continue
+        wrote = {"file": str(_written(out, one.name, answer))} if out is not None else {}
+        if given["json"]:
+            said.append({reading.one: one.name, **answer.plain(), **wrote})
         else:
-            print(f"{shown(one.name):<{left}}  {_ranked(answer.probabilities, top)}")
+            beside = f"  {shown(wrote['file'])}" if wrote else ""
+            print(f"{shown(one.name):<{left}}  {answer.line(top)}{beside}")
     if given["json"] and (said or len(failed) > 1):
         _print_predictions(str(model.path), said, failed, reading.one)
     if len(failed) == 1:
@@ -87,11 +100,31 @@ def _print_predictions(
     print_json({"model": model, "predictions": said} | ({"failed": lost} if lost else {}))
 
 
-def _ranked(probabilities: dict[str, float], top: int) -> str:
-    """The likeliest classes, as wide as the longest name so that columns stand."""
-    wide = min(max(len(shown(name)) for name in probabilities), WIDEST)
-    ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
-    return "  ".join(f"{shown(name):<{wide}} {100 * p:5.1f} %" for name, p in ranked)
+def _folder(text: str) -> Path | None:
+    """Where files are to go, made if it is not there; None if none are asked for."""
+    if not text:
+        return None
+    folder = Path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--out is {brief(text)}, which cannot be made ({error.strerror}); accepted: a folder"
+        ) from error
+    return folder
+
+
+def _written(folder: Path, name: str, answer: Answer) -> Path:
+    """The file of an answer, named after its input; a name that is taken gets a number."""
+    file = answer.file()
+    if file is None:
+        raise ConfigError("--out is given, and the network gives no masks; accepted: none")
+    ending, content = file
+    stem = Path(name).stem
+    free = (folder / f"{stem}{(n and f'-{n}') or ''}{ending}" for n in count())
+    path = next(path for path in free if not path.exists())
+    write_anew(path, content)
+    return path
 
 
 COMMAND = Command(

@@ -17,6 +17,7 @@ from torch import Tensor
 from morphogen.core import DataError, ranges
 from morphogen.tasks.classification.readers import arrays
 from morphogen.tasks.inputs import Failed, Named, Prepared
+from morphogen.tasks.labelled.answers import Classified
 from morphogen.tasks.pictures.decode import SUFFIXES, decode
 from morphogen.tasks.pictures.listing import images_in, unread
 from morphogen.tasks.pictures.normalising import normalisation, normalise
@@ -29,7 +30,7 @@ Picture = str | os.PathLike[str] | NDArray[np.uint8]
 ARRAYS = (".npy", ".npz")
 
 
-class ImageInputs:
+class ImageInputs(Classified):
     """Images as inputs of a network; see `tasks.inputs.Inputs`."""
 
     one = "image"
@@ -59,7 +60,8 @@ class ImageInputs:
         """
         ready = torch.from_numpy(pixels(item, signature.channels))[None]
         scale, shift = normalisation(signature.mean, signature.std)
-        return normalise(resize(ready, signature.size), scale, shift).contiguous()
+        _, high, wide = signature.input_shape
+        return normalise(resize(ready, (high, wide)), scale, shift).contiguous()
 
     def examples(self, task: Any, rows: Tensor, signature: Prepared) -> Tensor:
         """Training images, prepared as the network takes them."""
@@ -68,16 +70,18 @@ class ImageInputs:
 
     def shape(self, signature: Prepared) -> str:
         """Height and width."""
-        return f"{signature.size}x{signature.size} pixels"
+        _, high, wide = signature.input_shape
+        return f"{wide}x{high} pixels"
 
     def described(self, signature: Prepared) -> str:
         """How inputs are prepared, for the model card."""
         mean, std = (", ".join(f"{v:.4f}" for v in f) for f in (signature.mean, signature.std))
+        _, high, wide = signature.input_shape
         kind = {1: "grey", 3: "RGB"}.get(signature.channels, f"{signature.channels} channels")
         return (
-            f"float32 `[batch, {signature.channels}, {signature.size}, {signature.size}]`, {kind}: "
+            f"float32 `[batch, {signature.channels}, {high}, {wide}]`, {kind}: "
             f"`(pixel / 255 - mean) / std` with mean {mean} and std {std} per channel. Images of "
-            f"other sizes are resized to {signature.size} x {signature.size} (areas averaged when "
+            f"other sizes are resized to {wide} x {high} (areas averaged when "
             "shrinking, linear when growing). `morphogen predict` and `morphogen.load` do all "
             "this: the figures are stored in the file."
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from morphogen.core import DataError, ranges
 from morphogen.core.names import brief
 from morphogen.tasks.inputs import Failed, Named, Prepared
+from morphogen.tasks.labelled.answers import Classified
 from morphogen.tasks.readers.files import required
 from morphogen.tasks.signals.data import checked_values, normalised
 from morphogen.tasks.signals.readers import unlabelled
@@ -21,7 +22,7 @@ from morphogen.tasks.signals.readers import unlabelled
 FILES = ".npy and .npz files of signals [n, channels, time]"
 
 
-class SignalInputs:
+class SignalInputs(Classified):
     """Signals as inputs of a network; see `tasks.inputs.Inputs`."""
 
     one = "signal"
@@ -76,7 +77,7 @@ class SignalInputs:
 
     def shape(self, signature: Prepared) -> str:
         """Points of time."""
-        return f"{signature.size} points"
+        return f"{signature.input_shape[-1]} points"
 
     def described(self, signature: Prepared) -> str:
         """How inputs are prepared, for the model card."""
