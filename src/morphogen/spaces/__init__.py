@@ -17,6 +17,7 @@ from morphogen.spaces.drawing import fresh
 from morphogen.spaces.mapping import needs_code, read
 from morphogen.spaces.mask import SubspaceMask
 from morphogen.spaces.module import ModuleSpace
+from morphogen.spaces.references import Reference, reference_of
 from morphogen.spaces.registry import (
     SpaceInfo,
     about,
@@ -38,6 +39,7 @@ __all__ = [
     "Encodable",
     "ModuleSpace",
     "OptionScores",
+    "Reference",
     "Restrictable",
     "SearchSpace",
     "SpaceInfo",
@@ -51,6 +53,7 @@ __all__ = [
     "needs_code",
     "of_space",
     "read",
+    "reference_of",
     "register",
     "registered",
 ]

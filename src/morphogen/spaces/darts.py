@@ -64,6 +64,16 @@ EDGES = tuple((source, target) for target in NODES for source in range(target))
 KEPT = 2
 """Incoming edges that a derived node keeps."""
 
+RESIDUAL = " | ".join(f"skip_connect~{n - 2} sep_conv_3x3~{n - 1}" for n in NODES)
+"""A cell made by hand: each node convolves the one before it, and adds the one before that."""
+
+RESIDUAL_NAME = "ResNet-like cells"
+
+RESIDUAL_REASON = (
+    "one separable 3x3 convolution after the other, with a skip connection around each, as in a "
+    "ResNet"
+)
+
 
 Operations = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 """The options of every edge, or cell type -> those of each edge."""
@@ -345,6 +355,8 @@ class DARTSCells(SearchSpace, Differentiable):
     quick={"network.depth": 4, "network.channels": 12, "lr": 0.025},
     reference="DARTS_V1",
     reference_name="DARTS (first order)",
+    reference_reason="the first published cell of the space, found by first-order DARTS on "
+    "CIFAR-10, with which later searches are compared",
 )
 class DARTS(DARTSCells):
     """The DARTS space: eight operations on every edge, about 10^18 pairs of cells.
@@ -585,6 +597,9 @@ class DARTS(DARTSCells):
     supernet="morphogen.supernets.darts",
     drawing="cell-pair",
     quick={"network.depth": 4, "network.channels": 12, "lr": 0.025},
+    reference=f"normal: {RESIDUAL} ; reduce: {RESIDUAL}",
+    reference_name=RESIDUAL_NAME,
+    reference_reason=f"{RESIDUAL_REASON}; no cell is published for signals",
 )
 class SignalDARTS(DARTS):
     """The DARTS space in one dimension, for signals [n, channels, time].
@@ -605,7 +620,13 @@ class SignalDARTS(DARTS):
         super().__init__(name, operations, distinct=distinct)
 
 
-@register("darts-gdas", like="darts", reference="GDAS_V1", reference_name="GDAS")
+@register(
+    "darts-gdas",
+    like="darts",
+    reference="GDAS_V1",
+    reference_name="GDAS",
+    reference_reason="the cell that GDAS published, by whose rule the space is made",
+)
 def gdas() -> DARTS:
     """The DARTS space under GDAS' rule: a node keeps two (operation, source) pairs, of any edge."""
     return DARTS("darts-gdas", distinct=False)

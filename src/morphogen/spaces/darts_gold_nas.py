@@ -18,7 +18,14 @@ import numpy as np
 
 from morphogen.core import Architecture, ArchitectureError, SpaceError
 from morphogen.spaces.base import OptionScores
-from morphogen.spaces.darts import NODES, DARTSCells, Operations
+from morphogen.spaces.darts import (
+    NODES,
+    RESIDUAL,
+    RESIDUAL_NAME,
+    RESIDUAL_REASON,
+    DARTSCells,
+    Operations,
+)
 from morphogen.spaces.genotype import Genotype, Pair
 from morphogen.spaces.registry import register
 
@@ -34,6 +41,9 @@ OPERATIONS = ("skip_connect", "sep_conv_3x3")
     search={"network.channels": 36, "network.depth": 14},
     evaluation={"network.channels": 36, "network.depth": 14},
     quick={"network.depth": 14, "network.channels": 8},
+    reference=" ; ".join(f"cell{number}: {RESIDUAL}" for number in range(14)),
+    reference_name=RESIDUAL_NAME,
+    reference_reason=f"in all cells {RESIDUAL_REASON}",
 )
 class IndependentDARTS(DARTSCells):
     """The DARTS cells, each with edges of its own: about 10^117 networks of 14 cells.

@@ -26,7 +26,13 @@ PUBLISHED = {
 SNAS_MILD and SNAS_MODERATE."""
 
 
-@register("darts-snas", like="darts", reference="SNAS_MODERATE", reference_name="SNAS (moderate)")
+@register(
+    "darts-snas",
+    like="darts",
+    reference="SNAS_MODERATE",
+    reference_name="SNAS (moderate)",
+    reference_reason="the cell that SNAS published, by whose rule the space is made",
+)
 class FreeDARTS(DARTSCells):
     """The DARTS space under SNAS' rule: every edge has an operation or none, by itself.
 

@@ -47,6 +47,13 @@ PARENTS: Mapping[str, tuple[int, ...]] = {
 }
 """Space -> how many inputs nodes 1, 2, ... and, last, the output keep: nine edges in all."""
 
+RESIDUAL_NAME = "residual 3x3 convolutions"
+
+RESIDUAL_REASON = (
+    "one 3x3 convolution after the other, each with what came before the last where a node has two "
+    "inputs, and the cell's input added to the output, as in a ResNet"
+)
+
 OUTPUT = "inputs_output"
 """Name of the choice, and of the group, of the output's inputs."""
 
@@ -273,6 +280,12 @@ class NASBench1Shot1(SearchSpace, Differentiable):
         return self.check(Architecture(kept))
 
 
+def _convolutions(*inputs: str) -> str:
+    """A cell of 3x3 convolutions: the inputs of its nodes, and last of its output."""
+    nodes = "".join(f"conv3x3-bn-relu~{sources}|" for sources in inputs[:-1])
+    return f"|{nodes}output~{inputs[-1]}|"
+
+
 @register(
     "nasbench1shot1-s1",
     family="nasbench1shot1",
@@ -286,19 +299,35 @@ class NASBench1Shot1(SearchSpace, Differentiable):
         "split.train_images": 25000,
         "split.valid_images": 25000,
     },
+    reference=_convolutions("0", "0,1", "1,2", "2,3", "0,4"),
+    reference_name=RESIDUAL_NAME,
+    reference_reason=RESIDUAL_REASON,
 )
 def s1() -> NASBench1Shot1:
     """Search space 1 of NAS-Bench-1Shot1: 4 nodes, 180 topologies."""
     return _space("nasbench1shot1-s1")
 
 
-@register("nasbench1shot1-s2", like="nasbench1shot1-s1", table="nasbench1shot1-s2")
+@register(
+    "nasbench1shot1-s2",
+    like="nasbench1shot1-s1",
+    table="nasbench1shot1-s2",
+    reference=_convolutions("0", "1", "1,2", "2,3", "0,3,4"),
+    reference_name=RESIDUAL_NAME,
+    reference_reason=RESIDUAL_REASON,
+)
 def s2() -> NASBench1Shot1:
     """Search space 2 of NAS-Bench-1Shot1: 4 nodes, 360 topologies."""
     return _space("nasbench1shot1-s2")
 
 
-@register("nasbench1shot1-s3", like="nasbench1shot1-s1")
+@register(
+    "nasbench1shot1-s3",
+    like="nasbench1shot1-s1",
+    reference=_convolutions("0", "1", "2", "2,3", "3,4", "0,5"),
+    reference_name=RESIDUAL_NAME,
+    reference_reason=RESIDUAL_REASON,
+)
 def s3() -> NASBench1Shot1:
     """Search space 3 of NAS-Bench-1Shot1: 5 nodes, 5,400 topologies."""
     return _space("nasbench1shot1-s3")

@@ -33,6 +33,9 @@ MOSTLY = 4
 """Skip connections and `none` together from above which they are remarked on. The ResNet cell has
 four; of the connected cells with five or six, 83 % are in the table's lower half on CIFAR-10."""
 
+RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+"""Two convolutions, and the cell's input added to them."""
+
 SHAPE = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 """The notation, for messages."""
 
@@ -75,8 +78,10 @@ def edge_name(source: int, target: int) -> str:
         "held_out": 0.0,
     },
     table="nasbench201",
-    reference="|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|",
-    reference_name="ResNet",  # the authors' code, models/cell_searchs/genotypes.py
+    reference=RESNET,
+    reference_name="ResNet",
+    reference_reason="the basic block of He et al. as a cell, which the authors' code has under "
+    "that name (models/cell_searchs/genotypes.py)",
 )
 class NASBench201(SearchSpace, Differentiable):
     """The topology search space of NAS-Bench-201 (and of NATS-Bench).
@@ -239,7 +244,15 @@ class NASBench201(SearchSpace, Differentiable):
         return hash((super().__hash__(), self.operations))
 
 
-@register("signal201", supernet="morphogen.supernets.nasbench201", drawing="cell-edges")
+@register(
+    "signal201",
+    supernet="morphogen.supernets.nasbench201",
+    drawing="cell-edges",
+    reference=RESNET,
+    reference_name="ResNet",
+    reference_reason="the basic block of He et al. as a cell, its convolutions in one dimension, "
+    "as in the residual networks for signals",
+)
 class Signal201(NASBench201):
     """The cell and the stages of NAS-Bench-201 in one dimension, for signals [n, channels, time].
 

@@ -36,6 +36,10 @@ def layer_name(layer: int) -> str:
         "split.valid_images": 25000,
     },
     table="nasbench-macro",
+    reference="2" * LAYERS,
+    reference_name="MB6_K5 in every layer",
+    reference_reason="the block of MobileNetV2's own expansion, 6, everywhere: the largest network "
+    "of the space, which asks for no search",
 )
 class NASBenchMacro(SearchSpace, Differentiable):
     """The space of NAS-Bench-Macro: one of three blocks in each of eight layers.

@@ -71,6 +71,8 @@ class SpaceInfo:
     published cell; empty: none"""
     reference_name: str = ""
     """what it is called: ResNet, DARTS (first order)"""
+    reference_reason: str = ""
+    """why it is that one, in a sentence without its full stop"""
 
     @cached_property
     def kind(self) -> type[SearchSpace]:
@@ -112,6 +114,7 @@ def register(
     table: str = "",
     reference: str = "",
     reference_name: str = "",
+    reference_reason: str = "",
 ) -> Callable[[B], B]:
     """Decorator: register a search space once, beside its class or the function that makes it.
 
@@ -130,6 +133,7 @@ def register(
         table: name of the shipped benchmark table.
         reference: text of the architecture that the field compares with.
         reference_name: what that is called.
+        reference_reason: why it is that one.
 
     Raises:
         ConfigError: the name is taken or cannot be one, or the drawing is unknown.
@@ -168,6 +172,7 @@ def register(
             table=table,
             reference=reference,
             reference_name=reference_name,
+            reference_reason=reference_reason,
         )
         return build
 

@@ -6,7 +6,7 @@ retrained with DARTS' protocol, S2 and S4 at 16 channels (DARTS-PT: at 36, too).
 
 from __future__ import annotations
 
-from morphogen.spaces.darts import DARTS, NOISE
+from morphogen.spaces.darts import DARTS, NODES, NOISE, RESIDUAL, RESIDUAL_NAME, RESIDUAL_REASON
 from morphogen.spaces.registry import register
 
 _SHORT = {
@@ -26,7 +26,24 @@ _S1 = {
 """Two operations per edge, in the order of `EDGES` (RobustDARTS, src/spaces.py)."""
 
 
-@register("darts-s1", like="darts")
+_RESIDUAL_S1 = (
+    "normal: skip_connect~0 dil_conv_5x5~1 | skip_connect~1 dil_conv_3x3~2 | skip_connect~2 "
+    "dil_conv_3x3~3 | skip_connect~2 dil_conv_3x3~4 ; "
+    "reduce: max_pool_3x3~0 dil_conv_3x3~1 | max_pool_3x3~1 dil_conv_5x5~2 | skip_connect~2 "
+    "dil_conv_5x5~3 | skip_connect~3 dil_conv_5x5~4"
+)
+_CONVOLUTIONS = " | ".join(f"sep_conv_3x3~{n - 2} sep_conv_3x3~{n - 1}" for n in NODES)
+_CELLS = f"normal: {RESIDUAL} ; reduce: {RESIDUAL}"
+
+
+@register(
+    "darts-s1",
+    like="darts",
+    reference=_RESIDUAL_S1,
+    reference_name=RESIDUAL_NAME,
+    reference_reason="one convolution after the other, with a skip connection around each where "
+    "the space has one, else a pool, as in a ResNet",
+)
 def s1() -> DARTS:
     """S1: on each edge the two operations that an iterative DARTS search left there."""
     rows = {
@@ -36,19 +53,40 @@ def s1() -> DARTS:
     return DARTS("darts-s1", rows)
 
 
-@register("darts-s2", like="darts", evaluation={"network.channels": 16})
+@register(
+    "darts-s2",
+    like="darts",
+    evaluation={"network.channels": 16},
+    reference=_CELLS,
+    reference_name=RESIDUAL_NAME,
+    reference_reason=RESIDUAL_REASON,
+)
 def s2() -> DARTS:
     """S2: skip connection or separable 3x3 convolution on every edge."""
     return DARTS("darts-s2", ("skip_connect", "sep_conv_3x3"))
 
 
-@register("darts-s3", like="darts")
+@register(
+    "darts-s3",
+    like="darts",
+    reference=_CELLS,
+    reference_name=RESIDUAL_NAME,
+    reference_reason=RESIDUAL_REASON,
+)
 def s3() -> DARTS:
     """S3: as S2, and `none` in the supernet."""
     return DARTS("darts-s3", ("none", "skip_connect", "sep_conv_3x3"))
 
 
-@register("darts-s4", like="darts", evaluation={"network.channels": 16})
+@register(
+    "darts-s4",
+    like="darts",
+    evaluation={"network.channels": 16},
+    reference=f"normal: {_CONVOLUTIONS} ; reduce: {_CONVOLUTIONS}",
+    reference_name="convolutions alone",
+    reference_reason="separable 3x3 convolutions of the two nodes before each: the other option is "
+    "noise, which nobody would choose by hand",
+)
 def s4() -> DARTS:
     """S4: noise or separable 3x3 convolution on every edge."""
     return DARTS("darts-s4", (NOISE, "sep_conv_3x3"))

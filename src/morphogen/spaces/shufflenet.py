@@ -207,6 +207,9 @@ def _check_sizes(name: str, space: ShuffleNet) -> None:
             raise SpaceError(f"space {name!r}: {field} has {value}; accepted: {accepted}")
 
 
+REASON = "ShuffleNetV2 itself, whose block is the first option of every layer"
+
+
 @register(
     "shufflenet",
     supernet="morphogen.supernets.shufflenet",
@@ -214,6 +217,7 @@ def _check_sizes(name: str, space: ShuffleNet) -> None:
     network={"classes": 1000},
     reference="0" * 20,
     reference_name="ShuffleNetV2 blocks of kernel 3",
+    reference_reason=REASON,
 )
 def imagenet() -> ShuffleNet:
     """The space of SPOS: four ShuffleNetV2 blocks in 20 layers, for 224x224."""
@@ -227,6 +231,7 @@ def imagenet() -> ShuffleNet:
     search={"task.image_size": 0, "split.train_images": 25000, "split.valid_images": 25000},
     reference="0" * 20,
     reference_name="ShuffleNetV2 blocks of kernel 3",
+    reference_reason=REASON,
 )
 def cifar() -> ShuffleNet:
     """The same 20 layers for 32x32: halved at layers 5 and 9 only, ReLU6 in stem and head."""
@@ -239,6 +244,7 @@ def cifar() -> ShuffleNet:
     network={"classes": 10},
     reference="0" * 10,
     reference_name="ShuffleNetV2 blocks of kernel 3",
+    reference_reason=REASON,
 )
 def small() -> ShuffleNet:
     """Ten narrow layers for small images, the same four blocks."""

@@ -48,7 +48,7 @@ def test_reference_architectures_belong_to_their_space():
     assert table.query(resnet).values["cifar10_test_200"] == pytest.approx(RESNET, abs=0.1)
     assert {n for n, known in registered().items() if known.reference} >= {"darts", "shufflenet"}
     for name, known in registered().items():
-        assert bool(known.reference) == bool(known.reference_name)
+        assert bool(known.reference) == bool(known.reference_name) == bool(known.reference_reason)
         if known.reference:
             spaces.make(name).parse(known.reference)
 
@@ -64,7 +64,7 @@ def test_a_variant_says_what_is_other_than_in_the_space_it_is_like():
     s2, whole = info("darts-s2"), info("darts")
     assert (s2.family, s2.supernet, s2.drawing) == ("darts", whole.supernet, whole.drawing)
     assert s2.evaluation == {**whole.evaluation, "network.channels": 16}
-    assert (s2.reference, s2.table) == ("", "")
+    assert (s2.reference_name, s2.table) == ("ResNet-like cells", "")
 
 
 def test_a_space_of_ones_own_name_has_the_family_of_its_kind_and_nothing_published():
