@@ -254,6 +254,9 @@ _COUNTS = ("stem", "first", "head", "divisor")
 _SHARES = ("dropout", "identity_dropout")
 
 
+REASON = "the block of MobileNetV2 in every layer, from which the space is made"
+
+
 @register(
     "proxylessnas",
     supernet="morphogen.supernets.proxylessnas",
@@ -261,6 +264,7 @@ _SHARES = ("dropout", "identity_dropout")
     network={"classes": 1000},
     reference="2" * 21,
     reference_name="MobileNetV2 blocks of kernel 3 and expansion 6",
+    reference_reason=REASON,
 )
 def imagenet() -> ProxylessNAS:
     """The space of ProxylessNAS: six MBConv blocks or none in 21 layers, for 224x224."""
@@ -272,6 +276,7 @@ def imagenet() -> ProxylessNAS:
     like="proxylessnas",
     reference="PROXYLESSNAS_GPU",
     reference_name="ProxylessNAS (GPU)",
+    reference_reason="the network that ProxylessNAS published for GPUs, whose widths these are",
 )
 def wide() -> ProxylessNAS:
     """The same 21 layers with the widths of the network for GPUs, as UNAS searches them."""
@@ -292,6 +297,7 @@ def wide() -> ProxylessNAS:
     network={"classes": 10},
     reference="2" * 11,
     reference_name="MobileNetV2 blocks of kernel 3 and expansion 6",
+    reference_reason=REASON,
 )
 def small() -> ProxylessNAS:
     """Eleven narrow layers for small images, the same blocks."""
