@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from morphogen.bilevel.gates import start_alphas
+from morphogen.bilevel.gates import Masks, start_alphas
 from morphogen.bilevel.optimisers import (
     Optimiser,
     descend,
@@ -62,6 +62,11 @@ class BilevelState(SupernetState):
         net = new_supernet(problem)
         alphas = start_alphas(problem.space, problem.search_rng, problem.devices.device)
         return cls(net, weights.make(trainable(net).values()), alphas, alpha.make(alphas))
+
+    @property
+    def option_masks(self) -> Masks:
+        """Masks of the options that the search may use; None: all. A leaf has fewer."""
+        return None
 
     @property
     def momentum_buffers(self) -> list[Tensor | None]:

@@ -111,7 +111,7 @@ class DARTS:
         c = self.config
 
         def relaxation(alphas: Sequence[Tensor]) -> Gates:
-            return softmax_gates(problem.space, alphas)
+            return softmax_gates(problem.space, alphas, state.option_masks)
 
         outer = problem.bilevel_loss(state.net, relaxation, valid)
         if c.second_order:
@@ -136,9 +136,9 @@ class DARTS:
         return gradient
 
     def gates(self, state: BilevelState, space: SearchSpace) -> Gates:
-        """The softmax of alpha, every option live."""
-        return softmax_gates(space, state.alphas)
+        """The softmax of alpha over the live options."""
+        return softmax_gates(space, state.alphas, state.option_masks)
 
     def derive(self, state: BilevelState, space: SearchSpace) -> Architecture:
         """The strongest operations by the space's rule."""
-        return space.derive(probabilities(space, state.alphas))
+        return space.derive(probabilities(space, state.alphas, state.option_masks))

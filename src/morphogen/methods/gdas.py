@@ -86,7 +86,7 @@ class GDAS:
         tau = clock.linear(c.tau_start, c.tau_end)
 
         def drawn(alphas: Sequence[Tensor]) -> Gates:
-            return sampled_path(problem.space, alphas, tau, problem.search_rng)
+            return sampled_path(problem.space, alphas, tau, problem.search_rng, state.option_masks)
 
         train_loss = weight_step(  # 1
             state, problem, problem.batch("train"), drawn(state.alphas), c.weights, clock
@@ -102,8 +102,8 @@ class GDAS:
 
     def gates(self, state: BilevelState, space: SearchSpace) -> Gates:
         """The expectation of the sampled paths: the softmax of alpha."""
-        return softmax_gates(space, state.alphas)
+        return softmax_gates(space, state.alphas, state.option_masks)
 
     def derive(self, state: BilevelState, space: SearchSpace) -> Architecture:
         """The strongest operations by the space's rule."""
-        return space.derive(probabilities(space, state.alphas))
+        return space.derive(probabilities(space, state.alphas, state.option_masks))

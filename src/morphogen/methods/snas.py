@@ -126,7 +126,9 @@ class SNAS:
         """One step on weights and alpha, on one sample."""
         c = self.config
         tau = self.temperature(clock)
-        gates = concrete_gates(problem.space, state.alphas, tau, problem.search_rng)  # 1
+        gates = concrete_gates(
+            problem.space, state.alphas, tau, problem.search_rng, state.option_masks
+        )  # 1
         loss = problem.loss(state.net, gates, problem.batch("train"))  # 2
         told: dict[str, float | Tensor] = {"tau": tau}
         penalty = None
@@ -147,7 +149,7 @@ class SNAS:
     ) -> tuple[Tensor, Tensor]:
         """C, and a scalar that has the estimator's gradient of its expectation."""
         if self.config.estimator == "exact":
-            gates = softmax_gates(space, state.alphas)
+            gates = softmax_gates(space, state.alphas, state.option_masks)
         of_edges = edge_costs(costs, gates, self.config.cost)
         total = torch.stack([r.sum() for r in of_edges.values()]).sum()
         if self.config.estimator != "score":
@@ -163,11 +165,11 @@ class SNAS:
 
     def gates(self, state: SNASState, space: SearchSpace) -> Gates:
         """The expectation of the sampled paths: the softmax of alpha."""
-        return softmax_gates(space, state.alphas)
+        return softmax_gates(space, state.alphas, state.option_masks)
 
     def derive(self, state: SNASState, space: SearchSpace) -> Architecture:
         """The strongest operations by the space's rule."""
-        return space.derive(probabilities(space, state.alphas))
+        return space.derive(probabilities(space, state.alphas, state.option_masks))
 
 
 def edge_costs(costs: OptionCosts, gates: Gates, form: Form) -> dict[str, Tensor]:

@@ -231,6 +231,11 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         self.check(arch)
         return ()
 
+    def connected(self, arch: Architecture) -> bool:
+        """Whether something of its input reaches its output; spaces in which it may not say so."""
+        self.check(arch)
+        return True
+
     # -- text --------------------------------------------------------------------------------
 
     def format(self, arch: Architecture) -> str:

@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from morphogen.core import Architecture, Choice, SpaceError
-from morphogen.spaces.base import SearchSpace
+from morphogen.spaces.base import OptionScores, SearchSpace
 from morphogen.spaces.constrained import Constrained
 
 
@@ -160,6 +161,24 @@ class SubspaceMask:
     def __contains__(self, arch: Architecture) -> bool:
         """Whether the architecture, one of the whole space, keeps only allowed options."""
         return all(set(arch[name]) <= set(options) for name, options in self.allowed.items())
+
+    def derive(self, scores: OptionScores) -> Architecture:
+        """The space's own rule among what is allowed.
+
+        Args:
+            scores: as of the whole space; those of other options are not read.
+        """
+        cut: dict[str, list[NDArray[np.floating]]] = {group: [] for group in self.whole.groups}
+        for choice, row in self.whole.rows(scores):
+            positions = [choice.index(option) for option in self.allowed[choice.name]]
+            cut[choice.group].append(row[positions])
+        widths = {group: mask.shape[1] for group, mask in self.space.masks.items()}
+        return self.space.derive(
+            {
+                group: np.stack([np.pad(row, (0, widths[group] - len(row))) for row in rows])
+                for group, rows in cut.items()
+            }
+        )
 
     def count(self) -> int:
         """Number of architectures, as the space counts them: 0 of an empty mask."""

@@ -208,6 +208,10 @@ class NASBench201(SearchSpace, Differentiable):
             return _operation_graph(arch, self.operations)
         return _paths(arch, self.operations)
 
+    def connected(self, arch: Architecture) -> bool:
+        """Whether a path without `none` leads from the cell's input to its output."""
+        return bool(open_paths(self.check(arch)))
+
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
         """What is the matter with the cell.
 

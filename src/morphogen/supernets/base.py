@@ -68,6 +68,21 @@ class Supernet(nn.Module):
             f"option; accepted: a {type(self).__name__} with a method _options"
         )
 
+    def backbone(self) -> list[nn.Module]:
+        """The modules outside of options whose gradients say how well options share weights.
+
+        Here all that is outside of options. Cells have none but what lies between them: what all
+        paths share at the ends of the network says little of an edge (GM-NAS, authors' code).
+        """
+        inside = {
+            id(part)
+            for choice in self.space.choices
+            for option in choice.options
+            for module in self.options(choice.name, option)
+            for part in module.modules()
+        }
+        return [m for m in self.modules() if id(m) not in inside]
+
 
 class Layered(Supernet):
     """A supernet of layers in sequence, one for each choice of the space, in its order.

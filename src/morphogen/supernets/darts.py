@@ -365,6 +365,10 @@ class DARTSSupernet(Supernet):
         cells = [c for c in self.cells if isinstance(c, MixedCell) and c.kind == kind]
         return [] if option == "none" else [c.edges[choice][option] for c in cells]  # type: ignore[index]
 
+    def backbone(self) -> list[nn.Module]:
+        """Nothing: stem, preprocessing of cells and classifier are left out."""
+        return []
+
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Class scores [n, classes] of images [n, in_channels, h, w].
 

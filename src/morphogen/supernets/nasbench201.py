@@ -431,6 +431,10 @@ class NASBench201Supernet(Supernet):
         cells = [cell for cell in self.cells if isinstance(cell, MixedCell)]
         return [] if option == "none" else [cell.option(choice, option) for cell in cells]
 
+    def backbone(self) -> list[nn.Module]:
+        """The residual blocks between the stages."""
+        return [part for c in self.cells if isinstance(c, ResidualBlock) for part in c.modules()]
+
     def _plain(self, x: Tensor, gates: Gates) -> Tensor:
         x = self.stem(x)
         for cell in self.cells:

@@ -156,3 +156,37 @@ def test_other_spaces_and_names_are_refused():
         SubspaceMask.of(SMALL, {"one": "z"})
     with pytest.raises(UnknownNameError):
         SubspaceMask.of(SMALL).split("three", ["ab"])
+
+
+def test_a_mask_derives_by_the_rule_of_the_space_among_what_is_allowed():
+    rng = np.random.default_rng(3)
+    for space in (NB201, spaces.make("darts")):
+        scores = {g: rng.random(m.shape) for g, m in space.masks.items()}
+        assert SubspaceMask.of(space).derive(scores) == space.derive(scores)
+        edges = {c.name: c.options[1::2] for c in space.choices[::2]}
+        mask = SubspaceMask.of(space, edges)
+        found = mask.derive(scores)
+        assert found in mask
+        low = {g: s.copy() for g, s in scores.items()}
+        for group, choices in space.groups.items():
+            for row, choice in enumerate(choices):
+                for column, option in enumerate(choice.options):
+                    if option not in mask.allowed[choice.name]:
+                        low[group][row, column] = -1.0
+        assert found == space.derive(low)  # as if all that is left out scored least
+
+
+def test_connected_cells_of_nasbench201_are_those_of_the_four_paths():
+    """gm-nas 7.11: edges (1<-0, 2<-0, 2<-1, 3<-0, 3<-1, 3<-2), over all 5^6 cells."""
+    order = ["edge_0_1", "edge_0_2", "edge_1_2", "edge_0_3", "edge_1_3", "edge_2_3"]
+    paths = [{3}, {1, 5}, {0, 4}, {0, 2, 5}]
+    count = 0
+    for arch in NB201.enumerate():
+        open_edges = {i for i, name in enumerate(order) if arch.one(name) != "none"}
+        expected = any(path <= open_edges for path in paths)
+        assert NB201.connected(arch) == expected
+        count += expected
+    # By inclusion and exclusion over which edges are open (4 of 5 operations each).
+    subsets = product((0, 1), repeat=6)
+    total = sum(4 ** sum(s) for s in subsets if any(all(s[e] for e in path) for path in paths))
+    assert count == total
