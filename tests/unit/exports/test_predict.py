@@ -19,8 +19,8 @@ from morphogen.cli import main
 from morphogen.core import DataError
 from morphogen.runs.weights import Signature, Size, write_weights
 from morphogen.supernets import network
-from morphogen.tasks.classification.inputs import expanded
-from morphogen.tasks.classification.inputs import pixels as pixels_of
+from morphogen.tasks.pictures.inputs import expanded
+from morphogen.tasks.pictures.inputs import pixels as pixels_of
 
 ARCH = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
 CLASSES = ("grün", "\x1b[31m", "c\nd")
