@@ -126,9 +126,7 @@ class SNAS:
         """One step on weights and alpha, on one sample."""
         c = self.config
         tau = self.temperature(clock)
-        gates = concrete_gates(
-            problem.space, state.alphas, tau, problem.search_rng, state.option_masks
-        )  # 1
+        gates = concrete_gates(problem.space, state.alphas, tau, problem.search_rng)  # 1
         loss = problem.loss(state.net, gates, problem.batch("train"))  # 2
         told: dict[str, float | Tensor] = {"tau": tau}
         penalty = None
@@ -149,7 +147,7 @@ class SNAS:
     ) -> tuple[Tensor, Tensor]:
         """C, and a scalar that has the estimator's gradient of its expectation."""
         if self.config.estimator == "exact":
-            gates = softmax_gates(space, state.alphas, state.option_masks)
+            gates = softmax_gates(space, state.alphas)
         of_edges = edge_costs(costs, gates, self.config.cost)
         total = torch.stack([r.sum() for r in of_edges.values()]).sum()
         if self.config.estimator != "score":
@@ -165,11 +163,11 @@ class SNAS:
 
     def gates(self, state: SNASState, space: SearchSpace) -> Gates:
         """The expectation of the sampled paths: the softmax of alpha."""
-        return softmax_gates(space, state.alphas, state.option_masks)
+        return softmax_gates(space, state.alphas)
 
     def derive(self, state: SNASState, space: SearchSpace) -> Architecture:
         """The strongest operations by the space's rule."""
-        return space.derive(probabilities(space, state.alphas, state.option_masks))
+        return space.derive(probabilities(space, state.alphas))
 
 
 def edge_costs(costs: OptionCosts, gates: Gates, form: Form) -> dict[str, Tensor]:
