@@ -52,7 +52,12 @@ def join(children: Iterable[Child], between: str = "") -> Html:
 
 
 def table(
-    caption: str, head: Sequence[Child], rows: Iterable[Sequence[Child]], *, shown: bool = False
+    caption: str,
+    head: Sequence[Child],
+    rows: Iterable[Sequence[Child]],
+    *,
+    shown: bool = False,
+    cards: bool = False,
 ) -> Html:
     """A table in a box that scrolls by itself, so that the page never does.
 
@@ -61,9 +66,17 @@ def table(
         head: titles of the columns.
         rows: cells; the first of a row is its heading.
         shown: whether the caption is seen, or only read out.
+        cards: on a phone each row stands by itself, its cells one below the other with their
+            titles, so that nothing is out of sight: for tables to be read rather than consulted.
     """
+    titles = [{"data-head": h} if cards and h else {} for h in head]
     body = [
-        el("tr", {}, el("th", {"scope": "row"}, row[0]), *(el("td", {}, c) for c in row[1:]))
+        el(
+            "tr",
+            {},
+            el("th", {"scope": "row"}, row[0]),
+            *(el("td", title, c) for title, c in zip(titles[1:], row[1:], strict=True)),
+        )
         for row in rows
     ]
     return el(
@@ -71,7 +84,7 @@ def table(
         {"class": "scroll", "role": "group", "tabindex": 0, "aria-label": caption},
         el(
             "table",
-            {},
+            {"class": "cards" if cards else None},
             el("caption", {"class": None if shown else "unseen"}, caption),
             el("thead", {}, el("tr", {}, *(el("th", {"scope": "col"}, h) for h in head))),
             el("tbody", {}, *body),

@@ -30,13 +30,13 @@ def render(runs: Sequence[Run], version: str) -> str:
     else:
         top = compare.summary(runs)
         parts = [(name, _slug(name), body) for name, body in compare.sections(runs)]
-        for i, run in enumerate(runs, start=1):
-            name = f"Run {i}: {run.method}, seed {run.seed}"
+        for i, (name, run) in enumerate(zip(compare.run_titles(runs), runs, strict=True), 1):
             inner = [
                 el("section", {}, el("h3", {}, head), body)
                 for head, body in sections(run, 3, alone=False)
             ]
-            parts.append((name, f"run-{i}", join([summary(run), *inner])))
+            said = el("p", {}, run.title)
+            parts.append((name, f"run-{i}", join([said, summary(run), *inner])))
     foot = f"Made by morphogen {version} from run directories alone."
     return document(title, "Architecture search report", top, parts, foot)
 

@@ -104,7 +104,7 @@ def notes(found: Mapping[str, Any]) -> list[str]:
 def levels(found: Mapping[str, Any]) -> Html:
     """The correlations, over all and among the best, as a table."""
     names = ["among", "n", "Kendall's tau-b", "Spearman"]
-    return table("Correlations of score and truth", names, _level_rows(found))
+    return table("Correlations of score and truth", names, _level_rows(found), cards=True)
 
 
 def _level_rows(found: Mapping[str, Any]) -> list[list[str]]:
@@ -246,7 +246,12 @@ def section(found: Mapping[str, Any], points: Points, level: int = 3) -> Html:
                 "section",
                 {},
                 el(f"h{level}", {}, "What the best predicted hold"),
-                table("Hits", ["best", "precision", "overlap", "by chance"], _head_rows(found)),
+                table(
+                    "Hits",
+                    ["best", "precision", "overlap", "by chance"],
+                    _head_rows(found),
+                    cards=True,
+                ),
             )
         )
     return join([*parts, *boxes])

@@ -38,8 +38,10 @@ def _scores(run: Run, level: int) -> Html | None:
     points = run.series("score")
     if not points:
         return None
-    kind = _kind(run)
-    text = f"{kind[0].upper()}{kind[1:]} of each architecture asked for, in order; seed {run.seed}."
+    words = kind(run)
+    text = (
+        f"{words[0].upper()}{words[1:]} of each architecture asked for, in order; seed {run.seed}."
+    )
     failed = sum("failed" in row for row in run.metrics)
     if failed:
         text += f" {failed:,} of {len(run.metrics):,} evaluations failed and have no score."
@@ -53,7 +55,8 @@ def _scores(run: Run, level: int) -> Html | None:
     return lines("Scores", text, series, x, vertical([b for _, b in each], label), level=level)
 
 
-def _kind(run: Run) -> str:
+def kind(run: Run) -> str:
+    """What a score is of, in words."""
     s, metric = run.settings["evaluation"], run.task.metric
     if s.get("evaluator") == "table":
         return f"the table's {s.get('metric') or 'validation figure'}"

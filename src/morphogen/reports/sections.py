@@ -18,6 +18,7 @@ from morphogen.reports.charts import Series, figure, lines
 from morphogen.reports.clouds import clouds
 from morphogen.reports.heat import Panel, heat_maps, matrices
 from morphogen.reports.html import Html, details, el, join, table
+from morphogen.reports.measures import seeds
 from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
 from morphogen.reports.scores import scored
@@ -117,7 +118,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         found.append((name, f"{v['value']:.4g}, {_rank(v)}"))
     found += [
         ("Data", run.data),
-        ("Seed", str(run.seed)),
+        ("Seeds" if len(seeds(run)) > 1 else "Seed", ", ".join(map(str, seeds(run)))),
         ("Cost", f"{_time(run.spent('seconds'))}, CPU {_time(run.spent('cpu_seconds'))}"),
         ("Device", f"{where['accelerator']} x {where.get('devices', 1)}"),
     ]
@@ -186,14 +187,14 @@ def where(run: Run, level: int, *, alone: bool = True) -> Html | None:
     told = (
         f"Test figures of the {described.title} table, measured by its authors with their own "
         "training, each architecture trained from scratch. They were looked up for this page; "
-        "the search read none of them."
+        f"the {'training' if run.training else 'search'} read none of them."
     )
     if run.own_metric is None:
         told += f" They are not of {run.data}, on which this run is."
     return join(
         [
             el("p", {}, told),
-            table(f"Test figures of the {described.title} table", head, rows),
+            table(f"Test figures of the {described.title} table", head, rows, cards=True),
             el("div", {"class": "figures"}, *clouds([run], level)) if alone else None,
             el("p", {"class": "source"}, f"Source: {described.citation}."),
         ]
@@ -231,7 +232,7 @@ def candidates(run: Run, level: int) -> Html | None:
     names = [name for name in several[0] if name != "architecture"]
     rows = [[str(c["architecture"]), *(f"{float(c[name]):.5g}" for name in names)] for c in several]
     title = f"The {len(several)} architectures that the search offers, the best first"
-    return table(title, ["architecture", *names], rows, shown=True)
+    return table(title, ["architecture", *names], rows, shown=True, cards=True)
 
 
 ENTROPY = (

@@ -29,9 +29,9 @@ def trained(run: Run, level: int) -> list[Html]:
     made = []
     for name, heading, label in _curves(run.task):
         series = [
-            Series(f"seed {seed}", points, i % 8)
+            Series(f"seed {seed}", found, i % 8)
             for i, seed in enumerate(seeds)
-            if (points := _points(run, name, seed))
+            if (found := points(run, name, seed))
         ]
         if not series:
             continue
@@ -57,7 +57,7 @@ def reached(run: Run, level: int) -> Html | None:
         f"Each seed is a training from scratch. Held-out {task.examples} chose the epoch, so that "
         f"their figure is a little too good; the test {task.examples} were opened once, at the end."
     )
-    return join([el("p", {}, text), table(f"{title(task.metric)} reached", head, rows)])
+    return join([el("p", {}, text), table(f"{title(task.metric)} reached", head, rows, cards=True)])
 
 
 def _range(known: Mapping[str, Any], task: Described) -> str:
@@ -66,7 +66,8 @@ def _range(known: Mapping[str, Any], task: Described) -> str:
     return f"{task.number(known['low'])} to {task.number(known['high'])}"
 
 
-def _points(run: Run, name: str, seed: int) -> list[tuple[float, float]]:
+def points(run: Run, name: str, seed: int) -> list[tuple[float, float]]:
+    """(epoch, value) of an entry of the metrics, of the training with this seed."""
     return [
         (float(row["seed_epoch"]), float(row[name]))
         for row in run.metrics

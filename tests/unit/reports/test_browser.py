@@ -142,6 +142,29 @@ def test_a_phone_scrolls_in_one_direction(
     assert troubles == []
 
 
+CUT = (
+    "[...document.querySelectorAll('.scroll')].filter(box => box.querySelector('{}') &&"
+    "box.clientWidth && box.scrollWidth > box.clientWidth + 1).map(box => box.ariaLabel)"
+)
+"""Names of tables that stick out of their boxes."""
+
+
+def test_nothing_to_be_read_is_cut_off(
+    browser: Browser, pages: dict[str, Path], troubles: list[str]
+) -> None:
+    """On a phone each row is a card with titles; on paper every table is whole."""
+    tab = opened(browser, pages["two"], troubles, viewport={"width": 390, "height": 800})
+    assert tab.evaluate(CUT.format("table.cards")) == []
+    title = "getComputedStyle(document.querySelector('.cards td'), '::before').content"
+    assert "seeds" in tab.evaluate(title)
+    tab.emulate_media(media="print")
+    tab.set_viewport_size({"width": 718, "height": 1000})  # A4
+    assert tab.evaluate(CUT.format("table")) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 718
+    tab.close()
+    assert troubles == []
+
+
 @pytest.mark.parametrize(("name", "scheme"), [("one", "light"), ("two", "dark")])
 def test_axe_finds_nothing(
     browser: Browser, pages: dict[str, Path], troubles: list[str], name: str, scheme: Any

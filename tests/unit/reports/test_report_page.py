@@ -9,77 +9,21 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
-from scipy import stats
 
 import run_directories as made
 from morphogen import benchmarks
 from morphogen.cli import main
 from morphogen.core import RunError
-from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 from morphogen.reports.scale import BOTTOM, HEIGHT, TOP
 from morphogen.reports.sections import facts
 from morphogen.reports.standing import metric_on
-
-VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br"}
-
-
-class Page(HTMLParser):
-    """A page as text, headings, tables and hover data; unbalanced elements are an error."""
-
-    def __init__(self, markup: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.headings: list[tuple[int, str]] = []
-        self.cells: list[list[str]] = []
-        self.hover: list[dict] = []
-        self.labels: list[str] = []
-        self.text = ""
-        self.feed(markup)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        if given.get("id"):
-            self.ids.append(str(given["id"]))
-        if given.get("data-hover"):
-            self.hover.append(json.loads(str(given["data-hover"])))
-        if tag == "svg":
-            assert given.get("aria-label") or given.get("aria-hidden") == "true"
-            self.labels.append(given.get("aria-label") or "")
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append((int(tag[1]), ""))
-        if tag == "tr":
-            self.cells.append([])
-        if tag in ("td", "th"):
-            self.cells[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] in ("script", "style"):
-            return
-        self.text += data
-        if self.headings and re.fullmatch("h[1-6]", self.open[-1]):
-            self.headings[-1] = (self.headings[-1][0], self.headings[-1][1] + data)
-        if {"td", "th"} & set(self.open):
-            self.cells[-1][-1] += data
-
-
-def page(*paths: Path) -> tuple[str, Page]:
-    markup = render([read_run(path) for path in paths], "0.0")
-    return markup, Page(markup)
+from read_page import page
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str, code: int = 4) -> str:
@@ -293,13 +237,6 @@ def test_own_data_come_before_a_table_of_others(tmp_path: Path) -> None:
     theirs = dict(facts(read_run(made.search(tmp_path / "theirs", data="cifar100:c"))))
     assert theirs["CIFAR-100 test accuracy in %, from the table"] == f"{value:.4g}, {rank}"
     assert not any(name.startswith(("Not these", "Recalibrated")) for name in theirs)
-    _, read = page(tmp_path / "own", tmp_path / "theirs")
-    shown = next(cells for cells in read.cells if cells[:1] == ["1: idarts, seed 0"])
-    assert shown[2:4] == ["recalibrated accuracy in % on the search-validation part", "48.00"]
-    assert shown[4].startswith("CIFAR-10 92.3")
-    theirs_in_row = next(cells for cells in read.cells if cells[:1] == ["2: idarts, seed 0"])
-    assert theirs_in_row[2:4] == ["CIFAR-100 test accuracy in %, from the table", f"{value:.2f}"]
-    assert "Differences per seed" not in read.text
 
 
 @pytest.mark.parametrize(
@@ -336,39 +273,6 @@ def test_a_training(tmp_path: Path) -> None:
     first = dict(facts(read_run(path)))
     assert first["Test accuracy in %, 2 seeds"] == "64.5 (95 % interval 58.10 to 70.90)"
     assert "The training" in [title for _, title in read.headings]
-
-
-def test_several_runs_are_compared(tmp_path: Path) -> None:
-    found = {"idarts": [made.CONV, made.MIXED], "darts": [made.SKIP, made.MIXED]}
-    paths = [
-        made.search(tmp_path / f"{method}-{seed}", method, seed, text, data="cifar10:c")
-        for method, texts in found.items()
-        for seed, text in enumerate(texts)
-    ]
-    _, read = page(*paths)
-    table = benchmarks.load("nasbench201")
-    value = {t: table.query(t)["cifar10_test_200"] for t in (made.CONV, made.MIXED, made.SKIP)}
-    values = [value[made.CONV], value[made.MIXED]]
-    low, high = stats.t.interval(0.95, 1, loc=sum(values) / 2, scale=stats.sem(values))
-    assert ["idarts", "2", f"{sum(values) / 2:.2f} ± {(high - low) / 2:.2f}"] in [
-        cells[:3] for cells in read.cells
-    ]
-    gap = value[made.CONV] - value[made.SKIP]
-    assert ["0", f"{value[made.CONV]:.2f}", f"{value[made.SKIP]:.2f}", f"{gap:+.2f}"] in (
-        read.cells
-    )
-    assert ["1", *[f"{value[made.MIXED]:.2f}"] * 2, "+0.00"] in read.cells
-    assert "fewer than three seeds" in read.text
-    assert len(read.ids) == len(set(read.ids))
-
-
-def test_configurations_are_told_apart_by_what_differs(tmp_path: Path) -> None:
-    paths = [made.search(tmp_path / "a"), made.search(tmp_path / "b", seed=1)]
-    values = yaml.safe_load((paths[1] / "config.yaml").read_text())
-    values["config"]["alpha"]["lr"] = 0.5
-    (paths[1] / "config.yaml").write_text(yaml.safe_dump(values))
-    _, read = page(*paths)
-    assert "idarts (alpha.lr 0.01), 1 seed; idarts (alpha.lr 0.5), 1 seed" in read.text
 
 
 # -- what is wrong is said -------------------------------------------------------------------------
