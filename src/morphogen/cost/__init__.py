@@ -9,6 +9,7 @@ from morphogen.cost.count import Cost, Input, count, of
 from morphogen.cost.demand import SMALLER, require
 from morphogen.cost.latency import Latency, latency
 from morphogen.cost.options import OptionCosts, of_options
+from morphogen.cost.paths import PathCost, Paths
 from morphogen.cost.sizes import published
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Input",
     "Latency",
     "OptionCosts",
+    "PathCost",
+    "Paths",
     "count",
     "latency",
     "of",

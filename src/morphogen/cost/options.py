@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from morphogen.core import SpaceError
+from morphogen.core import CapabilityError, SpaceError
 from morphogen.cost.count import Input, Watch, channels_of, watched
 from morphogen.cost.sizes import published
 from morphogen.spaces import SearchSpace
@@ -103,7 +103,8 @@ def of_options(
             else they are added up.
 
     Raises:
-        CapabilityError: the space has no supernet, or one that does not know its options' modules.
+        CapabilityError: the space has no supernet, or one that does not know its options' modules,
+            or whose costs are no sums over choices.
         SpaceError: it does not take such inputs, or an option is not run when all are live.
     """
     spec = spec or published(space)
@@ -111,6 +112,12 @@ def of_options(
     spec = replace(spec, in_channels=channels, execution="plain")
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         net = build(space, spec)
+    if not net.additive:
+        raise CapabilityError(
+            f"in space {space.name!r} an option has no cost of its own: it depends on what other "
+            "choices keep; accepted: a space whose costs are sums over choices, or the cost of "
+            "whole paths (cost.Paths)"
+        )
     members = {
         (group, row, column): net.options(choice.name, option)
         for group, choices in space.groups.items()

@@ -144,6 +144,14 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         """
         return tuple((c.name,) for c in self.choices)
 
+    def twins(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """Choices whose equality is a repetition, by name: what the two halves of a node do.
+
+        Two tuples of equal length for each; the first choice of one has the options of the first
+        of the other, and so on, unless the space is restricted.
+        """
+        return ()
+
     def edge_selections(self) -> tuple[EdgeSelection, ...]:
         """Where choices compete for places; each selection lies within one plan."""
         return ()

@@ -110,6 +110,8 @@ class DARTSCells(SearchSpace, Differentiable):
 
     normed_skips: ClassVar[bool] = False
     """Whether a skip connection of stride 1 is followed by a batch norm."""
+    normed_pools: ClassVar[bool] = True
+    """Whether a pool of the supernet is followed by a batch norm."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -44,6 +44,8 @@ class Supernet(nn.Module):
     """
 
     space: SearchSpace
+    additive: ClassVar[bool] = True
+    """Whether the cost of a path is the sum of what its options cost, each by itself."""
 
     @abstractmethod
     def forward(self, x: Tensor, gates: Gates) -> Tensor:

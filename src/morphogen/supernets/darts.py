@@ -2,7 +2,7 @@
 
 Liu, Simonyan and Yang, ICLR 2019, arXiv 1806.09055. The stem and the places of the cells are those
 of the stand-alone networks; batch norms of the operations and preprocessing layers are not affine,
-and pools are followed by one.
+and pools are followed by one, unless the space has them bare.
 
 The supernet has one set of parameters and two ways to run them. `plain`: one module per option,
 edge after edge. `fused`: all that leaves a node at once, channels-last:
@@ -239,6 +239,10 @@ class MixedCell(nn.Module):
             if name == "max_pool_3x3"
             else fused.average_pool(x, stride, rows=self.dims.rows)
         )
+        if not norms:
+            for term in terms:
+                batch.add_direct(y, term)
+            return
         if not self.training:
             for term, norm in zip(terms, norms, strict=True):
                 batch.add_normed(y, norm, term)

@@ -19,6 +19,7 @@ from morphogen.supernets.base import NetworkSpec
 from morphogen.supernets.dimensions import Dimensions, of_network
 from morphogen.supernets.operations import (
     FactorizedReduce,
+    Pool,
     ReLUConvBN,
     drop_path,
     operation,
@@ -116,6 +117,8 @@ def edge_operation(
     module = operation(name, place.channels, stride, affine=affine, dims=dims)
     if space.normed_skips and isinstance(module, nn.Identity):
         return dims.norm(place.channels, affine=affine)
+    if isinstance(module, Pool) and not space.normed_pools:
+        module.norm = None
     return module
 
 

@@ -269,6 +269,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "skip_connect": _skip,
     "sep_conv_3x3": _sep(3),
     "sep_conv_5x5": _sep(5),
+    "sep_conv_7x7": _sep(7),
     "dil_conv_3x3": _dil(3),
     "dil_conv_5x5": _dil(5),
     "noise": lambda channels, stride, **_: Noise(stride),
