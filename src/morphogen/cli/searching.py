@@ -174,7 +174,9 @@ def report(result: SearchResult, *, as_json: bool) -> int:
     title = benchmarks.describe(table.name).title if table else ""
     known = read_run(result.run)
     own = bool(table and metric_on(table, known.config))
-    if known.headline and not (found and own):
+    if result.test:
+        parts.append(fold(_reached(result, known.task), width()))
+    elif known.headline and not (found and own):
         what, value, _ = known.headline
         parts.append(fold(f"On these data: {what}: {value:.4g} (one seed, no interval).", width()))
     if table and found:
@@ -183,9 +185,22 @@ def report(result: SearchResult, *, as_json: bool) -> int:
         parts.append(f"The {title} table does not have it.")
     if result.candidates:
         parts.append(_candidates(result))
-    parts += [_cost(result), f"Run directory: {shown(result.run)}", _next(result, bool(found))]
+    parts.append(_cost(result))
+    if result.weights is not None:
+        parts.append(f"Weights: {shown(result.weights)}")
+    parts += [f"Run directory: {shown(result.run)}", _next(result, bool(found))]
     print("\n" + "\n\n".join(parts))
     return 0
+
+
+def _reached(result: SearchResult, task: Described) -> str:
+    """What the delivered network reaches on the test part."""
+    test = result.test
+    text = f"Test {task.metric} of the trained network: {task.value(test['mean'])}"
+    if "low" not in test:
+        return f"{text} (one seed, no interval)."
+    low, high = map(task.number, (test["low"], test["high"]))
+    return f"{text}, 95 % interval {low} to {high} {task.covers(test)}."
 
 
 SHOWN_CANDIDATES = 12
@@ -243,6 +258,8 @@ def _next(result: SearchResult, has_table: bool) -> str:
     train = shell("morphogen", "train", result.run, "--seeds", "3")
     values = RunDirectory(result.run).config()
     test = f"the test {Described.of(values).examples}"
+    if result.weights is not None:
+        lines += ["To use it:", f"  {shell('morphogen', 'export', result.run, '--to', 'onnx')}"]
     lines += [f"Train it from scratch and measure it on {test}:", f"  {train}"]
     if not set(values["space"]) <= {"name", "without"}:  # no words for it on the command line
         return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 from morphogen.core.errors import ConfigError
@@ -82,3 +83,20 @@ def _quantile(freedom: int) -> float:
     from scipy.stats import t  # late: it takes a second to import
 
     return float(t.ppf(0.975, freedom))
+
+
+def proportion(hits: float, count: float) -> tuple[float, float]:
+    """Ends of the 95 % interval of a share, as Wilson's score test gives them.
+
+    E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22
+    (1927) 209-212. The ends stay between 0 and 1, also where none or all of few are hits.
+
+    Args:
+        hits: of the independent trials.
+        count: how many trials there were, above 0.
+    """
+    z = NormalDist().inv_cdf(0.975)
+    share, spread = hits / count, z * z / count
+    middle = share + spread / 2
+    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))

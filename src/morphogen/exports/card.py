@@ -29,7 +29,7 @@ def card(
 
     Args:
         signature: of the exported weights.
-        result: result.json of the training.
+        result: result.json of the training, or of the search that delivers the network.
         config: its config.yaml.
         task: its data.
         files: export.json, by file name.
@@ -112,9 +112,9 @@ def _reached(result: Mapping[str, Any], said: Described) -> str:
     lines = []
     for part, held in said.reached(result).items():
         text = f"- {TITLES[part]} {said.metric}: {said.value(held['mean'])}"
-        if held["n"] > 1:
+        if held.get("low") is not None:
             low, high = map(said.number, (held["low"], held["high"]))
-            text += f", 95 % interval {low} to {high} over {held['n']} seeds"
+            text += f", 95 % interval {low} to {high} {said.covers(held)}"
         else:
             text += ", one seed (no interval)"
         lines.append(text)
@@ -136,7 +136,7 @@ def _training(
         ("Weights", f"seed {origin['seed']}, epoch {origin['epoch']} ({origin['weights']})"),
         ("Seeds", str(result["seeds"])),
         ("Time", f"{cost['seconds']:,.0f} s wall clock, {cost['cpu_seconds']:,.0f} s CPU"),
-        (f"{task.unit.capitalize()} drawn", f"{cost['train_examples']:,}"),
+        (f"{task.unit.capitalize()} drawn", f"{cost.get('train_examples', 0):,}"),
         ("Command", code(config["command"])),
         ("Versions", markdown(versions)),
         ("Machine", markdown(config["machine"])),

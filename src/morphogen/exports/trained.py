@@ -1,16 +1,18 @@
-"""The trained network of a run, built from the weights that the training wrote."""
+"""The trained network of a run, built from the weights that it wrote."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from morphogen.core import ConfigError, RunError
+from morphogen.core import ConfigError, MorphogenError, RunError
 from morphogen.core.names import shell
 from morphogen.exports.formats import built
+from morphogen.methods import find
 from morphogen.runs.config import Space, recorded_space
 from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
@@ -18,7 +20,7 @@ from morphogen.runs.weights import Signature, read_weights
 
 
 def weights_of(directory: RunDirectory, seed: int | None = None) -> Path:
-    """The file with the weights of a finished training.
+    """The file with the weights of a finished training, or of a search that delivers a network.
 
     Args:
         directory: the run.
@@ -26,11 +28,11 @@ def weights_of(directory: RunDirectory, seed: int | None = None) -> Path:
             looking at the test part (the first, where nothing was held out).
 
     Raises:
-        RunError: it is a search's, whose network is not trained, or it is not finished.
+        RunError: it is a search's whose network is not trained, or it is not finished.
         ConfigError: there is no training with that seed.
     """
     values, result = directory.config(), directory.result()
-    if not directory.is_training:
+    if not directory.is_training and not _delivers(values, result):
         raise RunError(
             f"{directory.path} is the run of a search, whose network is not trained; accepted: the "
             f"run of a training, first `{shell('morphogen', 'train', directory.path)}`"
@@ -66,6 +68,15 @@ def trained_network(
     file = weights_of(directory, seed)
     tensors, signature = read_weights(file)
     return built(recorded_space(directory, space), signature, tensors, str(file)), signature
+
+
+def _delivers(config: dict[str, Any], result: dict[str, Any] | None) -> bool:
+    """Whether a search ends with a trained network, as far as can be said."""
+    if result is not None:
+        return "weights" in result
+    with suppress(MorphogenError):  # a method of a package that is not installed here
+        return find(config["method"]).delivers
+    return False
 
 
 def _chosen(config: dict[str, Any], result: dict[str, Any]) -> int:

@@ -3,6 +3,7 @@
 from morphogen.methods._contract import (
     AskTell,
     Candidate,
+    Delivering,
     Ending,
     Method,
     MethodInfo,
@@ -24,6 +25,7 @@ from morphogen.methods._contract import (
 __all__ = [
     "AskTell",
     "Candidate",
+    "Delivering",
     "Ending",
     "Method",
     "MethodInfo",

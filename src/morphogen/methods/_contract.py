@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from morphogen.core import (
     Architecture,
@@ -119,6 +119,23 @@ class Relaxing(Stepwise, Protocol):
 
     def gates(self, state: Any, space: SearchSpace) -> Gates:
         """The relaxed network that the state stands for now."""
+
+
+@runtime_checkable
+class Delivering(Stepwise, Protocol):
+    """A method whose end is a trained stand-alone network, and not only an architecture.
+
+    The engine writes its weights into the run directory and, when the search is over, measures it
+    on the test part, once: what was a search is used like a training.
+    """
+
+    def network(self, state: Any, space: SearchSpace) -> nn.Module | None:
+        """The trained network of the architecture of `derive`; None while there is none.
+
+        Built as `supernets.network(space, architecture, problem.spec)` builds it: what a file
+        keeps goes by the names of that network's state. It follows from the state, which is all
+        that a resumed search knows.
+        """
 
 
 @dataclass(frozen=True)
@@ -236,6 +253,11 @@ class MethodInfo:
     def relaxing(self) -> bool:
         """True if it has gates, and leaves it to others to select by them."""
         return issubclass(self.build, Relaxing) and not self.selects
+
+    @property
+    def delivers(self) -> bool:
+        """True if its searches end with a trained network."""
+        return issubclass(self.build, Delivering)
 
     def require(self, space: SearchSpace) -> None:
         """A `CapabilityError` naming what would serve, if `space` lacks what the method needs."""

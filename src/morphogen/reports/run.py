@@ -151,11 +151,12 @@ class Run:
     def headline(self) -> tuple[str, float, bool] | None:
         """Name, value and direction (whether higher is better) of the figure to compare by.
 
-        Of a training the mean of its metric on the test part, else on the held-out part. Of a
-        search the table's test figure if the table is of the run's own data; else the last
+        Of a training the mean of its metric on the test part, else on the held-out part; of a
+        search that delivers a network what that reaches on the test part. Of another search the
+        table's test figure if the table is of the run's own data; else the last
         recalibrated metric on the search-validation part; without that the best score.
         """
-        if self.training:
+        if self.training or self.reached:
             return self._reached()
         classified = self.task.classes or "task" not in self.config  # as tables are
         name = self.own_metric
@@ -178,6 +179,11 @@ class Run:
         return "best score", max(scores), True
 
     @property
+    def reached(self) -> dict[str, Mapping[str, Any]]:
+        """What trained networks reach, by part, see `Described.reached`."""
+        return self.task.reached(self.result)
+
+    @property
     def judged(self) -> bool:
         """Whether scores are the task's metric, less a minus where less of it is better."""
         first = str(self.settings.get("evaluation", {}).get("objectives", "")).partition(",")[0]
@@ -188,7 +194,7 @@ class Run:
 
     def _reached(self) -> tuple[str, float, bool] | None:
         task = self.task
-        for part, known in task.reached(self.result).items():
+        for part, known in self.reached.items():
             seeds, unit = int(known["n"]), f" in {task.unit}" * bool(task.unit)
             what = f"{TITLES[part].lower()} {task.metric}{unit}, {seeds} seed{'s'[: seeds != 1]}"
             return what, float(known["mean"]), task.higher_is_better
@@ -207,7 +213,7 @@ class Run:
     @property
     def spread(self) -> tuple[int, tuple[float, float] | None]:
         """Seeds behind the headline, and its 95 % interval where there are several."""
-        known = next(iter(self.task.reached(self.result).values()), {}) if self.training else {}
+        known = next(iter(self.reached.values()), {})
         ends = (float(known["low"]), float(known["high"])) if "low" in known else None
         return int(known.get("n", 1)), ends
 

@@ -108,7 +108,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     found = [("State", state(run))]
     if run.headline:
         name, value, _ = run.headline
-        own = run.standing.get(run.own_metric or "") if not run.training else None
+        own = None if run.training or run.reached else run.standing.get(run.own_metric or "")
         # The table's trainings have an interval of theirs, which "Where it stands" gives.
         said = f", {_rank(own)}" if own else _spread(run)
         found.append((f"{name[0].upper()}{name[1:]}", f"{value:.4g}{said}"))
@@ -134,7 +134,9 @@ def _spread(run: Run) -> str:
     seeds, ends = run.spread
     if ends is not None:
         number = run.task.number
-        return f" (95 % interval {number(ends[0])} to {number(ends[1])})"
+        held = next(iter(run.reached.values()))
+        covers = f" {run.task.covers(held)}" if held.get("examples") else ""
+        return f" (95 % interval {number(ends[0])} to {number(ends[1])}{covers})"
     return ", one seed: no interval" if seeds == 1 else ""
 
 

@@ -45,7 +45,7 @@ def trained(run: Run, level: int) -> list[Html]:
 def reached(run: Run, level: int) -> Html | None:
     """The metric on test and held-out examples: mean, interval, each seed."""
     rows, task = [], run.task
-    for part, known in task.reached(run.result).items():
+    for part, known in run.reached.items():
         values = known["values"]
         each = ", ".join(map(task.number, values))
         mean = task.number(known["mean"])
@@ -57,12 +57,18 @@ def reached(run: Run, level: int) -> Html | None:
         f"Each seed is a training from scratch. Held-out {task.examples} chose the epoch, so that "
         f"their figure is a little too good; the test {task.examples} were opened once, at the end."
     )
+    if not run.training:
+        text = (
+            f"The trained network that the search delivers, of one seed. The test {task.examples} "
+            "were opened after the search, to measure it; the interval is what their number "
+            "allows, and says nothing of what another seed would reach."
+        )
     return join([el("p", {}, text), table(f"{title(task.metric)} reached", head, rows, cards=True)])
 
 
 def _range(known: Mapping[str, Any], task: Described) -> str:
     if "low" not in known:
-        return "needs two seeds"
+        return "not known" if known.get("examples") else "needs two seeds"
     return f"{task.number(known['low'])} to {task.number(known['high'])}"
 
 

@@ -87,9 +87,22 @@ class Described:
         return f"{self.number(value)} {self.unit}".rstrip()
 
     def reached(self, result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-        """What a finished training reached, by part: `test`, `held_out`; those there are."""
+        """What a trained network of a finished run reached, by part: `test`, `held_out`.
+
+        Those there are: of a search that delivers no network none.
+        """
         found = {part: result.get(f"{part}_{self.metric}") for part in TITLES}
         return {part: held for part, held in found.items() if isinstance(held, Mapping)}
+
+    def covers(self, held: Mapping[str, Any]) -> str:
+        """What the interval of a figure is over: `over 3 seeds`, or the examples of one network.
+
+        Args:
+            held: what a run reached on a part; one that has an interval.
+        """
+        if held.get("examples"):
+            return f"for {held['examples']:,} test {self.examples}, one seed"
+        return f"over {held['n']} seeds"
 
     def gap(self, row: Mapping[str, Any]) -> float | None:
         """By how much the supernet is better than its discretised network, its norms recalibrated.

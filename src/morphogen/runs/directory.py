@@ -2,6 +2,7 @@
 
 config.yaml    method, space, data, settings, seed, versions, command
 metrics.jsonl  one line per epoch, of a method that trains a supernet
+network.safetensors  the weights of the network that a search delivers, of a method that trains one
 start.safetensors  the weights that a supernet began with, of a search `--from` another run
 checkpoint     the state after the last finished epoch, and the one before (`.previous`)
 evaluations.sqlite  one row per architecture, of a black-box method: all that it needs to go on
@@ -59,6 +60,7 @@ class RunDirectory:
         self.checkpoint_file = path / "checkpoint.pt"
         self.store_file = path / store.FILE
         self.start_file = path / "start.safetensors"
+        self.network_file = path / records.NETWORK
         self.result_file = path / "result.json"
         self.scores_file = path / "scores.csv"
         self.rank_file = path / "rank.json"
@@ -115,6 +117,7 @@ class RunDirectory:
             self.start_file,
             checkpoint,
             previous(checkpoint),
+            self.network_file,
             self.result_file,
         )
         for file in left:
@@ -151,6 +154,11 @@ class RunDirectory:
     def is_training(self) -> bool:
         """Whether the run is a training's, and not a search's."""
         return bool(self.config().get("method") == TRAINING)
+
+    @property
+    def has_network(self) -> bool:
+        """Whether the run is finished, and has a trained network."""
+        return bool((self.result() or {}).get("weights"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -254,8 +262,12 @@ class RunDirectory:
         return self._inspect(self.result_file, records.result_kind, "`morphogen resume`")
 
     def archive_result(self, label: str) -> None:
-        """Give result.json and rank.json names of their own: they are of the run until now."""
-        for file in (self.result_file, self.rank_file):
+        """Give names of their own to what is of the run until now: its result, network, ranking.
+
+        Args:
+            label: after the name of each file.
+        """
+        for file in (self.result_file, self.network_file, self.rank_file):
             if os.path.lexists(file):
                 with writing(file):
                     file.replace(file.with_name(f"{file.stem}-{label}{file.suffix}"))

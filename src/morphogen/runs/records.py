@@ -206,7 +206,7 @@ class Offered(Record, extra="allow"):
 
 
 class SearchRecord(Record):
-    """result.json of a search."""
+    """result.json of a search that ends with an architecture."""
 
     architecture: Text
     method: Text
@@ -231,17 +231,24 @@ class SearchRecord(Record):
 
 
 class Reached(Record):
-    """The metric over seeds: the mean, and from two on its 95 % interval."""
+    """The metric over seeds: the mean, and from two on its 95 % interval.
+
+    Or that of one network, with the interval that the number of examples allows.
+    """
 
     mean: float
     n: Count
     low: float | None = None
     high: float | None = None
+    examples: Count | None = None
+    """On which one network was measured."""
     values: list[float]
 
     @model_validator(mode="after")
     def _each(self) -> Self:
-        if len(self.values) != self.n or (self.n > 1) != (self.low is not None):
+        several = self.n > 1
+        unsaid = self.examples is None and several != (self.low is not None)
+        if len(self.values) != self.n or unsaid or (several and self.examples is not None):
             raise ValueError("a value for each seed, and from two on an interval")
         if (self.low is None) != (self.high is None):
             raise ValueError("both ends of the interval")
@@ -250,6 +257,30 @@ class Reached(Record):
 
 WeightsFile = Annotated[str, Field(pattern=r"^seed-[0-9]{1,20}-(best|last)\.safetensors$")]
 """Of a training's seed, in the run directory."""
+
+
+NETWORK = "network.safetensors"
+"""Of the network that a search delivers, in the run directory."""
+
+
+class Delivered(SearchRecord, extra="allow"):
+    """result.json of a search that ends with a trained network; the metric names what it reaches"""
+
+    __pydantic_extra__: dict[str, Reached | None]
+
+    seeds: Literal[1]
+    test_openings: list[Text]
+    test_remarks: list[Text]
+    weights: Annotated[list[Literal["network.safetensors"]], Field(min_length=1, max_length=1)]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if {"params", "macs"} - set(self.cost.model_extra or ()):
+            raise ValueError("cost with params and macs")
+        measured = self.model_extra or {}
+        if len(measured) != 1 or not all(name.startswith("test_") for name in measured):
+            raise ValueError("test_ before the name of the metric, and none else")
+        return self
 
 
 class Trained(SearchRecord, extra="allow"):
@@ -336,5 +367,7 @@ class Ranked(Record):
 
 def result_kind(values: Any) -> type[SearchRecord]:
     """Which declaration a result.json is checked by."""
-    training = isinstance(values, dict) and values.get("method") == "train"
-    return Trained if training else SearchRecord
+    held = values if isinstance(values, dict) else {}
+    if held.get("method") == "train":
+        return Trained
+    return Delivered if "weights" in held else SearchRecord

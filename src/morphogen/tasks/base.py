@@ -404,6 +404,19 @@ class Task:
         """The metric in its unit, from the sums of `measure`."""
         return float(sums["metric"] / sums["size"])
 
+    def interval(self, sums: Mapping[str, Tensor]) -> tuple[float, float] | None:
+        """Ends of the metric's 95 % interval that the number of examples allows, in its unit.
+
+        It covers which examples were drawn for the part, and nothing of the network's training.
+
+        Args:
+            sums: of `measure`, of one network on examples that are independent of it.
+
+        Returns:
+            None: nothing is known of how the metric varies.
+        """
+        return None
+
     def check_output(self, output: Any, batch: Batch, *, whose: str) -> tuple[str, ...]:
         """Sentences on what is odd about a network's output for a batch.
 

@@ -27,7 +27,7 @@ RESERVED = frozenset(
     (
         *("score", "params", "flops", "latency", "memory", "architecture", "candidate", "failed"),
         *("epoch", "phase", "ended_early", "examples", "gates", "alpha", "seed", "seed_epoch"),
-        *("seconds", "cpu_seconds", "attempts", "budget", "lr", "openings"),
+        *("seconds", "cpu_seconds", "attempts", "budget", "lr", "openings", "remarks"),
     )
 )
 """Entries of metrics.jsonl and result.json, and costs: names that no metric can have."""

@@ -24,8 +24,10 @@ from morphogen.engine.search.result import SearchResult
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.timetable import timetable
+from morphogen.exports.loading import load
 from morphogen.methods import Relaxing, Stepwise
 from morphogen.runs import checkpoint
+from morphogen.runs.weights import read_weights
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import space_of
 from morphogen.tasks.problem import Problem
@@ -67,21 +69,26 @@ class MethodChecks(Checks):
         self.module, self.settings = module, settings
         self._runs = 0
 
-    def search(self, *, watcher: Any = Recorder, space: Any = None, **changed: Any) -> SearchResult:
+    def search(
+        self, *, watcher: Any = Recorder, space: Any = None, task: Any = None, **changed: Any
+    ) -> SearchResult:
         """A search of the module, or of another space, in a new run directory.
 
         Args:
             watcher: as for `morphogen.search`.
             space: instead of the module.
+            task: instead of the images.
             **changed: settings that are other than the suite's; `__` stands for a dot.
         """
         self._runs += 1
         values = {name.replace("__", "."): value for name, value in changed.items()}
+        settings = self.settings if task is None else replace(self.settings, task=None)
         return search(
             self.config,
             space=space or self.module(),
-            data=toys.images(),
-            settings=altered(self.settings, values),
+            data=toys.images() if task is None else None,
+            task=task,
+            settings=altered(settings, values),
             run=self.folder / f"{self.info.name}-{self._runs}",
             watcher=watcher,
         )
@@ -210,6 +217,47 @@ class MethodChecks(Checks):
         require(told.finished is None, "a finished search was started again")
         after = {p.name: p.read_bytes() for p in reference.run.iterdir()}
         require(before == after, "files of a finished run have changed")
+
+    # -- a trained network -------------------------------------------------------------------
+
+    def check_a_delivered_network_is_used_like_a_trainings(self) -> None:
+        """Its file holds the architecture found, and gives what the result's network gives."""
+        found = self.reference
+        require(
+            not self.info.delivers or found.weights is not None,
+            "the method has `network`, and the search has delivered none",
+        )
+        if found.weights is None:
+            return
+        tensors, signature = read_weights(found.weights)
+        require(signature.architecture == found.text, f"it is of {signature.architecture}")
+        require(found.space.parse(signature.architecture) == found.architecture, "it is another")
+        net = found.network()
+        held = dict(sorted(net.state_dict().items()))
+        require(same(held, dict(sorted(tensors.items()))), "the network has other weights")
+        x = signature.example_input(3)
+        model = load(found.run, self.module())
+        with torch.no_grad():
+            require(torch.equal(model(x), net(x)), "loading the run gives another network")
+
+    def check_the_test_part_is_opened_once_for_the_delivered_network(self) -> None:
+        """When the search is over; and not again when the finished run is opened again."""
+        if not self.info.delivers:
+            return
+        task = toys.problem(space_of(self.module()), test=True).task
+        found = self.search(task=task)
+        require(len(task.test_openings) == 1, f"it was opened {len(task.test_openings)} times")
+        require(bool(found.test), "there is no figure of the test part")
+        again = resume(found.run, space=self.module(), task=task)
+        require(len(task.test_openings) == 1, "a finished run was measured again")
+        require(dict(again.test) == dict(found.test), "the figure read differs")
+        net = found.network()
+        with torch.no_grad():
+            sums = task.measure(net, task.once(task.open_test("to compare"), 100))
+        value = task.value(sums)
+        require(
+            found.test["mean"] == value, f"{found.test['mean']} is on record, and it is {value}"
+        )
 
     # -- what a method must not touch --------------------------------------------------------
 

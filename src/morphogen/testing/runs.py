@@ -52,6 +52,8 @@ def same(one: Any, two: Any) -> bool:
 def require_same_run(one: Path, two: Path) -> None:
     """Architecture, every metric but times, alpha, weights, optimisers, streams: bit for bit.
 
+    Also the network that a search delivers.
+
     Raises:
         AssertionError: names the file, and the line or the part that differs.
     """
@@ -66,6 +68,9 @@ def require_same_run(one: Path, two: Path) -> None:
             del result["cost"][name]
     names = sorted(k for k in {*results[0], *results[1]} if results[0].get(k) != results[1].get(k))
     require(results[0] == results[1], f"result.json differs in {', '.join(names)}")
+    files = [RunDirectory(run).network_file for run in (one, two)]
+    held = [file.read_bytes() if file.exists() else b"" for file in files]
+    require(held[0] == held[1], f"{files[0].name} differs")
     first, second = state(one), state(two)
     require(list(first) == list(second), "the checkpoints have other parts")
     for part in first:

@@ -23,16 +23,17 @@ def network_of(
     """The network of a run's architecture, in evaluation mode.
 
     Args:
-        run: of a training, whose weights it gets; or of a search: then they are drawn anew.
+        run: of a training, or of a search that delivers a network: then it has the trained
+            weights; of another search they are drawn anew.
         space: needed again if code of yours belongs to it, as to a module.
-        seed: of a training: which of its networks; of a search: of the weights.
+        seed: of trained networks: of which; else of the weights that are drawn.
 
     Raises:
         RunError: there is no architecture yet, or `space` is missing.
-        ConfigError: the training has no such seed.
+        ConfigError: no network was trained with that seed.
     """
     directory = RunDirectory.open(run)
-    if directory.is_training:
+    if directory.is_training or directory.has_network:
         return trained_network(run, space=space, seed=seed)[0]
     result = directory.result()
     if result is None:

@@ -31,12 +31,13 @@ class Run(ReadRun):
     def network(self, *, space: Space | None = None, seed: int | None = None) -> nn.Module:
         """The architecture's network, alone, as a module in evaluation mode.
 
-        Of a finished training it has the trained weights; of a search they are drawn anew, since
-        those of a supernet are shared by all its networks and belong to none.
+        Of a finished training, and of a search that delivers a network, it has the trained weights;
+        of another search they are drawn anew, since those of a supernet are shared by all its
+        networks and belong to none.
 
         Args:
             space: needed again if it was an object of yours rather than a name.
-            seed: of a training: which of its networks; of a search: of the weights.
+            seed: of trained networks: of which; else of the weights that are drawn.
 
         Raises:
             RunError: there is no architecture yet, or `space` is missing.

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from morphogen.core import (
     Architecture,
@@ -24,10 +24,12 @@ from morphogen.core import (
 )
 from morphogen.core.rng import seed_for
 from morphogen.engine.record.recorder import Recorder, in_all_processes
+from morphogen.engine.search.delivered import Delivered
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.timetable import ENDED_EARLY, timetable
 from morphogen.evaluators import diagnostics
 from morphogen.methods import (
+    Delivering,
     Ending,
     Method,
     Offering,
@@ -54,6 +56,10 @@ class Outcome:
     history: list[dict[str, Any]]
     candidates: Sequence[Mapping[str, Any]] = ()
     """Of a method that offers several: each one's architecture and figures."""
+    network: nn.Module | None = None
+    """Of a method that delivers one: trained, in the process that wrote the run."""
+    delivered: Delivered | None = None
+    """What the record says of it, when it is in the run directory."""
 
 
 def run_steps(
@@ -137,7 +143,8 @@ def run_steps(
         raise RunError(
             "the search has ended without an architecture; accepted: phases that choose one"
         )
-    return Outcome(found, history, offered(method, state, problem.space))
+    net = method.network(state, problem.space) if isinstance(method, Delivering) else None
+    return Outcome(found, history, offered(method, state, problem.space), net)
 
 
 def offered(method: Method, state: Any, space: SearchSpace) -> list[dict[str, Any]]:

@@ -17,15 +17,18 @@ from morphogen.core import Architecture, RunError, arguments
 from morphogen.core.names import shown
 from morphogen.engine.record.networks import fresh_network
 from morphogen.engine.record.watch import Watcher, usual
+from morphogen.engine.search.delivered import Delivered
 from morphogen.engine.search.job import Job, objectives_in
 from morphogen.engine.search.loop import TIMES, Outcome
 from morphogen.engine.search.settings import Settings
+from morphogen.engine.search.splits import split_sentence
 from morphogen.engine.train import retrain
 from morphogen.engine.train.trained import TrainResult
 from morphogen.engine.train.training import Training
 from morphogen.evaluators.objectives import Objective, maximised
 from morphogen.evolution.pareto import front, hypervolume
-from morphogen.exports.writing import Exported
+from morphogen.exports.trained import trained_network
+from morphogen.exports.writing import Exported, export
 from morphogen.methods import find
 from morphogen.reports.standing import metric_on
 from morphogen.reports.writing import Report, report
@@ -35,19 +38,6 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Metric, Task
 from morphogen.tasks.kinds import Data, as_arguments, chosen
-
-SPLITS = {
-    "training": "search data only: train part for weights, search-validation part for the "
-    "architecture; test data was not opened",
-    "single level": "search data only: both parts together for weights and architecture, and what "
-    "was measured on the search-validation part had trained them; test data was not opened",
-    "supernet": "search data only: scores on the search-validation part, with weights of a "
-    "supernet that another part trained; test data was not opened",
-    "proxy": "search data only: a batch of the train part through untrained networks; test data "
-    "was not opened",
-    "table": "the benchmark table's search metric; no test figure was read during the search",
-}
-"""What the numbers of a search are from."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,6 +62,12 @@ class SearchResult:
     front of several objectives, or what the method offers. Empty if it is one alone."""
     front: Mapping[str, Any] = field(default_factory=dict)
     """Of several objectives: the front's hypervolume and the reference that it is above."""
+    weights: Path | None = None
+    """The file with the weights of the network that the method delivers; None of all others."""
+    test: Mapping[str, Any] = field(default_factory=dict)
+    """What that network reaches on the test part, which was opened for it after the search: `mean`,
+    and `low` and `high` of the 95 % interval that the number of `examples` allows. It is of one
+    seed: what another seed would reach is not in it."""
     data: Data = field(default="", compare=False)
     """What was searched on."""
     trainings: list[TrainResult] = field(default_factory=list, compare=False)
@@ -87,12 +83,15 @@ class SearchResult:
     def network(self) -> nn.Module:
         """The network of the architecture found, alone, as a module in evaluation mode.
 
-        Its weights are those of the last training if `train` was called on this result; else they
-        are drawn anew from the search's seed, for you to train: the supernet's are shared by all
-        its networks and belong to none. (A module of yours keeps the weights it has.)
+        Its weights are those of the last training if `train` was called on this result; else those
+        that the method has trained, if it delivers a network; else they are drawn anew from the
+        search's seed, for you to train: the supernet's are shared by all its networks and belong to
+        none. (A module of yours keeps the weights it has.)
         """
         if self.trainings:
             return self.trainings[-1].network()
+        if self.weights is not None:
+            return trained_network(self, space=self.space)[0]
         return fresh_network(RunDirectory.open(self.run), self.space, self.architecture)
 
     def train(
@@ -135,11 +134,15 @@ class SearchResult:
     def export(
         self, to: str | Sequence[str] = ("onnx",), out: str | os.PathLike[str] | None = None
     ) -> list[Exported]:
-        """Write the network of the last training in some formats, see `morphogen.export`.
+        """Write the network in some formats, see `morphogen.export`.
+
+        That of the last training, or the one that the method delivers.
 
         Raises:
-            RunError: `train` was not called on this result.
+            RunError: neither is there: `train` was not called on this result.
         """
+        if not self.trainings and self.weights is not None:
+            return export(self, to, out, space=self.space, **as_arguments(self.data))
         if not self.trainings:
             raise RunError(
                 f"the network found in {self.run} is not trained; accepted: first result.train()"
@@ -165,7 +168,10 @@ def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
     if any(aim.name not in row for row in scored for aim in aims):
         return None  # the loop says what is wrong with the record
     offered = written.get("candidates", ())
-    return write_result(job, Outcome(job.space.parse(text), history, offered))
+    held = Delivered.of(written, Described.of(directory.config()))
+    if held is not None and not (job.path / held.weights).exists():
+        return None  # the weights are lost, and written again
+    return write_result(job, Outcome(job.space.parse(text), history, offered, delivered=held))
 
 
 def objectives(config: Mapping[str, Any], s: Settings) -> tuple[Objective, ...]:
@@ -305,7 +311,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     candidates = tuple(front.pop("candidates", outcome.candidates))
     failed = sum("failed" in row for row in outcome.history)
     drawn = outcome.history[-1].get("examples", {}) if outcome.history else {}
-    split = "single level" if drawn.get("pool") else "training"
+    held = outcome.delivered
+    sizes = {"params": held.params, "macs": held.macs} if held else {}
     result = SearchResult(
         architecture=outcome.architecture,
         text=job.space.format(outcome.architecture),
@@ -320,12 +327,15 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             *lower_half(job.space, outcome.architecture, config),
             # Of classification alone: the losses of other tasks are no nats.
             *(memorised(outcome.history, task.examples) if task.classes else ()),
+            *(held.remarks if held else ()),
         ),
         history=outcome.history,
-        cost={**cost, **{f"{part}_examples": n for part, n in drawn.items()}},
+        cost={**cost, **{f"{part}_examples": n for part, n in drawn.items()}, **sizes},
         run=job.path,
         candidates=candidates,
         front=front,
+        weights=job.path / held.weights if held else None,
+        test=held.test if held else {},
         data=job.data,
     )
     directory.write_result(
@@ -339,7 +349,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             **({"failed_evaluations": failed} if failed else {}),
             **({"candidates": list(candidates)} if candidates else {}),
             **front,
-            "split": SPLITS[job.settings.evaluation.evaluator if info.black_box else split],
+            **(held.entries(task.metric) if held else {}),
+            "split": split_sentence(job, outcome.history, measured=bool(held and held.test)),
             "cost": dict(result.cost),
         }
     )

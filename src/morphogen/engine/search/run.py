@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from morphogen.engine.record.loggers import logged
 from morphogen.engine.record.recorder import Recorder
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.blackbox import run_rounds
+from morphogen.engine.search.deliver import deliver
 from morphogen.engine.search.evaluation import limited
 from morphogen.engine.search.job import Job, problem_of, task_of_job
 from morphogen.engine.search.loop import Outcome, run_steps
@@ -55,13 +57,19 @@ def run_job(devices: Devices, job: Job, task: Task | None) -> Outcome:
         problem = problem_of(job, task, devices)
         if main:
             stack.enter_context(directory.locked())
-        stack.enter_context(task.sealed("the search"))
         stack.enter_context(forked_rng(devices.device))
         stack.enter_context(on_threads(config["threads"]))
-        if isinstance(method, AskTell):
-            return run_rounds(method, problem, recorder, job)
-        problem.space = limited(problem, s)
-        return run_steps(selecting(method, s), problem, recorder, s)
+        with task.sealed("the search"):
+            if isinstance(method, AskTell):
+                return run_rounds(method, problem, recorder, job)
+            problem.space = limited(problem, s)
+            outcome = run_steps(selecting(method, s), problem, recorder, s)
+        if outcome.network is None or not main:
+            return outcome
+        delivered = deliver(job, task, devices, outcome, outcome.network)
+        for sentence in delivered.remarks:
+            watcher.notice(sentence)
+        return replace(outcome, network=None, delivered=delivered)
 
 
 def _notices(job: Job, config: Mapping[str, Any], task: Task) -> Iterator[str]:

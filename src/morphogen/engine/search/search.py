@@ -97,7 +97,7 @@ def search(
     origin = begun[1] if begun else None
     task = task_of(data, settings, origin=origin)
     known_data = origin is not None and origin.knows(data_name(data), task)
-    task.check_test(open=False)
+    task.check_test(open=info.delivers)
     settings, shrunk = sizes.fitted(settings, task)
     if origin is not None and known_data and not task.own_valid:
         check_split(origin, settings)

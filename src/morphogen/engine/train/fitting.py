@@ -16,18 +16,15 @@ from torch import Tensor, nn
 from morphogen.bilevel.optimisers import gradient_step
 from morphogen.core import CheckpointError, ConfigError, NumericalError, SpaceError
 from morphogen.core.rng import seed_for
+from morphogen.engine.record.evaluating import running, sums_of
 from morphogen.engine.record.recorder import Recorder
 from morphogen.engine.train.training import Training
 from morphogen.runs import checkpoint
-from morphogen.supernets import enough_values, explained, train_mode
-from morphogen.supernets.global_rng import forked_rng
+from morphogen.supernets import train_mode
 from morphogen.supernets.nested import call, mapped
 from morphogen.tasks import Examples, Stream, Sums, Task
 from morphogen.tasks.metric import added
 from morphogen.tasks.problem import Clock, Devices, trainable
-
-EVALUATION_BATCH = 500
-"""Examples of a pass without gradients."""
 
 
 @dataclass
@@ -67,7 +64,7 @@ class Fitting:
 
     def running(self, net: nn.Module, x: Any) -> AbstractContextManager[None]:
         """The context in which the network runs on inputs `x`."""
-        return explained(net, x, "your module") if self.own else enough_values(x)
+        return running(net, x, own=self.own)
 
     def start(self, number: int) -> Fit:
         """The training with the given number, before its first step."""
@@ -223,20 +220,6 @@ def _laid_out(gradients: list[Tensor]) -> list[Tensor]:
 
 def measured(fitting: Fitting, net: nn.Module, part: str | Examples) -> float:
     """The task's metric on a part, or on the opened test part, in evaluation mode."""
-    device, task = fitting.devices.device, fitting.task
-
-    def forward(x: Any) -> Any:
-        with fitting.running(net, x), fitting.devices.autocast():
-            output = call(net, x)
-        return mapped(Tensor.float, output)
-
-    net.eval()
-    with forked_rng(device, seed=fitting.training.seed):
-        sums = task.measure(forward, task.once(part, EVALUATION_BATCH, device=device))
-    value = task.value(sums)
-    if not math.isfinite(value):
-        raise NumericalError(
-            f"{task.metric.name} is {value} after training; accepted: a metric that is a number, "
-            "or a smaller lr or a tighter clip"
-        )
-    return value
+    seed, own = fitting.training.seed, fitting.own
+    sums = sums_of(net, fitting.task, part, fitting.devices, seed=seed, own=own)
+    return fitting.task.value(sums)

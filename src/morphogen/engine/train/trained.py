@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from morphogen import cost
 from morphogen.core import Architecture, RunError
 from morphogen.core.names import shell, shown
 from morphogen.core.statistics import interval
+from morphogen.engine.record.evaluating import deployed, weighted
 from morphogen.engine.search.loop import TIMES
 from morphogen.engine.train import fitting
 from morphogen.engine.train.fitting import Fitting
@@ -23,10 +24,7 @@ from morphogen.exports.writing import Exported, export
 from morphogen.reports.writing import Report, report
 from morphogen.runs.described import Described
 from morphogen.runs.directory import TRAINING, RunDirectory
-from morphogen.runs.validation import require_alike, require_finite
-from morphogen.runs.weights import read_weights
 from morphogen.spaces import SearchSpace
-from morphogen.supernets import network
 from morphogen.tasks import Examples, Metric, Task
 from morphogen.tasks.kinds import Data, as_arguments
 
@@ -127,7 +125,7 @@ def evaluate(
     counted = cost.of(
         job.space,
         job.arch,
-        replace(spec_of(job, task), auxiliary=False),
+        deployed(spec_of(job, task)),
         task.example(),
     )
     spent = {
@@ -180,17 +178,7 @@ def _per_epoch(history: list[dict[str, Any]]) -> int:
 
 
 def _evaluate(job: TrainJob, task: Task, work: Fitting, file: Path, test: Examples) -> float:
-    tensors, _ = read_weights(file)
-    net = network(job.space, job.arch, replace(spec_of(job, task), auxiliary=False))
-    try:
-        require_alike(net.state_dict(), tensors, "it")
-        require_finite(tensors)
-    except ValueError as error:
-        raise RunError(
-            f"{file} does not fit the network of the run: {error}; accepted: the weights that the "
-            "training wrote"
-        ) from error
-    net.load_state_dict(tensors)
+    net = weighted(file, job.space, job.arch, spec_of(job, task))
     return fitting.measured(work, net.to(work.devices.device), test)
 
 

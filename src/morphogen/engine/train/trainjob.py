@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from morphogen.core import Architecture, DataError
 from morphogen.core.config import to_mapping
-from morphogen.core.names import encodable
 from morphogen.core.rng import seed_for
 from morphogen.engine.ownmodule import some
+from morphogen.engine.record.evaluating import deployed, deployed_names, signed
 from morphogen.engine.record.watch import Watcher
 from morphogen.engine.train.fitting import Fitting
 from morphogen.engine.train.training import Training
-from morphogen.runs.config import data_name
-from morphogen.runs.provenance import versions
-from morphogen.runs.weights import Signature, Size, write_weights
+from morphogen.runs.weights import write_weights
 from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets import NetworkSpec, frozen_parts, network, reinitialise
 from morphogen.supernets.checks import without_gradient
@@ -85,9 +82,7 @@ def fitting_of(job: TrainJob, task: Task, devices: Devices, name: str) -> Fittin
         name: fingerprint of the configuration, kept in the checkpoint.
     """
     spec = spec_of(job, task)
-    deployed = replace(spec, auxiliary=False)
-    with torch.device("meta"):
-        names = set(network(job.space, job.arch, deployed).state_dict())
+    names = deployed_names(job.space, job.arch, spec)
 
     anew = isinstance(job.space, ModuleSpace) and job.training.network.fresh_weights
     untrained = _untrained(job, task) if anew else ()
@@ -100,7 +95,18 @@ def fitting_of(job: TrainJob, task: Task, devices: Devices, name: str) -> Fittin
         return net
 
     def save(net: nn.Module, seed: int, kind: str, epoch: int) -> None:
-        signature = _signature(job, task, deployed, seed=seed, kind=kind, epoch=epoch)
+        signature = signed(
+            job.space,
+            job.arch,
+            deployed(spec),
+            task,
+            data=job.data,
+            seed=seed,
+            weights=kind,
+            epoch=epoch,
+            split=split_sentence(job, task),
+            settings=to_mapping(job.training),
+        )
         write_weights(weights_file(job.path, seed, kind), net, signature, names)
 
     return Fitting(
@@ -172,33 +178,6 @@ def _listed(names: Sequence[str], most: int = 20) -> str:
 def weights_file(run: Path, seed: int, kind: str) -> Path:
     """Where the weights of a seed are: those of its `best` or of its `last` epoch."""
     return run / f"seed-{seed}-{kind}.safetensors"
-
-
-def _signature(
-    job: TrainJob, task: Task, spec: NetworkSpec, *, seed: int, kind: str, epoch: int
-) -> Signature:
-    return Signature(
-        space=job.space.to_mapping(),
-        architecture=job.space.format(job.arch),
-        spec=Size(
-            channels=spec.channels,
-            depth=spec.depth,
-            classes=spec.classes,
-            in_channels=spec.in_channels,
-            stem=spec.stem,
-        ),
-        classes=tuple(task.describe().get("classes", ())),
-        **task.inputs(),
-        origin={
-            "data": encodable(data_name(job.data)),
-            "seed": seed,
-            "weights": kind,
-            "epoch": epoch,
-            "split": split_sentence(job, task),
-            "settings": to_mapping(job.training),
-            "versions": versions(),
-        },
-    )
 
 
 def split_sentence(job: TrainJob, task: Task) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from morphogen.core.errors import ConfigError, SpaceError
+from morphogen.core.statistics import proportion
 from morphogen.supernets.nested import length_of, shapes
 from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch
@@ -195,3 +196,8 @@ class LabelledTask(Task, Generic[L]):
     def value(self, sums: Mapping[str, Tensor]) -> float:
         """The accuracy in percent."""
         return float(100.0 * sums["right"] / sums["size"])
+
+    def interval(self, sums: Mapping[str, Tensor]) -> tuple[float, float]:
+        """Wilson's, of the share of right answers."""
+        low, high = proportion(float(sums["right"]), float(sums["size"]))
+        return 100.0 * low, 100.0 * high

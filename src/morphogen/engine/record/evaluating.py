@@ -1,0 +1,149 @@
+"""A stand-alone network that is deployed: signed, read from its file, and measured on a part.
+
+What a training from scratch ends with, and a search that delivers a trained network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from morphogen.core import Architecture, NumericalError, RunError
+from morphogen.core.names import encodable
+from morphogen.runs.config import data_name
+from morphogen.runs.provenance import versions
+from morphogen.runs.validation import require_alike, require_finite
+from morphogen.runs.weights import Signature, Size, read_weights
+from morphogen.spaces import SearchSpace
+from morphogen.supernets import NetworkSpec, enough_values, explained, network
+from morphogen.supernets.global_rng import forked_rng
+from morphogen.supernets.nested import call, mapped
+from morphogen.tasks import Examples, Sums, Task
+from morphogen.tasks.kinds import Data
+from morphogen.tasks.problem import Devices
+
+EVALUATION_BATCH = 500
+"""Examples of a pass without gradients."""
+
+
+def deployed(spec: NetworkSpec) -> NetworkSpec:
+    """The sizes of a network as it is used: without what only its training needs."""
+    return replace(spec, auxiliary=False)
+
+
+def deployed_names(space: SearchSpace, arch: Architecture, spec: NetworkSpec) -> set[str]:
+    """The entries of its state that a file holds."""
+    with torch.device("meta"):
+        return set(network(space, arch, deployed(spec)).state_dict())
+
+
+def signed(
+    space: SearchSpace,
+    arch: Architecture,
+    spec: NetworkSpec,
+    task: Task,
+    *,
+    data: Data,
+    **origin: Any,
+) -> Signature:
+    """What stands beside the weights of a trained network.
+
+    Args:
+        space: its space.
+        arch: its architecture.
+        spec: its sizes.
+        task: on what it was trained.
+        data: the same, as it was asked for.
+        **origin: where the weights are from, plain values: seed, weights, epoch, split, settings.
+    """
+    return Signature(
+        space=space.to_mapping(),
+        architecture=space.format(arch),
+        spec=Size(
+            channels=spec.channels,
+            depth=spec.depth,
+            classes=spec.classes,
+            in_channels=spec.in_channels,
+            stem=spec.stem,
+        ),
+        classes=tuple(task.describe().get("classes", ())),
+        **task.inputs(),
+        origin={"data": encodable(data_name(data)), **origin, "versions": versions()},
+    )
+
+
+def weighted(file: Path, space: SearchSpace, arch: Architecture, spec: NetworkSpec) -> nn.Module:
+    """The deployed network with the weights of a file that this run wrote.
+
+    Raises:
+        DataError: the file cannot be read.
+        RunError: they are another network's, or not finite.
+    """
+    tensors, _ = read_weights(file)
+    net = network(space, arch, deployed(spec))
+    try:
+        require_alike(net.state_dict(), tensors, "it")
+        require_finite(tensors)
+    except ValueError as error:
+        raise RunError(
+            f"{file} does not fit the network of the run: {error}; accepted: the weights that the "
+            "run wrote"
+        ) from error
+    net.load_state_dict(tensors)
+    return net
+
+
+def running(net: nn.Module, x: Any, *, own: bool) -> AbstractContextManager[None]:
+    """The context in which a network runs on inputs `x`.
+
+    Args:
+        net: the network.
+        x: a batch of inputs.
+        own: whether it is of a user's module: what it raises is then explained.
+    """
+    return explained(net, x, "your module") if own else enough_values(x)
+
+
+def sums_of(
+    net: nn.Module, task: Task, part: str | Examples, devices: Devices, *, seed: int, own: bool
+) -> Sums:
+    """Sums of loss and metric on a part, or on the opened test part, in evaluation mode.
+
+    Args:
+        net: on the device.
+        task: which measures.
+        part: of the task.
+        devices: where.
+        seed: of what a network may draw.
+        own: whether it is of a user's module.
+
+    Raises:
+        NumericalError: the metric is not finite.
+    """
+
+    def forward(x: Any) -> Any:
+        with running(net, x, own=own), devices.autocast():
+            output = call(net, x)
+        return mapped(Tensor.float, output)
+
+    net.eval()
+    with forked_rng(devices.device, seed=seed):
+        sums = task.measure(forward, task.once(part, EVALUATION_BATCH, device=devices.device))
+    _require_number(task, sums)
+    return sums
+
+
+def _require_number(task: Task, sums: Mapping[str, Tensor]) -> None:
+    value = task.value(sums)
+    if not math.isfinite(value):
+        raise NumericalError(
+            f"{task.metric.name} is {value} after training; accepted: a metric that is a number, "
+            "or a smaller lr or a tighter clip"
+        )
