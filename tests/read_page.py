@@ -10,7 +10,7 @@ from pathlib import Path
 from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 
-VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br"}
+VOID = {"meta", "line", "circle", "rect", "path", "polyline", "polygon", "br"}
 
 
 class Page(HTMLParser):

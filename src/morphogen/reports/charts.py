@@ -30,6 +30,8 @@ class Series:
     """Colour and dash, 0 to 7; the classes `s0` to `s7` of report.css."""
     dots: bool = False
     """Points without a line between them."""
+    band: Sequence[tuple[float, float, float]] = ()
+    """(x, low, high) of an interval around the line."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,12 @@ def lines(
     """
     series = [s for s in series if s.points]
     parts = [_start(x, at, name) for at, name in starts if x.low < at <= x.high]
-    drawn = [_frame(x, y), *parts, *(_dots(s, x, y) if s.dots else _line(s, x, y) for s in series)]
+    drawn = [
+        _frame(x, y),
+        *parts,
+        *(_band(s, x, y) for s in series if s.band),
+        *(_dots(s, x, y) if s.dots else _line(s, x, y) for s in series),
+    ]
     at = sorted({px for s in series for px, _ in s.points})
     known = [dict(s.points) for s in series]
     stops = [
@@ -280,6 +287,13 @@ def _line(series: Series, x: Axis, y: Axis) -> Html:
             ),
         ]
     )
+
+
+def _band(series: Series, x: Axis, y: Axis) -> Html:
+    above = [(x.at(a), y.at(high)) for a, _, high in series.band]
+    below = [(x.at(a), y.at(low)) for a, low, _ in series.band]
+    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in [*above, *reversed(below)])
+    return el("polygon", {"class": f"band s{series.style}", "points": path})
 
 
 def _dots(series: Series, x: Axis, y: Axis) -> Html:

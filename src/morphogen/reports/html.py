@@ -22,7 +22,7 @@ class Html(str):
 
 
 Child = str | Html | None
-VOID = {"meta", "line", "circle", "rect", "path", "polyline", "br", "use"}
+VOID = {"meta", "line", "circle", "rect", "path", "polyline", "polygon", "br", "use"}
 """Elements without content."""
 
 

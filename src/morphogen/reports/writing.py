@@ -60,15 +60,42 @@ def report(
     paths = list(dict.fromkeys(arguments.path("run", one) for one in runs))
     read = [read_run(path) for path in paths]
     usual = paths[0] / "report.html" if len(paths) == 1 else Path("report.html")
-    file = usual if out is None else arguments.path("out", out)
-    if file.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"out is {str(file)!r}; accepted: a file that ends in .html")
-    text = render(read, __version__)
-    with made(file.parent):
-        write_anew(file, text)
     notes = []
     for one in read:
         notes += [f"{one.path}: {fault}" for fault in one.faults]
         if one.state != "finished":
             notes.append(f"{one.path} is {one.state}: the page shows what is there")
-    return Report(file, len(text.encode()), tuple(notes))
+    return written(render(read, __version__), usual if out is None else out, notes)
+
+
+def written(
+    page: str, out: str | os.PathLike[str], notes: Sequence[str] = (), *, argument: str = "out"
+) -> Report:
+    """Write a page to a file.
+
+    Args:
+        page: its HTML.
+        out: the file, which is made anew.
+        notes: what was to be said of it, a sentence each.
+        argument: what gave `out`, for the message.
+
+    Raises:
+        RunError: it cannot be written.
+        ConfigError: `out` does not end in .html.
+    """
+    file = page_file(argument, out)
+    with made(file.parent):
+        write_anew(file, page)
+    return Report(file, len(page.encode()), tuple(notes))
+
+
+def page_file(argument: str, out: str | os.PathLike[str]) -> Path:
+    """A file for a page.
+
+    Raises:
+        ConfigError: it does not end in .html.
+    """
+    file = arguments.path(argument, out)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{argument} is {str(file)!r}; accepted: a file that ends in .html")
+    return file

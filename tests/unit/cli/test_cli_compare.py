@@ -7,10 +7,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+import run_directories as made
 from morphogen.cli import main
 from morphogen.core import ConfigError
 from morphogen.engine.judge.compare import configured
 from morphogen.methods.random import RandomSearchConfig
+from read_page import Page
 
 SMALL = ["--seeds", "3", "--budget", "25", "--workers", "1"]
 
@@ -39,6 +41,36 @@ def test_everything_is_written_and_the_same_command_goes_on(tmp_path, capsys):
     assert "searches 6/6" in text.err
     assert "3 seeds, 25 look-ups each, searched by cifar10_valid_12" in " ".join(text.out.split())
     assert "\x1b" not in text.out + text.err
+    file = tmp_path / "out" / "comparison.html"
+    assert text.out.splitlines()[-1] == f"Page: {file}"
+    read = Page(file.read_text())
+    first = found["entries"][0]
+    value = first["reported"]
+    shown = f"{value['mean']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+    assert [first["name"], f"{first['mean_rank']:.2f}", shown] in [c[:3] for c in read.cells]
+    stops = read.hover[0]["stops"]
+    assert stops[-1]["t"][0] == "architectures looked up 25"
+    regret = float(f"{first['regret']['mean']:.4g}")
+    assert f"{first['name']}: {regret:g}" in stops[-1]["t"]
+    assert "Wilcoxon's signed ranks" in read.text
+
+
+def test_a_page_without_a_folder(tmp_path, capsys):
+    words = ["compare", "random", "--seeds", "1", "--budget", "5", "--workers", "1"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("--page FILE.html")
+    page = tmp_path / "one.html"
+    assert main([*words, "--page", str(page)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"Page: {page}"
+    assert "nothing is known of another" in Page(page.read_text()).text
+    assert main([*words, "--page", "one.pdf"]) == 2
+    assert "--page is 'one.pdf'; accepted: a file that ends in .html" in capsys.readouterr().err
+
+
+def test_runs_are_compared_by_report(tmp_path, capsys):
+    run = made.search(tmp_path / "run")
+    assert main(["compare", str(run)]) == 2
+    assert "runs are compared by `morphogen report RUN RUN`" in capsys.readouterr().err
 
 
 def test_a_table_of_test_figures_is_searched_only_when_it_is_said(capsys):

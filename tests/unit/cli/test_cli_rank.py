@@ -69,13 +69,15 @@ def test_within_looks_at_the_best_alone(capsys):
     assert found["levels"][0]["tau"]["low"] is None
 
 
-def test_a_predictor_is_judged_on_what_it_did_not_see():
+def test_a_predictor_is_judged_on_what_it_did_not_see(tmp_path):
     truth = table_truth(SPACE).sample(400, 1)
     scorer = predictor_scorer("ridge", truth, fit=100, seed=3)
     found = rank(scorer, truth, resamples=0)
     assert found.ranking.n == 300
     assert not set(found.truth.archs) & scorer.known
     assert found.ranking.levels[0].tau.value > 0.6
+    page = found.report(tmp_path / "order.html")
+    assert "300 architectures of nasbench201" in page.path.read_text()
 
 
 def test_a_sample_holds_the_smaller_one():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from morphogen import benchmarks, proxies, spaces
 from morphogen.cli import main
 from morphogen.core import ConfigError, RunError
 from morphogen.engine.judge.proxy_scores import Scored, Scoring, against, sample_of, score_all
+from read_page import Page
 
 SKIP = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|none~1|none~2|"
 CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|none~1|nor_conv_1x1~2|"
@@ -56,6 +58,18 @@ def test_a_sample_is_judged_by_the_table(capsys: pytest.CaptureFixture[str], tmp
     assert "12 random architectures" in text
     assert "Rank correlations with cifar10_test_200" in text
     assert f"Written: {file}" in text
+    assert found.out.splitlines()[-1] == f"Page: {file.with_suffix('.html')}"
+    read = Page(file.with_suffix(".html").read_text())
+    lines = [json.loads(line) for line in file.read_text().splitlines()[1:]]
+    best = max(lines, key=lambda row: row["scores"]["synflow"] or -math.inf)
+    row = [best["architecture"], *(f"{best['scores'][n]:.5g}" for n in ("synflow", "params"))]
+    assert read.cells[1] == row
+    value = benchmarks.load("nasbench201").query(best["architecture"])["cifar10_test_200"]
+    stop = read.hover[0]["stops"][-1]
+    assert stop["t"][0] == "best by synflow"
+    assert stop["t"][2] == f"cifar10_test_200: {value:.4g}"
+    assert main([*words, "--sample", "12", "--page", "x.pdf"]) == 2
+    assert "--page is 'x.pdf'" in capsys.readouterr().err
     assert "\x1b" not in found.out + found.err
 
     rows = [json.loads(line) for line in file.read_text().splitlines()]

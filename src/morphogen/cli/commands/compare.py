@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import MISSING
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphogen.cli.command import JSON_PROGRESS, Command
 from morphogen.cli.options import TABLE, Option, Section, whole
 from morphogen.cli.terminal.counting import counted
 from morphogen.cli.terminal.interrupts import advised
-from morphogen.cli.terminal.output import print_json, width
-from morphogen.core import ranges
+from morphogen.cli.terminal.output import page_line, print_json, width
+from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shown
 from morphogen.reports.text import columns, count, figure, fold
 
@@ -27,8 +27,18 @@ def run(given: dict[str, Any]) -> int:
         "round_size": whole("--round-size", given["round-size"], ranges.COUNT),
         "workers": whole("--workers", given["workers"], ranges.THREADS),
     }
-    out = given["out"]
+    out, page = given["out"], given["page"]
+    for name in given["method"]:
+        if (Path(name) / "config.yaml").is_file():
+            raise ConfigError(
+                f"{name!r} is the directory of a run; accepted: names of methods; runs are "
+                "compared by `morphogen report RUN RUN`"
+            )
     from morphogen.engine.judge.compare import compare
+    from morphogen.reports.writing import page_file
+
+    if page:
+        page_file("--page", page)
 
     kept = f"no finished trial is lost; the same command goes on from {out}"
     advice = kept if out else "nothing is kept without --out DIR"
@@ -46,15 +56,24 @@ def run(given: dict[str, Any]) -> int:
             done=done,
             **numbers,
         )
+    files = list(found.files)
+    if page and found.report(page).path not in files:
+        files.append(Path(page))
     if given["json"]:
         print_json(found.content)
-    else:
-        print(_text(found))
+        return 0
+    parts = [_text(found)]
+    if files:
+        parts.append("Written:\n" + "\n".join(f"  {shown(path)}" for path in files))
+    parts.append(page_line(next((f for f in files if f.suffix == ".html"), None)))
+    print("\n\n".join(parts))
     return 0
 
 
 def _text(found: Comparison) -> str:
-    content, table, files = found.content, found.table, found.files
+    from morphogen.reports.comparisonpage import tests
+
+    content, table = found.content, found.table
     reported, searched = content["report_metric"], content["search_metric"]
     oracle = content["oracle"]
     metric = table.metric(reported)
@@ -97,22 +116,9 @@ def _text(found: Comparison) -> str:
     ]
     parts += [fold(f"Note: {remark}.", width(), indent=2) for remark in content["remarks"]]
     if content["tests"]:
-        parts.append(fold(_tests(content), width(), indent=2))
+        parts.append(fold(tests(content), width(), indent=2))
     parts.append(fold(f"Source: {table.citation}.", width(), indent=2, hanging=4))
-    if files:
-        parts.append("Written:\n" + "\n".join(f"  {shown(path)}" for path in files))
     return "\n\n".join(parts)
-
-
-def _tests(content: Mapping[str, Any]) -> str:
-    tests, first = content["tests"], content["entries"][0]["name"]
-    against = ", ".join(
-        f"{name} p = {p:.2g}" for name, p in tests["wilcoxon_p_against_first"].items()
-    )
-    text = f"Against {first} (Wilcoxon's signed ranks over seeds, Holm's correction): {against}."
-    if "friedman_p" in tests:
-        text = f"All equal (Friedman): p = {tests['friedman_p']:.2g}. {text}"
-    return text
 
 
 OPTIONS = Section(
@@ -155,8 +161,14 @@ OPTIONS = Section(
         Option(
             ("--out",),
             "DIR",
-            "write regret curves (SVG), all figures (JSON) and the trials there; the same command "
-            "goes on where it was interrupted",
+            "write a page (HTML), regret curves (SVG), all figures (JSON) and the trials there; "
+            "the same command goes on where it was interrupted",
+            "",
+        ),
+        Option(
+            ("--page",),
+            "FILE.html",
+            "write the page to this file (default: comparison.html in the folder of --out)",
             "",
         ),
         JSON_PROGRESS,

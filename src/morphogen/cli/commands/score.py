@@ -13,7 +13,7 @@ from morphogen.cli.command import CELL, JSON_PROGRESS, Command
 from morphogen.cli.options import Option, Section, whole
 from morphogen.cli.terminal.counting import counted
 from morphogen.cli.terminal.interrupts import advised
-from morphogen.cli.terminal.output import print_json, width
+from morphogen.cli.terminal.output import page_line, print_json, width
 from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shown
 from morphogen.reports.text import columns, fold
@@ -50,8 +50,12 @@ def run(given: dict[str, Any]) -> int:
     numbers["resamples"] = whole("--bootstrap", given["bootstrap"], ranges.RESAMPLES)
     if given["sample"]:
         numbers["sample"] = whole("--sample", given["sample"], ranges.COUNT)
+    page = given["page"]
     from morphogen.engine.judge.score import score
+    from morphogen.reports.writing import page_file
 
+    if page:
+        page_file("--page", page)
     do = partial(
         score,
         given["space"],
@@ -69,6 +73,7 @@ def run(given: dict[str, Any]) -> int:
         advice = kept if given["output"] else "nothing is kept without --output FILE.jsonl"
         with advised(lambda: advice), counted("architectures", numbers.get("sample")) as done:
             found = do(done=done)
+    written = found.report(page or None).path if page or given["output"] else None
     if given["json"]:
         print_json(found.to_mapping())
         return 0
@@ -78,6 +83,7 @@ def run(given: dict[str, Any]) -> int:
     parts.append(_notes(found.proxies))
     if given["output"]:
         parts.append(f"Written:\n  {shown(given['output'])}")
+    parts.append(page_line(written))
     print("\n\n".join(parts))
     return 0
 
@@ -199,6 +205,13 @@ OPTIONS = Section(
             "FILE",
             "JSON lines, one for each architecture as it is scored; the same command goes on where "
             "it was interrupted, and with a larger --sample adds to it",
+            "",
+        ),
+        Option(
+            ("--page",),
+            "FILE.html",
+            "write one HTML page with all tables and figures (default: beside --output, with its "
+            "name)",
             "",
         ),
         Option(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
+
+from morphogen.core.names import shown
 
 
 def width() -> int:
@@ -27,3 +30,10 @@ def show_drawing(drawing: str) -> str:
 def print_json(content: Any) -> None:
     """One JSON object on stdout."""
     print(json.dumps(content, indent=2))
+
+
+def page_line(page: Path | None) -> str:
+    """The last line of a result that has a page: where it is, or how to get it."""
+    if page is None:
+        return "With all figures on one HTML page: --page FILE.html"
+    return f"Page: {shown(page)}"

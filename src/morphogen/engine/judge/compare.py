@@ -22,9 +22,14 @@ from morphogen.engine.judge.trials import Trial, asking, run_trials, searched
 from morphogen.engine.record.watch import usual_count
 from morphogen.engine.search.initial import fit_initial
 from morphogen.methods import methods
+from morphogen.reports import comparisonpage
 from morphogen.reports.curves import Band, svg
 from morphogen.reports.standing import final_metrics
+from morphogen.reports.writing import Report, written
 from morphogen.runs.config import command
+
+PAGE = "comparison.html"
+"""The page, in the folder of a comparison."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +64,20 @@ class Comparison:
 
         return notebook.comparison(self.content, unit)
 
+    def report(self, out: str | os.PathLike[str] | None = None) -> Report:
+        """Write one HTML page on the comparison; it needs no network.
+
+        Args:
+            out: a file that ends in .html; by default comparison.html in the folder that the
+                comparison is kept in, without one here.
+
+        Raises:
+            RunError: the page cannot be written.
+            ConfigError: `out` does not end in .html.
+        """
+        folder = self.files[0].parent if self.files else Path()
+        return written(_page(self.content, self.table), folder / PAGE if out is None else out)
+
 
 def compare(
     methods: str | object | Sequence[str | object],
@@ -91,8 +110,8 @@ def compare(
             tables that have nothing else.
         table: a file that `morphogen import-nasbench101` wrote; by default the shipped table.
         workers: processes; 0: one for each core.
-        out: folder for regret curves (SVG), all figures (JSON) and the trials; the same call goes
-            on where it was interrupted.
+        out: folder for a page (HTML), regret curves (SVG), all figures (JSON) and the trials; the
+            same call goes on where it was interrupted.
         done: called with the number of finished searches and of all.
 
     Raises:
@@ -220,9 +239,18 @@ def _reported(table: Benchmark, searched: str, asked: str, *, oracle: bool) -> s
     return (fitting or final_metrics(table) or [searched])[0]
 
 
+def _page(content: Mapping[str, Any], table: Benchmark) -> str:
+    from morphogen import __version__
+
+    return comparisonpage.page(content, table, __version__)
+
+
 def _write(out: Path, content: dict[str, Any], table: Benchmark) -> tuple[Path, ...]:
     unit = table.metric(content["report_metric"]).unit
-    files = {out / "comparison.json": json.dumps(content, indent=2) + "\n"}
+    files = {
+        out / "comparison.json": json.dumps(content, indent=2) + "\n",
+        out / PAGE: _page(content, table),
+    }
     for key, metric in (("search_regret", "search_metric"), ("regret", "report_metric")):
         bands = [
             Band(e["name"], e["curves"]["queries"], **e["curves"][key]) for e in content["entries"]

@@ -25,6 +25,7 @@ from morphogen.core.processes import refuse_again
 from morphogen.core.ranking import FRACTIONS, TOPS, Ranking, ranking
 from morphogen.core.reading import MEBIBYTE, read_text
 from morphogen.engine.judge.truth import Truth, same_data
+from morphogen.reports.writing import Report, written
 
 Values = NDArray[np.float64]
 
@@ -100,6 +101,21 @@ class Ranked:
         from morphogen.reports import notebook  # late: few searches are in a notebook
 
         return notebook.ranking(self.to_mapping())
+
+    def report(self, out: str | os.PathLike[str] = "order.html") -> Report:
+        """Write one HTML page on the order; it needs no network.
+
+        Args:
+            out: a file that ends in .html.
+
+        Raises:
+            RunError: the page cannot be written.
+            ConfigError: `out` does not end in .html.
+        """
+        from morphogen import __version__
+        from morphogen.reports import rankingpage
+
+        return written(rankingpage.page(self.to_mapping(), self.points, __version__), out)
 
     @property
     def other_data(self) -> bool:

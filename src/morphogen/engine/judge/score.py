@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from morphogen import benchmarks
@@ -25,6 +26,7 @@ from morphogen.engine.record.watch import usual_count
 from morphogen.proxies import Proxy, named
 from morphogen.reports.standing import final_metrics
 from morphogen.reports.text import count
+from morphogen.reports.writing import Report, written
 from morphogen.runs.config import Space, known_space
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Task
@@ -45,6 +47,8 @@ class ProxyScores:
     """Column of the table that the order was compared with; empty if it was not."""
     rankings: Mapping[str, Ranking] = field(default_factory=dict)
     """By proxy, how well it orders the architectures by that column."""
+    record: Path | None = None
+    """The file that keeps the scores, if there is one."""
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, for JSON: None where there is no number."""
@@ -79,6 +83,26 @@ class ProxyScores:
         from morphogen.reports import notebook  # late: few searches are in a notebook
 
         return notebook.scores(self.to_mapping())
+
+    def report(self, out: str | os.PathLike[str] | None = None) -> Report:
+        """Write one HTML page on the scores; it needs no network.
+
+        Args:
+            out: a file that ends in .html; by default beside the record, with its name, without
+                a record scores.html here.
+
+        Raises:
+            RunError: the page cannot be written.
+            ConfigError: `out` does not end in .html.
+        """
+        from morphogen import __version__
+        from morphogen.reports import scorespage
+
+        usual = self.record.with_suffix(".html") if self.record else Path("scores.html")
+        text = scorespage.page(
+            self.to_mapping(), self.scoring.space, self.proxies, self.table, __version__
+        )
+        return written(text, usual if out is None else out)
 
 
 def score(
@@ -157,9 +181,9 @@ def score(
         done=done or usual_count("architectures"),
     )
     if table is None or not drawn or len(scored) < LEAST:
-        return ProxyScores(scored, scoring, found)
+        return ProxyScores(scored, scoring, found, record=file)
     rankings = against(table, column, scored, resamples=resamples, seed=seed)
-    return ProxyScores(scored, scoring, found, table, column, rankings)
+    return ProxyScores(scored, scoring, found, table, column, rankings, file)
 
 
 def _named(space: SearchSpace, given: Sequence[Architecture | str]) -> list[Architecture]:
