@@ -84,6 +84,6 @@ def run(path: Any, **numbers: Any) -> Any:
     return search(PickConfig(), settings=settings, run=path, **given)
 
 
-def info(build: type) -> MethodInfo:
+def info(build: type = Pick, **other: Any) -> MethodInfo:
     """The toy method, made by another class."""
-    return replace(INFO, build=build)
+    return replace(INFO, build=build, **other)

@@ -14,6 +14,7 @@ from morphogen.cli.command import HELP
 from morphogen.cli.interruptible import interruptible
 from morphogen.cli.kinds import refuse_beside, sections_beside
 from morphogen.cli.options import Section, parse, peek, sections, show
+from morphogen.cli.terminal.interrupts import INTERRUPTED
 from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.cli.terminal.watching import watcher
 from morphogen.core.config import altered, config, from_mapping
@@ -151,14 +152,15 @@ def _help(entry: MethodEntry, info: MethodInfo, space: str) -> str:
 
 
 def report(result: SearchResult, *, as_json: bool) -> int:
-    """Print what was found."""
+    """Print what was found; the exit code, which of a search that was interrupted says so."""
+    code = INTERRUPTED if result.ended_early else 0
     table = benchmarks.of(result.space)
     listed = table is not None and result.architecture in table
     found = standing(table, result.architecture, final_metrics(table)) if table and listed else {}
     if as_json:
         written = RunDirectory(result.run).result() or {}
         print_json({**written, "run": str(result.run), "table": found})
-        return 0
+        return code
     bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
     rows = len(result.history)
     kind = "architecture" if rows and "candidate" in result.history[-1] else "epoch"
@@ -190,7 +192,7 @@ def report(result: SearchResult, *, as_json: bool) -> int:
         parts.append(f"Weights: {shown(result.weights)}")
     parts += [f"Run directory: {shown(result.run)}", _next(result, bool(found))]
     print("\n" + "\n\n".join(parts))
-    return 0
+    return code
 
 
 def _reached(result: SearchResult, task: Described) -> str:

@@ -222,6 +222,8 @@ class MethodInfo:
     """Whether a method that trains a supernet proposes only what the space allows (`limit`)."""
     selects: bool = False
     """Whether a method with gates decides choice after choice by itself, by a rule of its own."""
+    anytime: bool = False
+    """Whether an interrupt of its search ends it with what the last checkpoint stands for."""
     quick: Mapping[str, Any] = field(default_factory=dict)
     """What a search of minutes on a small machine has other than the defaults: fields of the
     settings (`epochs`, `network.depth`) and of the configuration (`alpha.lr`)."""
@@ -298,6 +300,7 @@ def method(
     objectives: bool = False,
     limits: bool = False,
     selects: bool = False,
+    anytime: bool = False,
     quick: Mapping[str, Any] | None = None,
     published: Mapping[str, Mapping[str, Any]] | None = None,
     initial: str = "",
@@ -314,6 +317,9 @@ def method(
         limits: a method that trains a supernet and samples and breeds by the space alone, so that
             a space under limits keeps them.
         selects: a method with gates that decides choice after choice by itself (DARTS-PT).
+        anytime: a method that is stepped and whose state stands for a result after every epoch:
+            an interrupt (Ctrl-C, SIGTERM, `KeyboardInterrupt`) ends its search with the result of
+            the last checkpoint, from which `resume` goes on. An epoch should take seconds.
         quick: numbers of a search of minutes that are other than the defaults: of the settings
             (`epochs`), of the configuration (`weights.lr`).
         published: by space or family (`darts`), likewise the numbers of the paper's search.
@@ -337,6 +343,10 @@ def method(
                 f"method {name!r}: {cls.__name__} lacks what a method has; accepted: a class with "
                 "init, step and derive, or with init, ask, tell and derive"
             )
+        if anytime and not issubclass(cls, Stepwise):
+            raise ConfigError(
+                f"method {name!r} is anytime, and asks and tells; accepted: init, step and derive"
+            )
         text = _introduction(cls)
         if not text:
             raise ConfigError(
@@ -355,6 +365,7 @@ def method(
             objectives,
             limits,
             selects,
+            anytime,
             quick or {},
             published or {},
             initial,

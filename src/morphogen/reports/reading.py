@@ -19,6 +19,8 @@ def read_run(path: Path) -> Run:
     config = directory.config()
     rows, lost = directory.inspect_metrics()
     result, damaged = directory.inspect_result()
+    if result and result.get("ended_early") and result["epochs"] != len(rows):
+        result = None  # the search has gone on since
     ranking, unranked = directory.inspect_ranking()
     return Run(
         str(path),
@@ -32,7 +34,9 @@ def read_run(path: Path) -> Run:
 
 
 def state_of(directory: RunDirectory, result: dict[str, Any], lines: int) -> State:
-    """`running` while a process holds the directory, else `finished` or `cut off`."""
+    """`running` while a process holds the directory, else by its result."""
     if directory.is_locked():
         return "running"
-    return "finished" if result and result.get("epochs") == lines else "cut off"
+    if not result or result.get("epochs") != lines:
+        return "cut off"
+    return "ended early" if result.get("ended_early") else "finished"

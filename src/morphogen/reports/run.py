@@ -16,7 +16,8 @@ from morphogen.reports.standing import final_metrics, metric_on, standing
 from morphogen.runs.described import TASK, TITLES, Described
 from morphogen.spaces import ModuleSpace, SearchSpace
 
-State = Literal["finished", "running", "cut off"]
+State = Literal["finished", "ended early", "running", "cut off"]
+"""Ended early: an interrupt has ended it with the best so far, as methods do that can."""
 
 
 @dataclass(frozen=True)

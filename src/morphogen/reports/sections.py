@@ -423,7 +423,9 @@ def reproduce(run: Run, level: int) -> Html | None:
     return join(
         [
             el("code", {"class": "block command"}, command),
-            el("p", {}, "To go on: ", el("code", {}, again)) if run.state == "cut off" else None,
+            el("p", {}, "To go on: ", el("code", {}, again))
+            if run.state in ("cut off", "ended early")
+            else None,
             el(
                 "dl",
                 {"class": "provenance"},

@@ -217,6 +217,8 @@ class SearchRecord(Record):
     remarks: list[Text]
     split: Text
     cost: Cost
+    ended_early: bool | None = None
+    """Whether an interrupt has ended it with the best so far."""
     failed_evaluations: Count | None = None
     candidates: list[Offered] | None = None
     hypervolume: float | None = None

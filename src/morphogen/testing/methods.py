@@ -183,19 +183,21 @@ class MethodChecks(Checks):
         """After the last epoch."""
         self._resumed(Interrupt(epochs=3))
 
-    def _interrupted(self, interrupt: Interrupt, **changed: Any) -> None:
+    def _interrupted(self, interrupt: Interrupt, **changed: Any) -> bool:
+        """Interrupt a search; whether it had nothing left to do but its result."""
         try:
-            self.search(watcher=interrupt, **changed)
+            found = self.search(watcher=interrupt, **changed)
         except KeyboardInterrupt:
             unfinished = not (self.latest / "result.json").exists()
             require(unfinished, "an interrupted search has a result")
-            return
-        raise AssertionError("the search has ended before it was to be interrupted")
+            return False
+        require(self.info.anytime, "the search has ended before it was to be interrupted")
+        return not found.ended_early
 
     def _resumed(self, interrupt: Interrupt) -> None:
         reference = self.reference
-        self._interrupted(interrupt)
-        done = len(metrics(self.latest))
+        complete = self._interrupted(interrupt)
+        done = None if complete else len(metrics(self.latest))
         told = Recorder()
         result = resume(self.latest, space=self.module(), data=toys.images(), watcher=told)
         require(told.finished == done, f"{done} lines were there, it went on from {told.finished}")
@@ -205,6 +207,18 @@ class MethodChecks(Checks):
             timeless(result.history) == timeless(reference.history), "the result's history differs"
         )
         require_same_run(result.run, reference.run)
+
+    def check_an_interrupt_ends_an_anytime_search_with_the_best_so_far(self) -> None:
+        """With the architecture of the last epoch done; and resumed it ends as without a break."""
+        if not self.info.anytime:
+            return
+        early = self.search(watcher=Interrupt(steps=3))
+        lines = metrics(early.run)
+        require(early.ended_early, "an interrupted search does not say so")
+        require(early.text == lines[-1]["architecture"], f"{early.text} is not the last epoch's")
+        again = resume(early.run, space=self.module(), data=toys.images())
+        require(not again.ended_early, "the resumed search says that it has ended early")
+        require_same_run(again.run, self.reference.run)
 
     def check_a_finished_run_is_left_alone(self) -> None:
         """Resuming it returns its result, starts nothing and changes no file."""

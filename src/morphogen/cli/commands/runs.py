@@ -181,8 +181,8 @@ def _plain(rows: Sequence[Sequence[str]]) -> str:
 COMMAND = Command(
     "runs",
     "[DIR]",
-    "List the runs in a folder, newest first: whether each is running, finished or cut off, what "
-    "it found and what it cost.",
+    "List the runs in a folder, newest first: whether each is running, finished, ended early or "
+    "cut off, what it found and what it cost.",
     (
         "morphogen runs",
         "morphogen runs results/ --json",

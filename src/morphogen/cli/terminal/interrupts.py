@@ -5,11 +5,15 @@ promise: Python drops an exception that comes in a destructor, a library may swa
 native call that waits for something sees no signal at all. So in a process of our own a thread
 hears of the signal too, and ends the process if it is still there `GRACE` seconds later. Nothing
 is lost by that: what is finished is on the disk, and `kill -9` would do no more.
+
+Work that answers an interrupt by a result (`core/ending.py`) is given its time; a second signal
+ends it at once, too.
 """
 
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import select
 import signal
@@ -21,11 +25,13 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from morphogen.core import ending
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, SIGTERM or SIGHUP, as shells have it."""
 
 GRACE = 5.0
-"""Seconds from the first signal to the end, at most."""
+"""Seconds from the first signal to the end, at most; an answer to it is not counted."""
 
 AGAIN = 0.5
 """Seconds after the first signal from which another one ends the process at once; what comes
@@ -91,6 +97,8 @@ class Guard:
         self._lost = False
         self._code: int | None = None
         self._wake = -1
+        self._resent = 0
+        """Signals of our own making."""
 
     def arm(self) -> None:
         """From here to `over` a signal raises `KeyboardInterrupt`, also one that came before."""
@@ -141,9 +149,11 @@ class Guard:
         self._wake = wake
         began: float | None = None
         while True:
-            left = None if began is None else max(0.0, began + GRACE - time.monotonic())
+            left = None if began is None else self._left(began)
             if not select.select([ear], [], [], left)[0]:
-                self.end()
+                if began is not None and self._left(began) <= 0:
+                    self.end()
+                continue
             byte = os.read(ear, 1)
             if byte == _QUIT:
                 return
@@ -151,9 +161,21 @@ class Guard:
                 time.sleep(PAUSE)
                 main = threading.main_thread().ident
                 if main is not None:
+                    self._resent += 1
                     signal.pthread_kill(main, self.signum)
-            elif began is None and byte[0] in SIGNALS:
+            elif byte[0] not in SIGNALS:
+                continue
+            elif self._resent:
+                self._resent -= 1
+            elif began is None:
                 began = time.monotonic()
+            elif self._code is None and time.monotonic() > began + AGAIN:
+                self.end()  # also of a native call, in which no handler is called
+
+    def _left(self, began: float) -> float:
+        """Seconds that the process has left, since a signal that came then."""
+        busy = ending.busy_until()
+        return GRACE if busy == math.inf else max(0.0, max(began, busy) + GRACE - time.monotonic())
 
     def end(self) -> None:
         """End the process and those that it started, at once."""

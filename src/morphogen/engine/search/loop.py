@@ -60,6 +60,8 @@ class Outcome:
     """Of a method that delivers one: trained, in the process that wrote the run."""
     delivered: Delivered | None = None
     """What the record says of it, when it is in the run directory."""
+    left: int = 0
+    """Epochs that were still to be done when an interrupt ended it."""
 
 
 def run_steps(
@@ -138,13 +140,55 @@ def run_steps(
         }
         checkpoint.require_finite(content["state"], len(history))
         in_all_processes(problem.devices, partial(recorder.save, row, content))
-    found = method.derive(state, problem.space)
-    if found is None:
+    outcome = _outcome(method, state, problem.space, history)
+    if outcome is None:
         raise RunError(
             "the search has ended without an architecture; accepted: phases that choose one"
         )
-    net = method.network(state, problem.space) if isinstance(method, Delivering) else None
-    return Outcome(found, history, offered(method, state, problem.space), net)
+    return outcome
+
+
+def on_record(
+    method: Stepwise, problem: Problem, recorder: Recorder, settings: Settings
+) -> Outcome | None:
+    """What an interrupted search has come to by its last checkpoint.
+
+    Args:
+        method: as for `run_steps`.
+        problem: likewise, one that nothing was drawn from yet.
+        recorder: likewise; its lines of metrics are then those of the checkpoint.
+        settings: likewise.
+
+    Returns:
+        None: no epoch was finished, or none that gives an architecture.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+    """
+    content = recorder.last_checkpoint(identities(recorder.config))
+    if content is None:
+        return None
+    plan = timetable(method, problem, settings.epochs, settings.steps_per_epoch)
+    history = list(content["history"])
+    *_, place = plan.places(history)
+    state = method.init(problem)
+    checkpoint.restore(state, content["state"])
+    outcome = _outcome(method, state, problem.space, history)
+    if outcome is None:
+        return None
+    recorder.run.keep(history)
+    return replace(outcome, left=len(plan) - place)
+
+
+def _outcome(
+    method: Stepwise, state: Any, space: SearchSpace, history: list[dict[str, Any]]
+) -> Outcome | None:
+    """What a state stands for; None if that is no architecture yet."""
+    found = method.derive(state, space)
+    if found is None:
+        return None
+    net = method.network(state, space) if isinstance(method, Delivering) else None
+    return Outcome(found, history, offered(method, state, space), net)
 
 
 def offered(method: Method, state: Any, space: SearchSpace) -> list[dict[str, Any]]:

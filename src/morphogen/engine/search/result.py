@@ -14,7 +14,7 @@ from torch import nn
 
 from morphogen import benchmarks
 from morphogen.core import Architecture, RunError, arguments
-from morphogen.core.names import shown
+from morphogen.core.names import shell, shown
 from morphogen.engine.record.networks import fresh_network
 from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search.delivered import Delivered
@@ -68,6 +68,8 @@ class SearchResult:
     """What that network reaches on the test part, which was opened for it after the search: `mean`,
     and `low` and `high` of the 95 % interval that the number of `examples` allows. It is of one
     seed: what another seed would reach is not in it."""
+    ended_early: bool = False
+    """Whether an interrupt has ended it with the best so far; `resume` goes on."""
     data: Data = field(default="", compare=False)
     """What was searched on."""
     trainings: list[TrainResult] = field(default_factory=list, compare=False)
@@ -159,6 +161,8 @@ def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
     """The result of a run that has one, read from its files; None if it has to go on."""
     written, history = directory.result(), directory.metrics()
     if written is None or not history or len(history) != written.get("epochs"):
+        return None
+    if written.get("ended_early"):
         return None
     text = history[-1].get("architecture")
     if not isinstance(text, str) or text != written.get("architecture"):
@@ -294,6 +298,17 @@ def lower_half(
     )
 
 
+def interrupted(run: Path, outcome: Outcome) -> tuple[str, ...]:
+    """A sentence if an interrupt has ended the search."""
+    if not outcome.left:
+        return ()
+    done = len(outcome.history)
+    return (
+        f"the search was interrupted after {done} of {done + outcome.left} epochs: this is the "
+        f"best so far, and `{shell('morphogen', 'resume', run)}` goes on",
+    )
+
+
 def write_result(job: Job, outcome: Outcome) -> SearchResult:
     """Write result.json and return the same."""
     directory = RunDirectory(job.path)
@@ -319,6 +334,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         method=job.method,
         space=job.space,
         remarks=(
+            *interrupted(job.path, outcome),
             *job.space.remarks(outcome.architecture),
             *(str(entry["note"]) for entry in config.get("extended", ())),
             *config.get("remarks", ()),
@@ -336,6 +352,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         front=front,
         weights=job.path / held.weights if held else None,
         test=held.test if held else {},
+        ended_early=outcome.left > 0,
         data=job.data,
     )
     directory.write_result(
@@ -346,6 +363,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             "remarks": list(result.remarks),
             "seed": job.settings.seed,
             "epochs": len(outcome.history),
+            **({"ended_early": True} if result.ended_early else {}),
             **({"failed_evaluations": failed} if failed else {}),
             **({"candidates": list(candidates)} if candidates else {}),
             **front,

@@ -7,14 +7,15 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+from morphogen.core.ending import ending
 from morphogen.engine.record.loggers import logged
 from morphogen.engine.record.recorder import Recorder
-from morphogen.engine.record.watch import Silent
+from morphogen.engine.record.watch import Silent, Watcher
 from morphogen.engine.search.blackbox import run_rounds
 from morphogen.engine.search.deliver import deliver
 from morphogen.engine.search.evaluation import limited
 from morphogen.engine.search.job import Job, problem_of, task_of_job
-from morphogen.engine.search.loop import Outcome, run_steps
+from morphogen.engine.search.loop import Outcome, on_record, run_steps
 from morphogen.engine.search.select import selecting
 from morphogen.methods import AskTell, find
 from morphogen.runs.directory import RunDirectory
@@ -41,11 +42,14 @@ def run_job(devices: Devices, job: Job, task: Task | None) -> Outcome:
     Raises:
         RunError: a run that goes on has other data, other files or another module.
         MorphogenError: what ends the loop.
+        KeyboardInterrupt: somebody ends it. An anytime method's search then ends with what is on
+            record, if there is anything.
     """
     directory, s = RunDirectory(job.path), job.settings
     config, main = directory.config(), devices.rank == 0
     task = task or task_of_job(job)
-    method = find(job.method).build(job.config)
+    info = find(job.method)
+    method = info.build(job.config)
     with ExitStack() as stack:
         watcher = stack.enter_context(logged(job.watcher(), s.loggers)) if main else Silent()
         recorder = Recorder(directory, config, watcher, job.resume, main)
@@ -59,17 +63,40 @@ def run_job(devices: Devices, job: Job, task: Task | None) -> Outcome:
             stack.enter_context(directory.locked())
         stack.enter_context(forked_rng(devices.device))
         stack.enter_context(on_threads(config["threads"]))
-        with task.sealed("the search"):
-            if isinstance(method, AskTell):
-                return run_rounds(method, problem, recorder, job)
-            problem.space = limited(problem, s)
-            outcome = run_steps(selecting(method, s), problem, recorder, s)
-        if outcome.network is None or not main:
-            return outcome
-        delivered = deliver(job, task, devices, outcome, outcome.network)
-        for sentence in delivered.remarks:
-            watcher.notice(sentence)
-        return replace(outcome, network=None, delivered=delivered)
+        try:
+            with task.sealed("the search"):
+                if isinstance(method, AskTell):
+                    return run_rounds(method, problem, recorder, job)
+                problem.space = limited(problem, s)
+                outcome = run_steps(selecting(method, s), problem, recorder, s)
+            return _delivered(job, task, devices, outcome, watcher)
+        except KeyboardInterrupt:
+            if isinstance(method, AskTell) or not info.anytime or devices.world > 1:
+                raise
+            with ending():
+                fresh = problem_of(job, task, devices)
+                fresh.space = limited(fresh, s)
+                with task.sealed("the search"):
+                    found = on_record(selecting(method, s), fresh, recorder, s)
+                if found is None:
+                    raise
+                watcher.notice(
+                    "interrupted: the search ends with the best so far; interrupt again to end at "
+                    "once"
+                )
+                return _delivered(job, task, devices, found, watcher)
+
+
+def _delivered(
+    job: Job, task: Task, devices: Devices, outcome: Outcome, watcher: Watcher
+) -> Outcome:
+    """The outcome, its network in the run directory if the method delivers one."""
+    if outcome.network is None or devices.rank != 0:
+        return replace(outcome, network=None)
+    delivered = deliver(job, task, devices, outcome, outcome.network)
+    for sentence in delivered.remarks:
+        watcher.notice(sentence)
+    return replace(outcome, network=None, delivered=delivered)
 
 
 def _notices(job: Job, config: Mapping[str, Any], task: Task) -> Iterator[str]:
