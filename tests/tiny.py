@@ -96,6 +96,7 @@ SMALL = {
     "shift_steps": 1,
     "validation": 2,
     "selection_images": 16,
+    "warm_up": 0,
 }
 """Numbers that make a method's own phases short."""
 

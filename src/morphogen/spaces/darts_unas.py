@@ -84,6 +84,7 @@ class UnnormedDARTS(DARTSCells):
     evaluation={"batch_size": 128, "lr": 0.05},
     reference="UNAS_CIFAR10",
     reference_name="UNAS (CIFAR-10)",
+    reference_reason="the cells that UNAS published for CIFAR-10",
 )
 class PairedDARTS(DARTSCells):
     """The DARTS cells of UNAS: two pairs (operation, source) per node, each of two choices.

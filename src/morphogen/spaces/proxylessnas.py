@@ -262,6 +262,12 @@ REASON = "the block of MobileNetV2 in every layer, from which the space is made"
     supernet="morphogen.supernets.proxylessnas",
     drawing="layers",
     network={"classes": 1000},
+    search={
+        "network.channels": 32,
+        "task.image_size": 224,
+        "split.train_images": 1231167,
+        "split.valid_images": 50000,
+    },
     reference="2" * 21,
     reference_name="MobileNetV2 blocks of kernel 3 and expansion 6",
     reference_reason=REASON,
@@ -274,6 +280,7 @@ def imagenet() -> ProxylessNAS:
 @register(
     "proxylessnas-gpu",
     like="proxylessnas",
+    search={"network.channels": 40},
     reference="PROXYLESSNAS_GPU",
     reference_name="ProxylessNAS (GPU)",
     reference_reason="the network that ProxylessNAS published for GPUs, whose widths these are",
@@ -293,7 +300,9 @@ def wide() -> ProxylessNAS:
 
 @register(
     "proxylessnas-small",
-    like="proxylessnas",
+    family="proxylessnas",
+    supernet="morphogen.supernets.proxylessnas",
+    drawing="layers",
     network={"classes": 10},
     reference="2" * 11,
     reference_name="MobileNetV2 blocks of kernel 3 and expansion 6",

@@ -185,6 +185,7 @@ def test_kinds_are_what_the_class_has():
         "gdas",
         "idarts",
         "snas",
+        "unas",
     }
     stepwise = {
         "darts",
@@ -196,6 +197,7 @@ def test_kinds_are_what_the_class_has():
         "snas",
         "spos",
         "supernet-shifting",
+        "unas",
         "zero-cost-pt",
     }
     assert {name for name, kind in kinds.items() if not kind[0]} == stepwise

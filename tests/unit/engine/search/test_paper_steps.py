@@ -38,6 +38,8 @@ class Published:
     """Epochs, and steps of each."""
     weight_steps: int
     alpha_steps: int
+    images: int = 50000
+    """Of both search parts."""
 
 
 ROBUST = tuple(f"darts-s{number}" for number in (1, 2, 3, 4))
@@ -46,6 +48,8 @@ HALF = 25000
 """darts 3.4, gdas 5, idarts 4, darts-pt 5, zero-cost-pt 3.3: half of CIFAR-10's training images."""
 EVOLUTION = (21, 50)
 """spos 3.4: P (T + 1) = 50 x 21 = 1,050 evaluations."""
+IMAGENET = 1281167
+"""Training images of ImageNet."""
 SHIFTS = 21 * 50 * 5
 """supernet-shifting 5: K = 5 to 20 steps of a candidate at NAS-Bench-201's size; here 5."""
 
@@ -64,6 +68,25 @@ CARDS = [
     Published("gdas", ONESHOT, HALF, {"search": (100, 260)}, 26000, 26000),
     # snas 3.6: 150 epochs over the training images, less 5,000 held out; both steps on each batch.
     Published("snas", ("darts", "darts-snas"), 45000, {"search": (150, 703)}, 105450, 105450),
+    # unas 3.7 and 5: 15 epochs of weights alone and 85 of both, of batch 128 in nine tenths.
+    Published(
+        "unas",
+        ("darts-unas",),
+        45000,
+        {"warm-up": (15, 351), "search": (85, 351)},
+        35100,
+        29835,
+    ),
+    # unas 5: ImageNet, 20 and 15 epochs of 6,005 steps of batch 192.
+    Published(
+        "unas",
+        ("proxylessnas-gpu",),
+        1153050,
+        {"warm-up": (20, 6005), "search": (15, 6005)},
+        210175,
+        90075,
+        IMAGENET,
+    ),
     # admm-darts 3.4 and 3.5: 50 epochs over 10/11 of the images; alpha when its schedule says so,
     # and not in the first step.
     Published("darts-prime", ("darts",), 45455, {"search": (50, 710)}, 35500, 0),
@@ -160,12 +183,12 @@ ROWS = [(card, space) for card in CARDS for space in card.spaces]
 
 
 @cache
-def task(train: int) -> ImageTask:
-    """As many images as CIFAR-10 trains with, of 4 x 4 pixels."""
+def task(train: int, count: int) -> ImageTask:
+    """As many images as CIFAR-10, or ImageNet, trains with, of 4 x 4 pixels."""
     images = Images(
-        torch.zeros(50000, 1, 4, 4, dtype=torch.uint8), torch.arange(50000) % 4, tuple("abcd")
+        torch.zeros(count, 1, 4, 4, dtype=torch.uint8), torch.arange(count) % 4, tuple("abcd")
     )
-    return ImageTask.of(images, train_images=train, valid_images=50000 - train)
+    return ImageTask.of(images, train_images=train, valid_images=count - train)
 
 
 @cache
@@ -200,14 +223,15 @@ def optimiser_steps(name: str, **numbers: int) -> dict[str, tuple[int, int]]:
 def test_the_paper_preset_trains_as_long_as_the_paper(card, space):
     held = morphogen.paper_preset(card.method, space)
     s, options = held.settings, to_mapping(held.options)
-    assert (s.split.train_images, s.split.valid_images) == (card.train, 50000 - card.train)
+    assert (s.split.train_images, s.split.valid_images) == (card.train, card.images - card.train)
     assert s.steps_per_epoch == 0
     searched = spaces.make(space).without([name for name in s.without.split(",") if name])
     spec = NetworkSpec(classes=4, in_channels=1)
-    problem = Problem(searched, task(card.train), spec, batch_size=s.batch_size)
+    problem = Problem(searched, task(card.train, card.images), spec, batch_size=s.batch_size)
     plan = timetable(find(card.method).build(held.options), problem, s.epochs, 0)
     assert {p.name: (p.epochs, p.steps) for p in plan.phases} == card.phases
-    numbers = {n: options[n] for n in ("inner_steps", "shift_steps") if n in options}
+    named = ("inner_steps", "shift_steps", "warm_up")
+    numbers = {n: options[n] for n in named if n in options}
     counted = optimiser_steps(card.method, **numbers)
     made = [(p.epochs * (p.steps or 0), *counted[p.name]) for p in plan.phases]
     assert sum(steps * weights for steps, weights, _ in made) == card.weight_steps

@@ -41,6 +41,11 @@ ROBUST_SPACES = tuple(f"darts-s{number}" for number in (1, 2, 3, 4))
 DARTS_PT = {"batch_size": 64, "interval": 5, "tuning_lr": 0.0025, "criterion": "accuracy"}
 DARTS_PT |= {"order": "random", "selection_images": 0, "epsilon": 0.3, "supernet": "darts"}
 DARTS_PT |= {"weights": SGD_DARTS, "alpha": ALPHA}
+ADAM = {"betas": [0.9, 0.999]}
+UNAS = {"tau": 0.4, "gap_weight": 0.5, "estimator": "rebar", "gap": "example", "threshold": 0.05}
+"""unas 3.2 to 3.7."""
+IMAGENET = ("proxylessnas-gpu",)
+"""Spaces whose searches are published for 1,281,167 images of 224 x 224."""
 ZERO_COST = {"epochs": 10, "validation": 100, "proxy": "nwot_eval", "order": "random"}
 EVOLUTION = {"population": 50, "generations": 21, "parents": 10, "mutants": 25, "crossovers": 25}
 EVOLUTION |= {"mutation": 0.1}
@@ -103,6 +108,25 @@ CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
         {"epochs": 150, "batch_size": 64, **CELLS, "tau_start": 1.0, "tau_end": 0.03}
         | {"weights": SGD_DARTS, "alpha": {**ALPHA, "clip": 10.0}, "eta": 0.01, "cost": "log"}
         | {"estimator": "reparametrised"},
+    ),
+    # unas 5: DARTS space, CIFAR-10.
+    (
+        "unas",
+        ("darts-unas",),
+        {"epochs": 85, "batch_size": 128, **CELLS, "warm_up": 15, **UNAS, "repetition": 0.2}
+        | {"weights": {**ADAM, "lr": 6e-4, "lr_end": 1e-4, "weight_decay": 3e-4, "clip": 5.0}}
+        | {"alpha": {**ADAM, "lr": 2e-3, "lr_end": 3e-4, "weight_decay": 1e-6}}
+        | {"samples": "example", "softening": 0.0, "target": 0.0},
+    ),
+    # unas 5: ImageNet, mobile space.
+    (
+        "unas",
+        ("proxylessnas-gpu",),
+        {"epochs": 15, "batch_size": 192, "channels": 40, "warm_up": 20, **UNAS, "repetition": 0.0}
+        | {"weights": {**ADAM, "lr": 3e-4, "lr_end": 1e-4, "weight_decay": 3e-4, "clip": 5.0}}
+        | {"alpha": {**ADAM, "lr": 1e-3, "lr_end": 3e-4, "weight_decay": 1e-6}}
+        | {"samples": "batch", "softening": 0.08, "target": 10.0, "latency": "measured"}
+        | {"latency_weight": 0.1, "latency_ramp": 30000, "fitted": 10000, "latency_examples": 24},
     ),
     # admm-darts 5; the search data cut 10 : 1 (3.5).
     (
@@ -203,9 +227,11 @@ def test_numbers_are_those_of_the_cards(method, space, numbers):
             assert {key: values[name][key] for key in wanted} == wanted, name
         else:
             assert values[name] == wanted, name
-    assert held.settings.task == ImageConfig(image_size=0)
+    large = space in IMAGENET
+    still = {"flip": False, "crop": False} if large else {}
+    assert held.settings.task == ImageConfig(image_size=224 if large else 0, **still)
     split = held.settings.split
-    assert split.train_images + split.valid_images == 50000
+    assert split.train_images + split.valid_images == (1281167 if large else 50000)
 
 
 def test_every_search_that_is_published_has_a_row():
@@ -221,7 +247,10 @@ def test_the_halves_of_a_search_are_equal_and_paths_hold_a_tenth_out():
     """darts 3.4: 25,000 images for weights, as many for alpha."""
     for method, space, _ in ROWS:
         settings = morphogen.paper_preset(method, space).settings
-        paths = method in ("snas", "spos", "supernet-shifting")
+        if space in IMAGENET:
+            assert settings.split.train_images == 1153050  # unas 3.7: nine tenths
+            continue
+        paths = method in ("snas", "spos", "supernet-shifting", "unas")
         rest = 45455 if method == "darts-prime" else 25000
         assert settings.split.train_images == (45000 if paths else rest)
 

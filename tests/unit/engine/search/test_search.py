@@ -31,6 +31,15 @@ QUICK = {
     "gdas": RATES,
     "idarts": RATES,
     "snas": RATES,
+    "unas": {
+        "samples": "batch",
+        "softening": 0.08,
+        "warm_up": 1,
+        "fitted": 300,
+        "latency_ramp": 100,
+        "alpha.lr": 0.02,
+        "weights.lr": 2e-3,
+    },
     "spos": EVOLUTION,
     "supernet-shifting": EVOLUTION,
     "gold-nas": {
