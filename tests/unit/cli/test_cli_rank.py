@@ -77,7 +77,7 @@ def test_a_predictor_is_judged_on_what_it_did_not_see(tmp_path):
     assert not set(found.truth.archs) & scorer.known
     assert found.ranking.levels[0].tau.value > 0.6
     page = found.report(tmp_path / "order.html")
-    assert "300 architectures of nasbench201" in page.path.read_text()
+    assert "Scored: 300 architectures of " in page.path.read_text()
 
 
 def test_a_sample_holds_the_smaller_one():
