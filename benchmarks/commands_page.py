@@ -57,8 +57,12 @@ def page() -> str:
         elif name == "train":
             parts.append(
                 _options(
-                    training.option_sections("quick", PAPER_SPACE, every_kind=True),
-                    training.option_sections("paper", PAPER_SPACE, every_kind=True),
+                    training.option_sections(
+                        training.preset("quick", PAPER_SPACE), every_kind=True
+                    ),
+                    training.option_sections(
+                        training.preset("paper", PAPER_SPACE), every_kind=True
+                    ),
                 )
             )
         parts.append(_block(found.examples))

@@ -54,6 +54,10 @@ class Target:
     preset: Literal["quick", "paper"] = "quick"
     """quick: minutes on a small machine; paper: sizes, epochs and rates of the publication, for a
     GPU and full data. Other options override either"""
+    baseline: bool = False
+    """in the end train what was found, the space's reference network and a random architecture from
+    scratch by the same recipe, with 3 seeds each, and say whether the search has paid; that opens
+    the test part. For another recipe: `morphogen train RUN --baseline`"""
     json: bool = False
     """print the result as one JSON object on stdout, and progress on stderr"""
 
@@ -126,6 +130,7 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
             settings=given.settings,
             run=directory,
             start=target.start or None,
+            baseline=target.baseline,
             watcher=partial(watcher, target.json),
         )
     return report(result, as_json=target.json)
@@ -157,11 +162,13 @@ def report(result: SearchResult, *, as_json: bool) -> int:
     table = benchmarks.of(result.space)
     listed = table is not None and result.architecture in table
     found = standing(table, result.architecture, final_metrics(table)) if table and listed else {}
+    known = read_run(result.run)
     if as_json:
         written = RunDirectory(result.run).result() or {}
         print_json({**written, "run": str(result.run), "table": found})
         return code
     bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
+    said = bold.format(fold(f"{known.compared}.", width()))
     rows = len(result.history)
     kind = "architecture" if rows and "candidate" in result.history[-1] else "epoch"
     heading = (
@@ -170,11 +177,11 @@ def report(result: SearchResult, *, as_json: bool) -> int:
     parts = [
         heading,
         "  " + bold.format(shown(result.text)),
+        said,
         show_drawing(draw(result.space, result.architecture, width=width())),
     ]
     parts += [bold.format(fold(f"Warning: {remark}.", width())) for remark in result.remarks]
     title = benchmarks.describe(table.name).title if table else ""
-    known = read_run(result.run)
     own = bool(table and metric_on(table, known.config))
     if result.test:
         parts.append(fold(_reached(result, known.task), width()))

@@ -18,14 +18,18 @@ from morphogen.cli.terminal.watching import watcher
 from morphogen.core import ConfigError, MorphogenError
 from morphogen.core.config import config
 from morphogen.core.names import shell, shown
+from morphogen.engine.search.beside import told_of, within_limits
+from morphogen.engine.train.baseline import SEEDS
+from morphogen.engine.train.origin import Origin, found_in
 from morphogen.engine.train.retrain import train as run_training
-from morphogen.engine.train.trained import TrainResult, found_in
+from morphogen.engine.train.trained import TrainResult
 from morphogen.engine.train.training import Training, paper_training, quick_training
 from morphogen.reports.draw import draw
 from morphogen.reports.text import count, duration, fold
-from morphogen.runs.described import PASSED, TITLES, Described, a
+from morphogen.runs.described import PASSED, TITLES, Described, a, title
 from morphogen.runs.directory import TRAINING, RunDirectory
-from morphogen.spaces import SearchSpace
+from morphogen.spaces import SearchSpace, reference_of
+from morphogen.tasks.configs import TaskConfig
 from morphogen.tasks.kinds import USUAL_DATA, config_for, configured, space_for
 
 
@@ -42,6 +46,9 @@ class Target:
     preset: Literal["quick", "paper"] = "quick"
     """quick: minutes on a small machine; paper: the published evaluation protocol of the space,
     for a GPU and full data. Other options override either"""
+    baseline: bool = False
+    """then train the space's reference network and a random architecture by the same recipe, and
+    say whether this one is better; seeds are then 3 unless --seeds says otherwise"""
     json: bool = False
     """print the result as one JSON object on stdout, and progress on stderr"""
 
@@ -61,6 +68,8 @@ class _Found:
     text: str
     space: SearchSpace
     data: str
+    origin: Origin | None = None
+    """The run that found it."""
 
 
 def train(words: Sequence[str]) -> int:
@@ -69,17 +78,23 @@ def train(words: Sequence[str]) -> int:
     kind = config_for(found.data)
     refuse_beside(words, kind, found.data)
     chosen = peek(words, "--preset", Target().preset)
-    space = found.space
-    held = preset(chosen, space.name, found.data)
+    space, origin = found.space, found.origin
+    held = preset(chosen, space.name, found.data, origin.task if origin else None)
+    if any(word == "--baseline" for word in words):
+        held = replace(held, seeds=SEEDS)
     given = parse(
         Arguments,
         words[1:],
-        option_sections(chosen, space.name, found.data),
+        option_sections(held),
         prog=f"morphogen {TRAINING}",
         default=Arguments(Target(), held),
     )
     target = given.target
     arch = space.parse(found.text)
+    if not target.baseline and not target.json:
+        print(fold(_offer(space), width()))
+    if origin is not None and target.baseline:
+        origin = within_limits(origin, space, found.data)
     # Claimed here and not by the engine, since an interrupt must name it.
     with (
         RunDirectory.claimed(target.run or None, f"{TRAINING}-{space.name}") as directory,
@@ -91,9 +106,23 @@ def train(words: Sequence[str]) -> int:
             data=found.data,
             training=given.training,
             run=directory,
+            baseline=target.baseline,
+            origin=origin,
             watcher=partial(watcher, target.json),
         )
+    if origin is not None:
+        told_of(origin.run, result)
     return report(result, as_json=target.json)
+
+
+def _offer(space: SearchSpace) -> str:
+    """What --baseline would do, before a training without it."""
+    reference = reference_of(space)
+    named = f"the reference ({reference.name}) and " if reference else ""
+    return (
+        f"Not compared with anything: --baseline trains {named}a random architecture by the same "
+        "recipe, too, and says whether this one is better."
+    )
 
 
 def _found(word: str, space: str, data: str) -> _Found:
@@ -111,7 +140,8 @@ def _found(word: str, space: str, data: str) -> _Found:
                 "directory of a finished run, or an architecture in the space's notation"
             ) from error
         return _Found(word, known, data or USUAL_DATA)
-    text, written, own_data = found_in(word)
+    origin = found_in(word)
+    written, own_data = origin.space, origin.data
     if spaces.needs_code(written):
         raise ConfigError(
             f"the space of {word} was an object passed from Python; accepted: "
@@ -124,31 +154,34 @@ def _found(word: str, space: str, data: str) -> _Found:
         )
     if own_data in PASSED and not data:
         raise ConfigError(f"the data of {word} were passed from Python; say them with --data")
-    return _Found(text, known, data or own_data)
+    return _Found(origin.text, known, data or own_data, origin.of(data or own_data))
 
 
-def preset(name: str, space: str, data: str = USUAL_DATA) -> Training:
+def preset(
+    name: str, space: str, data: str = USUAL_DATA, asked: TaskConfig | None = None
+) -> Training:
     """The defaults of `--preset name` in a space, on data.
-
-    Raises:
-        ConfigError: nothing is published for the space.
-    """
-    held = paper_training(space) if name == "paper" else quick_training(space)
-    return replace(held, task=configured(held.task, config_for(data)))
-
-
-def option_sections(
-    name: str, space: str, data: str = USUAL_DATA, *, every_kind: bool = False
-) -> list[Section]:
-    """Every option of `morphogen train` in a space, with the defaults of a preset.
 
     Args:
         name: of the preset.
         space: of the architecture.
         data: on which it is trained.
+        asked: what the data were asked for in the search.
+
+    Raises:
+        ConfigError: nothing is published for the space.
+    """
+    held = paper_training(space, asked) if name == "paper" else quick_training(space, asked)
+    return replace(held, task=configured(held.task, config_for(data)))
+
+
+def option_sections(held: Training, *, every_kind: bool = False) -> list[Section]:
+    """Every option of `morphogen train`, with its defaults.
+
+    Args:
+        held: the defaults, of `preset`.
         every_kind: with the options for other kinds of data, too.
     """
-    held = preset(name, space, data)
     return [
         *sections("What and where", Target(), name="target"),
         *sections("Training", held, name="training", flat=True),
@@ -174,7 +207,12 @@ def report(result: TrainResult, *, as_json: bool) -> int:
         bold.format(_reached(TITLES[part], held, task))
         for part, held in task.reached(written).items()
     ]
+    if result.comparison is not None:
+        parts.append(bold.format(fold(f"Compared {result.comparison.sentence}.", width())))
     parts.append(fold(f"Split: {written['split']}.", width()))
+    inherited = RunDirectory(result.run).config().get("inherited")
+    if inherited:
+        parts.append(fold(f"{title(inherited)}.", width()))
     cost = result.cost
     parts.append(
         fold(

@@ -24,7 +24,7 @@ def read_run(path: Path) -> Run:
     ranking, unranked = directory.inspect_ranking()
     return Run(
         str(path),
-        state_of(directory, result or {}, len(rows)),
+        state_of(directory, config, result or {}, len(rows)),
         config,
         rows,
         result or {},
@@ -33,10 +33,15 @@ def read_run(path: Path) -> Run:
     )
 
 
-def state_of(directory: RunDirectory, result: dict[str, Any], lines: int) -> State:
+def state_of(
+    directory: RunDirectory, config: dict[str, Any], result: dict[str, Any], lines: int
+) -> State:
     """`running` while a process holds the directory, else by its result."""
     if directory.is_locked():
         return "running"
     if not result or result.get("epochs") != lines:
         return "cut off"
-    return "ended early" if result.get("ended_early") else "finished"
+    if result.get("ended_early"):
+        return "ended early"
+    asked = config.get("baseline") or config.get("opponents")
+    return "cut off" if asked and "comparison" not in result else "finished"

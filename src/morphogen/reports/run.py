@@ -12,9 +12,11 @@ from typing import Any, Literal
 from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ArchitectureError, MorphogenError
+from morphogen.core.names import shell
 from morphogen.reports.standing import final_metrics, metric_on, standing
 from morphogen.runs.described import TASK, TITLES, Described
-from morphogen.spaces import ModuleSpace, SearchSpace
+from morphogen.runs.records import Comparison, comparison_of
+from morphogen.spaces import ModuleSpace, SearchSpace, reference_of
 
 State = Literal["finished", "ended early", "running", "cut off"]
 """Ended early: an interrupt has ended it with the best so far, as methods do that can."""
@@ -153,12 +155,17 @@ class Run:
         """Name, value and direction (whether higher is better) of the figure to compare by.
 
         Of a training the mean of its metric on the test part, else on the held-out part; of a
-        search that delivers a network what that reaches on the test part. Of another search the
-        table's test figure if the table is of the run's own data; else the last
-        recalibrated metric on the search-validation part; without that the best score.
+        search that delivers a network what that reaches on the test part. Of another search that
+        of the training of what it found, if that was compared; else the table's test figure if the
+        table is of the run's own data; else the last recalibrated metric on the search-validation
+        part; without that the best score.
         """
         if self.training or self.reached:
             return self._reached()
+        if self.comparison is not None:
+            reached, unit = self.comparison.reached, f" in {self.task.unit}" * bool(self.task.unit)
+            what = f"{self.comparison.metric}{unit}, trained from scratch, {_seeds(reached.n)}"
+            return what, reached.mean, self.task.higher_is_better
         classified = self.task.classes or "task" not in self.config  # as tables are
         name = self.own_metric
         if name and self.standing and self.table and classified:
@@ -196,8 +203,8 @@ class Run:
     def _reached(self) -> tuple[str, float, bool] | None:
         task = self.task
         for part, known in self.reached.items():
-            seeds, unit = int(known["n"]), f" in {task.unit}" * bool(task.unit)
-            what = f"{TITLES[part].lower()} {task.metric}{unit}, {seeds} seed{'s'[: seeds != 1]}"
+            seeds, unit = _seeds(int(known["n"])), f" in {task.unit}" * bool(task.unit)
+            what = f"{TITLES[part].lower()} {task.metric}{unit}, {seeds}"
             return what, float(known["mean"]), task.higher_is_better
         return None
 
@@ -214,9 +221,34 @@ class Run:
     @property
     def spread(self) -> tuple[int, tuple[float, float] | None]:
         """Seeds behind the headline, and its 95 % interval where there are several."""
+        if not self.reached and self.comparison is not None:
+            reached = self.comparison.reached
+            if reached.low is None or reached.high is None:
+                return reached.n, None
+            return reached.n, (reached.low, reached.high)
         known = next(iter(self.reached.values()), {})
         ends = (float(known["low"]), float(known["high"])) if "low" in known else None
         return int(known.get("n", 1)), ends
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """With what asks for no search, trained by one recipe; None: with nothing."""
+        return comparison_of(self.result)
+
+    @property
+    def compared(self) -> str:
+        """Whether it has paid, without a full stop: the comparison, or the way to have one."""
+        if self.comparison is not None:
+            return f"Compared {self.comparison.sentence}"
+        reference = reference_of(self.space) if self.space else None
+        named = f", the reference ({reference.name})" if reference else ""
+        command = shell("morphogen", "train", self.path, "--baseline")
+        if spaces.needs_code(self.config["space"]):
+            command = "result.train(baseline=True)"
+        return (
+            f"Not compared with anything: `{command}` trains it{named} and a random architecture "
+            "by the same recipe, and says whether it is better"
+        )
 
     def _higher(self, metric: str) -> bool:
         return bool(self.table and self.table.metric(metric).higher_is_better)
@@ -245,6 +277,10 @@ class Run:
         whole = written.get(name) if isinstance(written, dict) else None
         lines = sum(value for _, value in self.series(name))
         return float(whole) if isinstance(whole, int | float) else lines
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s'[: count != 1]}"
 
 
 def _by_names(text: str) -> Architecture | None:

@@ -94,8 +94,10 @@ def summary(run: Run) -> Html:
             f"This run is not finished: what follows is its state after {len(run.metrics)} "
             f"{run.unit}{'s'[: len(run.metrics) != 1]}."
         )
+    compared = run.state == "finished" and (run.comparison is not None or not run.training)
     return join(
         [
+            el("p", {"class": "verdict"}, f"{run.compared}.") if compared else None,
             el("dl", {"class": "facts"}, *items),
             *(el("p", {"class": "note-box", "role": "note"}, note) for note in notes),
         ]

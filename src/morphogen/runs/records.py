@@ -5,11 +5,13 @@ No torch: what only reads a run starts at once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from morphogen.core.records import Amount, Count, Natural, Plain, Record, Text
+from morphogen.runs.verdict import Verdict
 
 Matrix = list[list[float]]
 
@@ -113,6 +115,18 @@ class Extension(Record):
     note: Text
 
 
+class Opponent(Record):
+    """An architecture with which that of a training is compared."""
+
+    against: Text
+    """What it is, in words."""
+    folder: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")]
+    """Of its training, in the run directory."""
+    architecture: Text
+    space: Space | None = None
+    """Where it is another than the training's."""
+
+
 class RunConfig(Record):
     """config.yaml: what is run."""
 
@@ -146,6 +160,14 @@ class RunConfig(Record):
     """Of the networks of a search; those of a training stand beside its weights."""
     start: Text | None = None
     """The run whose supernet this one begins with."""
+    baseline: dict[str, Plain] | None = None
+    """By what recipe that which a search finds is trained beside what asks for no search."""
+    opponents: Annotated[list[Opponent], Field(min_length=1)] | None = None
+    """With what the architecture of a training is compared."""
+    search: Text | None = None
+    """The run that found the architecture of a training."""
+    inherited: Text | None = None
+    """What a training has from that run, in a sentence."""
     remarks: list[Text] = Field(default_factory=list)
     """What the user is told of the space."""
     task: Task | None = None
@@ -205,33 +227,6 @@ class Offered(Record, extra="allow"):
     architecture: Text
 
 
-class SearchRecord(Record):
-    """result.json of a search that ends with an architecture."""
-
-    architecture: Text
-    method: Text
-    space: Text
-    seed: Natural
-    epochs: Natural
-    """Lines of metrics."""
-    remarks: list[Text]
-    split: Text
-    cost: Cost
-    ended_early: bool | None = None
-    """Whether an interrupt has ended it with the best so far."""
-    failed_evaluations: Count | None = None
-    candidates: list[Offered] | None = None
-    hypervolume: float | None = None
-    reference: dict[str, float] | None = None
-
-    @model_validator(mode="after")
-    def _figures(self) -> Self:
-        figures = [set(candidate.model_extra or ()) for candidate in self.candidates or ()]
-        if any(names != set(self.reference or figures[0]) for names in figures):
-            raise ValueError("candidates with the same figures, the objectives of reference if any")
-        return self
-
-
 class Reached(Record):
     """The metric over seeds: the mean, and from two on its 95 % interval.
 
@@ -254,6 +249,53 @@ class Reached(Record):
             raise ValueError("a value for each seed, and from two on an interval")
         if (self.low is None) != (self.high is None):
             raise ValueError("both ends of the interval")
+        return self
+
+
+class Comparison(Record):
+    """What was found, trained from scratch and beside others by one recipe."""
+
+    training: Text
+    """Its run directory, as seen from the run's own: `.` is the run itself."""
+    metric: Text
+    """What is compared, in words: test accuracy."""
+    reached: Reached
+    """By what was found."""
+    verdicts: Annotated[list[Verdict], Field(min_length=1)]
+
+    @property
+    def sentence(self) -> str:
+        """All verdicts, without a full stop."""
+        told = "; ".join(verdict.sentence for verdict in self.verdicts)
+        return f"by {self.metric}, trained from scratch by one recipe: {told}"
+
+
+class SearchRecord(Record):
+    """result.json of a search that ends with an architecture."""
+
+    architecture: Text
+    method: Text
+    space: Text
+    seed: Natural
+    epochs: Natural
+    """Lines of metrics."""
+    remarks: list[Text]
+    split: Text
+    cost: Cost
+    ended_early: bool | None = None
+    """Whether an interrupt has ended it with the best so far."""
+    failed_evaluations: Count | None = None
+    candidates: list[Offered] | None = None
+    hypervolume: float | None = None
+    reference: dict[str, float] | None = None
+    comparison: Comparison | None = None
+    """With what asks for no search."""
+
+    @model_validator(mode="after")
+    def _figures(self) -> Self:
+        figures = [set(candidate.model_extra or ()) for candidate in self.candidates or ()]
+        if any(names != set(self.reference or figures[0]) for names in figures):
+            raise ValueError("candidates with the same figures, the objectives of reference if any")
         return self
 
 
@@ -365,6 +407,12 @@ class Ranked(Record):
         if self.chosen_place >= len(self.points):
             raise ValueError("points with the chosen one among them")
         return self
+
+
+def comparison_of(result: Mapping[str, Any]) -> Comparison | None:
+    """The comparison of a result.json that was checked; None if there is none."""
+    written = result.get("comparison")
+    return None if written is None else Comparison.model_validate(written)
 
 
 def result_kind(values: Any) -> type[SearchRecord]:

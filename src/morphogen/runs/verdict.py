@@ -11,6 +11,9 @@ from morphogen.core.statistics import Contrast
 
 Outcome = Literal["better", "worse", "open"]
 
+ITSELF = Contrast(0.0, None, None, 0)
+"""Of an architecture that is compared with itself, and not trained twice for it."""
+
 
 class Verdict(Record):
     """A comparison over seeds, see `core.statistics.contrast`; part of result.json.
@@ -32,7 +35,7 @@ class Verdict(Record):
     high: float | None = None
     """Its 95 % interval; None with one seed."""
     seeds: Natural
-    """With which both were trained; 0: both are the same architecture."""
+    """With which both were trained; 0: both are the same architecture, see `ITSELF`."""
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -101,6 +104,17 @@ class Verdict(Record):
         else:
             told += f" ({ends})"
         return f"not to be told from {self.against}: {told}"
+
+    @property
+    def short(self) -> str:
+        """In a table: `better, +1.8 (0.6 to 3.0)`."""
+        if not self.seeds:
+            return "the same"
+        difference = self.difference if self.higher_is_better else -self.difference
+        ends = self.gain[1:] if self.gain else ()
+        sizes = [abs(x) for x in (difference, *ends)]
+        told = f"{self.outcome}, {'+' if difference >= 0 else ''}{self._number(difference, sizes)}"
+        return f"{told} ({' to '.join(self._number(x, sizes) for x in ends) or 'one seed'})"
 
     def _amount(self, value: float, beside: list[float]) -> str:
         unit = "points" if self.unit == "%" else self.unit

@@ -30,7 +30,10 @@ OPTIONS = Section(
 )
 
 
-HEAD = ("run", "state", "method", "space", "data", "seed", "done", "best", "of what", "cost", "age")
+HEAD = (
+    *("run", "state", "method", "space", "data", "seed", "done", "best", "of what"),
+    *("against the reference", "cost", "age"),
+)
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def _entry(known: Run, started: float) -> dict[str, Any]:
         "best": {"value": best[1], "what": best[0], "higher_is_better": best[2], **spread}
         if best
         else None,
+        "comparison": known.comparison.model_dump() if known.comparison else None,
         "cost": {name: round(known.spent(name), 3) for name in ("seconds", "cpu_seconds")},
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "notes": list(known.faults),
@@ -153,6 +157,7 @@ def _row(known: Run, age: float) -> list[str]:
         f"{len(known.metrics)} {units[known.unit]}",
         f"{best[1]:.4g}" if best else "-",
         _what(best[0], known.spread[1]) if best else "-",
+        known.comparison.verdicts[0].short if known.comparison else "-",
         duration(known.spent("seconds")),
         _age(age),
     ]

@@ -28,12 +28,12 @@ def train(words: Sequence[str]) -> int:
 
 
 def _help(space: str) -> str:
-    from morphogen.cli.training import option_sections
+    from morphogen.cli.training import option_sections, preset
 
     published: list[Section] = []
     with suppress(ConfigError):  # nothing is published for every space
-        published = option_sections("paper", space, every_kind=True)
-    known = option_sections("quick", space, every_kind=True)
+        published = option_sections(preset("paper", space), every_kind=True)
+    known = option_sections(preset("quick", space), every_kind=True)
     return "\n".join(
         [
             f"Usage: morphogen train {COMMAND.usage}",
@@ -44,7 +44,8 @@ def _help(space: str) -> str:
                 "RUN is the directory of a finished search, ARCH an architecture of --space in "
                 "quotes. Trained is on all training data, those that the search used among them, "
                 "but for a held-out share that chooses the best epoch. The test part is opened "
-                "once, after the last training.",
+                "once, after the last training. The data of a RUN are seen as the search saw them "
+                "(image size, mirroring, weights of classes), unless an option says otherwise.",
                 width(),
             ),
             show(known, width=width(), paper=published),
@@ -61,6 +62,7 @@ COMMAND = Command(
     "Train the architecture that a search found, or any other, from scratch, and evaluate it on "
     "the test examples; writes a run directory that `resume` continues.",
     (
+        "morphogen train runs/idarts-nasbench201-20260101-120000 --baseline",
         "morphogen train runs/idarts-nasbench201-20260101-120000 --seeds 3",
         f"morphogen train {CELL} \\\n      --space nasbench201 --data fashion-mnist",
         "morphogen train DARTS_V2 --space darts --preset paper --data cifar10:/data/cifar-10",

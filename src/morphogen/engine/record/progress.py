@@ -221,6 +221,7 @@ class Display:
         self.live.stop()
 
     def _open(self) -> None:
+        end()  # of a run before this one: of two displays, one
         self.live.start()
         _OPEN.append(self)
 

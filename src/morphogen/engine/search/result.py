@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ from morphogen.core import Architecture, RunError, arguments
 from morphogen.core.names import shell, shown
 from morphogen.engine.record.networks import fresh_network
 from morphogen.engine.record.watch import Watcher, usual
+from morphogen.engine.search.beside import beside, told_of, within_limits
 from morphogen.engine.search.delivered import Delivered
 from morphogen.engine.search.job import Job, objectives_in
 from morphogen.engine.search.loop import TIMES, Outcome
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.splits import split_sentence
 from morphogen.engine.train import retrain
+from morphogen.engine.train.baseline import SEEDS
+from morphogen.engine.train.origin import found_in
 from morphogen.engine.train.trained import TrainResult
-from morphogen.engine.train.training import Training
+from morphogen.engine.train.training import Training, quick_training
 from morphogen.evaluators.objectives import Objective, maximised
 from morphogen.evolution.pareto import front, hypervolume
 from morphogen.exports.trained import trained_network
@@ -35,6 +38,7 @@ from morphogen.reports.writing import Report, report
 from morphogen.runs import store
 from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
+from morphogen.runs.records import Comparison, comparison_of
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Metric, Task
 from morphogen.tasks.kinds import Data, as_arguments, chosen
@@ -70,6 +74,8 @@ class SearchResult:
     seed: what another seed would reach is not in it."""
     ended_early: bool = False
     """Whether an interrupt has ended it with the best so far; `resume` goes on."""
+    comparison: Comparison | None = None
+    """With what asks for no search, where a training with a baseline has shown it."""
     data: Data = field(default="", compare=False)
     """What was searched on."""
     trainings: list[TrainResult] = field(default_factory=list, compare=False)
@@ -103,29 +109,45 @@ class SearchResult:
         data: Data | None = None,
         task: Task | None = None,
         run: str | os.PathLike[str] | None = None,
+        baseline: bool = False,
         watcher: Callable[[], Watcher] = usual,
     ) -> TrainResult:
         """Train the architecture from scratch and measure it on the test part.
 
         Args:
-            training: protocol; by default `morphogen.quick_training` of the space.
+            training: protocol; by default `morphogen.quick_training` of the space, with a
+                baseline three seeds of it. Where it says nothing of the data, they are seen as in
+                the search: of the same size, mirrored or not.
             data: other data than those of the search.
             task: another task than that of the search.
             run: the run directory of the training, new; by default `runs/train-<space>-<time>`.
+            baseline: then train the space's reference and a random architecture by the same
+                protocol, and say whether this one is better; the search's report says it, too.
             watcher: makes the object that is told of progress.
 
         Raises:
             MorphogenError: one sentence on what is wrong and what is accepted.
         """
         given_again = chosen(data, task, self.data)
+        origin = found_in(self.run)
+        if given_again is not self.data:
+            origin = replace(origin, task=None)
+        if training is None:
+            seeds = SEEDS if baseline else 1
+            training = replace(quick_training(self.space, origin.task), seeds=seeds)
+        elif isinstance(training, Training) and training.task is None:
+            training = replace(training, task=origin.task)
         result = retrain.train(
             self.architecture,
             space=self.space,
             **as_arguments(given_again),
             training=training,
             run=None if run is None else arguments.path("run", run),
+            baseline=baseline,
+            origin=within_limits(origin, self.space, self.data) if baseline else origin,
             watcher=watcher,
         )
+        told_of(self.run, result)
         self.trainings.append(result)
         return result
 
@@ -309,9 +331,30 @@ def interrupted(run: Path, outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def write_result(job: Job, outcome: Outcome) -> SearchResult:
-    """Write result.json and return the same."""
+def with_baseline(job: Job, result: SearchResult) -> SearchResult:
+    """The result beside what asks for no search, if config.yaml asks for that.
+
+    Not of a search that an interrupt has ended: whoever did that waits for no trainings.
+    """
     directory = RunDirectory(job.path)
+    recorded = directory.config().get("baseline")
+    if recorded is None or result.comparison is not None or result.ended_early:
+        return result
+    with directory.locked():
+        trained = beside(job, result.text, recorded)
+        said = told_of(job.path, trained)
+    result.trainings.append(trained)
+    return replace(result, comparison=said)
+
+
+def write_result(job: Job, outcome: Outcome) -> SearchResult:
+    """Write result.json and return the same.
+
+    A comparison that stands there stays, if the architecture is still the same.
+    """
+    directory = RunDirectory(job.path)
+    before, text = directory.result() or {}, job.space.format(outcome.architecture)
+    comparison = comparison_of(before) if before.get("architecture") == text else None
     config = directory.config()
     task = Described.of(config)
     if directory.store_file.exists():
@@ -330,7 +373,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     sizes = {"params": held.params, "macs": held.macs} if held else {}
     result = SearchResult(
         architecture=outcome.architecture,
-        text=job.space.format(outcome.architecture),
+        text=text,
         method=job.method,
         space=job.space,
         remarks=(
@@ -353,6 +396,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         weights=job.path / held.weights if held else None,
         test=held.test if held else {},
         ended_early=outcome.left > 0,
+        comparison=comparison,
         data=job.data,
     )
     directory.write_result(
@@ -370,6 +414,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             **(held.entries(task.metric) if held else {}),
             "split": split_sentence(job, outcome.history, measured=bool(held and held.test)),
             "cost": dict(result.cost),
+            **({"comparison": comparison.model_dump(mode="json")} if comparison else {}),
         }
     )
     return result

@@ -19,18 +19,20 @@ from morphogen.engine.devices import place
 from morphogen.engine.ownmodule import resumed_space, try_space
 from morphogen.engine.record.loggers import names_of
 from morphogen.engine.record.watch import Watcher, usual
+from morphogen.engine.search.beside import recipe
 from morphogen.engine.search.extend import extended, wanted_length
 from morphogen.engine.search.initial import fit_initial
 from morphogen.engine.search.job import Job, method_of, spec_of, task_of
 from morphogen.engine.search.launch import launch
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.resolve import resolved
-from morphogen.engine.search.result import SearchResult, finished, write_result
+from morphogen.engine.search.result import SearchResult, finished, with_baseline, write_result
 from morphogen.engine.search.run import run_job
 from morphogen.engine.search.select import require_select
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.warmstart import check_split, origin_of, read_run
 from morphogen.engine.search.warmstart import write as write_start
+from morphogen.engine.train.training import Training
 from morphogen.methods import MethodInfo, find
 from morphogen.runs.config import (
     Space,
@@ -57,6 +59,7 @@ def search(
     settings: Settings | None = None,
     run: str | Path | RunDirectory | None = None,
     start: str | os.PathLike[str] | None = None,
+    baseline: bool | Training = False,
     watcher: Callable[[], Watcher] = usual,
 ) -> SearchResult:
     """Find an architecture.
@@ -73,6 +76,9 @@ def search(
             `runs/<method>-<space>-<time>`.
         start: a finished run whose trained supernet this one begins with; on other data its
             classifier is drawn anew. Space and sizes must be that run's.
+        baseline: in the end train what was found, the space's reference and a random architecture
+            from scratch by the same recipe, and say whether the search has paid, which opens the
+            test part. True: with three seeds each, of some minutes; or by a recipe of your own.
         watcher: makes the object that is told of progress, in the main process; by default a
             display in a notebook, and nothing elsewhere.
 
@@ -113,6 +119,7 @@ def search(
     settings = resolved(info, known, settings, origin, metric=task.metric, known_data=known_data)
     config, cut = fit_initial(info, config, settings.evaluation.budget)
     names_of(settings.loggers)
+    beside = recipe(baseline, settings, known)
     with RunDirectory.claimed(run, f"{info.name}-{known.name}") as directory:
         if begun:
             write_start(directory.path, *begun)
@@ -139,10 +146,9 @@ def search(
             )
             | {"task": task.describe(), "network": asdict(spec_of(settings, task))}
             | ({} if start is None else {"start": str(start)})
+            | ({} if beside is None else {"baseline": to_mapping(beside)})
         )
-    if settings.hardware.devices > 1:
-        return launch(where, job)
-    return write_result(job, run_job(where, job, task))
+    return _ended(where, job, task)
 
 
 @memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
@@ -192,15 +198,22 @@ def resume(
     change = wanted_length(job, epochs=epochs, evaluations=evaluations)
     result = finished(directory, job) if change is None else None
     if result is not None:
-        return result
+        return with_baseline(job, result)
     where, task = _place(job.settings), None
     if change is not None:
         task = task_of(images, settings, origin=origin)
         require_same_data(directory, values, task)
         job = extended(directory, values, job, task, change)
-    if settings.hardware.devices > 1:
-        return launch(where, job)
-    return write_result(job, run_job(where, job, task))
+    return _ended(where, job, task)
+
+
+def _ended(where: Any, job: Job, task: Task | None) -> SearchResult:
+    """The search to its end, and what is asked for after it."""
+    if job.settings.hardware.devices > 1:
+        found = launch(where, job)
+    else:
+        found = write_result(job, run_job(where, job, task))
+    return with_baseline(job, found)
 
 
 def _place(settings: Settings) -> Any:

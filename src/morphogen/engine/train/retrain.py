@@ -22,6 +22,8 @@ from morphogen.engine.record.recorder import Recorder
 from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.sizes import fitted_training
 from morphogen.engine.train import fitting
+from morphogen.engine.train.baseline import SEEDS, Opponent, announced, compared, opponents
+from morphogen.engine.train.origin import Origin
 from morphogen.engine.train.trained import TrainResult, evaluate, finished
 from morphogen.engine.train.training import Training, quick_training
 from morphogen.engine.train.trainjob import (
@@ -50,7 +52,15 @@ from morphogen.runs.provenance import (
 )
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
-from morphogen.tasks.kinds import USUAL_DATA, Data, asked_of, chosen, require_fit, space_for
+from morphogen.tasks.kinds import (
+    USUAL_DATA,
+    Data,
+    as_arguments,
+    asked_of,
+    chosen,
+    require_fit,
+    space_for,
+)
 from morphogen.tasks.problem import Devices
 
 
@@ -63,6 +73,8 @@ def train(
     task: Task | None = None,
     training: Training | None = None,
     run: str | Path | RunDirectory | None = None,
+    baseline: bool = False,
+    origin: Origin | None = None,
     watcher: Callable[[], Watcher] = usual,
 ) -> TrainResult:
     """Train an architecture from scratch, once per seed, and evaluate it on the test part.
@@ -74,9 +86,12 @@ def train(
         data: a name, a path, or an object, of a kind that `morphogen list data` shows; by default
             fashion-mnist.
         task: data, loss and metric of your own, instead of `data`.
-        training: protocol; by default `quick_training(space)`.
+        training: protocol; by default `quick_training(space)`, with a baseline three seeds of it.
         run: the run directory, new (or one that is `claimed`); by default
             `runs/train-<space>-<time>`.
+        baseline: then train the space's reference and a random architecture by the same protocol,
+            in folders of the run directory, and say whether this one is better.
+        origin: the run that found the architecture, for the record.
         watcher: makes the object that is told of progress.
 
     Raises:
@@ -87,7 +102,8 @@ def train(
     known = known_space(space_for(data) if space is None else space)
     require_fit(known, data)
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
-    training = quick_training(known) if training is None else training
+    if training is None:
+        training = replace(quick_training(known), seeds=SEEDS if baseline else 1)
     require_types(run, training=(training, Training))
     training = replace(training, task=asked_of(data, training.task))
     arguments.function("watcher", watcher, "a class or function that makes a watcher")
@@ -109,6 +125,8 @@ def train(
             arch=arch,
         )
     _try(job, task, devices)
+    within = origin.within if origin else None
+    listed = opponents(known, arch, t.seed, within) if baseline else ()
     with RunDirectory.claimed(run, f"{TRAINING}-{known.name}") as directory:
         job = replace(job, path=directory.path)
         directory.begin(
@@ -124,8 +142,10 @@ def train(
                 remarks=(*shrunk, *odd, *kept_weights(job, task)),
             )
             | {"task": task.describe()}
+            | (origin.recorded(t.task) if origin else {})
+            | ({"opponents": [other.recorded(known) for other in listed]} if listed else {})
         )
-    return _train(job, task, devices)
+    return compared(job, _train(job, task, devices), _beside)
 
 
 @memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
@@ -169,10 +189,28 @@ def resume(
         resumed=True,
     )
     job = replace(job, space=resumed_space(known, lambda: training_task(job), training.seed))
-    return finished(job) or _train(
+    found = finished(job) or _train(
         job,
         training_task(job),
         one_device(training.hardware.accelerator, training.hardware.precision),
+    )
+    return compared(job, found, _beside)
+
+
+def _beside(job: TrainJob, other: Opponent) -> TrainResult:
+    """The training of an opponent, in a folder of the job's, begun or gone on with."""
+    path = job.path / other.folder
+    watcher = announced(job.watcher, f"to compare with, by the same recipe: {other.against}")
+    given = as_arguments(job.data)
+    if RunDirectory(path).config_file.exists():
+        return resume(path, space=other.space, watcher=watcher, **given)
+    return train(
+        other.architecture,
+        space=other.space,
+        training=job.training,
+        run=path,
+        watcher=watcher,
+        **given,
     )
 
 
@@ -196,7 +234,8 @@ def _train(job: TrainJob, task: Task, devices: Devices) -> TrainResult:
             other = require_same_module(directory, config, job.space, redrawn=drawn)
             for sentence in filter(None, (other_machine(config), other)):
                 watcher.notice(sentence)
-        for sentence in (*config.get("remarks", ()), *task.remarks()):
+        inherited = [config["inherited"]] if "inherited" in config else []
+        for sentence in (*inherited, *config.get("remarks", ()), *task.remarks()):
             watcher.notice(sentence)
         name = identity(config)
         with directory.locked(), forked_rng(devices.device), on_threads(config["threads"]):

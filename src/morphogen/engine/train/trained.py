@@ -12,7 +12,7 @@ from torch import nn
 
 from morphogen import cost
 from morphogen.core import Architecture, RunError
-from morphogen.core.names import shell, shown
+from morphogen.core.names import shown
 from morphogen.core.statistics import interval
 from morphogen.engine.record.evaluating import deployed, weighted
 from morphogen.engine.search.loop import TIMES
@@ -24,6 +24,7 @@ from morphogen.exports.writing import Exported, export
 from morphogen.reports.writing import Report, report
 from morphogen.runs.described import Described
 from morphogen.runs.directory import TRAINING, RunDirectory
+from morphogen.runs.records import Comparison, comparison_of
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Examples, Metric, Task
 from morphogen.tasks.kinds import Data, as_arguments
@@ -53,6 +54,8 @@ class TrainResult:
     """The run directory."""
     remarks: tuple[str, ...] = ()
     """What the user should be told of the architecture and of its weights, a sentence each."""
+    comparison: Comparison | None = None
+    """With what asks for no search, where that was trained, too."""
     data: Data = field(default="", compare=False)
     """What was trained on."""
 
@@ -204,21 +207,6 @@ def finished(job: TrainJob) -> TrainResult | None:
         history=history,
         run=job.path,
         remarks=tuple(written.get("remarks", ())),
+        comparison=comparison_of(written),
         data=job.data,
     )
-
-
-def found_in(run: str | Path) -> tuple[str, dict[str, Any], str]:
-    """What a finished run found: architecture, its space as config.yaml has it, its data.
-
-    Raises:
-        RunError: there is no run, or it is not finished.
-    """
-    directory = RunDirectory.open(run)
-    values, written = directory.config(), directory.result()
-    if written is None or not isinstance(written.get("architecture"), str):
-        raise RunError(
-            f"{run} is not finished: it has no result yet; accepted: a finished run, or first "
-            f"`{shell('morphogen', 'resume', directory.path)}`"
-        )
-    return written["architecture"], values["space"], str(values.get("data"))

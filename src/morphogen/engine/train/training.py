@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from morphogen.bilevel.optimisers import SGD
 from morphogen.core import ConfigError
 from morphogen.core.config import (
@@ -15,13 +19,14 @@ from morphogen.core.config import (
     Share,
     Threads,
     Width,
+    altered,
     config,
     from_mapping,
     nested,
 )
 from morphogen.engine.devices import Accelerator, Precision
 from morphogen.spaces import SearchSpace, about, registered
-from morphogen.tasks.configs import AnyTaskConfig
+from morphogen.tasks.configs import AnyTaskConfig, TaskConfig
 
 BATCH_SIZE = 96
 """What is taken where nothing is asked for and the data have as many."""
@@ -117,8 +122,12 @@ class Training:
             )
 
 
-def paper_training(space: SearchSpace | str) -> Training:
+def paper_training(space: SearchSpace | str, task: TaskConfig | None = None) -> Training:
     """The published evaluation protocol of a space.
+
+    Args:
+        space: of the architecture.
+        task: what the data are asked for where the protocol says nothing.
 
     Raises:
         ConfigError: none is published for it here.
@@ -131,10 +140,24 @@ def paper_training(space: SearchSpace | str) -> Training:
             f"preset 'paper' has no evaluation protocol for space {name!r}; accepted: preset "
             f"quick, or a space of {', '.join(published)}"
         )
-    return from_mapping(Training, nested(known.evaluation))
+    return _made(known.evaluation, task)
 
 
-def quick_training(space: SearchSpace | str) -> Training:
-    """A training of minutes on two cores."""
+def quick_training(space: SearchSpace | str, task: TaskConfig | None = None) -> Training:
+    """A training of minutes on two cores.
+
+    Args:
+        space: of the architecture.
+        task: what the data are asked for.
+    """
     known = about(space)
-    return from_mapping(Training, nested(known.quick if known else {}))
+    return _made(known.quick if known else {}, task)
+
+
+def _made(numbers: Mapping[str, Any], task: TaskConfig | None) -> Training:
+    """Numbers of the training and, under `task.`, of the data, over what those are asked for."""
+    if task is None:
+        return from_mapping(Training, nested(numbers))
+    of_data = {n.partition(".")[2]: v for n, v in numbers.items() if n.startswith("task.")}
+    others = {n: v for n, v in numbers.items() if not n.startswith("task.")}
+    return replace(from_mapping(Training, nested(others)), task=altered(task, of_data))

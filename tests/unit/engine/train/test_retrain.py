@@ -21,8 +21,8 @@ from morphogen.core import ConfigError, DataError, RunError, SpaceError
 from morphogen.core.rng import seed_for
 from morphogen.engine.resume import resume
 from morphogen.engine.train.fitting import _laid_out
+from morphogen.engine.train.origin import found_in
 from morphogen.engine.train.retrain import train
-from morphogen.engine.train.trained import found_in
 from morphogen.engine.train.training import (
     TrainedNetwork,
     Training,
@@ -127,7 +127,9 @@ def test_what_is_reported_is_what_the_weights_reach(data: str, tmp_path: Path) -
     assert len(written["test_openings"]) == 1
     assert "180 were trained on and 20 held out" in written["split"]
     assert [p.name for p in found.weights] == [f"seed-{s}-best.safetensors" for s in (4, 5)]
-    assert found_in(tmp_path / "run") == (SPACE.format(ARCH), {"name": "nasbench201"}, data)
+    origin = found_in(tmp_path / "run")
+    assert (origin.text, origin.data) == (SPACE.format(ARCH), data)
+    assert (origin.space, origin.task) == ({"name": "nasbench201"}, t.task)
     assert RunDirectory.open(tmp_path / "run").is_training
 
 
