@@ -263,6 +263,10 @@ class Comparison(Record):
     """By what was found."""
     verdicts: Annotated[list[Verdict], Field(min_length=1)]
 
+    def written(self) -> dict[str, Any]:
+        """As result.json has it."""
+        return self.model_dump(mode="json", exclude_none=True)
+
     @property
     def sentence(self) -> str:
         """All verdicts, without a full stop."""

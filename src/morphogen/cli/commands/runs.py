@@ -137,7 +137,7 @@ def _entry(known: Run, started: float) -> dict[str, Any]:
         "best": {"value": best[1], "what": best[0], "higher_is_better": best[2], **spread}
         if best
         else None,
-        "comparison": known.comparison.model_dump() if known.comparison else None,
+        "comparison": known.comparison.written() if known.comparison else None,
         "cost": {name: round(known.spent(name), 3) for name in ("seconds", "cpu_seconds")},
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "notes": list(known.faults),

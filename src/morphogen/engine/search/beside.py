@@ -130,5 +130,5 @@ def told_of(run: Path, trained: TrainResult) -> Comparison | None:
         and written["architecture"] == trained.text
     ):
         with suppress(RunError):
-            directory.write_result({**written, "comparison": said.model_dump(mode="json")})
+            directory.write_result({**written, "comparison": said.written()})
     return said

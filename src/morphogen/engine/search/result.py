@@ -414,7 +414,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             **(held.entries(task.metric) if held else {}),
             "split": split_sentence(job, outcome.history, measured=bool(held and held.test)),
             "cost": dict(result.cost),
-            **({"comparison": comparison.model_dump(mode="json")} if comparison else {}),
+            **({"comparison": comparison.written()} if comparison else {}),
         }
     )
     return result

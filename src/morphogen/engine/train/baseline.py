@@ -116,7 +116,7 @@ def compared(
         ]
         comparison = of_trainings(found, list(zip(others, trained, strict=True)))
         written = directory.result() or {}
-        directory.write_result({**written, "comparison": comparison.model_dump(mode="json")})
+        directory.write_result({**written, "comparison": comparison.written()})
     return replace(found, comparison=comparison)
 
 
