@@ -1,4 +1,4 @@
-"""Images, signals and tasks of any data sets keep the promises of `morphogen.testing`."""
+"""Images, signals, scenes and tasks of any data sets keep the promises of `morphogen.testing`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
+import scenes
 from morphogen.tasks import Metric, Task
 from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.segmentation import SceneAugment, Scenes, SegmentationTask
 from morphogen.tasks.signals import Signals, SignalTask
 from morphogen.testing import TaskChecks
 from morphogen.testing.toys import images
@@ -30,6 +32,12 @@ def signals() -> Task:
     values = torch.randn(80, 2, 16, generator=g)
     held = Signals(values, torch.arange(80) % 4, tuple("abcd"))
     return SignalTask.of(held)
+
+
+def masks() -> Task:
+    """Images whose pixels have classes, and void."""
+    held = Scenes.of(*scenes.scenes(24))
+    return SegmentationTask.of(held, augment=SceneAugment(crop=0.3))
 
 
 def table() -> Task:
@@ -59,6 +67,7 @@ def pairs() -> Task:
 NETWORKS: dict[Callable[[], Task], Callable[[], nn.Module]] = {
     photos: lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
     signals: lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 4)),
+    masks: lambda: nn.Conv2d(3, 3, 3, padding=1),
     table: lambda: nn.Linear(3, 2),
     pairs: TwoInputs,
 }

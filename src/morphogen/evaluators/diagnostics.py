@@ -58,7 +58,7 @@ def discretization_gap(
     and the task chooses them (the classes in their own proportions, say). A discretised network is
     off its batch norms' running statistics, which mixes an artefact into the gap; so `discrete_*`
     uses the running statistics, and `recalibrated_*` the statistics of the examples
-    themselves, in batches of 500, as does `supernet_*` with the running ones.
+    themselves, in batches of `Task.at_once`, as does `supernet_*` with the running ones.
 
     Returns:
         `{supernet,discrete,recalibrated}_{accuracy,loss}`, with the name of the task's metric
@@ -66,7 +66,7 @@ def discretization_gap(
     """
     device = problem.devices.device
     path = Gates.of(problem.space, arch, device)
-    rows = torch.split(problem.chosen("valid", examples, "diagnostics/valid"), 500)
+    rows = torch.split(problem.chosen("valid", examples, "diagnostics/valid"), problem.task.at_once)
     valid = problem.task.examples("valid", device=device)
     batches = [valid.batch(some) for some in rows]
     out: dict[str, float] = {}

@@ -103,7 +103,11 @@ class ShortTraining:
             sums = problem.task.measure(
                 self._output,
                 problem.task.once(
-                    "valid", 500, device=devices.device, rank=devices.rank, world=devices.world
+                    "valid",
+                    problem.task.at_once,
+                    device=devices.device,
+                    rank=devices.rank,
+                    world=devices.world,
                 ),
             )
             for buffer, value in zip(buffers, own, strict=True):

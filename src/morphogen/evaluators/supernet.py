@@ -82,6 +82,7 @@ class SupernetEvaluator:
                 raise ConfigError(f"{field} is {value}; accepted: {least} or more")
         self.problem, self.norms = problem, norms
         self._counts: dict[str, int] = {}
+        batch_size = min(batch_size, problem.task.at_once * problem.devices.world)
         self._valid = self._prepared("valid", examples, batch_size)
         self._train = (
             self._prepared("train", recalibration_examples, batch_size)

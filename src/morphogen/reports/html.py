@@ -22,7 +22,7 @@ class Html(str):
 
 
 Child = str | Html | None
-VOID = {"meta", "line", "circle", "rect", "path", "polyline", "polygon", "br", "use"}
+VOID = {"meta", "line", "circle", "rect", "path", "polyline", "polygon", "br", "use", "img"}
 """Elements without content."""
 
 
@@ -42,7 +42,7 @@ def el(name: str, attributes: Mapping[str, Any] | None = None, *children: Child)
             words.append(f'{key}="{escaped(_text(value))}"')
     head = " ".join(words)
     if name in VOID:
-        return Html(f"<{head}>" if name in ("meta", "br") else f"<{head}/>")
+        return Html(f"<{head}>" if name in ("meta", "br", "img") else f"<{head}/>")
     return Html(f"<{head}>{join(children)}</{name}>")
 
 

@@ -22,14 +22,16 @@ def read_run(path: Path) -> Run:
     if result and result.get("ended_early") and result["epochs"] != len(rows):
         result = None  # the search has gone on since
     ranking, unranked = directory.inspect_ranking()
+    examples, unseen = directory.inspect_examples()
     return Run(
         str(path),
         state_of(directory, config, result or {}, len(rows)),
         config,
         rows,
         result or {},
-        tuple(fault for fault in (lost, damaged, unranked) if fault),
+        tuple(fault for fault in (lost, damaged, unranked, unseen) if fault),
         ranking or {},
+        examples or {},
     )
 
 

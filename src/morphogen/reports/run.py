@@ -38,6 +38,8 @@ class Run:
     """What could not be read, a sentence each."""
     ranking: Mapping[str, Any] = field(default_factory=dict)
     """rank.json; empty if there is none."""
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    """examples.json; empty if there is none."""
 
     # -- what was run ----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from morphogen.reports import ranking
 from morphogen.reports.cells import choices_table, picture
 from morphogen.reports.charts import Series, figure, lines
 from morphogen.reports.clouds import clouds
+from morphogen.reports.examples import examples
 from morphogen.reports.heat import Panel, heat_maps, matrices
 from morphogen.reports.html import Html, details, el, join, table
 from morphogen.reports.measures import seeds
@@ -59,6 +60,7 @@ def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str,
     made: list[tuple[str, Callable[[Run, int], Html | None]]] = [
         ("The architecture", architecture),
         (f"{heading(run.task.metric)} reached", reached),
+        ("Examples", examples),
         ("Where it stands", partial(where, alone=alone)),
         ("The training" if run.training else "The search", search),
         ("Candidates", candidates),

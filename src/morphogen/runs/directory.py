@@ -9,6 +9,7 @@ evaluations.sqlite  one row per architecture, of a black-box method: all that it
 result.json    the architecture found, and at what cost
 scores.csv     scores of architectures by the trained supernet, of `morphogen rank`
 rank.json      how well they order
+examples.json  pictures of what the trained network makes of a few examples
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class RunDirectory:
         self.result_file = path / "result.json"
         self.scores_file = path / "scores.csv"
         self.rank_file = path / "rank.json"
+        self.examples_file = path / "examples.json"
 
     @classmethod
     @contextmanager
@@ -280,6 +282,15 @@ class RunDirectory:
     def inspect_ranking(self) -> tuple[dict[str, Any] | None, str]:
         """Read rank.json; None if there is none, or with a sentence if the file is damaged."""
         return self._inspect(self.rank_file, lambda _: records.Ranked, "`morphogen rank`")
+
+    def write_examples(self, shown: Mapping[str, Any]) -> None:
+        """Write examples.json."""
+        checked(records.Shown, shown, str(self.examples_file), accepted=WRITTEN)
+        write_anew(self.examples_file, json.dumps(shown) + "\n")
+
+    def inspect_examples(self) -> tuple[dict[str, Any] | None, str]:
+        """Read examples.json; None if there is none, or with a sentence if the file is damaged."""
+        return self._inspect(self.examples_file, lambda _: records.Shown, "another training")
 
     def _inspect(
         self, path: Path, kind: Callable[[Any], type[Record]], remedy: str

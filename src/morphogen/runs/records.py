@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from morphogen.core.reading import MEBIBYTE
 from morphogen.core.records import Amount, Count, Natural, Plain, Record, Text
 from morphogen.runs.verdict import Verdict
 
@@ -380,6 +381,29 @@ class Head(Record):
     precision: Estimate
     overlap: Estimate
     chance: float | None
+
+
+class Picture(Record):
+    """An example that a report shows."""
+
+    caption: Text
+    png: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+=*$", max_length=8 * MEBIBYTE)]
+    """Base 64."""
+
+
+class Legend(Record):
+    """What a colour stands for."""
+
+    name: Text
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+
+
+class Shown(Record):
+    """examples.json: what a trained network makes of a few examples, see `Task.shown`."""
+
+    text: Text
+    pictures: list[Picture]
+    legend: list[Legend]
 
 
 class Ranked(Record):

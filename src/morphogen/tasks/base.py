@@ -22,6 +22,7 @@ from morphogen.tasks.cut import Cut
 from morphogen.tasks.datasets import Fetched, MapDataset, require_data_set
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.metric import Compare, Metric, Sums, added
+from morphogen.tasks.shown import Shown
 from morphogen.tasks.streams import Stream, once
 
 PARTS = ("train", "valid", "pool")
@@ -170,6 +171,11 @@ class Task:
     def inputs(self) -> dict[str, Any]:
         """What one must know beside a network's weights to give it inputs: kind, sizes, scales."""
         return {"kind": "tensors", "example": described(*map(self._alone, self._some()))}
+
+    @property
+    def at_once(self) -> int:
+        """Examples of a pass without gradients, at most."""
+        return 500
 
     def length(self, part: str) -> int:
         """Examples of a part."""
@@ -451,6 +457,18 @@ class Task:
     def accepted_output(self, batch: Batch) -> str:
         """In words, what a network has to give for a batch."""
         return f"an output that the loss takes with targets {shapes(batch.y)}"
+
+    def shown(
+        self, forward: Callable[[Any], Any], part: str, *, device: torch.device | str = "cpu"
+    ) -> Shown | None:
+        """A few examples of a part with what a network makes of them; None: nothing to see.
+
+        Args:
+            forward: the network's output for a batch's `x`; no gradient is taken.
+            part: `valid`, or where nothing is held out `pool`.
+            device: where batches are made.
+        """
+        return None
 
     # -- the record --------------------------------------------------------------------------
 

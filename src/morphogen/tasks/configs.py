@@ -31,6 +31,8 @@ class TaskConfig:
 
     spatial_dims: ClassVar[int | None] = None
     """Axes of an input beside its channels, as `SearchSpace.spatial_dims`."""
+    dense: ClassVar[bool] = False
+    """Whether outputs are along these axes, too, as `SearchSpace.dense`."""
     default_space: ClassVar[str] = ""
     """The space that is searched where none is named."""
     usual_data: ClassVar[str] = ""

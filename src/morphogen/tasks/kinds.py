@@ -67,20 +67,21 @@ def require_fit(space: SearchSpace, data: Data) -> None:
     if isinstance(data, Task):
         return
     kind = config_for(data)
-    if None in (space.spatial_dims, kind.spatial_dims) or space.spatial_dims == kind.spatial_dims:
+    if None in (space.spatial_dims, kind.spatial_dims) or _alike(space, kind):
         return
-    own = next(n for n, c in task_configs().items() if c.spatial_dims == space.spatial_dims)
-    fitting = (
-        name
-        for name in spaces.registered()
-        if spaces.info(name).kind.spatial_dims == kind.spatial_dims
-    )
+    own = next(n for n, c in task_configs().items() if _alike(space, c))
+    fitting = (name for name in spaces.registered() if _alike(spaces.info(name).kind, kind))
     names = sorted(fitting, key=lambda name: name != kind.default_space)
     given = f" {brief(data)}" if isinstance(data, str | os.PathLike) else ""
     raise SpaceError(
         f"space {space.name!r} is for {own}, and the data{given} are {name_of(kind)}; accepted: a "
         f"space for {name_of(kind)}, such as {few(names, 3)}, or your own module"
     )
+
+
+def _alike(space: SearchSpace | type[SearchSpace], kind: type[TaskConfig]) -> bool:
+    """Whether the networks of a space take what data of a kind are, and give what these need."""
+    return (space.spatial_dims, space.dense) == (kind.spatial_dims, kind.dense)
 
 
 def configured(held: TaskConfig | None, kind: type[C]) -> C:

@@ -6,7 +6,7 @@ What a training from scratch ends with, and a search that delivers a trained net
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from morphogen.core import Architecture, NumericalError, RunError
 from morphogen.core.names import encodable
 from morphogen.runs.config import data_name
+from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import versions
 from morphogen.runs.validation import require_alike, require_finite
 from morphogen.runs.weights import Signature, Size, read_weights
@@ -28,9 +29,6 @@ from morphogen.supernets.nested import call, mapped
 from morphogen.tasks import Examples, Sums, Task
 from morphogen.tasks.kinds import Data
 from morphogen.tasks.problem import Devices
-
-EVALUATION_BATCH = 500
-"""Examples of a pass without gradients."""
 
 
 def deployed(spec: NetworkSpec) -> NetworkSpec:
@@ -111,6 +109,40 @@ def running(net: nn.Module, x: Any, *, own: bool) -> AbstractContextManager[None
     return explained(net, x, "your module") if own else enough_values(x)
 
 
+def forward_of(net: nn.Module, devices: Devices, *, own: bool) -> Callable[[Any], Any]:
+    """What gives the output of a network in evaluation mode, in float32.
+
+    Args:
+        net: on the device.
+        devices: where.
+        own: whether it is of a user's module.
+    """
+    net.eval()
+
+    def forward(x: Any) -> Any:
+        with running(net, x, own=own), devices.autocast():
+            output = call(net, x)
+        return mapped(Tensor.float, output)
+
+    return forward
+
+
+def show(net: nn.Module, task: Task, part: str, devices: Devices, run: Path, *, own: bool) -> None:
+    """Write what a report shows of a trained network's answers, if its task has pictures of them.
+
+    Args:
+        net: on the device.
+        task: its task.
+        part: of which examples are shown.
+        devices: where.
+        run: the run directory.
+        own: whether it is of a user's module.
+    """
+    seen = task.shown(forward_of(net, devices, own=own), part, device=devices.device)
+    if seen is not None:
+        RunDirectory(run).write_examples(seen.to_mapping())
+
+
 def sums_of(
     net: nn.Module, task: Task, part: str | Examples, devices: Devices, *, seed: int, own: bool
 ) -> Sums:
@@ -127,15 +159,9 @@ def sums_of(
     Raises:
         NumericalError: the metric is not finite.
     """
-
-    def forward(x: Any) -> Any:
-        with running(net, x, own=own), devices.autocast():
-            output = call(net, x)
-        return mapped(Tensor.float, output)
-
-    net.eval()
+    forward = forward_of(net, devices, own=own)
     with forked_rng(devices.device, seed=seed):
-        sums = task.measure(forward, task.once(part, EVALUATION_BATCH, device=devices.device))
+        sums = task.measure(forward, task.once(part, task.at_once, device=devices.device))
     _require_number(task, sums)
     return sums
 

@@ -7,7 +7,7 @@ from torch import nn
 from morphogen import cost
 from morphogen.core import ConfigError
 from morphogen.core.config import to_mapping
-from morphogen.engine.record.evaluating import deployed, deployed_names, signed, sums_of, weighted
+from morphogen.engine.record.evaluating import deployed, deployed_names, show, signed, sums_of, weighted
 from morphogen.engine.search.delivered import Delivered, reached
 from morphogen.engine.search.job import Job, spec_of
 from morphogen.engine.search.loop import Outcome
@@ -70,6 +70,9 @@ def deliver(job: Job, task: Task, devices: Devices, outcome: Outcome, net: nn.Mo
     write_weights(directory.network_file, net, signature, names)
     counted = cost.of(space, arch, spec, task.example())
     sizes = directory.network_file.name, float(counted.params), float(counted.macs)
+    written = weighted(directory.network_file, space, arch, spec).to(devices.device)
+    own = isinstance(space, ModuleSpace)
+    show(written, task, "valid", devices, job.path, own=own)
     if not task.has_test:
         return Delivered(*sizes)
     before = (directory.result() or {}).get("test_openings", ())
@@ -77,7 +80,5 @@ def deliver(job: Job, task: Task, devices: Devices, outcome: Outcome, net: nn.Mo
         f"evaluation of the network that {job.method} delivers, after the search",
         device=devices.device,
     )
-    written = weighted(directory.network_file, space, arch, spec).to(devices.device)
-    own = isinstance(space, ModuleSpace)
     sums = sums_of(written, task, test, devices, seed=seed, own=own)
     return Delivered(*sizes, reached(task, sums), (*before, *task.test_openings), test.notes)

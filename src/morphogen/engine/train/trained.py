@@ -14,7 +14,7 @@ from morphogen import cost
 from morphogen.core import Architecture, RunError
 from morphogen.core.names import shown
 from morphogen.core.statistics import interval
-from morphogen.engine.record.evaluating import deployed, weighted
+from morphogen.engine.record.evaluating import deployed, show, weighted
 from morphogen.engine.search.loop import TIMES
 from morphogen.engine.train import fitting
 from morphogen.engine.train.fitting import Fitting
@@ -119,6 +119,8 @@ def evaluate(
         notes = test.notes
         for sentence in notes:
             notice(sentence)
+    net = weighted(files[0], job.space, job.arch, spec_of(job, task)).to(work.devices.device)
+    show(net, task, "valid" if t.held_out else "pool", work.devices, job.path, own=work.own)
     metric, held = task.metric, f"held_out_{task.metric.name}"
     best = [
         metric.score(max(metric.score(r[held]) for r in history if r["seed"] == t.seed + i))

@@ -40,7 +40,8 @@ class ImageConfig(TaskConfig):
     CIFAR: 0; ImageNet: 0.1)"""
     class_weights: str = "none"
     """weights of classes in the loss that trains weights: none; balanced, for every class the same
-    in all; or numbers, for classes that are not named 1: 'cat=2, dog=0.5'"""
+    in all; logarithmic, which is milder; or numbers, for classes that are not named 1:
+    'cat=2, dog=0.5'"""
 
     @classmethod
     def inputs(cls) -> ImageInputs:

@@ -70,7 +70,7 @@ class LabelledTask(Task, Generic[L]):
         self.asked = asked or (len(train_rows), len(valid_rows))
         self.label_smoothing = label_smoothing
         self._class_weights = class_weights
-        self._weights = weights_of(class_weights, pool.labels[train_rows], pool.classes)
+        self._weights = weights_of(class_weights, self._counts(train_rows), pool.classes)
 
     # -- data --------------------------------------------------------------------------------
 
@@ -108,7 +108,12 @@ class LabelledTask(Task, Generic[L]):
 
     def train_on_all(self) -> None:
         """Take class weights from all examples, not from the train part."""
-        self._weights = weights_of(self._class_weights, self.pool.labels, self.classes)
+        counts = self._counts(self.rows("pool"))
+        self._weights = weights_of(self._class_weights, counts, self.classes)
+
+    def _counts(self, rows: Tensor) -> Tensor:
+        """How many of these rows are of each class."""
+        return torch.bincount(self.pool.labels[rows], minlength=len(self.classes))
 
     # -- the record --------------------------------------------------------------------------
 

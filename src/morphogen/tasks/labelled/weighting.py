@@ -12,22 +12,26 @@ from morphogen.core.errors import ConfigError
 from morphogen.tasks.labelled.names import few, spelled
 
 ClassWeights = str | Mapping[str, float]
-"""`none`, `balanced`, or numbers by class: a mapping, or text as `cat=2, dog=0.5`."""
+"""`none`, `balanced`, `logarithmic`, or numbers by class: a mapping, or text as `cat=2, dog=0.5`.
+"""
 
-_ACCEPTED = "accepted: none, balanced, or numbers by class as 'cat=2, dog=0.5'"
+_ACCEPTED = "accepted: none, balanced, logarithmic, or numbers by class as 'cat=2, dog=0.5'"
 _MOST = 1e6
 
 
-def class_weights(asked: ClassWeights, labels: Tensor, classes: Sequence[str]) -> Tensor | None:
+def class_weights(asked: ClassWeights, counts: Tensor, classes: Sequence[str]) -> Tensor | None:
     """The weight of an image's loss by its class, float32 `[classes]`; None where all weigh alike.
 
     `balanced` is n / (k n_c), as scikit-learn's: of n images of k classes, n_c are of class c.
-    Weights then are 1 in the mean over images. Classes without images, and those that are not
+    `logarithmic` is proportional to 1 / ln(1.02 + n_c / n) (ENet, Paszke et al., 2016, arXiv
+    1606.02147, section 5.2), from 1.4 of a class that is alone to 50 of the rarest before scaling.
+    Weights of both are 1 in the mean over images. Classes without images, and those that are not
     named among given numbers, weigh 1.
 
     Args:
         asked: what was asked for.
-        labels: of the images that are trained on, int64 `[n]`.
+        counts: images, or pixels, of each class among those that are trained on, int64
+            `[classes]`.
         classes: their names.
 
     Raises:
@@ -36,10 +40,13 @@ def class_weights(asked: ClassWeights, labels: Tensor, classes: Sequence[str]) -
     if asked == "none":
         return None
     if asked == "balanced":
-        counts = torch.bincount(labels, minlength=len(classes)).double()
         present = counts > 0
-        even = len(labels) / int(present.sum())
-        return torch.where(present, even / counts.clamp_min(1), 1.0).float()
+        even = int(counts.sum()) / int(present.sum())
+        return torch.where(present, even / counts.double().clamp_min(1), 1.0).float()
+    if asked == "logarithmic":
+        shares = counts.double() / counts.sum()
+        weights = 1 / (1.02 + shares).log()
+        return torch.where(counts > 0, weights / (weights @ shares), 1.0).float()
     given = _parsed(asked) if isinstance(asked, str) else asked
     place = {spelled(name): i for i, name in enumerate(classes)}
     found = torch.ones(len(classes))

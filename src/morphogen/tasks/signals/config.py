@@ -39,7 +39,8 @@ class SignalConfig(TaskConfig):
     """share of a label that goes to all classes alike, in the loss that trains weights"""
     class_weights: str = "none"
     """weights of classes in the loss that trains weights: none; balanced, for every class the same
-    in all; or numbers, for classes that are not named 1: 'cat=2, dog=0.5'"""
+    in all; logarithmic, which is milder; or numbers, for classes that are not named 1:
+    'cat=2, dog=0.5'"""
 
     @classmethod
     def takes(cls, data: Any) -> bool:
