@@ -7,7 +7,14 @@ from torch import nn
 from morphogen import cost
 from morphogen.core import ConfigError
 from morphogen.core.config import to_mapping
-from morphogen.engine.record.evaluating import deployed, deployed_names, show, signed, sums_of, weighted
+from morphogen.engine.record.evaluating import (
+    deployed,
+    deployed_names,
+    show,
+    signed,
+    sums_of,
+    weighted,
+)
 from morphogen.engine.search.delivered import Delivered, reached
 from morphogen.engine.search.job import Job, spec_of
 from morphogen.engine.search.loop import Outcome
@@ -81,4 +88,6 @@ def deliver(job: Job, task: Task, devices: Devices, outcome: Outcome, net: nn.Mo
         device=devices.device,
     )
     sums = sums_of(written, task, test, devices, seed=seed, own=own)
-    return Delivered(*sizes, reached(task, sums), (*before, *task.test_openings), test.notes)
+    return Delivered(
+        *sizes, reached(task, sums, len(test)), (*before, *task.test_openings), test.notes
+    )

@@ -54,12 +54,13 @@ class Delivered:
         )
 
 
-def reached(task: Task, sums: Sums) -> dict[str, Any]:
+def reached(task: Task, sums: Sums, examples: int) -> dict[str, Any]:
     """The metric of one network on the test part, with the interval that its examples allow.
 
     Args:
         task: which measured it.
         sums: of `Task.measure`.
+        examples: on how many it was measured.
     """
     value, ends = task.value(sums), task.interval(sums)
     interval = {} if ends is None else {"low": ends[0], "high": ends[1]}
@@ -67,6 +68,6 @@ def reached(task: Task, sums: Sums) -> dict[str, Any]:
         "mean": value,
         **interval,
         "n": 1,
-        "examples": round(float(sums["size"])),
+        "examples": examples,
         "values": [value],
     }
