@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -80,6 +80,15 @@ class Local:
         return nullcontext()
 
 
+class Ahead(NamedTuple):
+    """A phase of a search that is to come."""
+
+    phase: str
+    epochs: int
+    steps: int
+    """Of an epoch."""
+
+
 @dataclass(frozen=True)
 class Clock:
     """Where the search stands; schedules read it."""
@@ -94,6 +103,8 @@ class Clock:
     """Steps of an epoch."""
     phase: str = "search"
     """Which phase of the search; the numbers above are of this phase alone."""
+    ahead: tuple[Ahead, ...] = ()
+    """Phases to come, for who watches: his clock counts the epochs of all phases."""
 
     @classmethod
     def after(cls, done: int, epochs: int, steps: int) -> Self:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from morphogen.core.names import shown
+from morphogen.engine.record.pace import Pace
 from morphogen.reports.text import duration
 from morphogen.runs.directory import RunDirectory
 from morphogen.tasks.problem import Clock
@@ -91,36 +92,12 @@ def headline(config: Mapping[str, Any]) -> str:
     )
 
 
-class _Pace:
-    """Elapsed and remaining time, from the steps of this process alone."""
-
-    def __init__(self) -> None:
-        self.start = time.monotonic()
-        self.first: int | None = None
-        self.done, self.total = 0, 0
-        self.clock: Clock | None = None
-
-    def at(self, clock: Clock) -> None:
-        """The search stands here now."""
-        self.clock = clock
-        self.done = clock.epoch * clock.steps + clock.step
-        self.total = clock.epochs * clock.steps
-        if self.first is None:
-            self.first = self.done - 1
-
-    @property
-    def remaining(self) -> float:
-        """Seconds to the end at the pace so far."""
-        made = self.done - (self.first or 0)
-        return (time.monotonic() - self.start) / max(made, 1) * (self.total - self.done)
-
-
 class Lines:
     """One line per epoch, without escape codes: for pipes, files and dumb terminals."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.pace = _Pace()
+        self.pace = Pace()
         self.columns = columns({})
         self._next = 0.0
         self._shown = ""
@@ -128,6 +105,7 @@ class Lines:
     def started(self, config: Mapping[str, Any], path: Path, finished_epochs: int) -> None:
         """Says what runs, and where."""
         self.columns = columns(config)
+        self.pace.started(RunDirectory(path).metrics() if finished_epochs else ())
         self._print(f"{headline(config)}; run {path}")
         if finished_epochs:
             self._print(f"continuing after epoch {finished_epochs}")
@@ -138,6 +116,7 @@ class Lines:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """The epoch's figures, the time left and the architecture, if it is another than before."""
+        self.pace.epoch()
         clock, now = self.pace.clock, time.monotonic()
         last = clock is not None and row["epoch"] >= clock.epochs
         if "candidate" in row and row["epoch"] > FIRST_LINES and now < self._next and not last:
@@ -152,8 +131,8 @@ class Lines:
         ]
         if "failed" in row:
             parts.append(f"failed: {row['failed']}")
-        if clock and self.pace.done < self.pace.total:
-            parts.append(f"{duration(self.pace.remaining)} left")
+        left = self.pace.left()
+        parts += [left] if left else []
         architecture = str(row.get("architecture", ""))
         if architecture != self._shown:
             parts.append(architecture)
@@ -177,7 +156,7 @@ class Display:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.pace = _Pace()
+        self.pace = Pace()
         self.headline = ""
         self.path = ""
         self.columns = columns({})
@@ -189,8 +168,9 @@ class Display:
         """Opens the display; a resumed run shows the epochs it has."""
         self.headline, self.path = shown(headline(config)), shown(path)
         self.columns = columns(config)
-        if finished_epochs:
-            self.rows = [*RunDirectory(path).metrics()[-SHOWN_EPOCHS:]]
+        rows = RunDirectory(path).metrics() if finished_epochs else []
+        self.rows = [*rows[-SHOWN_EPOCHS:]]
+        self.pace.started(rows)
         self._open()
         self._draw()
 
@@ -202,6 +182,7 @@ class Display:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Adds the epoch's row; closes the display after the last."""
+        self.pace.epoch()
         before = [r for r in self.rows if r["epoch"] < row["epoch"]]
         self.rows = [*before[-SHOWN_EPOCHS:], row]
         clock = self.pace.clock
@@ -253,10 +234,8 @@ class Display:
             label.append(f"  {shown(clock.phase)}")
         if clock.steps > 1:
             label.append(f"  step {clock.step}/{clock.steps}")
-        times = duration(time.monotonic() - self.pace.start)
-        if self.pace.done < self.pace.total:
-            times += f", {duration(self.pace.remaining)} left"
-        bar = ProgressBar(total=self.pace.total, completed=self.pace.done)
+        times = ", ".join(filter(None, (duration(self.pace.elapsed), self.pace.left())))
+        bar = ProgressBar(total=1, completed=self.pace.share)
         return _row(label, bar, Text(times))
 
 

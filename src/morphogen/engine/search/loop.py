@@ -104,16 +104,17 @@ def run_steps(
         clock, done = plan[place], len(history)
         wall_start, cpu_start = time.perf_counter(), time.process_time()
         metrics: dict[str, list[float]] = {}
-        total = done + len(plan) - place
+        total, ahead = done + len(plan) - place, plan.ahead(place)
+        watched = Clock(done, total, 0, clock.steps, clock.phase, ahead)
         for step in range(clock.steps):
             figures = method.step(state, problem, replace(clock, step=step))
             _add(metrics, figures, done, step)
-            recorder.watcher.stepped(Clock(done, total, step + 1, clock.steps, clock.phase))
+            recorder.watcher.stepped(replace(watched, step=step + 1))
         early = _ended(method, state, clock) and plan.after(place, ended=True) > place + 1
         place = plan.after(place, ended=early)
         if early:
             total = done + 1 + len(plan) - place
-            recorder.watcher.stepped(Clock(done, total, clock.steps, clock.steps, clock.phase))
+            recorder.watcher.stepped(replace(watched, epochs=total, step=clock.steps))
         arch, standing = _standing(method, state, problem, arch, settings.diagnostics.images)
         row = {
             "epoch": done + 1,

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any, overload
 
 from morphogen.methods import Phase, Phased, Stepwise
-from morphogen.tasks.problem import Clock, Problem
+from morphogen.tasks.problem import Ahead, Clock, Problem
 
 ENDED_EARLY = "ended_early"
 """Entry of the line with which a phase ended that was to be longer."""
@@ -44,6 +44,15 @@ class Timetable(Sequence[Clock]):
             return place + 1
         ends = accumulate(phase.epochs for phase in self.phases)
         return next(end for end in ends if end > place)
+
+    def ahead(self, place: int) -> tuple[Ahead, ...]:
+        """The phases that come after that of an epoch."""
+        begins = accumulate((phase.epochs for phase in self.phases), initial=0)
+        return tuple(
+            Ahead(phase.name, phase.epochs, phase.steps or 0)
+            for phase, begin in zip(self.phases, begins, strict=False)
+            if begin > place
+        )
 
     def places(self, history: Iterable[Mapping[str, Any]]) -> Iterator[int]:
         """The place of each line of metrics, and last that of the epoch to come."""
