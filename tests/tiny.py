@@ -97,6 +97,10 @@ SMALL = {
     "validation": 2,
     "selection_images": 16,
     "warm_up": 0,
+    "leaf_epochs": 1,
+    "candidates": 2,
+    "repeats": 1,
+    "splits": 1,
 }
 """Numbers that make a method's own phases short."""
 

@@ -22,7 +22,7 @@ TRAINING = [
     if not info.black_box and hasattr(info.config(), "weights")
 ]
 
-LONG = ("darts-pt", "supernet-shifting", "zero-cost-pt")
+LONG = ("darts-pt", "few-shot", "gm-nas", "supernet-shifting", "zero-cost-pt")
 """Methods of two phases, which take the time of all others together in a built-in space."""
 
 CASES = [

@@ -116,7 +116,7 @@ class Leaves:
     def attach(self, leaf: Leaf) -> Leaf:
         """Have the supernet be this leaf, to be stepped or measured; returns it.
 
-        Parameters of options that the leaf has not are left as they are, and mean nothing.
+        Parameters of options that the leaf has not are the root's; no step of the leaf uses them.
         """
         if leaf is not self._attached:
             self._collect()
@@ -124,8 +124,8 @@ class Leaves:
         return leaf
 
     def _bind(self, leaf: Leaf) -> None:
-        for name, tensor in leaf.tensors.items():
-            module, own = self._places[name]
+        for name, (module, own) in self._places.items():
+            tensor = leaf.tensors.get(name, self.root.tensors[name])
             if own in module._parameters:
                 module._parameters[own].data = tensor  # type: ignore[union-attr]
             else:
@@ -176,6 +176,7 @@ class Leaves:
             children.append(child)
         at = next(i for i, present in enumerate(self.leaves) if present is leaf)
         self.leaves[at : at + 1] = children
+        self._bind(self.root)
         return children
 
     def restart(self, leaf: Leaf) -> None:
