@@ -96,8 +96,8 @@ def of_options(
 
     Args:
         space: a space with a supernet.
-        spec: size of the supernet; its `in_channels` are taken from `image`. By default
-            `published(space)`. A user's own module has its own size.
+        spec: size of the supernet; its `in_channels` are taken from `image`, and operations see all
+            channels. By default `published(space)`. A user's own module has its own size.
         image: one input, see `Input`.
         places: keep the places where a choice stands (the cells) apart, as one more axis in front;
             else they are added up.
@@ -109,7 +109,7 @@ def of_options(
     """
     spec = spec or published(space)
     channels = channels_of(image) or spec.in_channels
-    spec = replace(spec, in_channels=channels, execution="plain")
+    spec = replace(spec, in_channels=channels, execution="plain", partial_channels=1)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         net = build(space, spec)
     if not net.additive:

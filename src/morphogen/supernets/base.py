@@ -33,6 +33,9 @@ class NetworkSpec:
     execution: Literal["fused", "plain"] = "fused"
     """fused: shared activations, pools and norms; plain: one module per option, the reference, in
     which gates of each example always run."""
+    partial_channels: int = 1
+    """K: of a supernet whose nodes add up edges, operations run on 1/K of the channels (PC-DARTS,
+    `supernets.partial`); 1: on all. Stand-alone networks have all of them."""
     auxiliary: bool = False
     """Stand-alone networks of the DARTS space: add the auxiliary head (training only)."""
 
@@ -46,6 +49,9 @@ class Supernet(nn.Module):
     space: SearchSpace
     additive: ClassVar[bool] = True
     """Whether the cost of a path is the sum of what its options cost, each by itself."""
+
+    takes_partial: ClassVar[bool] = False
+    """Whether its class reads `NetworkSpec.partial_channels`."""
 
     @abstractmethod
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
@@ -189,8 +195,19 @@ def _entry(space: SearchSpace) -> _Entry:
 
 
 def build(space: SearchSpace, spec: NetworkSpec) -> Supernet:
-    """The supernet of `space`; its weights are drawn from torch's generator."""
-    return _entry(space).supernet(space, spec)
+    """The supernet of `space`; its weights are drawn from torch's generator.
+
+    Raises:
+        CapabilityError: it has none, or none of partial channels.
+    """
+    builder = _entry(space).supernet
+    if spec.partial_channels > 1 and not getattr(builder, "takes_partial", False):
+        raise CapabilityError(
+            f"partial_channels is {spec.partial_channels}, and the supernet of space "
+            f"{space.name!r} has no edges that partial channels could pass by; accepted: 1, or a "
+            "space of cells whose nodes add up edges, as nasbench201 and darts"
+        )
+    return builder(space, spec)
 
 
 def network(space: SearchSpace, arch: Architecture, spec: NetworkSpec) -> nn.Module:

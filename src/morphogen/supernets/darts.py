@@ -18,8 +18,8 @@ A space of signals is run as one of images of one row (`supernets.dimensions`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -52,6 +52,7 @@ from morphogen.supernets.operations import (
     split_phases,
     strided,
 )
+from morphogen.supernets.partial import Channels, edge_weights
 
 SOURCES = NODES[-1]
 """Nodes 0 to 4 send to later ones."""
@@ -114,14 +115,19 @@ class MixedCell(nn.Module):
         space: says which options each edge has.
         place: where the cell stands.
         dims: for images or signals.
+        parts: K of partial channels.
     """
 
-    def __init__(self, space: DARTSCells, place: Place, dims: Dimensions) -> None:
+    def __init__(
+        self, space: DARTSCells, place: Place, dims: Dimensions, *, parts: int = 1
+    ) -> None:
         super().__init__()
         self.dims = dims
         self.kind = place.kind
         self.reduction = place.reduction
         self.inputs = CellInputs(place, affine=False, dims=dims)
+        self.partial = Channels(parts, place.channels, rows=dims.rows) if parts > 1 else None
+        place = replace(place, channels=place.channels // parts)
         self.edges = nn.ModuleDict()
         for (source, _), choice in zip(EDGES, space.groups[place.kind], strict=True):
             self.edges[choice.name] = nn.ModuleDict(
@@ -144,6 +150,7 @@ class MixedCell(nn.Module):
         plan: Sequence[Sequence[_Term]],
         gates: Tensor | None,
         execution: str,
+        passing: Mapping[int, Tensor | None],
     ) -> Tensor:
         """Outputs of the two cells before -> [n, 4 * channels, h, w] (h / 2, w / 2 if reduction).
 
@@ -154,21 +161,40 @@ class MixedCell(nn.Module):
             gates: the flattened gates of this kind of cell, [options of all edges] or, in plain
                 execution, [options of all edges, examples]; None means 1 for all that is live.
             execution: "plain" or "fused".
+            passing: of partial channels the weights of edges by position, see `edge_weights`.
         """
         nodes: list[Tensor] = self.inputs(s0, s1)
         step = 2 if self.reduction else 1
         shape = strided(nodes[0], step)
+        rests: dict[int, Tensor] = {}
         run = self._plain if execution == "plain" else self._fused
         sums = _Sums(rows=self.dims.rows)
         for source, terms in enumerate(plan):
             if source >= NODES[0]:
-                node = sums.take(source)
-                nodes.append(torch.zeros_like(shape) if node is None else node)
+                nodes.append(self._node(sums.take(source), rests.get(source), shape))
+            stride = step if source < NODES[0] else 1
+            seen = nodes[source]
+            if self.partial:
+                seen, beyond = self.partial.split(seen)
+                for row, weight in passing.items():
+                    if EDGES[row][0] == source:
+                        target = EDGES[row][1]
+                        term = self.partial.passed(beyond, weight, stride)
+                        rests[target] = rests[target] + term if target in rests else term
             if terms:
-                run(nodes[source], terms, gates, sums, step if source < NODES[0] else 1)
-        last = sums.take(NODES[-1])
-        nodes.append(torch.zeros_like(shape) if last is None else last)
+                run(seen, terms, gates, sums, stride)
+        nodes.append(self._node(sums.take(NODES[-1]), rests.get(NODES[-1]), shape))
         return torch.cat(nodes[NODES[0] :], 1)
+
+    def _node(self, total: Tensor | None, rest: Tensor | None, shape: Tensor) -> Tensor:
+        """A node of the sums of its edges, None standing for zeros."""
+        if not self.partial:
+            return torch.zeros_like(shape) if total is None else total
+        seen, beyond = self.partial.split(shape)
+        return self.partial.join(
+            torch.zeros_like(seen) if total is None else total,
+            torch.zeros_like(beyond) if rest is None else rest,
+        )
 
     def _plain(
         self, x: Tensor, terms: Sequence[_Term], gates: Tensor | None, sums: _Sums, stride: int
@@ -353,15 +379,17 @@ class DARTSSupernet(Supernet):
     """
 
     space: DARTSCells
+    takes_partial = True
 
     def __init__(self, space: DARTSCells, spec: NetworkSpec) -> None:
         super().__init__()
         self.space = space
         self.execution = spec.execution
+        self.parts = parts = spec.partial_channels
         self.dims = dims = of_supernet(space)
         places = cell_places(space, spec)
         self.stem = make_stem(spec, dims)
-        self.cells = nn.ModuleList(MixedCell(space, place, dims) for place in places)
+        self.cells = nn.ModuleList(MixedCell(space, place, dims, parts=parts) for place in places)
         self.classifier = nn.Linear(len(NODES) * places[-1].channels, spec.classes)
 
     def _options(self, choice: str, option: str) -> list[nn.Module]:
@@ -387,11 +415,14 @@ class DARTSSupernet(Supernet):
         kinds = self.space.cells
         plans = {kind: _plan(self.space.groups[kind], gates.live[kind]) for kind in kinds}
         flat = {kind: None if gates.unit else _flat(gates.weights[kind]) for kind in kinds}
+        partial = self.parts > 1
+        passing = {kind: edge_weights(gates, kind) if partial else {} for kind in kinds}
         x = self.dims.enter(x)
         s0, s1 = self.stem(x if plain else fused.channels_last(x))
         for cell in self.cells:
             if isinstance(cell, MixedCell):
-                s0, s1 = s1, cell(s0, s1, plans[cell.kind], flat[cell.kind], execution)
+                kind = cell.kind
+                s0, s1 = s1, cell(s0, s1, plans[kind], flat[kind], execution, passing[kind])
         scores: Tensor = self.classifier(self.dims.mean(s1))
         return scores
 

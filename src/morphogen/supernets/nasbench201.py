@@ -32,6 +32,7 @@ from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.dimensions import Dimensions, of_network, of_supernet
 from morphogen.supernets.gates import Gates, weighted
+from morphogen.supernets.partial import Channels, edge_weights
 
 GROUP = "cell"
 """The group of the space's choices: one matrix of gates [6, options], shared by all cells."""
@@ -221,8 +222,16 @@ _ORDER = ("nor_conv_3x3", "nor_conv_1x1", "skip_connect", "avg_pool_3x3")
 
 
 @lru_cache(maxsize=4096)
-def _plan(choices: tuple[Choice, ...], live: tuple[tuple[int, ...], ...]) -> tuple[_Outgoing, ...]:
-    """What each of the nodes 0 to 2 sends on, for the live options of each edge."""
+def _plan(
+    choices: tuple[Choice, ...], live: tuple[tuple[int, ...], ...], *, passing: bool = False
+) -> tuple[_Outgoing, ...]:
+    """What each of the nodes 0 to 2 sends on, for the live options of each edge.
+
+    Args:
+        choices: the edges.
+        live: their live options.
+        passing: whether some channels pass every edge that has a live option.
+    """
     widest = max(len(choice.options) for choice in choices)
     found: dict[str, dict[tuple[int, int], int]] = {name: {} for name in OPERATIONS}
     for row, (edge, choice, columns) in enumerate(zip(EDGES, choices, live, strict=True)):
@@ -230,7 +239,8 @@ def _plan(choices: tuple[Choice, ...], live: tuple[tuple[int, ...], ...]) -> tup
             found[choice.options[column]][edge] = row * widest + column
     reach = {NODES - 1}
     for source in reversed(range(NODES - 1)):
-        if any(e[0] == source and e[1] in reach for n in _ORDER for e in found[n]):
+        names = OPERATIONS if passing else _ORDER
+        if any(e[0] == source and e[1] in reach for n in names for e in found[n]):
             reach.add(source)
     plans = []
     for source in range(NODES - 1):
@@ -267,17 +277,21 @@ class MixedCell(nn.Module):
         space: says which options each edge has.
         channels: of every node.
         dims: for images or signals.
+        parts: K of partial channels.
     """
 
-    def __init__(self, space: NASBench201, channels: int, dims: Dimensions) -> None:
+    def __init__(
+        self, space: NASBench201, channels: int, dims: Dimensions, *, parts: int = 1
+    ) -> None:
         super().__init__()
         self.dims = dims
+        self.partial = Channels(parts, channels, rows=dims.rows) if parts > 1 else None
         self.choices = space.groups[GROUP]
         self.edges = nn.ModuleDict(
             {
                 choice.name: nn.ModuleDict(
                     {
-                        name: operation(name, channels, dims, affine=False)
+                        name: operation(name, channels // parts, dims, affine=False)
                         for name in choice.options
                         if name != "none"
                     }
@@ -295,24 +309,51 @@ class MixedCell(nn.Module):
     def plain(self, x: Tensor, gates: Gates) -> Tensor:
         """One option after the other: node = sum over edges and live options of gate * option."""
         nodes = [x]
+        sent = [self._split(x)]
+        passing = edge_weights(gates, GROUP) if self.partial else {}
         for target in range(1, NODES):
             total: Tensor | None = None
+            rest: Tensor | None = None
             for row, (source, end) in enumerate(EDGES):
                 if end != target:
                     continue
+                seen, beyond = sent[source]
                 choice = self.choices[row]
                 live, weights = gates.row(GROUP, row)
                 for column in live:
                     if choice.options[column] == "none":
                         continue
-                    term = self.option(choice.name, choice.options[column])(nodes[source])
+                    term = self.option(choice.name, choice.options[column])(seen)
                     term = term if gates.unit else weighted(term, weights[column])
                     total = term if total is None else total + term
-            nodes.append(torch.zeros_like(x) if total is None else total)
+                if self.partial and row in passing:
+                    term = self.partial.passed(beyond, passing[row])
+                    rest = term if rest is None else rest + term
+            nodes.append(self._joined(total, rest, x))
+            if target < NODES - 1:
+                sent.append(self._split(nodes[-1]))
         return nodes[-1]
 
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the operations see of a node, and what passes them by."""
+        return self.partial.split(x) if self.partial else (x, x)
+
+    def _joined(self, total: Tensor | None, rest: Tensor | None, x: Tensor) -> Tensor:
+        """A node of these sums, None standing for zeros; `x` has its shape."""
+        if not self.partial:
+            return torch.zeros_like(x) if total is None else total
+        seen, beyond = self.partial.split(x)
+        return self.partial.join(
+            torch.zeros_like(seen) if total is None else total,
+            torch.zeros_like(beyond) if rest is None else rest,
+        )
+
     def fused(
-        self, x: Tensor, plans: Sequence[_Outgoing], gains: Sequence[Tensor | None]
+        self,
+        x: Tensor,
+        plans: Sequence[_Outgoing],
+        gains: Sequence[Tensor | None],
+        passing: Mapping[int, Tensor | None],
     ) -> Tensor:
         """The same, all that leaves a node at once.
 
@@ -320,18 +361,25 @@ class MixedCell(nn.Module):
             x: channels-last [n, channels, h, w], float32 or float64.
             plans: what each of the nodes 0 to 2 sends on.
             gains: per node the gates of what it sends, in the plan's order; None means 1.
+            passing: of partial channels the weights of edges by position, see `edge_weights`.
         """
-        nodes: list[Tensor | None] = [x, None, None, None]
+        sums: list[Tensor | None] = [None] * NODES
+        rests: list[Tensor | None] = [None] * NODES
         for source, (plan, gain) in enumerate(zip(plans, gains, strict=True)):
-            if not plan.targets:
+            if not plan.targets and not passing:
                 continue
-            node = nodes[source]
-            node = torch.zeros_like(x) if node is None else node
-            sums = self._send(node, plan, gain, [nodes[t] for t in plan.targets])
-            for target, total in zip(plan.targets, sums, strict=True):
-                nodes[target] = total
-        last = nodes[-1]
-        return torch.zeros_like(x) if last is None else last
+            node = self._joined(sums[source], rests[source], x) if source else x
+            seen, beyond = self._split(node)
+            if plan.targets:
+                seen = fused.channels_last(seen) if self.partial else seen
+                sent = self._send(seen, plan, gain, [sums[t] for t in plan.targets])
+                for target, total in zip(plan.targets, sent, strict=True):
+                    sums[target] = total
+            for row, weight in passing.items():
+                if self.partial and EDGES[row][0] == source:
+                    term, so_far = self.partial.passed(beyond, weight), rests[EDGES[row][1]]
+                    rests[EDGES[row][1]] = term if so_far is None else so_far + term
+        return self._joined(sums[-1], rests[-1], x)
 
     def _send(
         self, x: Tensor, plan: _Outgoing, gain: Tensor | None, sums: Sequence[Tensor | None]
@@ -398,10 +446,13 @@ class NASBench201Supernet(Supernet):
             (`net.execution = "plain"`), the parameters are the same.
     """
 
+    takes_partial = True
+
     def __init__(self, space: NASBench201, spec: NetworkSpec) -> None:
         super().__init__()
         self.space = space
         self.execution = spec.execution
+        self.parts = parts = spec.partial_channels
         self.dims = dims = of_supernet(space)
         self.stem = stem(spec, dims)
         self.cells = nn.ModuleList()
@@ -410,7 +461,7 @@ class NASBench201Supernet(Supernet):
             if multiple > 1:
                 self.cells.append(ResidualBlock(width, spec.channels * multiple, dims))
             width = spec.channels * multiple
-            self.cells.extend(MixedCell(space, width, dims) for _ in range(spec.depth))
+            self.cells.extend(MixedCell(space, width, dims, parts=parts) for _ in range(spec.depth))
         self.norm = dims.norm(width)
         self.classifier = nn.Linear(width, spec.classes)
 
@@ -442,7 +493,9 @@ class NASBench201Supernet(Supernet):
         return x
 
     def _fused(self, x: Tensor, gates: Gates) -> Tensor:
-        plans = _plan(self.space.groups[GROUP], gates.live[GROUP])
+        partial = self.parts > 1
+        plans = _plan(self.space.groups[GROUP], gates.live[GROUP], passing=partial)
+        passing = edge_weights(gates, GROUP) if partial else {}
         gains: list[Tensor | None] = [None] * len(plans)
         if not gates.unit:
             flat = gates.weights[GROUP].reshape(-1)
@@ -451,7 +504,9 @@ class NASBench201Supernet(Supernet):
         for cell in self.cells:
             if isinstance(cell, MixedCell):
                 # Nodes are sums of many terms and stay in full precision under autocast.
-                x = cell.fused(fused.channels_last(fused.at_least_float32(x)), plans, gains)
+                x = cell.fused(
+                    fused.channels_last(fused.at_least_float32(x)), plans, gains, passing
+                )
             else:
                 x = cell(x)
         return x
