@@ -268,7 +268,7 @@ def test_first_order_gradient_differs_from_idarts():
         shadow.net, lambda alphas: softmax_gates(twin.space, alphas), twin.batch("valid")
     )
     direct = first_order(loss, shadow.weights, shadow.alphas).total
-    alpha_step(shadow, direct, QUICK.alpha, tiny.CLOCK)
+    alpha_step(shadow, twin, direct, QUICK.alpha, tiny.CLOCK)
     for mine, theirs in zip(weights(state), weights(shadow), strict=True):
         assert torch.equal(mine, theirs)
     theirs = [s["exp_avg"] for s in shadow.alpha_optimiser.state.values()]

@@ -1,4 +1,10 @@
-"""From alphas to gates and scores: relaxations applied to the groups of a space."""
+"""From alphas to gates and scores: relaxations applied to the groups of a space.
+
+Alphas are one matrix [choices, widest] per group of the space, in its order. Where edges are
+normalised (PC-DARTS, arXiv 1907.05737, section 3.3) they are followed by one column [choices, 1]
+per group, beta: the gates of an edge are then multiplied by its share, the softmax of beta over the
+edges into its node, and so are its scores.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +34,56 @@ that the space has. A masked option has weight 0 and gradient 0, and is not exec
 
 
 def start_alphas(
-    space: SearchSpace, generator: Generator, device: torch.device, scale: float = 1e-3
+    space: SearchSpace,
+    generator: Generator,
+    device: torch.device,
+    scale: float = 1e-3,
+    *,
+    edges: bool = False,
 ) -> list[Tensor]:
-    """Scale * N(0, 1) for every option: one leaf [choices, widest] per group, in group order."""
-    masks = (torch.from_numpy(m) for m in space.masks.values())
-    drawn = (init_alpha(m.shape, generator, scale, m) for m in masks)
+    """Scale * N(0, 1) for every option: one leaf [choices, widest] per group, in group order.
+
+    Args:
+        space: whose choices.
+        generator: of the draws, on the CPU.
+        device: of the leaves.
+        scale: standard deviation.
+        edges: with a leaf [choices, 1] more for each group, see `edge_shares`.
+    """
+    masks = [torch.from_numpy(m) for m in space.masks.values()]
+    drawn = [init_alpha(m.shape, generator, scale, m) for m in masks]
+    if edges:
+        drawn += [init_alpha((len(m), 1), generator, scale) for m in masks]
     return [alpha.to(device).requires_grad_() for alpha in drawn]
+
+
+def matrices(space: SearchSpace, alphas: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The alphas of options, one matrix per group; without those of edges."""
+    return alphas[: len(space.groups)]
+
+
+def edge_shares(
+    space: SearchSpace, alphas: Sequence[Tensor], live: Masks = None
+) -> list[Tensor] | None:
+    """Per group [..., choices, 1], the share of each edge among those into its node (PC-DARTS).
+
+    Args:
+        space: of the alphas; the edges into a node are what it adds up (`summed`).
+        alphas: see the module; None is returned of those without beta.
+        live: an edge without a live option has share 0.
+    """
+    columns = alphas[len(space.groups) :]
+    if not columns:
+        return None
+    masks = [mask.any(dim=-1) for mask in _masks(space, live)]
+    beta = torch.cat([column.squeeze(-1) for column in columns], dim=-1)
+    of = {name: node for node, names in enumerate(space.summed()) for name in names}
+    node = torch.tensor([of[c.name] for choices in space.groups.values() for c in choices])
+    member = (node == torch.arange(len(space.summed()))[:, None]) & torch.cat(masks)
+    rows = beta.unsqueeze(-2).expand(*beta.shape[:-1], *member.shape)
+    shares = softmax(rows, member.to(beta.device)).sum(dim=-2)
+    parts = torch.split(shares, [len(mask) for mask in masks], dim=-1)
+    return [part.unsqueeze(-1) for part in parts]
 
 
 def softmax_gates(space: SearchSpace, alphas: Sequence[Tensor], live: Masks = None) -> Gates:
@@ -85,7 +135,8 @@ def sampled_path(
     keeps two or more: such a choice (`weighted_choices`) has the concrete sample itself, and all of
     its live options are executed.
     """
-    soft = relaxed_gates(space, alphas, lambda a, m: gumbel_soft(a, tau, generator, m), live)
+    draw = matrices(space, alphas)
+    soft = relaxed_gates(space, draw, lambda a, m: gumbel_soft(a, tau, generator, m), live)
     several = weighted_choices(space)
     weights: dict[str, Tensor] = {}
     paths: dict[str, tuple[tuple[int, ...], ...]] = {}
@@ -102,7 +153,7 @@ def sampled_path(
                 all_of if stay else one
                 for all_of, one, stay in zip(every, paths[group], stays, strict=True)
             )
-    return Gates(weights, paths)
+    return Gates(_shared(space, weights, alphas, live), paths)
 
 
 def weighted_choices(space: SearchSpace) -> frozenset[str]:
@@ -189,10 +240,19 @@ def derive_live(
 def _each(
     space: SearchSpace, alphas: Sequence[Tensor], relaxation: Relaxation, live: Masks
 ) -> Mapping[str, Tensor]:
-    return {
-        group: relaxation(alpha, mask.to(alpha.device))
-        for group, alpha, mask in zip(space.groups, alphas, _masks(space, live), strict=True)
-    }
+    each = zip(space.groups, matrices(space, alphas), _masks(space, live), strict=True)
+    weights = {g: relaxation(alpha, mask.to(alpha.device)) for g, alpha, mask in each}
+    return _shared(space, weights, alphas, live)
+
+
+def _shared(
+    space: SearchSpace, weights: dict[str, Tensor], alphas: Sequence[Tensor], live: Masks
+) -> dict[str, Tensor]:
+    """The weights times the shares of their edges, where there are any."""
+    shares = edge_shares(space, alphas, live)
+    if shares is None:
+        return weights
+    return {g: w * share for (g, w), share in zip(weights.items(), shares, strict=True)}
 
 
 def _masks(space: SearchSpace, live: Masks) -> Sequence[Tensor]:

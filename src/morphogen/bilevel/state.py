@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -53,14 +53,20 @@ class BilevelState(SupernetState):
     """What a gradient-based search has learned so far."""
 
     alphas: list[Tensor]
-    """One float32 leaf [choices, widest] per group of the space, in group order."""
+    """One float32 leaf [choices, widest] per group of the space, in group order; and where edges
+    are normalised one [choices, 1] per group after them."""
     alpha_optimiser: torch.optim.Optimizer
 
     @classmethod
     def start(cls, problem: Problem, weights: Optimiser, alpha: Optimiser) -> Self:
         """A new supernet, alphas near zero, and their optimisers."""
         net = new_supernet(problem)
-        alphas = start_alphas(problem.space, problem.search_rng, problem.devices.device)
+        alphas = start_alphas(
+            problem.space,
+            problem.search_rng,
+            problem.devices.device,
+            edges=problem.edge_normalisation,
+        )
         return cls(net, weights.make(trainable(net).values()), alphas, alpha.make(alphas))
 
     @property
@@ -82,21 +88,43 @@ def weight_step(
     gates: Gates,
     config: Optimiser,
     clock: Clock,
+    *,
+    more: Callable[[Any], Tensor] | None = None,
 ) -> Tensor:
     """One step on the supernet's weights with the gates held fixed; returns the loss.
 
     A weight that the gates leave out gets no gradient, and so no decay and no momentum either.
+
+    Args:
+        state: supernet and optimiser.
+        problem: loss and mean over processes.
+        batch: examples.
+        gates: under which the supernet runs, see `Problem.weight_gates`.
+        config: rate and clip.
+        clock: where the search stands.
+        more: a further term of the loss, of the supernet's output.
     """
-    loss = problem.loss(state.net, gates.detach(), batch)
+    gates = problem.weight_gates(state.net, gates, batch)
+    loss = problem.loss(state.net, gates, batch, more=more)
     return gradient_step(
         state.weight_optimiser, state.weights, loss, config, clock, problem.mean_over_ranks
     )
 
 
 def alpha_step(
-    state: BilevelState, gradients: Sequence[Tensor], config: Optimiser, clock: Clock
+    state: BilevelState,
+    problem: Problem,
+    gradients: Sequence[Tensor],
+    config: Optimiser,
+    clock: Clock,
 ) -> None:
-    """One step on the alphas along `gradients`, one for each."""
+    """One step on the alphas along `gradients`, one for each, and along the problem's penalty."""
+    if not problem.alpha_moves:
+        return
+    penalty = problem.alpha_penalty(state.alphas)
+    if penalty is not None:
+        by_penalty = torch.autograd.grad(penalty, state.alphas, materialize_grads=True)
+        gradients = [g + p for g, p in zip(gradients, by_penalty, strict=True)]
     set_rate(state.alpha_optimiser, config.at(clock))
     descend(state.alpha_optimiser, state.alphas, gradients, clip=config.clip)
 
@@ -138,5 +166,6 @@ def joint_step(
     set_rate(state.weight_optimiser, weights.at(clock))
     descend(state.weight_optimiser, tensors, by_weights, clip=weights.clip)
     pairs = zip(state.alphas, by_alphas, strict=True)
-    alpha_step(state, [torch.zeros_like(a) if g is None else g for a, g in pairs], alpha, clock)
+    filled = [torch.zeros_like(a) if g is None else g for a, g in pairs]
+    alpha_step(state, problem, filled, alpha, clock)
     return value if penalty is None else value - penalty.detach()

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from morphogen.core import Architecture
-from morphogen.evaluators.recalibration import batch_statistics, evaluating
-from morphogen.supernets import Gates, Supernet, frozen_statistics
+from morphogen.evaluators.recalibration import batch_statistics
+from morphogen.spaces import is_skip
+from morphogen.supernets import Gates, Supernet, evaluating, frozen_statistics
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import mapped
 from morphogen.tasks import Batch
@@ -39,7 +40,7 @@ def entropy(gates: Gates) -> float:
 
 def skip_connections(arch: Architecture) -> int:
     """How many choices keep a skip connection (or an identity): the mark of DARTS' collapse."""
-    return sum(option.startswith(("skip", "identity")) for kept in arch.values() for option in kept)
+    return sum(is_skip(option) for kept in arch.values() for option in kept)
 
 
 def decisions_changed(before: Architecture | None, after: Architecture) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from morphogen.supernets import frozen_norms
+from morphogen.supernets import evaluating, frozen_norms
 
 
 def tracking_norms(net: nn.Module) -> list[nn.Module]:
@@ -27,18 +27,6 @@ def tracking_norms(net: nn.Module) -> list[nn.Module]:
         and getattr(m, "num_batches_tracked", None) is not None
         and m not in frozen
     ]
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """The net in eval mode; afterwards each module is in the mode in which it was."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager

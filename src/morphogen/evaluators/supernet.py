@@ -12,11 +12,10 @@ import torch
 from morphogen.core import Architecture, ConfigError
 from morphogen.evaluators.recalibration import (
     batch_statistics,
-    evaluating,
     kept_statistics,
     recalibrate,
 )
-from morphogen.supernets import Gates, Supernet, frozen_statistics
+from morphogen.supernets import Gates, Supernet, evaluating, frozen_statistics
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Batch
 from morphogen.tasks.problem import Problem

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from morphogen.bilevel.regularisation import Regulariser
 from morphogen.core import (
     Architecture,
     CapabilityError,
@@ -235,6 +236,8 @@ class MethodInfo:
     The engine cuts a default that would take more than half of the evaluations."""
     in_proportion: tuple[str, ...] = ()
     """Fields that are cut by the same share as `initial`."""
+    takes: tuple[Regulariser, ...] = ()
+    """Regularisers that it can be combined with (`bilevel.regularisation`)."""
 
     @property
     def algorithm(self) -> str:
@@ -305,6 +308,7 @@ def method(
     published: Mapping[str, Mapping[str, Any]] | None = None,
     initial: str = "",
     in_proportion: Sequence[str] = (),
+    takes: Sequence[Regulariser] = (),
 ) -> Callable[[C], C]:
     """Class decorator: register a method once, beside its class.
 
@@ -326,6 +330,8 @@ def method(
         initial: field of a black-box method's configuration that counts the random architectures
             which it begins with.
         in_proportion: fields that are to keep their proportion to `initial` where that is cut.
+        takes: of a gradient method, the regularisers that it can be combined with: it makes its
+            steps by those of `bilevel.state`, and has what `bilevel.regularisation.NEEDS` says.
 
     Raises:
         ConfigError: the name is taken, or the class is no method or has no docstring.
@@ -370,6 +376,7 @@ def method(
             published or {},
             initial,
             tuple(in_proportion),
+            tuple(takes),
         )
         return cls
 

@@ -29,6 +29,7 @@ from torch import Tensor
 from morphogen.bilevel.gates import probabilities, softmax_gates
 from morphogen.bilevel.hypergradient import Hypergradient, first_order, unrolled
 from morphogen.bilevel.optimisers import SGD, Adam
+from morphogen.bilevel.regularisation import EVERY
 from morphogen.bilevel.state import BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Amount, Few, config
@@ -80,6 +81,7 @@ ROBUST_SPACES = ("darts-s1", "darts-s2", "darts-s3", "darts-s4")
         },
         "nasbench1shot1": {"order": "alpha-first", "batch_size": 96, **PLAIN_SGD},
     },
+    takes=EVERY,
 )
 class DARTS:
     """Alternating descent: alphas on validation batches, weights on training batches."""
@@ -132,7 +134,7 @@ class DARTS:
             gradient = first_order(
                 outer, state.weights, state.alphas, reduce=problem.mean_over_ranks
             )
-        alpha_step(state, gradient.total, c.alpha, clock)
+        alpha_step(state, problem, gradient.total, c.alpha, clock)
         return gradient
 
     def gates(self, state: BilevelState, space: SearchSpace) -> Gates:

@@ -136,6 +136,7 @@ class DARTSPrimeState(BilevelState):
     epochs=50,
     quick={**QUICK_RATES, "threshold": 100.0},  # above the traces, so that it need not climb
     published={"darts": {"split.train_images": 45455, "split.valid_images": 4545}},
+    takes=("stop_by_eigenvalue",),
 )
 class DARTSPrime:
     """First-order DARTS, constrained: rare, well-timed alpha steps, pulled to the discrete."""
@@ -207,7 +208,7 @@ class DARTSPrime:
             by_alphas = torch.autograd.grad(pull, state.alphas)
             total = [g + p for g, p in zip(total, by_alphas, strict=True)]
             told["pull"] = pull.detach()
-        alpha_step(state, total, self.config.alpha, clock)
+        alpha_step(state, problem, total, self.config.alpha, clock)
         return {**told}
 
     def pull(self, state: DARTSPrimeState, space: SearchSpace, clock: Clock) -> Tensor:
@@ -228,8 +229,9 @@ class DARTSPrime:
 
     def _weight_step(self, state: DARTSPrimeState, problem: Problem, clock: Clock) -> Tensor:
         c = self.config
-        gates = self.gates(state, problem.space).detach()
-        loss = problem.loss(state.net, gates, problem.batch("train"))
+        batch = problem.batch("train")
+        gates = problem.weight_gates(state.net, self.gates(state, problem.space), batch)
+        loss = problem.loss(state.net, gates, batch)
         value, gradients = loss_and_gradients(loss, state.weights, problem.mean_over_ranks)
         squares = [g.square().sum() for g in gradients if g is not None]
         state.schedule.record(float(torch.stack(squares).sum()), c.smoothing)

@@ -115,6 +115,7 @@ ROBUST_SPACES = ("darts-s1", "darts-s2", "darts-s3", "darts-s4")
         **{space: {"epochs": 50} for space in ROBUST_SPACES},
         "darts": {"epochs": 50, "without": "none"},
     },
+    takes=("partial_channels", "perturb", "skip_penalty", "alpha_warmup"),
 )
 class DARTSPT:
     """A supernet's training, then decisions with tuning between them."""
@@ -176,7 +177,7 @@ class DARTSPT:
             gradient = first_order(
                 outer, state.weights, state.alphas, reduce=problem.mean_over_ranks
             )
-            alpha_step(state, gradient.total, self.config.alpha, clock)
+            alpha_step(state, problem, gradient.total, self.config.alpha, clock)
             told["valid_loss"] = gradient.loss
         soft = softmax_gates(problem.space, state.alphas)
         if self.config.supernet == "sdarts-rs":

@@ -69,6 +69,13 @@ class GDASConfig:
             "weights.weight_decay": 3e-4,
         },
     },
+    takes=(
+        "partial_channels",
+        "edge_normalisation",
+        "stop_by_eigenvalue",
+        "skip_penalty",
+        "alpha_warmup",
+    ),
 )
 class GDAS:
     """One sampled path per step, with the gradient of a concrete sample."""
@@ -97,7 +104,7 @@ class GDAS:
             state.alphas,
             reduce=problem.mean_over_ranks,
         )
-        alpha_step(state, gradient.total, c.alpha, clock)
+        alpha_step(state, problem, gradient.total, c.alpha, clock)
         return {"train_loss": train_loss, "valid_loss": gradient.loss, "tau": tau}
 
     def gates(self, state: BilevelState, space: SearchSpace) -> Gates:

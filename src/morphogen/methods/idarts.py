@@ -30,6 +30,7 @@ from pydantic import Field
 from morphogen.bilevel.gates import probabilities, softmax_gates
 from morphogen.bilevel.hypergradient import neumann
 from morphogen.bilevel.optimisers import SGD, Adam
+from morphogen.bilevel.regularisation import EVERY
 from morphogen.bilevel.state import BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Amount, Few, config
@@ -79,6 +80,7 @@ PLAIN_SGD = {"weights.lr": 0.025, "weights.nesterov": False, "weights.weight_dec
         "darts": {"epochs": 50, **PLAIN_SGD},
         "nasbench1shot1": {"epochs": 50, "batch_size": 96, "inner_steps": 5, **PLAIN_SGD},
     },
+    takes=EVERY,
 )
 class IDARTS:
     """The architecture's gradient by the implicit function theorem and a short Neumann series."""
@@ -116,7 +118,7 @@ class IDARTS:
             shift_radius=SHIFT_RADIUS if c.official_noise else None,
             reduce=problem.mean_over_ranks,
         )
-        alpha_step(state, gradient.total, c.alpha, clock)  # 3
+        alpha_step(state, problem, gradient.total, c.alpha, clock)  # 3
         if gradient.shift is not None:
             with torch.no_grad():
                 torch._foreach_add_(state.weights, gradient.shift)

@@ -100,6 +100,7 @@ class SNASState(BilevelState):
     epochs=150,
     quick=QUICK_RATES,
     published={"darts": {"split.train_images": 45000, "split.valid_images": 5000}},
+    takes=("partial_channels", "stop_by_eigenvalue", "skip_penalty", "alpha_warmup"),
 )
 class SNAS:
     """Sampled networks, whose loss moves weights and architecture at once."""

@@ -41,7 +41,7 @@ MEASURED = (
 """Of what the metric is recorded in each epoch, before its name."""
 
 PLAIN = {
-    "epoch", "architecture", "candidate", "score", "examples", "gates", "alpha", "seconds",
+    "epoch", "architecture", "candidate", "score", "examples", "gates", "alpha", "edges", "seconds",
     "cpu_seconds", "ended_early", "entropy", "skips", "decisions_changed", "train_loss",
     "valid_loss", *(f"{name}_loss" for name, _ in MEASURED),
 }  # fmt: skip

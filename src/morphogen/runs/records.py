@@ -205,6 +205,8 @@ class Epoch(Record, extra="allow"):
     """Drawn so far, by part."""
     gates: dict[str, Matrix] | None = None
     alpha: dict[str, Matrix] | None = None
+    edges: dict[str, Matrix] | None = None
+    """Architecture parameters of edges, where these are normalised."""
     seed: Natural | None = None
     seed_epoch: Count | None = None
     seconds: Amount = 0.0

@@ -11,6 +11,7 @@ from morphogen.spaces.base import (
     Restrictable,
     SearchSpace,
     capabilities,
+    is_skip,
 )
 from morphogen.spaces.constrained import Constrained
 from morphogen.spaces.drawing import fresh
@@ -49,6 +50,7 @@ __all__ = [
     "capabilities",
     "fresh",
     "info",
+    "is_skip",
     "make",
     "needs_code",
     "of_space",

@@ -56,6 +56,11 @@ def capabilities(space: SearchSpace) -> tuple[type[Capability], ...]:
     return tuple(c for c in known if isinstance(space, c))
 
 
+def is_skip(option: str) -> bool:
+    """Whether an option is a skip connection, by its name: `skip_connect`, `identity`."""
+    return option.startswith(("skip", "identity"))
+
+
 @dataclass(frozen=True)
 class EdgeSelection:
     """Choices of which only `keep` have a value in the end: the edges into one node of a cell."""

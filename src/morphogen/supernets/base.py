@@ -152,6 +152,18 @@ def frozen_statistics(net: nn.Module) -> Iterator[None]:
             setattr(module, "track_running_stats", True)  # noqa: B010
 
 
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """The net in eval mode; afterwards each module is in the mode in which it was."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 Builder = Callable[[Any, NetworkSpec], Supernet]
 NetworkBuilder = Callable[[Any, Architecture, NetworkSpec], nn.Module]
 

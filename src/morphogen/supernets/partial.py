@@ -45,7 +45,8 @@ class Channels:
     def join(self, seen: Tensor, rest: Tensor) -> Tensor:
         """What `split` gives, as one tensor whose channels are shuffled in K groups."""
         x = torch.cat([seen, rest], dim=1)
-        return x.unflatten(1, (self.parts, self.seen)).transpose(1, 2).flatten(1, 2)
+        groups = x.reshape(len(x), self.parts, self.seen, *x.shape[2:])
+        return groups.transpose(1, 2).reshape(x.shape)
 
     def passed(self, rest: Tensor, weight: Tensor | None, stride: int = 1) -> Tensor:
         """What an edge adds to the rest of its target.

@@ -105,11 +105,18 @@ def jitter(
     """Rows of weights, each entry moved by at most `epsilon`, again between 0 and 1 with sum 1.
 
     The random smoothing of SDARTS (Chen, Hsieh, ICML 2020, arXiv 2002.05283): uniform noise, then
-    clamped and divided by the sum; of a row that is all zero then, the entry that was the largest
-    with the noise is 1.
+    `to_shares`.
     """
     noise = torch.rand(weights.shape, generator=generator, device=generator.device)
-    noisy = weights + epsilon * (2 * noise.to(weights.device) - 1)
+    return to_shares(weights + epsilon * (2 * noise.to(weights.device) - 1), mask)
+
+
+def to_shares(moved: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Rows of weights that were moved, clamped to 0 and 1 and divided by their sum (SDARTS).
+
+    Of a row that is all zero then, the entry that was the largest is 1.
+    """
+    noisy = moved
     moved = _drop(noisy.clamp(0.0, 1.0), mask)
     largest = one_hot(noisy, mask)
     total = moved.sum(dim=-1, keepdim=True)

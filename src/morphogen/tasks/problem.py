@@ -169,6 +169,9 @@ class Problem:
         self.numpy_rng = numpy_stream(seed, "search")
         """For a method's draws in numpy: sampled architectures. Equal on all processes."""
         self.batch_size = batch_size
+        self.progress = 0.0
+        """Share of the epochs of the search's first phase that are done, 1 in later phases: what
+        schedules of regularisers go by. The loop sets it."""
         self._joint: list[tuple[str, Stream]] = []
         self._measured: dict[str, int] = {}
         self._streams = {
@@ -282,9 +285,25 @@ class Problem:
                 output = functional_call(net, dict(weights), (x, gates))
         return mapped(Tensor.float, output)
 
-    def loss(self, net: Supernet, gates: Gates, batch: Batch) -> Tensor:
-        """The task's mean loss of `net` under `gates`: a weight step's loss."""
-        return self.task.loss(self.forward(net, gates, batch.x), batch.y, train=True)
+    def loss(
+        self,
+        net: Supernet,
+        gates: Gates,
+        batch: Batch,
+        *,
+        more: Callable[[Any], Tensor] | None = None,
+    ) -> Tensor:
+        """The task's mean loss of `net` under `gates`: a weight step's loss.
+
+        Args:
+            net: the supernet.
+            gates: the options that are run and their weights.
+            batch: examples.
+            more: a further term of the loss, of the output: self-distillation, say.
+        """
+        output = self.forward(net, gates, batch.x)
+        loss = self.task.loss(output, batch.y, train=True)
+        return loss if more is None else loss + more(output)
 
     def bilevel_loss(self, net: Supernet, gates: AlphasToGates, batch: Batch) -> BilevelLoss:
         """The loss on `batch` as a function of (weights, alphas), for hypergradients.
@@ -304,6 +323,27 @@ class Problem:
             return self.task.loss(output, batch.y)
 
         return loss
+
+    # -- regularisation: nothing here, see `bilevel.regularised` -------------------------------
+
+    edge_normalisation = False
+    """Whether alphas have a column for the edges (`bilevel.gates.edge_shares`)."""
+
+    def weight_gates(self, net: Supernet, gates: Gates, batch: Batch) -> Gates:
+        """The gates under which a step trains weights on `batch`: those given, held fixed."""
+        return gates.detach()
+
+    def alpha_penalty(self, alphas: Sequence[Tensor]) -> Tensor | None:
+        """What every alpha step minimises besides its loss, a scalar of the alphas; None: nothing.
+
+        The same on all processes.
+        """
+        return None
+
+    @property
+    def alpha_moves(self) -> bool:
+        """Whether alpha is stepped by now."""
+        return True
 
     def mean_over_ranks(self, tensors: list[Tensor]) -> list[Tensor]:
         """The mean over data-parallel processes; `autograd.grad` bypasses DDP's own."""

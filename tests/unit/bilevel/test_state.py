@@ -104,11 +104,11 @@ def test_a_joint_step_is_one_backward_pass_and_two_optimisers() -> None:
 
 
 def test_alphas_may_descend_by_sgd() -> None:
-    state, _ = started()
+    state, problem = started()
     plain = SGD(lr=1.0, lr_end=1.0, momentum=0.0, weight_decay=0.0, clip=0.0)
     state = replace(state, alpha_optimiser=plain.make(state.alphas))
     before = [a.detach().clone() for a in state.alphas]
-    alpha_step(state, [torch.ones_like(a) for a in state.alphas], plain, tiny.CLOCK)
+    alpha_step(state, problem, [torch.ones_like(a) for a in state.alphas], plain, tiny.CLOCK)
     for old, new in zip(before, state.alphas, strict=True):
         assert torch.equal(new, old - 1)
 

@@ -18,7 +18,7 @@ from morphogen.core.config import altered, to_mapping
 from morphogen.engine.record.recorder import last_checkpoint
 from morphogen.engine.search.initial import usual_initial
 from morphogen.engine.search.job import Job, problem_of
-from morphogen.engine.search.select import selecting
+from morphogen.engine.search.regularise import composed
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.timetable import ENDED_EARLY, timetable
 from morphogen.methods import AskTell, find
@@ -140,7 +140,8 @@ def _epochs(
     problem = problem_of(job, task)
     if isinstance(method, AskTell):
         raise ConfigError(f"epochs is {after}, and {job.method!r} asks and tells")
-    stepwise, steps = selecting(method, job.settings), job.settings.steps_per_epoch
+    stepwise = composed(method, job.settings)
+    steps = job.settings.steps_per_epoch
     was, now = (
         [clock.phase for clock in timetable(stepwise, problem, epochs, steps)]
         for epochs in (before, after)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from morphogen.bilevel.regularised import RegularisedProblem
 from morphogen.core import ConfigError
 from morphogen.core.config import to_mapping
 from morphogen.engine.record.watch import Watcher
@@ -87,13 +89,17 @@ def spec_of(s: Settings, task: Task) -> NetworkSpec:
         classes=task.outputs(),
         in_channels=task.in_channels,
         execution=s.network.execution,
+        partial_channels=s.regularisation.partial_channels,
     )
 
 
 def problem_of(job: Job, task: Task, devices: Devices | None = None) -> Problem:
     """What a method sees of the job."""
     s = job.settings
-    return Problem(
+    kind: Callable[..., Problem] = Problem
+    if s.regularisation.used:
+        kind = partial(RegularisedProblem, regularisation=s.regularisation)
+    return kind(
         job.space,
         task,
         spec_of(s, task),

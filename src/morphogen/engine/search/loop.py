@@ -104,6 +104,8 @@ def run_steps(
         clock, done = plan[place], len(history)
         wall_start, cpu_start = time.perf_counter(), time.process_time()
         metrics: dict[str, list[float]] = {}
+        later = clock.phase != plan[0].phase
+        problem.progress = 1.0 if later else clock.epoch / clock.epochs
         total, ahead = done + len(plan) - place, plan.ahead(place)
         watched = Clock(done, total, 0, clock.steps, clock.phase, ahead)
         for step in range(clock.steps):
@@ -277,7 +279,13 @@ def _finite(values: Mapping[str, float]) -> dict[str, float]:
 def _alphas(state: Any, space: SearchSpace) -> dict[str, Any]:
     if not isinstance(state, WithAlphas):
         return {}
-    return {"alpha": _listed(dict(zip(space.groups, state.alphas, strict=True)))}
+    count = len(space.groups)
+    parts = {"alpha": state.alphas[:count], "edges": state.alphas[count:]}
+    return {
+        name: _listed(dict(zip(space.groups, matrices, strict=True)))
+        for name, matrices in parts.items()
+        if matrices
+    }
 
 
 def _listed(matrices: Mapping[str, Tensor]) -> dict[str, Any]:

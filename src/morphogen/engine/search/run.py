@@ -16,7 +16,7 @@ from morphogen.engine.search.deliver import deliver
 from morphogen.engine.search.evaluation import limited
 from morphogen.engine.search.job import Job, problem_of, task_of_job
 from morphogen.engine.search.loop import Outcome, on_record, run_steps
-from morphogen.engine.search.select import selecting
+from morphogen.engine.search.regularise import composed
 from morphogen.methods import AskTell, find
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import (
@@ -68,7 +68,7 @@ def run_job(devices: Devices, job: Job, task: Task | None) -> Outcome:
                 if isinstance(method, AskTell):
                     return run_rounds(method, problem, recorder, job)
                 problem.space = limited(problem, s)
-                outcome = run_steps(selecting(method, s), problem, recorder, s)
+                outcome = run_steps(composed(method, s), problem, recorder, s)
             return _delivered(job, task, devices, outcome, watcher)
         except KeyboardInterrupt:
             if isinstance(method, AskTell) or not info.anytime or devices.world > 1:
@@ -77,7 +77,7 @@ def run_job(devices: Devices, job: Job, task: Task | None) -> Outcome:
                 fresh = problem_of(job, task, devices)
                 fresh.space = limited(fresh, s)
                 with task.sealed("the search"):
-                    found = on_record(selecting(method, s), fresh, recorder, s)
+                    found = on_record(composed(method, s), fresh, recorder, s)
                 if found is None:
                     raise
                 watcher.notice(

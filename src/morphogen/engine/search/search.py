@@ -25,6 +25,8 @@ from morphogen.engine.search.initial import fit_initial
 from morphogen.engine.search.job import Job, method_of, spec_of, task_of
 from morphogen.engine.search.launch import launch
 from morphogen.engine.search.presets import quick_preset
+from morphogen.engine.search.regularise import regularised
+from morphogen.engine.search.regularise import remarks as regularisers
 from morphogen.engine.search.resolve import resolved
 from morphogen.engine.search.result import SearchResult, finished, with_baseline, write_result
 from morphogen.engine.search.run import run_job
@@ -96,6 +98,7 @@ def search(
     require_fit(known, data)
     info.require(known)
     require_select(info, settings)
+    settings = regularised(info, known, settings)
     # What is wrong with the request is said before anything is written.
     where = _place(settings)
     start = os.fspath(start) if isinstance(start, os.PathLike) else start
@@ -142,7 +145,7 @@ def search(
                     table=settings.evaluation.table,
                     begun=directory.start_file if begun else None,
                 ),
-                remarks=(*shrunk, *cut, *remarks),
+                remarks=(*shrunk, *cut, *remarks, *regularisers(settings)),
             )
             | {"task": task.describe(), "network": asdict(spec_of(settings, task))}
             | ({} if start is None else {"start": str(start)})

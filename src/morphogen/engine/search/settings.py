@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from morphogen.bilevel.regularisation import Regularisation
 from morphogen.core.config import (
     Count,
     Depth,
@@ -185,6 +186,7 @@ class Settings:
     """what only data of their kind can be asked for; None: the defaults of that kind"""
     network: Network = Network()
     hardware: Hardware = Hardware()
+    regularisation: Regularisation = Regularisation()
     selection: Selection = Selection()
     evaluation: Evaluation = Evaluation()
     workers: Workers = Workers()

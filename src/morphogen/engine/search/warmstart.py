@@ -100,7 +100,7 @@ def read_run(
         )
     content = checkpoint.read_saved(directory.checkpoint_file)
     state, trained = content["state"], content.get("task")
-    if isinstance(state.get("searched"), dict):  # of a run with another rule of selection
+    if isinstance(state.get("searched"), dict):  # of a run with a selection or a stop of its own
         state = state["searched"]
     net = state.get("net")
     if not isinstance(net, dict) or not isinstance(trained, dict):
@@ -144,7 +144,12 @@ def read_run(
 
 def _shape(s: Settings) -> dict[str, Any]:
     """Settings that a supernet's shape depends on."""
-    return {"channels": s.network.channels, "depth": s.network.depth, "without": s.without}
+    return {
+        "channels": s.network.channels,
+        "depth": s.network.depth,
+        "partial_channels": s.regularisation.partial_channels,
+        "without": s.without,
+    }
 
 
 def _said(value: Any) -> str:
