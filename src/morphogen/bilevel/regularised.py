@@ -67,7 +67,7 @@ class RegularisedProblem(Problem):
         return start + (end - start) * self.progress
 
     def weight_gates(self, net: Supernet, gates: Gates, batch: Batch) -> Gates:
-        """The gates, perturbed; an edge keeps its share."""
+        """The gates, perturbed; an edge keeps its share, and what is decided is left alone."""
         soft, kind = gates.detach(), self.regularisation.perturb
         if kind == "none":
             return soft
@@ -76,7 +76,7 @@ class RegularisedProblem(Problem):
             shares = {g: w.sum(dim=-1, keepdim=True) for g, w in soft.weights.items()}
             soft = _times(soft, {g: 1 / s.clamp_min(1e-12) for g, s in shares.items()})
         if kind == "random":
-            moved = jittered(soft, self.epsilon, self.search_rng)
+            moved = _undecided(soft, jittered(soft, self.epsilon, self.search_rng))
             return _times(moved, shares)
         return _times(self._adversary(net, soft, batch, shares), shares)
 
@@ -96,7 +96,7 @@ class RegularisedProblem(Problem):
         with evaluating(net):
             with torch.no_grad():
                 before = loss(soft)
-            here = jittered(soft, epsilon, self.search_rng)
+            here = _undecided(soft, jittered(soft, epsilon, self.search_rng))
             for _ in range(steps):
                 leaves = [w.detach().requires_grad_() for w in here.weights.values()]
                 value = loss(Gates(dict(zip(here.weights, leaves, strict=True)), here.live))
@@ -196,4 +196,14 @@ def _climbed(
     for (group, clean), at, slope in zip(soft.weights.items(), here, slopes, strict=True):
         moved = (at.detach() + step * slope.sign() - clean).clamp(-epsilon, epsilon)
         weights[group] = to_shares(clean + moved, soft.mask(group).to(clean.device))
+    return _undecided(soft, Gates(weights, soft.live))
+
+
+def _undecided(soft: Gates, moved: Gates) -> Gates:
+    """The gates `moved`, but for rows of `soft` whose live options all have weight 1."""
+    weights = {}
+    for group, clean in soft.weights.items():
+        live = soft.mask(group).to(clean.device)
+        decided = ((clean == 1) | ~live).all(dim=-1, keepdim=True)
+        weights[group] = torch.where(decided, clean, moved.weights[group])
     return Gates(weights, soft.live)

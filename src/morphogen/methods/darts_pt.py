@@ -2,8 +2,8 @@
 
 Paper: Wang, Cheng, Chen, Tang, Hsieh. ICLR 2021. arXiv 2108.04392.
 
-    1. supernet: train it with first-order DARTS; or with alpha fixed near zero (blank); or as
-       SDARTS-RS, whose weight steps see softmax(alpha) moved at random by at most epsilon
+    1. supernet: train it with first-order DARTS, or with alpha fixed near zero (blank); the paper
+       also takes SDARTS-RS, which is DARTS with `--perturb random`
     2. selection, with a fresh optimiser of the weights at a tenth of the learning rate:
         a. take an undecided edge, at random
         b. measure the search-validation accuracy without each of its operations, the others as
@@ -25,7 +25,8 @@ compares like with like. Batch norms use the statistics of the batch, as theirs 
 ones stay as they are. At nodes the edges are measured once and not again after each edge is
 dropped: the measure is the same each time. An edge that keeps `none` is the first to leave its
 node; where too few others are left it has the first other operation, as in the authors' code. The
-alphas of decided edges get no gradient; SDARTS-RS' noise leaves decided edges alone.
+alphas of decided edges get no gradient; SDARTS-RS' noise leaves decided edges alone, and stays at
+its end during the selection.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from morphogen.bilevel.gates import jittered, softmax_gates
+from morphogen.bilevel.gates import softmax_gates
 from morphogen.bilevel.hypergradient import first_order
 from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.bilevel.state import BilevelState, alpha_step, weight_step
 from morphogen.core import Architecture
-from morphogen.core.config import Amount, Natural, Rate, SomeImages, config
+from morphogen.core.config import Natural, Rate, SomeImages, config
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.methods._contract import QUICK_RATES, Metrics, Phase, method
 from morphogen.scoring import (
@@ -60,12 +61,9 @@ from morphogen.tasks.problem import Clock, Problem
 class DARTSPTConfig:
     """DARTS-PT, as its authors run it."""
 
-    supernet: Literal["darts", "blank", "sdarts-rs"] = "darts"
-    """how it is trained: darts, alternating steps; blank, alpha stays near zero; sdarts-rs, alpha
-    moved at random under the weight steps (paper: all three)"""
-    epsilon: Amount = 0.3
-    """sdarts-rs: how far softmax(alpha) is moved at most in the last epoch, and during the
-    selection; a tenth of it in the first epoch (paper: 0.3)"""
+    supernet: Literal["darts", "blank"] = "darts"
+    """how it is trained: darts, alternating steps; blank, alpha stays near zero (paper: both, and
+    SDARTS-RS, which is --perturb random)"""
     criterion: Literal["accuracy", "loss"] = "accuracy"
     """what is measured without an operation (paper: accuracy)"""
     order: Order = "random"
@@ -155,9 +153,7 @@ class DARTSPT:
         """A step of DARTS, before it perhaps a decision; without tuning a decision alone."""
         c = self.config
         if clock.phase == "supernet":
-            start = c.epsilon / 10
-            epsilon = start + (c.epsilon - start) * clock.epoch / clock.epochs
-            return self._train(state, problem, clock, c.weights, epsilon)  # 1
+            return self._train(state, problem, clock, c.weights)  # 1
         if not c.interval:
             return self._decide(state, problem)
         told: Metrics = {}
@@ -166,11 +162,9 @@ class DARTSPT:
                 state.weight_optimiser = self._tuning.make(state.weights)  # 2
             if clock.epoch in self._schedule(problem.space)[1]:
                 told = self._decide(state, problem)
-        return {**told, **self._train(state, problem, clock, self._tuning, c.epsilon)}  # d
+        return {**told, **self._train(state, problem, clock, self._tuning)}  # d
 
-    def _train(
-        self, state: DARTSPTState, problem: Problem, clock: Clock, sgd: SGD, epsilon: float
-    ) -> Metrics:
+    def _train(self, state: DARTSPTState, problem: Problem, clock: Clock, sgd: SGD) -> Metrics:
         told = {}
         if self.config.supernet != "blank":
             outer = problem.bilevel_loss(state.net, state.projection.gates, problem.batch("valid"))
@@ -180,8 +174,6 @@ class DARTSPT:
             alpha_step(state, problem, gradient.total, self.config.alpha, clock)
             told["valid_loss"] = gradient.loss
         soft = softmax_gates(problem.space, state.alphas)
-        if self.config.supernet == "sdarts-rs":
-            soft = jittered(soft.detach(), epsilon, problem.search_rng)
         gates = state.projection.onto(soft)
         loss = weight_step(state, problem, problem.batch("train"), gates, sgd, clock)
         return {"train_loss": loss, **told}
