@@ -223,7 +223,7 @@ class UNAS:
         if c.entropy:
             objective = objective + c.entropy * self._entropy(state, problem.space)
         gradients = torch.autograd.grad(objective, state.alphas)
-        alpha_step(state, problem.mean_over_ranks(list(gradients)), c.alpha, clock)  # 3
+        alpha_step(state, problem, problem.mean_over_ranks(list(gradients)), c.alpha, clock)  # 3
         gates = drawn.relaxed(c.threshold)
         told["train_loss"] = weight_step(state, problem, train, gates, c.weights, clock)  # 4
         return told
