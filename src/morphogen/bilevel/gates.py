@@ -122,6 +122,22 @@ def relaxed_gates(
     return Gates.dense(space, _each(space, alphas, relaxation, live), live)
 
 
+def mixed_path(
+    space: SearchSpace,
+    arch: Architecture,
+    live: Masks = None,
+    device: torch.device | str = "cpu",
+) -> Gates:
+    """Every live option, weighted by the softmax of the one-hot rows of `arch`.
+
+    An option that `arch` keeps alone among m has the weight e / (e + m - 1), the others have
+    1 / (e + m - 1); of a choice that keeps nothing, all have the same. NEvoNAS' and pEvoNAS' way to
+    show an architecture to a supernet that has only seen mixtures (arXiv 2204.00188, authors' code).
+    """
+    rows = [torch.from_numpy(row).to(device) for row in space.one_hot(arch).values()]
+    return relaxed_gates(space, rows, softmax, live)
+
+
 def sampled_path(
     space: SearchSpace,
     alphas: Sequence[Tensor],

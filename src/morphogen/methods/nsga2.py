@@ -28,13 +28,9 @@ from pydantic import Field
 from morphogen.core import Architecture, ConfigError
 from morphogen.core.config import Probability, config
 from morphogen.core.ranges import COUNT
-from morphogen.evolution import binary_tournament, front, mutate_genes, survivors
-from morphogen.evolution.selection import crowded
+from morphogen.evolution import bred, front, survivors
 from morphogen.methods._contract import Scores, method
 from morphogen.spaces import Discrete, SearchSpace, fresh
-
-RETRIES = 100
-"""Children that may be refused as known before one is accepted as it is."""
 
 
 @config
@@ -109,24 +105,8 @@ class NSGA2:
         self, state: NSGA2State, space: SearchSpace, rng: np.random.Generator
     ) -> list[Architecture]:
         rate = self.config.mutation or 1 / len(space.choices)
-        rank, distance = crowded(np.array(state.scores))
-        known = set(state.members)
-        children: list[Architecture] = []
-
-        def parent() -> Architecture:
-            return state.members[binary_tournament(rank, distance, rng)]
-
-        while len(children) < self.config.population:
-            for _ in range(RETRIES):  # 2
-                child = parent()
-                if rng.random() < self.config.crossover:
-                    child = space.crossover(child, parent(), rng)
-                child = mutate_genes(space, child, rate, rng)
-                if child not in known:
-                    break
-            known.add(child)
-            children.append(child)
-        return children
+        c, points = self.config, np.array(state.scores)
+        return bred(space, state.members, points, c.population, c.crossover, rate, rng)  # 2
 
     def tell(self, state: NSGA2State, archs: Sequence[Architecture], scores: Scores) -> None:
         """When the whole generation is told, the best N survive."""

@@ -252,6 +252,11 @@ class SearchSpace(Discrete, Encodable, Restrictable):
         self.check(arch)
         return True
 
+    def allows(self, arch: Architecture) -> bool:
+        """Whether `arch`, which is of this space, is within its limits; here there are none."""
+        self.check(arch)
+        return True
+
     # -- text --------------------------------------------------------------------------------
 
     def format(self, arch: Architecture) -> str:

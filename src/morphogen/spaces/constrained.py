@@ -56,9 +56,7 @@ class Constrained(SearchSpace):
 
         A space that was constrained twice asks both.
         """
-        if not self.accept(self.check(arch)):
-            return False
-        return not isinstance(self.inner, Constrained) or self.inner.allows(arch)
+        return self.accept(self.check(arch)) and self.inner.allows(arch)
 
     def size(self) -> int:
         """Number of architectures of the whole space, of which the constraint leaves fewer."""

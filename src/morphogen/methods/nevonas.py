@@ -1,0 +1,249 @@
+"""Novelty driven evolutionary neural architecture search: NEvoNAS.
+
+Paper: Sinha, Chen. GECCO 2022 Companion. arXiv 2204.00188.
+
+A supernet's accuracies are noisy, and a population that follows them alone ends in a local optimum.
+So novelty is an objective beside them, and NSGA-II looks for the front of both.
+
+    archive A = {}; a supernet with random weights W; no population yet
+    repeat for G generations, each an epoch
+        1. P children: at first random ones; then parents by binary tournaments, simulated binary
+           crossover with probability p_c, polynomial mutation; no child twice, none of the parents
+        2. an epoch of SGD on W over the training part: batch t with the architecture of child
+           t mod P
+        3. accuracy of each child with W on search-validation examples
+        4. novelty of each child: the mean distance to its k nearest among the other children and
+           A; afterwards, A takes up all that it has not yet
+        5. the best P of parents and children by both objectives are the next parents: whole fronts,
+           the last one cut by crowding
+    6. score the front once more with the final W; return it, and of it the most accurate one
+
+The distance of two architectures is that of Jaccard between the sets of what they keep: where m
+choices keep one option each, c of them the same, it is 1 - c / (2 m - c).
+
+An architecture is a matrix of reals as alphas are, from which the space's rule derives it (`real`),
+and trains and is scored as the softmax of its one-hot rows (`soft`): all options run, the chosen
+one of m weighs e / (e + m - 1). That is the paper's. Since many matrices are one architecture, a
+population of them repeats itself; with `categorical` the space's own mutations and crossovers breed
+architectures, none twice, and with `path` only what is chosen runs. Both are the better choice for
+searches that are to repeat nothing.
+
+Objectives of parents are those of the generation in which they were scored (`refresh none`, the
+paper's), although W and A have moved on; the oldest, scored against a small archive, then look
+novel for ever. `criteria` may name more objectives: costs of networks, or a function of your own
+(`morphogen.objective`).
+
+Departures. The paper's body was not to be had; this is the authors' code, except where it keeps the
+member of the front with the best test accuracy: here validation decides, by the final weights.
+Tournaments compare ranks of fronts, then crowding (pymoo: dominance of the two, then crowding).
+Norms use the statistics of each validation batch, as the code does in NAS-Bench-201; its running
+statistics in the DARTS space are those of a mixture. Validation examples are not augmented. There is
+no warm-up and no local competition, which the authors' scripts leave out too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from morphogen.bilevel.gates import mixed_path
+from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.state import SupernetState, new_supernet, weight_step
+from morphogen.core import Architecture, ConfigError, SpaceError
+from morphogen.core.config import Count, Positive, Probability, SomeImages, config
+from morphogen.core.ranges import COUNT
+from morphogen.evaluators.objectives import Costs, Objective, costs_of
+from morphogen.evaluators.supernet import SupernetEvaluator
+from morphogen.evolution import (
+    NoveltyArchive,
+    RealCode,
+    binary_tournament,
+    bred,
+    front,
+    polynomial_mutation,
+    simulated_binary,
+    survivors,
+)
+from morphogen.evolution.operators import RETRIES
+from morphogen.evolution.selection import crowded
+from morphogen.methods._contract import Candidate, Metrics, Phase, method
+from morphogen.spaces import Differentiable, SearchSpace, fresh
+from morphogen.supernets import Gates
+from morphogen.tasks.problem import Clock, Problem, trainable
+
+FITNESS, NOVELTY = "fitness", "novelty"
+
+TRIES = 1_000
+"""Random vectors after which a limit counts as one that nothing keeps."""
+
+TOGETHER = 1024
+"""Validation examples of a batch, whose statistics norms use (authors' code: 1024)."""
+
+
+@config
+class NEvoNASConfig:
+    """NEvoNAS, as its authors run it in NAS-Bench-201."""
+
+    population: Annotated[int, Field(ge=2, le=COUNT.most)] = 20
+    """P, parents, and children of a generation (paper: 20)"""
+    neighbours: Count = 5
+    """k, nearest neighbours of which novelty is the mean distance (code: 5, DARTS space 3)"""
+    criteria: str = "fitness,novelty"
+    """objectives, with commas: fitness, which is the task's metric, novelty, params, flops, memory,
+    latency, one of your own (paper: the first two)"""
+    encoding: Literal["real", "categorical"] = "real"
+    """architectures as matrices of reals (paper), or as they are, none of them twice"""
+    crossover: Probability = 0.7
+    """p_c, probability that two parents are crossed (code: 0.7)"""
+    crossover_index: Positive = 15.0
+    """eta of simulated binary crossover, real only (code: 15)"""
+    mutation: Probability = 0.2
+    """probability of a mutation, for each real or for each choice (code: 0.2)"""
+    mutation_index: Positive = 20.0
+    """eta of polynomial mutation, real only (code: 20)"""
+    forward: Literal["soft", "path"] = "soft"
+    """the softmax of one-hot rows (code), or what is chosen and nothing else"""
+    refresh: Literal["none", "novelty", "all"] = "none"
+    """objectives of parents that are found anew in each generation (code: none)"""
+    fitness_images: SomeImages = 0
+    """search-validation examples an architecture is scored on; 0: all (paper: all)"""
+    weights: SGD = SGD(weight_decay=3e-4)
+
+    def __post_init__(self) -> None:
+        names = criteria_of(self.criteria)
+        if FITNESS not in names and NOVELTY not in names:
+            raise ConfigError(
+                f"criteria are {self.criteria!r}; accepted: {FITNESS} or {NOVELTY} among them"
+            )
+
+
+def criteria_of(text: str) -> tuple[str, ...]:
+    """The names in `fitness,novelty,params`, each once."""
+    names = tuple(name.strip() for name in text.split(","))
+    if len(set(names)) < len(names):
+        raise ConfigError(f"criteria are {text!r}, one of them twice; accepted: each once")
+    return names
+
+
+@dataclass
+class Individuals:
+    """Architectures and what is known of them; entry i of each list is that of the i-th."""
+
+    texts: list[str] = field(default_factory=list)
+    """In the space's notation."""
+    genes: list[list[float]] = field(default_factory=list)
+    """The reals that they are derived from; empty lists of a categorical encoding."""
+    fitness: list[list[float]] = field(default_factory=list)
+    """By which the best is found, compared from left to right: score, and the loss with a minus."""
+    novelty: list[float] = field(default_factory=list)
+    born: list[int] = field(default_factory=list)
+    """Generations, from 0."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def archs(self, space: SearchSpace) -> list[Architecture]:
+        """The architectures."""
+        return [space.parse(text) for text in self.texts]
+
+    def taken(self, places: Sequence[int], others: Individuals) -> Individuals:
+        """Those at these places of these individuals and the others, in one row."""
+        return Individuals(
+            *(
+                [(mine + theirs)[i] for i in places]
+                for mine, theirs in zip(self._columns(), others._columns(), strict=True)
+            )
+        )
+
+    def _columns(self) -> tuple[list, ...]:  # type: ignore[type-arg]
+        return self.texts, self.genes, self.fitness, self.novelty, self.born
+
+
+@dataclass
+class NoveltySearch:
+    """The population, the generation in flight, and all that was seen."""
+
+    archive: NoveltyArchive
+    parents: Individuals = field(default_factory=Individuals)
+    children: Individuals = field(default_factory=Individuals)
+
+
+@dataclass
+class NEvoNASState(SupernetState):
+    """A supernet, and how far evolution is."""
+
+    search: NoveltySearch
+    evaluator: SupernetEvaluator = field(metadata={"checkpoint": False})
+    costs: Costs = field(metadata={"checkpoint": False})
+
+
+@method(
+    "nevonas",
+    config=NEvoNASConfig,
+    needs=[Differentiable],
+    epochs=50,
+    limits=True,
+    quick={
+        "population": 10,
+        "encoding": "categorical",
+        "forward": "path",
+        "fitness_images": 500,
+    },
+    published={
+        "nasbench201": {"batch_size": 256},
+        "darts": {"neighbours": 3, "weights.nesterov": False},
+    },
+)
+class NEvoNAS:
+    """NSGA-II on accuracy and novelty, while the supernet trains with the population."""
+
+    def __init__(self, config: NEvoNASConfig) -> None:
+        self.config = config
+        self.further = costs_of(
+            [name for name in criteria_of(config.criteria) if name not in (FITNESS, NOVELTY)],
+            also=(FITNESS, NOVELTY),
+        )
+
+    def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
+        """One, whose epoch is a generation and a pass over the training part."""
+        return [Phase("search", epochs, part="train")]
+
+    def init(self, problem: Problem) -> NEvoNASState:
+        """A supernet and no generation yet."""
+        net = new_supernet(problem)
+        evaluator = SupernetEvaluator(
+            problem, norms="batch", examples=self.config.fitness_images, batch_size=TOGETHER
+        )
+        costs = Costs(problem.space, None, problem.spec, problem.task.example())
+        return NEvoNASState(
+            net, self.config.weights.make(trainable(net).values()), self.start(), evaluator, costs
+        )
+
+    def start(self) -> NoveltySearch:
+        """An empty archive."""
+        return NoveltySearch(NoveltyArchive(self.config.neighbours))
+
+    def step(self, state: NEvoNASState, problem: Problem, clock: Clock) -> Metrics:
+        """One step with a child's architecture; after an epoch's last, the next population."""
+        c, space, search = self.config, problem.space, state.search
+        if clock.step == 0:
+            self.breed(search, space, problem.numpy_rng, clock.epoch)  # 1
+        child = space.parse(search.children.texts[clock.step % len(search.children)])
+        gates = self.gates_of(space, child, problem)
+        batch = problem.batch("train")
+        told: dict[str, object] = {}
+        loss = weight_step(state, problem, batch, gates, c.weights, clock)  # 2
+        if clock.last:
+            search.children.fitness = self._scores(state, problem, search.children)  # 3
+            if c.refresh == "all":
+                search.parents.fitness = self._scores(state, problem, search.parents)
+            self.select(search, space, problem.numpy_rng, state.costs)  # 4, 5
+            if clock.epoch == clock.epochs - 1:
+                search.parents.fitness = self._scores(state, problem, search.parents)  # 6
+            told = self._standing(state, space)
+        return {"train_loss": loss, **told}  # type: ignore[dict-item]
