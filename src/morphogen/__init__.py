@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from morphogen.engine.train.retrain import train
     from morphogen.engine.train.trained import TrainResult
     from morphogen.engine.train.training import Training
+    from morphogen.evaluators.objectives import objective
     from morphogen.exports.loading import load
     from morphogen.exports.predicting import predict
     from morphogen.exports.writing import export
@@ -53,6 +54,7 @@ __all__ = [
     "export",
     "load",
     "methods",
+    "objective",
     "open_run",
     "paper_preset",
     "predict",
@@ -85,6 +87,7 @@ _HOME = {
     "compare": "engine.judge.compare",
     "export": "exports.writing",
     "load": "exports.loading",
+    "objective": "evaluators.objectives",
     "open_run": "engine.record.opened",
     "paper_preset": "engine.search.presets",
     "predict": "exports.predicting",

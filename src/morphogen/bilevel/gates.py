@@ -131,8 +131,8 @@ def mixed_path(
     """Every live option, weighted by the softmax of the one-hot rows of `arch`.
 
     An option that `arch` keeps alone among m has the weight e / (e + m - 1), the others have
-    1 / (e + m - 1); of a choice that keeps nothing, all have the same. NEvoNAS' and pEvoNAS' way to
-    show an architecture to a supernet that has only seen mixtures (arXiv 2204.00188, authors' code).
+    1 / (e + m - 1); of a choice that keeps nothing, all have the same. So NEvoNAS and pEvoNAS show
+    an architecture to a supernet that has only seen mixtures (arXiv 2204.00188, authors' code).
     """
     rows = [torch.from_numpy(row).to(device) for row in space.one_hot(arch).values()]
     return relaxed_gates(space, rows, softmax, live)

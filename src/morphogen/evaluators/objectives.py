@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from morphogen import cost
 from morphogen.benchmarks import Benchmark
-from morphogen.core import Architecture, ConfigError, NumericalError, UnknownNameError
+from morphogen.core import (
+    Architecture,
+    ConfigError,
+    NumericalError,
+    UnknownNameError,
+    plugins,
+)
 from morphogen.evaluators.limits import COSTS, Limit
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, network
@@ -35,6 +42,89 @@ class Objective(NamedTuple):
         return value if self.higher_is_better else -value
 
 
+@dataclass(frozen=True)
+class OwnObjective:
+    """What a user wants of architectures beside the metric and the costs that are counted here."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    of: Callable[[Architecture], float]
+
+
+GROUP = "objectives"
+"""Of entry points by which other packages add objectives (`core/plugins.py`)."""
+
+_OWN: dict[str, OwnObjective] = {}
+
+F = TypeVar("F", bound=Callable[[Architecture], float])
+
+
+def objective(name: str, *, unit: str = "", higher_is_better: bool = False) -> Callable[[F], F]:
+    """Decorator: a function of an architecture becomes an objective that searches know by name.
+
+        @morphogen.objective("energy", unit="mJ")
+        def energy(arch: Architecture) -> float: ...
+
+        search("nsga2", ..., objectives="accuracy,energy")
+
+    It has to be registered in each process that searches, resumes or evaluates; what an installed
+    package enters under `morphogen.objectives` is.
+
+    Args:
+        name: letters, digits, `_`, `-` and `.`; none that means something already.
+        unit: of its values.
+        higher_is_better: whether more of it is wanted.
+
+    Raises:
+        ConfigError: the name cannot be one, or is that of another function.
+    """
+    Metric(name)  # which says what a name may be
+    if name in COSTS:
+        raise ConfigError(f"objective {name!r} is a cost already; accepted: another name")
+
+    def enter(of: F) -> F:
+        known = _OWN.get(name)
+        if known is not None and _place(known.of) != _place(of):  # a notebook's cell runs twice
+            raise ConfigError(
+                f"objective {name!r} is registered twice, by {_place(known.of)} and by "
+                f"{_place(of)}; accepted: one function a name"
+            )
+        _OWN[name] = OwnObjective(name, unit, higher_is_better, of)
+        return of
+
+    return enter
+
+
+def _place(of: Callable[..., Any]) -> str:
+    return f"{getattr(of, '__module__', '')}.{getattr(of, '__qualname__', type(of).__name__)}"
+
+
+def own_objectives() -> Mapping[str, OwnObjective]:
+    """Those that are registered, by name; other packages' included."""
+    plugins.load(GROUP)
+    return _OWN
+
+
+def beside_the_metric(names: Sequence[str], also: Sequence[str] = ()) -> tuple[Objective, ...]:
+    """The objectives of these names, each a cost or one that a user has registered.
+
+    Args:
+        names: of objectives.
+        also: other names that would be known where they are from; for the message.
+
+    Raises:
+        UnknownNameError: there is none of the name.
+    """
+    own = {} if all(name in COSTS for name in names) else own_objectives()
+    for name in names:
+        if name not in COSTS and name not in own:
+            raise UnknownNameError("objective", name, [*also, *COSTS, *own])
+    return tuple(
+        Objective(name, own[name].higher_is_better if name in own else False) for name in names
+    )
+
+
 def objectives_of(
     text: str, metric: Metric, evaluator: str = "training", proxy: str = ""
 ) -> tuple[Objective, ...]:
@@ -50,15 +140,14 @@ def objectives_of(
         ConfigError: one is unknown, or there twice.
     """
     names = [part.strip() for part in (text or metric.name).split(",")]
-    for name in names:
-        if name not in (metric.name, *COSTS):
-            raise UnknownNameError("objective", name, [metric.name, *COSTS])
     if len(set(names)) < len(names):
         raise ConfigError(f"objectives are {text!r}, one of them twice; accepted: each once")
     judged = Objective(metric.name, metric.higher_is_better)
     if evaluator == "proxy":
         judged = Objective(f"proxy_{proxy}", True)
-    return tuple(judged if name == metric.name else Objective(name, False) for name in names)
+    others = [name for name in names if name != metric.name]
+    found = {o.name: o for o in beside_the_metric(others, [metric.name])}
+    return tuple(judged if name == metric.name else found[name] for name in names)
 
 
 class Costs:
@@ -89,10 +178,13 @@ class Costs:
         """What a cost is counted in."""
         if self.table is not None and name in self._tabled:
             return self.table.metric(name).unit
-        return COSTS[name]
+        own = own_objectives() if name not in COSTS else {}
+        return own[name].unit if name in own else COSTS[name]
 
     def __call__(self, arch: Architecture, name: str) -> float:
         """One cost of one architecture; remembered, since a limit asks for it again and again."""
+        if name not in COSTS:
+            return float(own_objectives()[name].of(arch))
         if self.table is not None and name in self._tabled:
             return float(self.table.scores([arch], name)[0])
         if name == "latency":
@@ -133,7 +225,7 @@ class Objectives:
         values = {}
         for objective in self.objectives:
             name = objective.name
-            if name in COSTS:
+            if name in COSTS or name in own_objectives():
                 value = self.costs(arch, name)
             else:
                 value = objective.score(self.evaluate([arch])[0])

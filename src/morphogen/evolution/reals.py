@@ -8,8 +8,6 @@ children nearer to their parents.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +44,7 @@ def simulated_binary(
     gap = np.where(crossed, apart, 1.0)
 
     def spread(room: Reals) -> Reals:
-        """beta of a side with this much room between the parent and the bound."""
+        """Beta of a side with this much room between the parent and the bound."""
         alpha = 2 - (1 + 2 * room / gap) ** -(eta + 1)
         inner = (u * alpha) ** (1 / (eta + 1))
         outer = (1 / np.maximum(2 - u * alpha, EQUAL)) ** (1 / (eta + 1))
@@ -110,19 +108,12 @@ class RealCode:
             found[group], start = matrix, start + count
         return found
 
-    def decode(self, x: Reals, live: Sequence[NDArray[np.bool_]] | None = None) -> Architecture:
-        """The architecture of a vector.
-
-        Args:
-            x: [length].
-            live: masks of the options that may be kept, [choices, widest] per group in the order
-                of groups; None: all.
-        """
-        masks = list(self._masks.values()) if live is None else live
+    def decode(self, x: Reals) -> Architecture:
+        """The architecture of a vector [length]."""
         scores = {}
-        for (group, matrix), mask in zip(self.matrices(x).items(), masks, strict=True):
-            weights = np.where(mask, np.exp(matrix), 0.0)
-            scores[group] = weights / np.maximum(weights.sum(axis=1, keepdims=True), EQUAL)
+        for group, matrix in self.matrices(x).items():
+            weights = np.where(self._masks[group], np.exp(matrix), 0.0)
+            scores[group] = weights / weights.sum(axis=1, keepdims=True)
         return self.space.derive(scores)
 
     def cross_rows(self, first: Reals, second: Reals, rng: np.random.Generator) -> Reals:

@@ -37,19 +37,19 @@ Departures. The paper's body was not to be had; this is the authors' code, excep
 member of the front with the best test accuracy: here validation decides, by the final weights.
 Tournaments compare ranks of fronts, then crowding (pymoo: dominance of the two, then crowding).
 Norms use the statistics of each validation batch, as the code does in NAS-Bench-201; its running
-statistics in the DARTS space are those of a mixture. Validation examples are not augmented. There is
-no warm-up and no local competition, which the authors' scripts leave out too.
+statistics in the DARTS space are those of a mixture. Validation examples are not augmented. There
+is no warm-up and no local competition, which the authors' scripts leave out too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from morphogen.bilevel.gates import mixed_path
 from morphogen.bilevel.optimisers import SGD
@@ -57,7 +57,7 @@ from morphogen.bilevel.state import SupernetState, new_supernet, weight_step
 from morphogen.core import Architecture, ConfigError, SpaceError
 from morphogen.core.config import Count, Positive, Probability, SomeImages, config
 from morphogen.core.ranges import COUNT
-from morphogen.evaluators.objectives import Costs, Objective, costs_of
+from morphogen.evaluators.objectives import Costs, Objective, beside_the_metric
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.evolution import (
     NoveltyArchive,
@@ -70,9 +70,10 @@ from morphogen.evolution import (
     survivors,
 )
 from morphogen.evolution.operators import RETRIES
+from morphogen.evolution.reals import Reals
 from morphogen.evolution.selection import crowded
 from morphogen.methods._contract import Candidate, Metrics, Phase, method
-from morphogen.spaces import Differentiable, SearchSpace, fresh
+from morphogen.spaces import Differentiable, SearchSpace, different
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem, trainable
 
@@ -138,11 +139,15 @@ class Individuals:
     """In the space's notation."""
     genes: list[list[float]] = field(default_factory=list)
     """The reals that they are derived from; empty lists of a categorical encoding."""
-    fitness: list[list[float]] = field(default_factory=list)
-    """By which the best is found, compared from left to right: score, and the loss with a minus."""
-    novelty: list[float] = field(default_factory=list)
     born: list[int] = field(default_factory=list)
     """Generations, from 0."""
+    fitness: list[list[float]] = field(default_factory=list)
+    """Compared from left to right: score, and the loss with a minus."""
+    novelty: list[float] = field(default_factory=list)
+    further: list[list[float]] = field(default_factory=list)
+    """The other criteria, as scores."""
+    points: list[list[float]] = field(default_factory=list)
+    """All criteria in their order, higher is better."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -151,17 +156,11 @@ class Individuals:
         """The architectures."""
         return [space.parse(text) for text in self.texts]
 
-    def taken(self, places: Sequence[int], others: Individuals) -> Individuals:
-        """Those at these places of these individuals and the others, in one row."""
-        return Individuals(
-            *(
-                [(mine + theirs)[i] for i in places]
-                for mine, theirs in zip(self._columns(), others._columns(), strict=True)
-            )
-        )
-
-    def _columns(self) -> tuple[list, ...]:  # type: ignore[type-arg]
-        return self.texts, self.genes, self.fitness, self.novelty, self.born
+    def of(self, places: Sequence[int], more: Individuals) -> Individuals:
+        """Those at these places of these individuals with `more` behind them."""
+        columns = (f.name for f in fields(self))
+        rows = {name: [*getattr(self, name), *getattr(more, name)] for name in columns}
+        return Individuals(**{name: [row[i] for i in places] for name, row in rows.items()})
 
 
 @dataclass
@@ -171,6 +170,8 @@ class NoveltySearch:
     archive: NoveltyArchive
     parents: Individuals = field(default_factory=Individuals)
     children: Individuals = field(default_factory=Individuals)
+    generation: int = 0
+    """Generations that were bred."""
 
 
 @dataclass
@@ -204,10 +205,10 @@ class NEvoNAS:
 
     def __init__(self, config: NEvoNASConfig) -> None:
         self.config = config
-        self.further = costs_of(
-            [name for name in criteria_of(config.criteria) if name not in (FITNESS, NOVELTY)],
-            also=(FITNESS, NOVELTY),
-        )
+        self.criteria = criteria_of(config.criteria)
+        others = [name for name in self.criteria if name not in (FITNESS, NOVELTY)]
+        found = beside_the_metric(others, also=(FITNESS, NOVELTY))
+        self.further: dict[str, Objective] = {o.name: o for o in found}
 
     def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
         """One, whose epoch is a generation and a pass over the training part."""
@@ -232,18 +233,190 @@ class NEvoNAS:
         """One step with a child's architecture; after an epoch's last, the next population."""
         c, space, search = self.config, problem.space, state.search
         if clock.step == 0:
-            self.breed(search, space, problem.numpy_rng, clock.epoch)  # 1
+            self.breed(search, space, problem.numpy_rng)  # 1
         child = space.parse(search.children.texts[clock.step % len(search.children)])
-        gates = self.gates_of(space, child, problem)
-        batch = problem.batch("train")
-        told: dict[str, object] = {}
-        loss = weight_step(state, problem, batch, gates, c.weights, clock)  # 2
+        gates = self.gates_of(child, problem)
+        loss = weight_step(state, problem, problem.batch("train"), gates, c.weights, clock)  # 2
+        told: dict[str, float | Tensor] = {"train_loss": loss}
         if clock.last:
-            search.children.fitness = self._scores(state, problem, search.children)  # 3
+            self._score(state, problem, search.children)  # 3
             if c.refresh == "all":
-                search.parents.fitness = self._scores(state, problem, search.parents)
+                self._score(state, problem, search.parents)
             self.select(search, space, problem.numpy_rng, state.costs)  # 4, 5
             if clock.epoch == clock.epochs - 1:
-                search.parents.fitness = self._scores(state, problem, search.parents)  # 6
-            told = self._standing(state, space)
-        return {"train_loss": loss, **told}  # type: ignore[dict-item]
+                self._score(state, problem, search.parents, self.front(search, space))  # 6
+            told |= self._standing(state, space)
+        return told
+
+    def gates_of(self, arch: Architecture, problem: Problem) -> Gates:
+        """How an architecture is shown to the supernet."""
+        device = problem.devices.device
+        if self.config.forward == "path":
+            return Gates.of(problem.space, arch, device)
+        return mixed_path(problem.space, arch, device=device)
+
+    def _score(
+        self,
+        state: NEvoNASState,
+        problem: Problem,
+        members: Individuals,
+        places: Sequence[int] | None = None,
+    ) -> None:
+        """Fitness with the weights as they are now, of all members or of those at these places."""
+        members.fitness += [[]] * (len(members) - len(members.fitness))
+        for i in range(len(members)) if places is None else places:
+            gates = self.gates_of(problem.space.parse(members.texts[i]), problem)
+            members.fitness[i] = list(state.evaluator.under(state.net, gates).key)
+
+    # -- evolution, which knows of no supernet -----------------------------------------------
+
+    def breed(self, search: NoveltySearch, space: SearchSpace, rng: np.random.Generator) -> None:
+        """The children of a generation."""
+        c, number = self.config, search.generation
+        search.generation += 1
+        if c.encoding == "categorical":
+            archs = (
+                bred(
+                    space,
+                    search.parents.archs(space),
+                    np.array(search.parents.points),
+                    c.population,
+                    c.crossover,
+                    c.mutation,
+                    rng,
+                )
+                if search.parents
+                else different(space, c.population, rng)
+            )
+            texts = [space.format(arch) for arch in archs]
+            genes: list[list[float]] = [[] for _ in archs]
+        else:
+            texts, genes = self._real(search.parents, space, rng)
+        search.children = Individuals(texts, genes, born=[number] * len(texts))
+
+    def _real(
+        self, parents: Individuals, space: SearchSpace, rng: np.random.Generator
+    ) -> tuple[list[str], list[list[float]]]:
+        c, code = self.config, RealCode(space)
+        known = {tuple(genes) for genes in parents.genes}
+        texts: list[str] = []
+        genes: list[list[float]] = []
+
+        def accept(x: Reals) -> bool:
+            arch = code.decode(x)
+            if tuple(x) in known or not space.allows(arch) or len(texts) == c.population:
+                return False
+            known.add(tuple(x))
+            texts.append(space.format(arch))
+            genes.append(x.tolist())
+            return True
+
+        if not parents:
+            while len(texts) < c.population:
+                if not any(accept(code.random(rng)) for _ in range(TRIES)):
+                    raise SpaceError(
+                        f"space {space.name!r}: none of {TRIES} random architectures is within its "
+                        "limits; accepted: a limit that more architectures keep"
+                    )
+            return texts, genes
+        rank, distance = crowded(np.array(parents.points))
+
+        def parent() -> Reals:
+            return np.array(parents.genes[binary_tournament(rank, distance, rng)])
+
+        for _ in range(RETRIES * c.population):
+            pair = parent(), parent()
+            if rng.random() < c.crossover:
+                pair = simulated_binary(*pair, c.crossover_index, rng)
+            for x in pair:
+                accept(polynomial_mutation(x, c.mutation_index, c.mutation, rng))
+            if len(texts) == c.population:
+                break
+        while len(texts) < c.population:  # under a limit that hardly anything keeps
+            i = binary_tournament(rank, distance, rng)
+            texts.append(parents.texts[i])
+            genes.append(parents.genes[i])
+        return texts, genes
+
+    def select(
+        self,
+        search: NoveltySearch,
+        space: SearchSpace,
+        rng: np.random.Generator,
+        costs: Callable[[Architecture, str], float],
+    ) -> None:
+        """The next parents, of parents and children whose fitness is known."""
+        c, parents, children = self.config, search.parents, search.children
+        archs = children.archs(space)
+        children.novelty = search.archive.novelty(space, archs).tolist()
+        if c.refresh != "none" and parents:
+            everyone = [*parents.archs(space), *archs]
+            anew = search.archive.novelty(space, everyone)
+            parents.novelty = anew[: len(parents)].tolist()
+        search.archive.add(space, archs)
+        for members in (parents, children):
+            self._value(members, space, costs)
+        points = np.array([*parents.points, *children.points])
+        keep = survivors(points, c.population, rng)
+        search.parents = parents.of([int(i) for i in keep], children)
+        search.children = Individuals()
+
+    def _value(
+        self,
+        members: Individuals,
+        space: SearchSpace,
+        costs: Callable[[Architecture, str], float],
+    ) -> None:
+        """The objectives of each, higher is better, as far as they are not known."""
+        known = len(members.further)
+        for text in members.texts[known:]:
+            arch = space.parse(text)
+            members.further.append([o.score(costs(arch, n)) for n, o in self.further.items()])
+        members.points = []
+        for fitness, novelty, further in zip(
+            members.fitness, members.novelty, members.further, strict=True
+        ):
+            values = {FITNESS: fitness[0], NOVELTY: novelty}
+            values |= dict(zip(self.further, further, strict=True))
+            members.points.append([values[name] for name in self.criteria])
+
+    def front(self, search: NoveltySearch, space: SearchSpace) -> list[int]:
+        """Positions of the parents that no other one dominates, one for each architecture."""
+        points = np.array(search.parents.points).reshape(len(search.parents), len(self.criteria))
+        found = {search.parents.texts[i]: i for i in reversed(np.flatnonzero(front(points)))}
+        return sorted(int(i) for i in found.values())
+
+    # -- what is told ------------------------------------------------------------------------
+
+    def _standing(self, state: NEvoNASState, space: SearchSpace) -> dict[str, float]:
+        parents = state.search.parents
+        metric = state.evaluator.problem.task.metric
+        places = self.front(state.search, space)
+        best = max(parents.fitness[i] for i in places)
+        return {
+            f"best_{metric.name}": metric.score(best[0]),
+            "mean_novelty": float(np.mean(parents.novelty)),
+            "front": float(len(places)),
+            "different": float(len(state.search.archive.texts)),
+        }
+
+    def candidates(self, state: NEvoNASState, space: SearchSpace) -> list[Candidate]:
+        """The front, the fittest first."""
+        parents, metric = state.search.parents, state.evaluator.problem.task.metric
+        places = self.front(state.search, space)
+        found = []
+        for i in sorted(places, key=lambda i: parents.fitness[i], reverse=True):
+            figures = {metric.name: metric.score(parents.fitness[i][0])}
+            figures[NOVELTY] = parents.novelty[i]
+            for (name, objective), value in zip(
+                self.further.items(), parents.further[i], strict=True
+            ):
+                figures[name] = objective.score(value)
+            found.append(Candidate(space.parse(parents.texts[i]), figures))
+        return found
+
+    def derive(self, state: NEvoNASState, space: SearchSpace) -> Architecture | None:
+        """The fittest of the front; None before the first generation's end."""
+        if not state.search.parents:
+            return None
+        return self.candidates(state, space)[0].architecture

@@ -30,7 +30,7 @@ from morphogen.core.config import Probability, config
 from morphogen.core.ranges import COUNT
 from morphogen.evolution import bred, front, survivors
 from morphogen.methods._contract import Scores, method
-from morphogen.spaces import Discrete, SearchSpace, fresh
+from morphogen.spaces import Discrete, SearchSpace, different
 
 
 @config
@@ -86,20 +86,13 @@ class NSGA2:
     ) -> list[Architecture]:
         """What is left of this generation, or a new one."""
         if not state.pending:
-            born = self._children(state, space, rng) if state.members else self._first(space, rng)
+            if state.members:
+                born = self._children(state, space, rng)
+            else:
+                born = different(space, self.config.population, rng)  # 1
             state.pending, state.chance = born, int(rng.integers(2**63))
         asked, state.pending = state.pending[:count], state.pending[count:]
         return asked
-
-    def _first(self, space: SearchSpace, rng: np.random.Generator) -> list[Architecture]:
-        """Different random architectures; fewer than N only if the space has not so many."""
-        drawn: dict[Architecture, None] = {}
-        while len(drawn) < self.config.population:  # 1
-            arch = fresh(space, drawn, rng)
-            if arch is None:
-                break
-            drawn[arch] = None
-        return list(drawn)
 
     def _children(
         self, state: NSGA2State, space: SearchSpace, rng: np.random.Generator

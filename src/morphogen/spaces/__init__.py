@@ -14,7 +14,7 @@ from morphogen.spaces.base import (
     is_skip,
 )
 from morphogen.spaces.constrained import Constrained
-from morphogen.spaces.drawing import fresh
+from morphogen.spaces.drawing import different, fresh
 from morphogen.spaces.mapping import needs_code, read
 from morphogen.spaces.mask import SubspaceMask
 from morphogen.spaces.module import ModuleSpace
@@ -48,6 +48,7 @@ __all__ = [
     "about",
     "broken",
     "capabilities",
+    "different",
     "fresh",
     "info",
     "is_skip",

@@ -33,3 +33,11 @@ def fresh(
             return arch
     left = [arch for arch in space.enumerate() if arch not in known] if listed else []
     return left[int(rng.integers(len(left)))] if left else None
+
+
+def different(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Architecture]:
+    """Uniformly drawn architectures, none twice; fewer than `count` if the space has no more."""
+    drawn: dict[Architecture, None] = {}
+    while len(drawn) < count and (arch := fresh(space, drawn, rng)) is not None:
+        drawn[arch] = None
+    return list(drawn)
