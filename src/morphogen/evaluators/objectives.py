@@ -79,9 +79,9 @@ def objective(name: str, *, unit: str = "", higher_is_better: bool = False) -> C
     Raises:
         ConfigError: the name cannot be one, or is that of another function.
     """
-    Metric(name)  # which says what a name may be
     if name in COSTS:
         raise ConfigError(f"objective {name!r} is a cost already; accepted: another name")
+    Metric(name)  # which says what a name may be
 
     def enter(of: F) -> F:
         known = _OWN.get(name)

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 
 from morphogen import benchmarks, cost
-from morphogen.core import ConfigError, NumericalError, UnknownNameError
+from morphogen.core import Architecture, ConfigError, NumericalError, UnknownNameError
+from morphogen.evaluators import objectives
 from morphogen.evaluators.limits import limits_of
-from morphogen.evaluators.objectives import Costs, Objective, Objectives, maximised, objectives_of
+from morphogen.evaluators.objectives import (
+    Costs,
+    Objective,
+    Objectives,
+    maximised,
+    objective,
+    objectives_of,
+)
 from morphogen.spaces import make
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks import Metric
@@ -39,6 +47,30 @@ def test_objectives_are_read_in_their_order():
 def test_objectives_that_cannot_be_are_refused(text, kind, part):
     with pytest.raises(kind, match=part):
         objectives_of(text, ACCURACY)
+
+
+def test_a_function_of_ones_own_is_an_objective_by_its_name(monkeypatch):
+    monkeypatch.setattr(objectives, "_OWN", {})
+
+    def layers(arch: Architecture) -> float:
+        return float(len(arch))
+
+    objective("layers", unit="of them", higher_is_better=True)(layers)
+    objective("layers")(layers)  # a notebook's cell runs twice
+    objective("layers", unit="of them", higher_is_better=True)(layers)
+    named = objectives_of("accuracy,layers", ACCURACY)
+    assert named == (SCORE, Objective("layers", True))
+    space = make("nasbench201")
+    costs = Costs(space, None, SPEC, IMAGE)
+    values = Objectives(named, lambda archs: [70.0], costs)(space.sample(np.random.default_rng(0)))
+    assert values == {"accuracy": 70.0, "layers": 6.0}
+    assert maximised(values, named).tolist() == [70.0, 6.0]
+    assert costs.unit("layers") == "of them"
+    for name, part in (("params", "is a cost already"), ("la yers", "name of")):
+        with pytest.raises(ConfigError, match=part):
+            objective(name)(layers)
+    with pytest.raises(ConfigError, match=r"registered twice, by .*layers and by .*<lambda>"):
+        objective("layers")(lambda arch: 0.0)
 
 
 def test_costs_are_counted_on_the_networks_of_the_given_size():

@@ -196,6 +196,8 @@ def test_kinds_are_what_the_class_has():
         "gm-nas",
         "gold-nas",
         "idarts",
+        "nevonas",
+        "pevonas",
         "snas",
         "spos",
         "supernet-shifting",

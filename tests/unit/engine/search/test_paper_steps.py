@@ -54,6 +54,16 @@ IMAGENET = 1281167
 SHIFTS = 21 * 50 * 5
 """supernet-shifting 5: K = 5 to 20 steps of a candidate at NAS-Bench-201's size; here 5."""
 
+
+def progressive(steps: int, generations: int) -> dict[str, tuple[int, int]]:
+    """The phases of three stages."""
+    return {
+        f"{word} {stage}": shape
+        for stage in (1, 2, 3)
+        for word, shape in (("supernet", (50, steps)), ("evolution", (generations, 20)))
+    }
+
+
 CARDS = [
     # darts 3.4: 50 epochs, in each step an alpha step and a weight step. 25,000 / 64: 390.
     Published(
@@ -144,6 +154,13 @@ CARDS = [
         )
         for name, blocks, nodes in zip(ONESHOT, (4, 4, 5), (3, 4, 5), strict=True)
     ),
+    # nevonas 3.4 and 5: 50 generations, each an epoch over half of the images, batch 256 and 64.
+    Published("nevonas", ("nasbench201",), HALF, {"search": (50, 97)}, 4850, 0),
+    Published("nevonas", ("darts",), HALF, {"search": (50, 390)}, 19500, 0),
+    # pevonas 3 and 5: in each of three stages 50 epochs, then 100 generations of 20 at most, 200 in
+    # the DARTS space.
+    Published("pevonas", ("nasbench201",), HALF, progressive(97, 100), 3 * 50 * 97, 0),
+    Published("pevonas", ("darts",), HALF, progressive(390, 200), 3 * 50 * 390, 0),
     # spos 4.5: 250 epochs of batch 256 over the training images, less 5,000 held out. 45,000 / 256.
     Published(
         "spos",

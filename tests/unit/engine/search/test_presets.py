@@ -50,6 +50,11 @@ ZERO_COST = {"epochs": 10, "validation": 100, "proxy": "nwot_eval", "order": "ra
 EVOLUTION = {"population": 50, "generations": 21, "parents": 10, "mutants": 25, "crossovers": 25}
 EVOLUTION |= {"mutation": 0.1}
 """spos 3.4 and supernet-shifting 5: 20 generations after the random one."""
+NOVELTY = {"population": 20, "crossover": 0.7, "crossover_index": 15.0, "mutation": 0.2}
+NOVELTY |= {"mutation_index": 20.0, "encoding": "real", "forward": "soft", "refresh": "none"}
+NOVELTY |= {"fitness_images": 0, "criteria": "fitness,novelty"}
+PROGRESSIVE = {"population": 20, "patience": 10, "contestants": 5, "mutation": 0.1}
+PROGRESSIVE |= {"inherit": True, "rule": "best", "forward": "soft", "fitness_images": 0}
 SGD_PATHS = {"lr": 0.05, "momentum": 0.9, "nesterov": False, "weight_decay": 2.5e-4, "clip": 5.0}
 
 CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
@@ -186,6 +191,33 @@ CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
         ROBUST_SPACES,
         {**ZERO_COST, **CELLS, "batch_size": 64, "zero_op": "skip", "without": ""},
     ),
+    # nevonas 5; k = 3 in the DARTS space (3.3).
+    (
+        "nevonas",
+        ("nasbench201",),
+        {"epochs": 50, "batch_size": 256, **NB201, **NOVELTY, "neighbours": 5}
+        | {"weights": {**SGD_201, "weight_decay": 3e-4}},
+    ),
+    (
+        "nevonas",
+        ("darts",),
+        {"epochs": 50, "batch_size": 64, **CELLS, **NOVELTY, "neighbours": 3}
+        | {"weights": SGD_DARTS},
+    ),
+    # pevonas 4 and 5: 20 cells in the search of the DARTS space, cutout; inheritance (8.3).
+    (
+        "pevonas",
+        ("nasbench201",),
+        {"epochs": 50, "batch_size": 256, **NB201, **PROGRESSIVE, "progression": "3,2"}
+        | {"generations": 100, "scale": 1.0, "weights": {**SGD_201, "weight_decay": 3e-4}},
+    ),
+    (
+        "pevonas",
+        ("darts",),
+        {"epochs": 50, "batch_size": 64, "channels": 16, "depth": 20, **PROGRESSIVE}
+        | {"progression": "5,2", "generations": 200, "scale": 1e-3, "cutout": 16}
+        | {"weights": SGD_DARTS},
+    ),
     # spos 4.5 and 5.
     (
         "spos",
@@ -228,8 +260,9 @@ def test_numbers_are_those_of_the_cards(method, space, numbers):
         else:
             assert values[name] == wanted, name
     large = space in IMAGENET
-    still = {"flip": False, "crop": False} if large else {}
-    assert held.settings.task == ImageConfig(image_size=224 if large else 0, **still)
+    cut = {"cutout": numbers.get("cutout", 0)}
+    drawn = {"flip": False, "crop": False} if large else cut
+    assert held.settings.task == ImageConfig(image_size=224 if large else 0, **drawn)
     split = held.settings.split
     assert split.train_images + split.valid_images == (1281167 if large else 50000)
 

@@ -48,6 +48,13 @@ QUICK = {
         "lambda0": 0.01,
         "stable_rounds": 0,
     },
+    "nevonas": {
+        "population": 10,
+        "encoding": "categorical",
+        "forward": "path",
+        "fitness_images": 500,
+    },
+    "pevonas": {"generations": 6, "fitness_images": 500, "forward": "path"},
     "zero-cost-pt": {"validation": 10},
 }
 """What searches of minutes have other than the paper's; results/ were measured with them."""
