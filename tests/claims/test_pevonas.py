@@ -384,4 +384,4 @@ def test_with_inheritance_later_stages_begin_with_a_lower_loss(tmp_path):
 @pytest.mark.parametrize("progression", ["3,1", "2,3", "x", "3;2", "-2", "2,"])
 def test_a_progression_that_cannot_be_is_refused(progression):
     with pytest.raises(ConfigError, match=r"accepted: whole numbers of 2 or more"):
-        PEvoNASConfig(progression=progression)
+        PEvoNAS(PEvoNASConfig(progression=progression))

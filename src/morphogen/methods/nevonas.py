@@ -115,19 +115,18 @@ class NEvoNASConfig:
     """search-validation examples an architecture is scored on; 0: all (paper: all)"""
     weights: SGD = SGD(weight_decay=3e-4)
 
-    def __post_init__(self) -> None:
-        names = criteria_of(self.criteria)
-        if FITNESS not in names and NOVELTY not in names:
-            raise ConfigError(
-                f"criteria are {self.criteria!r}; accepted: {FITNESS} or {NOVELTY} among them"
-            )
-
 
 def criteria_of(text: str) -> tuple[str, ...]:
-    """The names in `fitness,novelty,params`, each once."""
+    """The names in `fitness,novelty,params`.
+
+    Raises:
+        ConfigError: one is there twice, or neither of the first two is.
+    """
     names = tuple(name.strip() for name in text.split(","))
     if len(set(names)) < len(names):
         raise ConfigError(f"criteria are {text!r}, one of them twice; accepted: each once")
+    if FITNESS not in names and NOVELTY not in names:
+        raise ConfigError(f"criteria are {text!r}; accepted: {FITNESS} or {NOVELTY} among them")
     return names
 
 

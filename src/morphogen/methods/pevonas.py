@@ -105,9 +105,6 @@ class PEvoNASConfig:
     """search-validation examples an architecture is scored on; 0: all (paper: all)"""
     weights: SGD = SGD(weight_decay=3e-4)
 
-    def __post_init__(self) -> None:
-        progression_of(self.progression)
-
 
 def progression_of(text: str) -> tuple[int, ...]:
     """The numbers in `3,2`; none in an empty text.
