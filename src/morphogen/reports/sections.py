@@ -66,6 +66,7 @@ def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str,
         ("Candidates", candidates),
         ("Architecture parameters", parameters),
         ("Order of the supernet", order),
+        (f"The {run.task.examples}", data),
         ("Cost", cost),
         ("To reproduce", reproduce),
     ]
@@ -372,6 +373,32 @@ def _plain(name: str) -> str:
         source, target = (parts[1], parts[2]) if parts[0] == "edge" else (parts[2], parts[1])
         return f"{'edge' if parts[0] == 'edge' else parts[0] + ' cell,'} {source} to {target}"
     return name.replace("_", " ")
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def data(run: Run, level: int) -> Html | None:
+    """Which examples did what, what was done to them, and what is to be known of them."""
+    told = run.config.get("task")
+    if not isinstance(told, Mapping):
+        return None
+    parts = told.get("parts")
+    names = {"train": "Train part", "valid": "Held-out part" if run.training else "Search part"}
+    rows = [
+        (names[part], str(parts[part]))
+        for part in names
+        if isinstance(parts, Mapping) and part in parts
+    ]
+    done, said = (told.get(key) for key in ("prepared", "remarks"))
+    if isinstance(done, list):
+        rows.append(("What was done to them", "; ".join(map(str, done)) or "nothing"))
+    if isinstance(said, list):
+        rows += [("To be known", f"{sentence}") for sentence in said]
+    if not rows:
+        return None
+    items = [el("div", {}, el("dt", {}, k), el("dd", {}, v)) for k, v in rows]
+    return el("dl", {"class": "provenance"}, *items)
 
 
 # -- cost and provenance ---------------------------------------------------------------------------

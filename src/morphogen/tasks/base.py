@@ -493,6 +493,14 @@ class Task:
         cut = f"of {train + valid} training {self.unit}, by seed {self.seed}"
         return {"train": f"{train} {cut}", "valid": f"{valid} others {cut}"}
 
+    def on_record(self) -> dict[str, Any]:
+        """What config.yaml says of it: `describe`, and what is told once of the data."""
+        return self.describe() | {"prepared": self.prepared(), "remarks": self.remarks()}
+
+    def prepared(self) -> list[str]:
+        """What is done to examples before a network sees them, a phrase each."""
+        return []
+
     def remarks(self) -> list[str]:
         """What a user should know of the data before believing in a result, a sentence each."""
         return []

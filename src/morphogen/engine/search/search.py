@@ -147,7 +147,7 @@ def search(
                 ),
                 remarks=(*shrunk, *cut, *remarks, *regularisers(settings)),
             )
-            | {"task": task.describe(), "network": asdict(spec_of(settings, task))}
+            | {"task": task.on_record(), "network": asdict(spec_of(settings, task))}
             | ({} if start is None else {"start": str(start)})
             | ({} if beside is None else {"baseline": to_mapping(beside)})
         )

@@ -141,7 +141,7 @@ def train(
                 ),
                 remarks=(*shrunk, *odd, *kept_weights(job, task)),
             )
-            | {"task": task.describe()}
+            | {"task": task.on_record()}
             | (origin.recorded(t.task) if origin else {})
             | ({"opponents": [other.recorded(known) for other in listed]} if listed else {})
         )

@@ -69,6 +69,16 @@ class Augment:
         """Pixels of padding for images of `size` pixels."""
         return size // 8 if self.padding is None else self.padding
 
+    def phrases(self, size: int) -> list[str]:
+        """What training images of `size` pixels undergo, in words."""
+        padding = self.padding_at(size)
+        said = [
+            f"moved at random by up to {padding} pixel{'s'[: padding > 1]}, with black beside them"
+        ] * bool(padding)
+        said += ["mirrored left to right at random"] * self.flip
+        said += [f"a square of {self.cutout} pixels blanked at random"] * bool(self.cutout)
+        return said
+
     def draw(self, batch: int, size: int, generator: torch.Generator) -> Draws:
         """The numbers for `batch` images of `size` x `size`, from a CPU generator."""
         top = left = flipped = row = column = None

@@ -29,6 +29,7 @@ class Images(Labelled):
         notes: what a user should know of how they were read, a sentence each without full stop:
             what was done to pixels, which files were not read.
         groups: the name of each image's group (subject, recording), if they have any.
+        was: sizes that they had before they were brought to one; empty: they are as given.
     """
 
     unit: ClassVar[str] = "images"
@@ -39,6 +40,7 @@ class Images(Labelled):
     named: bool = True
     notes: tuple[str, ...] = ()
     groups: Groups | None = None
+    was: str = ""
 
     def __post_init__(self) -> None:
         x = self.pixels
@@ -64,7 +66,9 @@ class Images(Labelled):
         """The same images at `size` x `size` pixels; `None` changes nothing."""
         if size is None:
             return self
-        return replace(self, pixels=resize(self.pixels, size))
+        h, w = self.pixels.shape[2:]
+        was = self.was if (h, w) == (size, size) else self.was or f"{w}x{h}"
+        return replace(self, pixels=resize(self.pixels, size), was=was)
 
     def with_channels(self, channels: int | None) -> Images:
         """The images with so many channels: grey ones can become red, green and blue alike.

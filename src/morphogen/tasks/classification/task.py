@@ -350,6 +350,15 @@ class ImageTask(LabelledTask[Images]):
             "image_size": self.image_size,
         }
 
+    def prepared(self) -> list[str]:
+        """What is done to images before a network sees them, a phrase each."""
+        size = self.image_size
+        said: list[str] = []
+        if self.pool.was:
+            said.append(f"brought from {self.pool.was} to {size}x{size} pixels")
+        training = self.augment.phrases(size)
+        return said + [f"where they are trained on, {phrase}" for phrase in training]
+
     def contents(self) -> dict[str, Any]:
         """Numbers and digests of the images as they were read; the test part stays closed."""
         return contents.of(self.pool, self.train_rows, self.valid_rows)

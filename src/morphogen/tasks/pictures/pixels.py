@@ -8,6 +8,7 @@ it did to how many images, so that it can be said.
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 from collections import Counter
 from typing import Any
@@ -28,6 +29,9 @@ _CUT = "16 bits per channel, of which the upper 8 are kept"
 _FIRST = "several frames or pages, of which the first is read"
 _CONVERTED = "colours converted to sRGB from those of the embedded profile"
 _UNUSABLE = "an embedded colour profile that cannot be used, passed over"
+
+_SIZE = re.compile(r"\d+x\d+")
+"""How a size is counted that is changed, see `count_size`."""
 
 _DAMAGED = (
     *(OSError, SyntaxError, ValueError, EOFError, LookupError),
@@ -59,7 +63,25 @@ def said(changes: Changes, total: int, where: str) -> tuple[str, ...]:
     return tuple(
         f"{what}: {count:,} of {total:,} {images} of {where}"
         for what, count in sorted(changes.items())
+        if not _SIZE.fullmatch(what)
     )
+
+
+def count_size(changes: Changes, high: int, wide: int, images: int = 1) -> None:
+    """Images of this many pixels are brought to another size."""
+    changes[f"{wide}x{high}"] += images
+
+
+def sizes(changes: Changes) -> str:
+    """Which sizes images had before they were brought to one: `40x40`; empty if they had it."""
+    had = sorted(
+        (tuple(map(int, what.split("x"))) for what in changes if _SIZE.fullmatch(what)),
+        key=lambda size: size[0] * size[1],
+    )
+    if len(had) < 2:
+        return "".join(f"{w}x{h}" for w, h in had)
+    (w, h), (wide, high) = had[0], had[-1]
+    return f"{len(had)} sizes between {w}x{h} and {wide}x{high}"
 
 
 def pixels_of(image: Image.Image, where: str, changes: Changes) -> NDArray[np.uint8]:

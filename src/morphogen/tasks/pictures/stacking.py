@@ -12,6 +12,7 @@ from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.core.memory import too_much
+from morphogen.tasks.pictures.pixels import Changes, count_size
 
 Side = int | tuple[int, int]
 """Pixels of height and width: one number for both, or one for each."""
@@ -103,7 +104,10 @@ def _require_memory(n: int, shape: tuple[int, ...], beside: int = 0) -> None:
 
 
 def stacked(
-    decoded: Iterable[tuple[str, NDArray[np.uint8]]], size: Side | None, count: int
+    decoded: Iterable[tuple[str, NDArray[np.uint8]]],
+    size: Side | None,
+    count: int,
+    changes: Changes | None = None,
 ) -> Tensor:
     """One tensor of many decoded images.
 
@@ -111,6 +115,7 @@ def stacked(
         decoded: pairs (where it came from, uint8 array `[h, w, c]`).
         size: resize every image to this many pixels; with `None` all must agree.
         count: how many there are.
+        changes: sizes that are changed are counted here, if they are to be told.
 
     Returns:
         uint8 `[count, c, h, w]`, channels-last.
@@ -153,6 +158,8 @@ def stacked(
                 f"{first[1][1]}x{first[1][0]}; accepted: images of one size, "
                 "or the option size=N to resize all to NxN"
             )
+        if changes is not None and shape not in (None, image.shape[:2]):
+            count_size(changes, *image.shape[:2])
         most = max(1, min(_CHUNK, _WORK // (8 * image.size)))
         if alike and (alike[-1].shape != image.shape or len(alike) >= most):
             flush()

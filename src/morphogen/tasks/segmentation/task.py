@@ -419,6 +419,13 @@ class SegmentationTask(Task):
             "image_size": list(self.pool.size),
         }
 
+    def prepared(self) -> list[str]:
+        """What is done to images before a network sees them, a phrase each."""
+        flip, crop = self.augment.flip, self.augment.crop
+        said = [f"where they are trained on, up to {100 * crop:g} % of height and width cut away"]
+        mirrored = ["where they are trained on, mirrored left to right at random"]
+        return said * bool(crop) + mirrored * flip
+
     def remarks(self) -> list[str]:
         """What a user should know of the data, a sentence each."""
         said = [f"{note}" for note in self.pool.notes]

@@ -268,6 +268,13 @@ class SignalTask(LabelledTask[Signals]):
             "signal_length": self.signal_length,
         }
 
+    def prepared(self) -> list[str]:
+        """What is done to signals before a network sees them, a phrase each."""
+        gain, noise = self.augment.scaling, self.augment.jitter
+        said = [f"where they are trained on, each channel scaled by a random gain ({gain:g})"]
+        noisy = [f"where they are trained on, noise of {noise:g} deviations added"]
+        return said * bool(gain) + noisy * bool(noise)
+
     def contents(self) -> dict[str, Any]:
         """Numbers and digests of the signals as they were read; the test part stays closed."""
         pool = self.pool

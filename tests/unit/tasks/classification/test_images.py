@@ -11,6 +11,7 @@ from PIL import Image
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification import Images, load
 from morphogen.tasks.classification.readers.embedded import FASHION_FILE
+from morphogen.tasks.pictures.pixels import Changes, said, sizes
 from morphogen.tasks.pictures.stacking import resize, stacked
 
 
@@ -104,7 +105,10 @@ def test_stacked_resizes_images_of_different_sizes():
     mixed = [noise(1, 3, s, s, s)[0] for s in (8, 8, 6, 8)]
     arrays = ((f"i{i}", x.permute(1, 2, 0).numpy()) for i, x in enumerate(mixed))
     expected = torch.cat([resize(x[None], 4) for x in mixed])
-    assert torch.equal(stacked(arrays, 4, count=4), expected)
+    changes = Changes()
+    assert torch.equal(stacked(arrays, 4, count=4, changes=changes), expected)
+    assert sizes(changes) == "2 sizes between 6x6 and 8x8"
+    assert said(changes, 4, "them") == ()  # no sentence for each of many sizes
 
 
 def test_more_images_than_the_memory_holds_are_refused_after_the_first(monkeypatch):

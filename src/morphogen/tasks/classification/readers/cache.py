@@ -21,7 +21,7 @@ from morphogen.tasks.pictures.pixels import Changes
 SLOW = 3.0
 """Seconds of decoding from which the result is worth the disk space."""
 
-_VERSION = 2  # raise it when decoding or resizing changes
+_VERSION = 3  # raise it when decoding or resizing changes
 
 
 def cache_folder() -> Path:

@@ -13,7 +13,7 @@ from PIL import Image
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification.images import Images, checked
 from morphogen.tasks.labelled.labels import labelled
-from morphogen.tasks.pictures.pixels import Changes, pixels_of, said
+from morphogen.tasks.pictures.pixels import Changes, pixels_of, said, sizes
 from morphogen.tasks.pictures.stacking import stacked
 
 
@@ -58,11 +58,13 @@ def from_dataset(
             labels.append(_label(item[1], where))
             yield where, _pixels(item[0], where, changes)
 
-    pixels = stacked(decoded(), size, len(dataset))
+    pixels = stacked(decoded(), size, len(dataset), changes)
     where = f"the {type(dataset).__name__}"
     named = classes or tuple(str(name) for name in getattr(dataset, "classes", ())) or None
     notes = said(changes, len(labels), where)
-    return checked(Images(pixels, *labelled(labels, where, named), notes), where)
+    return checked(
+        Images(pixels, *labelled(labels, where, named), notes, was=sizes(changes)), where
+    )
 
 
 def _label(value: Any, where: str) -> int | float | str:

@@ -25,7 +25,7 @@ from morphogen.tasks.pictures.listing import (
     require_no_broken_link,
     unread,
 )
-from morphogen.tasks.pictures.pixels import Changes, said
+from morphogen.tasks.pictures.pixels import Changes, said, sizes
 from morphogen.tasks.pictures.stacking import stacked
 
 
@@ -113,8 +113,9 @@ def _read(roots: dict[str, Path], part: str, size: int | None) -> Images:
     passed += _loose(root, "class folders")
     changes = Changes()
     named = ((f"file {str(file)!r}", file) for file in files)
-    pixels = stacked(((w, decode(file, w, changes)) for w, file in named), size, len(files))
+    decoded = ((w, decode(file, w, changes)) for w, file in named)
+    pixels = stacked(decoded, size, len(files), changes)
     where = f"the {part} part of {str(root)!r}"
     notes = (*unread(passed, where), *said(changes, len(files), where))
     names = tuple(encodable(folder.name) for folder in classes)
-    return Images(pixels, torch.tensor(labels), names, notes=notes)
+    return Images(pixels, torch.tensor(labels), names, notes=notes, was=sizes(changes))

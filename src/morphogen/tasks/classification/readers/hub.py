@@ -25,7 +25,7 @@ from morphogen.tasks.labelled.labels import Labels, labelled
 from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import PARTS, part_of
 from morphogen.tasks.pictures.decode import decode, header
-from morphogen.tasks.pictures.pixels import Changes, said
+from morphogen.tasks.pictures.pixels import Changes, said, sizes
 from morphogen.tasks.pictures.stacking import stacked
 
 PREFIX = "hf:"
@@ -168,8 +168,10 @@ def _read(name: str, part: str, size: int | None) -> Images:
     rows = _rows(name, part)
     count, changes = len(rows.encoded), Changes()
     with _reported(name):
-        pixels = stacked(_decoded(rows.encoded, rows.image, rows.where, changes), size, count)
-    return Images(pixels, *rows.labels, said(changes, count, rows.where))
+        pixels = stacked(
+            _decoded(rows.encoded, rows.image, rows.where, changes), size, count, changes
+        )
+    return Images(pixels, *rows.labels, said(changes, count, rows.where), was=sizes(changes))
 
 
 def _preview(name: str, part: str, open: bool) -> Preview | None:

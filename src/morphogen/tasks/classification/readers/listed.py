@@ -25,7 +25,7 @@ from morphogen.tasks.labelled.labels import Labels, labelled
 from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import PARTS, part_of
 from morphogen.tasks.pictures.decode import SUFFIXES, decode, header
-from morphogen.tasks.pictures.pixels import Changes, said
+from morphogen.tasks.pictures.pixels import Changes, said, sizes
 from morphogen.tasks.pictures.stacking import stacked
 
 _TABLES = (".csv", ".tsv")
@@ -344,9 +344,9 @@ def _read(tables: dict[str, _Table | Path], part: str, size: int | None) -> Imag
         )
     count, where = len(table.images), f"the {part} part of {str(table.file)!r}"
     named = ((f"file {str(file)!r}", file) for file in table.images)
-    pixels = stacked(((w, decode(file, w, changes)) for w, file in named), size, count)
+    pixels = stacked(((w, decode(file, w, changes)) for w, file in named), size, count, changes)
     notes = [*said(changes, count, where), *_not_listed(tables, table)]
-    return Images(pixels, *table.labels, tuple(notes), table.groups)
+    return Images(pixels, *table.labels, tuple(notes), table.groups, sizes(changes))
 
 
 def _not_listed(tables: dict[str, _Table | Path], table: _Table) -> list[str]:

@@ -24,7 +24,7 @@ from morphogen.tasks.classification.readers.cache import cached
 from morphogen.tasks.labelled.groups import Groups, group_names
 from morphogen.tasks.labelled.labels import Labels, labelled
 from morphogen.tasks.pictures.decode import decode, header
-from morphogen.tasks.pictures.pixels import Changes, said
+from morphogen.tasks.pictures.pixels import Changes, said, sizes
 from morphogen.tasks.pictures.stacking import stacked
 from morphogen.tasks.readers import tables
 from morphogen.tasks.readers.files import required
@@ -71,7 +71,7 @@ def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Im
             "or the option size=N to resize all to NxN"
         )
     rows = torch.cat([piece.pixels.permute(0, 2, 3, 1) for piece in pieces])
-    return Images(rows.permute(0, 3, 1, 2), *labels, notes, _groups(pieces, where))
+    return Images(rows.permute(0, 3, 1, 2), *labels, notes, _groups(pieces, where), sizes(changes))
 
 
 def _preview(files: dict[str, tuple[Path, ...]], part: str, open: bool) -> Preview | None:
@@ -133,7 +133,7 @@ def _read_file(file: Path, size: int | None, *, headers: bool = False) -> _Piece
                     rows,
                     f"{image}|{size}",
                     lambda changes: stacked(
-                        _decoded(file, table, image, changes), size, count=rows
+                        _decoded(file, table, image, changes), size, rows, changes
                     ),
                 )
             labels = table.read(columns=[label]).column(0).to_pylist()  # after the memory is known

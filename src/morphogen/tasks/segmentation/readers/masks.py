@@ -198,7 +198,7 @@ def read_pairs(
             masks.append(torch.from_numpy(ids if size is None else nearest(ids, *sides(size))))
             yield where, pixels
 
-    pixels = stacked(images(), size, count)
+    pixels = stacked(images(), size, count, changes)
     return pixels, torch.stack(masks)
 
 
