@@ -252,6 +252,23 @@ def ranking(
     )
 
 
+def correlation(first: Values, second: Values, *, resamples: int = 1000, seed: int = 0) -> Estimate:
+    """Spearman's correlation of two scores of the same architectures, with its interval.
+
+    The interval is the percentile bootstrap over architectures.
+
+    Args:
+        first: [n].
+        second: [n].
+        resamples: draws of the bootstrap.
+        seed: of it.
+    """
+    first, second = checked(first, second)
+    rng = numpy_stream(seed, "ranking/correlation")
+    draws = rng.integers(len(first), size=(resamples, len(first)))
+    return _estimate(spearman(first, second), _resampled_spearman(first, second, draws))
+
+
 def _estimate(value: float, draws: Values) -> Estimate:
     value, known = float(value), draws[~np.isnan(draws)]
     if math.isnan(value) or not len(known) or 2 * len(known) <= len(draws):

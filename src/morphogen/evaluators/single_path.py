@@ -5,15 +5,18 @@ Guo et al., ECCV 2020, arXiv 1904.00420, Eq. 7 and Algorithm 1.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
 from torch import Tensor
 
 from morphogen.bilevel.optimisers import SGD
 from morphogen.bilevel.state import SupernetState, new_supernet, weight_step
 from morphogen.core.config import Count, Images, Natural, Probability, config
-from morphogen.evaluators.supernet import Norms, SupernetEvaluator
+from morphogen.core.ranking import SMALLEST, correlation
+from morphogen.evaluators.supernet import Inherited, Norms, SupernetEvaluator
 from morphogen.evolution import Generations
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem, trainable
@@ -68,6 +71,9 @@ class SinglePathState(SupernetState):
 
     evolution: Generations
     evaluator: SupernetEvaluator = field(metadata={"checkpoint": False})
+    halves: dict[str, list[float]] = field(default_factory=dict)
+    """Of each architecture of the first generation, which is random: its score on both halves of
+    the examples."""
 
     @classmethod
     def start(cls, problem: Problem, c: SinglePathConfig, *, again: bool, **more: Any) -> Self:
@@ -91,6 +97,12 @@ class SinglePathState(SupernetState):
         )
         return cls(net, c.weights.make(trainable(net).values()), evolution, evaluator, **more)
 
+    def record(self, text: str, found: Inherited) -> None:
+        """The fitness of a member."""
+        self.evolution.record(text, found.key)
+        if not self.evolution.top and found.halves is not None:
+            self.halves[text] = list(found.halves)
+
     def best(self, count: int = 1) -> list[tuple[str, dict[str, float]]]:
         """The fittest of all evaluated, in the space's notation, each with the task's metric."""
         metric, fitness = self.evaluator.problem.task.metric, self.evolution.fitness
@@ -101,7 +113,28 @@ class SinglePathState(SupernetState):
         """What is told at the end of a generation."""
         ((_, figures),) = self.best()
         best = {f"best_{name}": value for name, value in figures.items()}
-        return {**best, "evaluated": float(len(self.evolution.fitness))}
+        first = {} if self.evolution.top else self.agreement()
+        return {**best, "evaluated": float(len(self.evolution.fitness)), **first}
+
+    def agreement(self) -> dict[str, float]:
+        """Spearman's correlation of the scores on two halves of the examples, with its interval.
+
+        Over random architectures, since those that evolution picks differ too little. Of scores
+        that order nothing it is 0 on average: which examples were drawn is then all there is in
+        them. It says nothing of how near the order is to the true one, which is another matter.
+
+        Returns:
+            Nothing of fewer than ten; 0 where all architectures score alike.
+        """
+        if len(self.halves) < SMALLEST:
+            return {}
+        first, second = np.array(list(self.halves.values()), np.float64).T
+        found = correlation(first, second)
+        value, low, high = (
+            number if math.isfinite(number) else usual
+            for number, usual in ((found.value, 0.0), (found.low, -1.0), (found.high, 1.0))
+        )
+        return {"agreement": value, "agreement_low": low, "agreement_high": high}
 
 
 def path_step(state: SupernetState, problem: Problem, sgd: SGD, clock: Clock) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -17,7 +17,8 @@ from morphogen.evaluators.recalibration import (
 )
 from morphogen.supernets import Gates, Supernet, evaluating, frozen_statistics
 from morphogen.supernets.global_rng import forked_rng
-from morphogen.tasks import Batch
+from morphogen.tasks import Batch, Sums
+from morphogen.tasks.metric import added
 from morphogen.tasks.problem import Problem
 
 Norms = Literal["recalibrate", "batch"]
@@ -31,6 +32,9 @@ class Inherited(NamedTuple):
     """The task's metric, with a minus where less of it is better."""
     loss: float
     """Mean of the task's loss; infinite where it is not finite."""
+    halves: tuple[float, float] | None = None
+    """The score on every other batch of the examples and on the rest, by one process; None of one
+    batch alone, or of several processes."""
 
     @property
     def key(self) -> tuple[float, float]:
@@ -128,13 +132,20 @@ class SupernetEvaluator:
 
     def _scores(self, net: Supernet, gates: Gates) -> Inherited:
         problem, task = self.problem, self.problem.task
-        sums = task.measure(lambda x: problem.forward(net, gates, x), self._valid)
+        each = [
+            task.measure(lambda x: problem.forward(net, gates, x), [batch]) for batch in self._valid
+        ]
+        sums = _total(each)
         problem.count_measured("valid", self._counts["valid"])
         means = problem.mean_over_ranks(list(sums.values()))
         shared = dict(zip(sums, means, strict=True))
         loss = float(shared["loss"] / shared["size"])
         value = task.metric.score(task.value(shared))
-        return Inherited(value, loss if math.isfinite(loss) else math.inf)
+        halves = None
+        if len(each) > 1 and problem.devices.world == 1:
+            first, second = (task.value(_total(each[i::2])) for i in (0, 1))
+            halves = task.metric.score(first), task.metric.score(second)
+        return Inherited(value, loss if math.isfinite(loss) else math.inf, halves)
 
     def _prepared(self, part: str, count: int, batch_size: int) -> list[Batch]:
         """This process's share of `count` examples of a part, in batches of nearly equal size."""
@@ -145,3 +156,11 @@ class SupernetEvaluator:
         pieces = rows.tensor_split(math.ceil(len(rows) / batch_size))
         shares = (piece[devices.rank :: devices.world] for piece in pieces)
         return [examples.batch(mine) for mine in shares if len(mine)]
+
+
+def _total(parts: Iterable[Sums]) -> Sums:
+    """Sums of batches, added up in their order."""
+    total: Sums = {}
+    for part in parts:
+        total = added(total, part)
+    return total

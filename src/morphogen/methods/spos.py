@@ -84,7 +84,7 @@ class SPOS:
         if clock.step < len(evolution.members):
             text = evolution.members[clock.step]
             found = state.evaluator.measure(state.net, problem.space.parse(text))  # 3
-            evolution.record(text, found.key)
+            state.record(text, found)
             told |= state.evaluator.row(found)
         last = clock.step == clock.steps - 1
         return {**told, **(state.standing() if last else {})}

@@ -123,7 +123,7 @@ class SupernetShifting:
             if c.shift_steps:
                 told["train_loss"] = self._shift(state, problem, arch, clock)  # 2a
             found = state.evaluator.measure(state.net, arch)  # 2b
-            evolution.record(text, found.key)
+            state.record(text, found)
             told |= state.evaluator.row(found)
         if clock.step == clock.steps - 1:
             if c.mode == "accumulate" and c.shift_steps:

@@ -40,10 +40,12 @@ MEASURED = (
 )
 """Of what the metric is recorded in each epoch, before its name."""
 
+AGREEMENT = ("agreement", "agreement_low", "agreement_high")
+
 PLAIN = {
     "epoch", "architecture", "candidate", "score", "examples", "gates", "alpha", "edges", "seconds",
     "cpu_seconds", "ended_early", "entropy", "skips", "decisions_changed", "train_loss",
-    "valid_loss", *(f"{name}_loss" for name, _ in MEASURED),
+    "valid_loss", *AGREEMENT, *(f"{name}_loss" for name, _ in MEASURED),
 }  # fmt: skip
 """Entries of the metrics that have their place, as those named by the task's metric have; any
 other number is drawn as the method's own."""

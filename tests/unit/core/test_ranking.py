@@ -7,13 +7,14 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import bootstrap, kendalltau, spearmanr
 
 from morphogen import benchmarks
 from morphogen.core import ConfigError
 from morphogen.core.ranking import (
     MATRIX,
     best,
+    correlation,
     kendall,
     overlap_at,
     precision_at,
@@ -198,3 +199,22 @@ def test_taus_between_columns(pair):
         taus, CARD[pair], (0.002, 0.003, 0.005, 0.015, 0.012), strict=True
     ):
         assert tau == pytest.approx(counted, abs=off)
+
+
+def test_a_correlation_and_its_interval_are_scipys():
+    rng = np.random.default_rng(3)
+    first = rng.normal(size=40)
+    second = first + rng.normal(size=40)
+    found = correlation(first, second, resamples=1000)
+    theirs = bootstrap(
+        (first, second),
+        lambda a, b: spearmanr(a, b).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=1000,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    assert found.value == pytest.approx(spearmanr(first, second).statistic)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.05)
+    assert math.isnan(correlation(first, np.ones(40)).value)

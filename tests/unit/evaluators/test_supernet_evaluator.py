@@ -139,7 +139,7 @@ def test_scores_that_are_not_finite_are_wrong_and_come_last():
     with torch.no_grad():
         net.ends.classifier.bias[:] = float("nan")
     found = evaluator(p).measure(net, p.space.sample(np.random.default_rng(0)))
-    assert found == (0.0, float("inf"))
+    assert (found.score, found.loss) == (0.0, float("inf"))
     assert found.key < (0.0, -100.0)
 
 
@@ -172,3 +172,15 @@ def test_the_images_are_the_problem_s_own():
     assert torch.equal(one._valid[0][0], again._valid[0][0])
     assert not torch.equal(one._valid[0][0], two._valid[0][0])
     assert images().classes == tuple("abcd")
+
+
+def test_halves_are_of_every_other_batch_and_make_up_the_score():
+    p = problem(kind_of("own"))
+    net, arch = trained(p), p.space.sample(np.random.default_rng(1))
+    found = evaluator(p).measure(net, arch)  # three batches of 20
+    tool = evaluator(p)
+    tool._valid = tool._valid[1:2]
+    alone = tool.measure(net, arch)
+    assert found.halves[1] == alone.score
+    assert found.score == pytest.approx((40 * found.halves[0] + 20 * found.halves[1]) / 60)
+    assert alone.halves is None  # of one batch

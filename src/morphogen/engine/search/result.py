@@ -273,6 +273,26 @@ def discretised(history: Sequence[Mapping[str, Any]], task: Described) -> tuple[
     )
 
 
+def unordered(history: Sequence[Mapping[str, Any]], examples: str = "examples") -> tuple[str, ...]:
+    """A sentence if a supernet's scores order random architectures no better than chance.
+
+    Args:
+        history: lines of metrics.
+        examples: what the task calls them.
+    """
+    row = next((row for row in history if "agreement" in row), None)
+    if row is None or row["agreement_low"] > 0:
+        return ()
+    low, high = row["agreement_low"], row["agreement_high"]
+    return (
+        "by its own scores the supernet's order is no better than chance: the scores of "
+        f"{int(row['evaluated'])} random architectures on one half of the search-validation "
+        f"{examples} correlate with those on the other half by {row['agreement']:.2f} (95 % "
+        f"interval {low:.2f} to {high:.2f}), so that which {examples} were drawn may have chosen "
+        f"the architecture; train the supernet longer, or score on more {examples}",
+    )
+
+
 MEMORISED = 0.25
 """Nats of search-validation loss above the training loss from which on the supernet is said to know
 its training examples by heart. Searches on thousands of augmented images end at 0.02 to 0.1; in
@@ -383,6 +403,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             *config.get("remarks", ()),
             *undecided(outcome.history),
             *discretised(outcome.history, task),
+            *unordered(outcome.history, task.examples),
             *lower_half(job.space, outcome.architecture, config),
             # Of classification alone: the losses of other tasks are no nats.
             *(memorised(outcome.history, task.examples) if task.classes else ()),
