@@ -2,6 +2,10 @@
 
     python benchmarks/step_speed.py --space nasbench201     N=1 and N=5, C=16, batch 64, 32x32
     python benchmarks/step_speed.py --space darts           8 cells, C=16, batch 64, 32x32
+    python benchmarks/step_speed.py --methods               every gradient method, N=1, C=16
+
+With `--methods` a step is one of the method's own, optimisers included, in its published
+configuration, beside that of first-order DARTS (an alpha step and a weight step).
 
 A step is forward and backward; optimisers are left out, they are the same for all. Compared are
 
@@ -21,6 +25,7 @@ its own per variant: the growth of its resident high-water mark (VmHWM) over two
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
@@ -28,13 +33,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphogen import spaces, supernets
+from morphogen.core.config import altered
+from morphogen.engine.search.timetable import phases_of
+from morphogen.methods import find, methods
 from morphogen.supernets import Gates, NetworkSpec
+from morphogen.tasks.classification import Images, ImageTask
+from morphogen.tasks.problem import Clock, Problem
 
 sys.path.insert(0, str(Path(__file__).parent))
 import record
@@ -44,6 +55,8 @@ TARGETS = {"nasbench201": (2.2, 2.7, 3.0, 4.0), "darts": (2.5, 3.5, 2.5, 3.5)}
 """Reference / fused for a pair of steps: float32 target and stretch, bfloat16 target and stretch
 (the DARTS space has none of its own for bfloat16)."""
 BATCH, SIDE, CHANNELS = 64, 32, 16
+SAMPLING = {"gdas": 1.0, "unas, a network for a batch": 1.5}
+"""Methods that run what they sample, and what their step may take of DARTS' time."""
 MEMORY_VARIANTS = ("reference", "fused float32", "fused bfloat16")
 
 
@@ -194,6 +207,100 @@ def peak_memory(name: str, depth: int) -> dict[str, int]:
     return out
 
 
+# -- methods ---------------------------------------------------------------------------------------
+
+
+def gradient_methods() -> dict[str, Any]:
+    """A name -> the configuration: what a publication has, and other ways to run it."""
+    found = {name: info.config() for name, info in methods().items() if not info.black_box}
+    found = {name: config for name, config in found.items() if hasattr(config, "alpha")}
+    each = found.pop("unas")
+    found["unas, a network for each example"] = each
+    found["unas, a network for a batch"] = altered(each, {"samples": "batch", "softening": 0.08})
+    return found
+
+
+def stepping(name: str) -> Callable[[], None]:
+    """What takes one step of a method: of its first phase that moves alpha."""
+    config = gradient_methods()[name]
+    g = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (8 * BATCH, 3, SIDE, SIDE), generator=g).to(torch.uint8)
+    images = Images(pixels, torch.arange(8 * BATCH) % 10, tuple("abcdefghij"))
+    task = ImageTask.of(images, train_images=4 * BATCH, valid_images=4 * BATCH)
+    sizes = NetworkSpec(channels=CHANNELS, depth=1)
+    problem = Problem(spaces.make("nasbench201"), task, sizes, batch_size=BATCH)
+    info = find(name.partition(",")[0])
+    method, done = info.build(config), itertools.count()
+    state = method.init(problem)
+    phases = (p.name for p in phases_of(method, problem, 50))
+    phase = next(p for p in phases if p != "warm-up")
+
+    def step() -> None:
+        method.step(state, problem, Clock(0, 50, next(done), 1000, phase))
+
+    return step
+
+
+def method_rows(rounds: int) -> dict[str, dict[str, float]]:
+    """Method -> median CPU seconds of a step, its share of DARTS', and peak memory in bytes."""
+    steps = {name: stepping(name) for name in gradient_methods()}
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds + 1):
+        for name, step in steps.items():
+            begin = time.process_time()
+            step()
+            if turn:  # the first turn warms up
+                taken[name].append(time.process_time() - begin)
+    found = {name: statistics.median(seconds) for name, seconds in taken.items()}
+    rows = {}
+    for name, seconds in found.items():
+        command = [sys.executable, __file__, "--methods", "--child", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows[name] = {
+            "cpu_seconds": round(seconds, 4),
+            "of darts": round(seconds / found["darts"], 2),
+            "peak_memory_bytes": int(done.stdout.strip().splitlines()[-1]),
+        }
+        print(f"  {name:36s}", rows[name])
+    return rows
+
+
+def method_memory(name: str) -> None:
+    """Print the growth of the high-water mark over two steps, bytes."""
+    torch.set_num_threads(1)
+    step, before = stepping(name), high_water()
+    step(), step()
+    print(high_water() - before)
+
+
+def compare_methods(rounds: int) -> None:
+    """Write results/speed-methods.json."""
+    began = time.perf_counter()
+    torch.set_num_threads(1)
+    rows = method_rows(rounds)
+    held = {name: rows[name]["of darts"] <= most for name, most in SAMPLING.items()}
+    record.write(
+        "speed-methods",
+        claim="A method that samples executes only what it sampled: a step of GDAS takes less than "
+        "one of DARTS, and one of UNAS with a network for a batch, five passes, at most 1.5 times "
+        "as long.",
+        system=", ".join(rows),
+        command=" ".join(["python benchmarks/step_speed.py", *sys.argv[1:]]),
+        seeds=[0],
+        split="random images; time does not depend on them",
+        figures={f"nasbench201, C={CHANNELS}, N=1, batch {BATCH}, {SIDE}x{SIDE}": rows},
+        published={"figure": "none", "source": "the house's own requirement"},
+        cost={"seconds": round(time.perf_counter() - began), "threads": 1},
+        headline="CPU time of a step, DARTS 1: "
+        + ", ".join(f"{name} {row['of darts']:.2f}" for name, row in rows.items()),
+        verdict="shown" if all(held.values()) else "partly" if any(held.values()) else "not shown",
+        why="; ".join(f"{name}: {rows[name]['of darts']:.2f}, at most {most}"
+                      for name, most in SAMPLING.items())
+        + ". One core, CPU time, medians; a step of iDARTS has several weight steps, one of "
+        "DARTS-PRIME has alpha in it only when that is due.",
+    )  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--space", choices=sorted(DEPTHS), default="nasbench201")
@@ -206,8 +313,17 @@ def main() -> None:
     parser.add_argument(
         "--one-core", action="store_true", help="leave out all cores (the machine must be idle)"
     )
+    parser.add_argument(
+        "--methods", action="store_true", help="a step of every gradient method instead"
+    )
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.methods:
+        if options.child:
+            method_memory(options.child)
+        else:
+            compare_methods(options.rounds or 7)
+        return
     if options.child:
         depth, variant = options.child.split(":")
         memory_child(options.space, int(depth), variant)

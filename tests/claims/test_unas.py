@@ -308,7 +308,7 @@ def test_the_gradient_of_a_step_is_that_of_the_expected_loss_of_all_networks():
     found = torch.autograd.grad(objective, wide)
     for mine, theirs in zip(found, wanted, strict=True):
         assert off(count * mine, theirs) < 4
-    assert set(told) == {"discrete_loss", "relaxed_loss", "valid_loss"}
+    assert set(told) == {"sampled_loss", "control_loss", "valid_loss"}
 
 
 def replace_batch(batch, count):

@@ -253,7 +253,7 @@ class UNAS:
         if c.estimator != "gumbel":
             with torch.no_grad():
                 hard, valid_loss = self.loss(state, problem, drawn.discrete(), train, valid)
-            told |= {"discrete_loss": hard.mean(), "valid_loss": valid_loss}
+            told |= {"sampled_loss": hard.mean(), "valid_loss": valid_loss}
         if c.estimator == "reinforce":
             objective = score_function(hard, state.baseline, drawn.log_p)
             (mean,) = problem.mean_over_ranks([hard.mean()])
@@ -261,7 +261,7 @@ class UNAS:
             return objective.mean(), told
         gates = drawn.control if c.estimator == "rebar" else drawn.relaxed
         soft, valid_loss = self.loss(state, problem, gates(c.threshold), train, valid)
-        told |= {"relaxed_loss": soft.detach().mean()}
+        told |= {"control_loss": soft.detach().mean()}
         if c.estimator == "gumbel":
             return soft.mean(), told | {"valid_loss": valid_loss}
         return controlled(hard, soft, drawn.log_p).mean(), told
