@@ -125,6 +125,7 @@ SIZE: dict[str, Any] = {
 
 WITHOUT = {
     "signals": ("--image-size",),
+    "segmentation": ("--image-size", "--depth", "--train-images", "--valid-images"),
     "adding-a-task": ("--image-size", "--train-images", "--valid-images"),
 }
 """By page: flags that its data do not have."""

@@ -8,6 +8,7 @@ other architecture is a list of its choices.
 from __future__ import annotations
 
 from itertools import zip_longest
+from textwrap import wrap
 from typing import cast
 
 from morphogen.core import Architecture
@@ -46,7 +47,11 @@ def draw(space: SearchSpace, arch: Architecture, *, width: int = 80) -> str:
         return _rails(cast(DARTSCells, space), arch, width)
     if drawing == "cell-nodes":
         return _nodes(cast(NASBench1Shot1, space), arch)
-    rows = [[name, " + ".join(kept) or "(dropped)"] for name, kept in arch.items()]
+    left = max(map(len, arch)) + 4
+    rows = []
+    for name, kept in arch.items():
+        lines = wrap(" + ".join(kept) or "(dropped)", max(width - left, 20), break_long_words=False)
+        rows += [[name if i == 0 else "", line] for i, line in enumerate(lines)]
     return columns(["choice", "kept"], rows, left=2)
 
 

@@ -148,7 +148,7 @@ class SpaceChecks(Checks):
             return build(self.space, self.spec)
 
     def check_every_path_of_the_supernet_gives_scores(self) -> None:
-        """`[n, classes]`, finite, whichever architecture."""
+        """`[n, classes]`, of a dense space `[n, classes, ...]`, finite, whichever architecture."""
         if not self.has_supernet:
             return
         net = self._supernet()
@@ -213,6 +213,7 @@ class SpaceChecks(Checks):
                 self._require_scores(made[0](self.x), arch)
 
     def _require_scores(self, scores: Tensor, of: object) -> None:
-        shape = (len(self.x), self.spec.classes)
+        places = self.x.shape[2:] if self.space.dense else ()
+        shape = (len(self.x), self.spec.classes, *places)
         require(tuple(scores.shape) == shape, f"{of} gives {tuple(scores.shape)}, not {shape}")
         require(bool(scores.isfinite().all()), f"{of} gives scores that are not finite")
