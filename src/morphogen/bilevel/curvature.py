@@ -1,13 +1,15 @@
-"""The Hessian of the validation loss in alpha, and when a search stops by its largest eigenvalue.
+"""How sharp a supernet's loss is: in alpha, by its Hessian, and in the weights.
 
-Paper: Understanding and Robustifying Differentiable Architecture Search. Zela, Elsken, Saikia,
-Marrakchi, Brox, Hutter. ICLR 2020. arXiv 1909.09656. The Hessian is that of the loss with the
-weights held fixed, without the unrolled step; the dominant eigenvalue is the largest one.
+In alpha (Understanding and Robustifying Differentiable Architecture Search, Zela, Elsken, Saikia,
+Marrakchi, Brox, Hutter, ICLR 2020, arXiv 1909.09656) the Hessian is that of the loss with the
+weights held fixed, without the unrolled step; the dominant eigenvalue is the largest one, and a
+search stops by it. In the weights, `sharpness` is the rise of the loss along its own gradient
+(Foret et al., ICLR 2021, arXiv 2010.01412).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +19,9 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from morphogen.bilevel.hypergradient import hessian, hessian_vector
-from morphogen.tasks.problem import BilevelLoss
+from morphogen.supernets import Gates, Supernet, evaluating
+from morphogen.supernets.global_rng import forked_rng
+from morphogen.tasks.problem import BilevelLoss, Problem, trainable
 
 WRITTEN_OUT = 64
 """Alphas up to which the Hessian is written out, a backward pass for each."""
@@ -71,6 +75,60 @@ def dominant_eigenvalue(
     found = eigsh(operator, 1, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)
     return float(found[0])
 
+
+def sharpness(
+    problem: Problem,
+    net: Supernet,
+    gates: Gates,
+    *,
+    examples: int,
+    radius: float,
+    part: str = "valid",
+) -> tuple[float, float]:
+    """L(w + rho g / |g|) - L(w), g the gradient of L in w, and |g|.
+
+    On fixed examples, the supernet in evaluation mode; the same on every process. What the search
+    draws is not touched.
+
+    Args:
+        problem: of the supernet.
+        net: whose weights w.
+        gates: under which it runs.
+        examples: of the part, at most; 0: all.
+        radius: rho.
+        part: of the data.
+    """
+    rows = torch.split(problem.chosen(part, examples, f"sharpness/{part}"), CHUNK)
+    held = problem.task.examples(part, device=problem.devices.device)
+    gates = gates.detach()
+    weights = [w.detach().requires_grad_() for w in trainable(net).values()]
+    total = [torch.zeros_like(w) for w in weights]
+
+    def losses(at: Sequence[Tensor]) -> Iterator[tuple[Tensor, float]]:
+        count = sum(len(some) for some in rows)
+        with forked_rng(problem.devices.device, seed=problem.seed):
+            for some in rows:
+                batch = held.batch(some)
+                output = problem.forward(net, gates, batch.x, at)
+                yield problem.task.loss(output, batch.y), len(some) / count
+
+    with evaluating(net):
+        before = 0.0
+        for value, share in losses(weights):
+            slopes = torch.autograd.grad(value, weights, materialize_grads=True)
+            total = [t + share * g for t, g in zip(total, slopes, strict=True)]
+            before += share * float(value.detach())
+        norm = float(torch.stack([t.square().sum() for t in total]).sum().sqrt())
+        if not norm:
+            return 0.0, 0.0
+        with torch.no_grad():
+            moved = [w + radius / norm * g for w, g in zip(weights, total, strict=True)]
+            after = sum(share * float(value) for value, share in losses(moved))
+    return after - before, norm
+
+
+CHUNK = 256
+"""Examples of a pass."""
 
 WINDOW, DELTA = 5, 4
 """Records that a local mean is over, and between the two means that are compared."""

@@ -115,9 +115,11 @@ class RegularisedProblem(Problem):
         """The loss with the auxiliary skip connections."""
         return super().loss(net, self.with_auxiliary(gates), batch, **more)
 
-    def bilevel_loss(self, net: Supernet, gates: AlphasToGates, batch: Batch) -> BilevelLoss:
+    def bilevel_loss(
+        self, net: Supernet, gates: AlphasToGates, batch: Batch, **more: Any
+    ) -> BilevelLoss:
         """The loss as a function of weights and alphas, with the auxiliary skip connections."""
-        return super().bilevel_loss(net, lambda a: self.with_auxiliary(gates(a)), batch)
+        return super().bilevel_loss(net, lambda a: self.with_auxiliary(gates(a)), batch, **more)
 
     def with_auxiliary(self, gates: Gates) -> Gates:
         """The gates, those of skip connections larger on every edge that has a live option."""

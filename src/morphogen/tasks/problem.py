@@ -305,13 +305,21 @@ class Problem:
         loss = self.task.loss(output, batch.y, train=True)
         return loss if more is None else loss + more(output)
 
-    def bilevel_loss(self, net: Supernet, gates: AlphasToGates, batch: Batch) -> BilevelLoss:
+    def bilevel_loss(
+        self,
+        net: Supernet,
+        gates: AlphasToGates,
+        batch: Batch,
+        *,
+        more: Callable[[Any], Tensor] | None = None,
+    ) -> BilevelLoss:
         """The loss on `batch` as a function of (weights, alphas), for hypergradients.
 
         The weights are those of `trainable(net)`, in its order; frozen ones keep their values.
         Running statistics of batch norms stay as they are: these passes ask, they do not train.
         What modules and `gates` draw (dropout, noise, sampled gates) is drawn at the first call
-        and is the same in all that follow: it is one function.
+        and is the same in all that follow: it is one function. `more` is a further term of it, of
+        the output.
         """
         names = list(trainable(net))
         drawn = ReplayedDraws(self.devices.device, more=[self.search_rng])
@@ -320,7 +328,8 @@ class Problem:
             named = dict(zip(names, weights, strict=True))
             with drawn(), frozen_statistics(net):
                 output = self.forward(net, gates(alphas), batch.x, named)
-            return self.task.loss(output, batch.y)
+            value = self.task.loss(output, batch.y)
+            return value if more is None else value + more(output)
 
         return loss
 

@@ -184,6 +184,7 @@ def test_kinds_are_what_the_class_has():
         "darts-prime",
         "gdas",
         "idarts",
+        "sd-darts",
         "snas",
         "unas",
     }
@@ -198,6 +199,7 @@ def test_kinds_are_what_the_class_has():
         "idarts",
         "nevonas",
         "pevonas",
+        "sd-darts",
         "snas",
         "spos",
         "supernet-shifting",

@@ -103,6 +103,8 @@ CARDS = [
     Published("darts-prime", ("darts",), 45455, {"search": (50, 710)}, 35500, 0),
     # gold-nas 3.3 and 5: epochs over all training images, batch 96, until the network is small.
     Published("gold-nas", ("darts-gold-nas",), HALF, {"search": (150, 520)}, 78000, 78000),
+    # sd-darts 5: the lengths of DARTS; a state is kept once an epoch.
+    Published("sd-darts", ("nasbench201", "darts"), HALF, {"search": (50, 390)}, 19500, 19500),
     # idarts 3.2: an epoch is a pass over the architecture's batches, with T = 4 weight steps each.
     Published("idarts", ("nasbench201",), HALF, {"search": (30, 390)}, 46800, 11700),
     Published("idarts", ("darts",), HALF, {"search": (50, 390)}, 78000, 19500),

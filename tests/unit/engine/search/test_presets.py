@@ -141,6 +141,20 @@ CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
         | {"period": 10, "multiplier": 1.05, "threshold": 1.0, "smoothing": 0.2, "rho": 0.1}
         | {"regulariser": "proximity", "squared": False, "weights": SGD_DARTS, "alpha": ALPHA},
     ),
+    # sd-darts 3.5, preset epoch, and 5.
+    *(
+        (
+            "sd-darts",
+            (space,),
+            {"epochs": 50, "batch_size": 64, **sizes, "weights": weights, "alpha": ALPHA}
+            | {"teachers": 3, "strength": 1.0, "tau": 5.0, "gap": 0, "start": 0.1, "vote": "mean"}
+            | {"own_alpha": True, "distill_alpha": False},
+        )
+        for space, sizes, weights in (
+            ("nasbench201", NB201, SGD_201),
+            ("darts", CELLS, SGD_DARTS),
+        )
+    ),
     # gold-nas 5: 14 cells of 36 channels, batch 96, constant rates.
     (
         "gold-nas",

@@ -30,6 +30,7 @@ QUICK = {
     "darts-pt": {**RATES, "interval": 1, "selection_images": 500},
     "gdas": RATES,
     "idarts": RATES,
+    "sd-darts": {**RATES, "strength": 3.0},
     "snas": RATES,
     "unas": {
         "samples": "batch",
