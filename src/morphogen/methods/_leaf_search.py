@@ -228,7 +228,7 @@ class LeafSearch:
             leaf.alphas,
             reduce=problem.mean_over_ranks,
         )
-        alpha_step(leaf, gradient.total, self.leaf.alpha, clock)
+        alpha_step(leaf, problem, gradient.total, self.leaf.alpha, clock)
         batch, weights = problem.batch("train"), self.config.weights
         loss = weight_step(leaf, problem, batch, drawn(leaf.alphas), weights, clock)
         return {"train_loss": loss, "valid_loss": gradient.loss, "tau": tau}
