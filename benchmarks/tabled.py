@@ -34,7 +34,9 @@ def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 
 def said(interval: Mapping[str, float]) -> str:
-    """A difference in words."""
+    """A difference in words, with its interval where there is one."""
+    if "low" not in interval:
+        return f"{interval['mean']:+.2f} (one seed)"
     return f"{interval['mean']:+.2f} ({interval['low']:+.2f} to {interval['high']:+.2f})"
 
 

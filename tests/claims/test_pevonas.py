@@ -382,6 +382,13 @@ def test_with_inheritance_later_stages_begin_with_a_lower_loss(tmp_path):
 
 
 @pytest.mark.parametrize("progression", ["3,1", "2,3", "x", "3;2", "-2", "2,"])
-def test_a_progression_that_cannot_be_is_refused(progression):
+def test_a_progression_that_cannot_be_is_refused(progression, tmp_path):
     with pytest.raises(ConfigError, match=r"accepted: whole numbers of 2 or more"):
-        PEvoNAS(PEvoNASConfig(progression=progression))
+        search(
+            PEvoNASConfig(progression=progression),
+            space="nasbench201",
+            data=tiny.images(),
+            settings=tiny.SETTINGS,
+            run=tmp_path / "r",
+        )
+    assert not (tmp_path / "r").exists()  # nothing is written of what cannot be

@@ -97,6 +97,7 @@ def search(
     known = searched_space(space_for(data) if space is None else space, settings.without)
     require_fit(known, data)
     info.require(known)
+    info.build(config)  # a method sees for itself what no range says of its numbers
     require_select(info, settings)
     settings = regularised(info, known, settings)
     # What is wrong with the request is said before anything is written.
