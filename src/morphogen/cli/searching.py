@@ -194,6 +194,8 @@ def report(result: SearchResult, *, as_json: bool) -> int:
         parts.append(f"The {title} table does not have it.")
     if result.candidates:
         parts.append(_candidates(result))
+    if result.limits:
+        parts.append(fold(_limits(result), width()))
     parts.append(_cost(result))
     if result.weights is not None:
         parts.append(f"Weights: {shown(result.weights)}")
@@ -210,6 +212,13 @@ def _reached(result: SearchResult, task: Described) -> str:
         return f"{text} (one seed, no interval)."
     low, high = map(task.number, (test["low"], test["high"]))
     return f"{text}, 95 % interval {low} to {high} {task.covers(test)}."
+
+
+def _limits(result: SearchResult) -> str:
+    """What the network costs beside each limit."""
+    each = (f"{k['limit']}: {k['value']:,.10g}" for k in result.limits if k["cost"] != "latency")
+    timed = (f"{k['limit']}: {k['value']:.3g} ms" for k in result.limits if k["cost"] == "latency")
+    return f"Limits, and what the network found has: {'; '.join((*each, *timed))}."
 
 
 SHOWN_CANDIDATES = 12

@@ -99,4 +99,5 @@ def proportion(hits: float, count: float) -> tuple[float, float]:
     share, spread = hits / count, z * z / count
     middle = share + spread / 2
     half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
+    low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
+    return low if hits else 0.0, high if hits < count else 1.0

@@ -153,9 +153,18 @@ class Counts:
             return self._field(arch, field)
         if self.sums is None and len(self._counted) >= self._enough:
             self.sums = fit(self.space, self._network, self._counted)
-        if self.sums is not None and field in self.sums.fields:
+        if self.sums is not None and self.summed(field):
             return self.sums.count(arch, field)
         return self._field(arch, field)
+
+    @property
+    def networks(self) -> int:
+        """Networks that were counted, besides those from which sums are made."""
+        return len(self._counted)
+
+    def summed(self, field: str) -> bool:
+        """Whether this field of `Cost` is a sum by now, and takes no network any more."""
+        return self.sums is not None and field in self.sums.fields
 
     def _network(self, arch: Architecture) -> Cost:
         return of(self.space, arch, self.spec, self.image)

@@ -191,7 +191,23 @@ class Costs:
             if arch not in self._measured:
                 self._measured[arch] = self._latency(arch)
             return self._measured[arch]
-        return float(self._counts(arch, "memory_access" if name == "memory" else name))
+        return float(self._counts(arch, _field(name)))
+
+    @property
+    def networks(self) -> int:
+        """Networks that were built for it so far."""
+        return self._counts.networks + len(self._measured)
+
+    def quick(self, names: Sequence[str]) -> bool:
+        """Whether asking for these costs of one more architecture takes no network."""
+        return all(name in self._tabled or self._counts.summed(_field(name)) for name in names)
+
+    def said(self, arch: Architecture, name: str) -> str:
+        """A cost of an architecture in words: `18,594 parameters`, `2.31 ms`."""
+        value = self(arch, name)
+        if name == "latency":
+            return f"a latency of {value:.3g} ms"
+        return f"{value:,.10g} {_WORDS[name]}"
 
     def _latency(self, arch: Architecture) -> float:
         with forked_rng():
@@ -202,6 +218,18 @@ class Costs:
     def within(self, limits: Sequence[Limit]) -> Callable[[Architecture], bool]:
         """Whether an architecture keeps all limits."""
         return lambda arch: all(self(arch, limit.name) <= limit.most for limit in limits)
+
+    def excess(self, limits: Sequence[Limit]) -> Callable[[Architecture], float]:
+        """How much of its tightest limit an architecture takes: up to 1 if it keeps all."""
+        return lambda arch: max(self(arch, limit.name) / limit.most for limit in limits)
+
+
+_WORDS = {"params": "parameters", "flops": "FLOPs", "memory": "bytes of memory traffic"}
+
+
+def _field(name: str) -> str:
+    """Of `cost.Cost`, by the name of a cost that is counted."""
+    return "memory_access" if name == "memory" else name
 
 
 class Objectives:

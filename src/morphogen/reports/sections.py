@@ -426,9 +426,23 @@ def cost(run: Run, level: int) -> Html | None:
     return join(
         [
             table("Cost", ["quantity", "in all", f"per {run.unit}"], rows),
+            _limits(run),
             el("p", {}, f"Measured by the run itself on: {machine}."),
         ]
     )
+
+
+def _limits(run: Run) -> Html | None:
+    """What the network that was found costs beside each limit, and how many keep them."""
+    held = run.result.get("limits") or ()
+    rows = [
+        [k["limit"], f"{k['value']:,.10g}", k["unit"], "yes" if k["kept"] else "no"] for k in held
+    ]
+    if not rows:
+        return None
+    share = run.config.get("share") or {}
+    said = el("p", {}, f"Before the search: {share['sentence']}.") if share else None
+    return join([table("Limits", ["limit", "of the network", "unit", "kept"], rows), said])
 
 
 def _time(seconds: float) -> str:

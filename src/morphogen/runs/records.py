@@ -128,6 +128,15 @@ class Opponent(Record):
     """Where it is another than the training's."""
 
 
+class Share(Record):
+    """How many architectures of the space keep the limits of a search, see `evaluators.share`."""
+
+    kept: Natural
+    of: Count
+    exact: bool
+    sentence: Text
+
+
 class RunConfig(Record):
     """config.yaml: what is run."""
 
@@ -157,6 +166,8 @@ class RunConfig(Record):
     """When, UTC."""
     versions: dict[str, Text] = Field(default_factory=dict)
     machine: Text | None = None
+    share: Share | None = None
+    """Of the architectures that keep the limits, when the search began."""
     network: Sizes | None = None
     """Of the networks of a search; those of a training stand beside its weights."""
     start: Text | None = None
@@ -277,6 +288,17 @@ class Comparison(Record):
         return f"by {self.metric}, trained from scratch by one recipe: {told}"
 
 
+class Kept(Record):
+    """What the network that was found costs, beside a limit."""
+
+    limit: Text
+    cost: Text
+    most: Amount
+    value: Amount
+    unit: Text
+    kept: bool
+
+
 class SearchRecord(Record):
     """result.json of a search that ends with an architecture."""
 
@@ -291,6 +313,7 @@ class SearchRecord(Record):
     cost: Cost
     ended_early: bool | None = None
     """Whether an interrupt has ended it with the best so far."""
+    limits: list[Kept] | None = None
     failed_evaluations: Count | None = None
     candidates: list[Offered] | None = None
     hypervolume: float | None = None

@@ -12,7 +12,11 @@ from morphogen.core import Architecture, SpaceError
 from morphogen.spaces.base import SearchSpace
 
 TRIES = 1_000
-"""Draws after which a constraint counts as one that nothing satisfies."""
+"""Draws after which an architecture is looked for, or a constraint counts as one that nothing
+satisfies."""
+
+FEW = 20
+"""The same, where hardly any is known to satisfy it."""
 
 STEPS = 100
 """Mutations tried at each distance before going one further."""
@@ -31,14 +35,24 @@ class Constrained(SearchSpace):
         space: the whole space.
         accept: whether an architecture is within the constraint. Asked often: let it remember.
         words: the constraint for messages, e.g. `params <= 1.2M`.
+        excess: how far an architecture is from being accepted, less is nearer. With it one that is
+            not drawn within `tries` is looked for, by mutations that do not lead away.
+        tries: draws that may be refused, one after the other.
     """
 
     inner: SearchSpace
     accept: Callable[[Architecture], bool]
     words: str
+    excess: Callable[[Architecture], float] | None
+    tries: int
 
     def __new__(
-        cls, space: SearchSpace, accept: Callable[[Architecture], bool], words: str
+        cls,
+        space: SearchSpace,
+        accept: Callable[[Architecture], bool],
+        words: str,
+        excess: Callable[[Architecture], float] | None = None,
+        tries: int = TRIES,
     ) -> Constrained:
         """An object whose class is both `Constrained` and the space's own."""
         kind: Any = _kind(type(space))  # type: ignore[arg-type]  # a class has a hash
@@ -46,10 +60,16 @@ class Constrained(SearchSpace):
         return made
 
     def __init__(
-        self, space: SearchSpace, accept: Callable[[Architecture], bool], words: str
+        self,
+        space: SearchSpace,
+        accept: Callable[[Architecture], bool],
+        words: str,
+        excess: Callable[[Architecture], float] | None = None,
+        tries: int = TRIES,
     ) -> None:
         self.__dict__.update(space.__dict__)
         self.inner, self.accept, self.words = space, accept, words
+        self.excess, self.tries = excess, tries
 
     def allows(self, arch: Architecture) -> bool:
         """Whether the constraint accepts `arch`; an `ArchitectureError` if it is not of the space.
@@ -63,12 +83,36 @@ class Constrained(SearchSpace):
         return self.inner.size()
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """One accepted architecture, uniformly at random; a `SpaceError` after 1,000 refused."""
-        for _ in range(TRIES):
+        """One accepted architecture, uniformly at random.
+
+        After `tries` that were refused it is one that mutations lead to from the last of them, and
+        no longer uniformly random.
+
+        Raises:
+            SpaceError: they lead to none.
+        """
+        for _ in range(self.tries):
             arch = self.inner.sample(rng)
             if self.accept(arch):
                 return arch
-        raise self._nothing(f"{TRIES} random architectures")
+        found = self._towards(arch, rng)
+        if found is None:
+            raise self._nothing(f"{self.tries:,} random architectures")
+        return found
+
+    def _towards(self, arch: Architecture, rng: np.random.Generator) -> Architecture | None:
+        """An accepted architecture near a refused one, or None."""
+        if self.excess is None:
+            return None
+        least = self.excess(arch)
+        for _ in range(STEPS * len(self.choices)):
+            if self.accept(arch):
+                return arch
+            child = self.inner.mutate(arch, rng)
+            excess = self.excess(child)
+            if excess <= least:
+                arch, least = child, excess
+        return None
 
     def neighbours(self, arch: Architecture) -> list[Architecture]:
         """The accepted ones of the space's neighbours; there may be none."""
@@ -77,25 +121,27 @@ class Constrained(SearchSpace):
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
         """A uniformly random accepted neighbour, or one from further away if none is accepted.
 
-        Steps through refused architectures are taken only after 100 single ones were refused.
+        Steps through refused architectures are taken only after 100 single ones (or `tries`, if
+        these are fewer) were refused.
 
         Raises:
             SpaceError: nothing accepted within as many steps as there are choices.
         """
+        steps = min(STEPS, self.tries)
         for distance in range(1, len(self.choices) + 1):
-            for _ in range(STEPS):
+            for _ in range(steps):
                 child = arch
                 for _ in range(distance):
                     child = self.inner.mutate(child, rng)
                 if child != arch and self.accept(child):
                     return child
-        raise self._nothing(f"{STEPS * len(self.choices)} mutations of {self.format(arch)}")
+        raise self._nothing(f"{steps * len(self.choices)} mutations of {self.format(arch)}")
 
     def crossover(
         self, first: Architecture, second: Architecture, rng: np.random.Generator
     ) -> Architecture:
-        """An accepted child; after 100 refused ones a parent, which is a child that takes all."""
-        for _ in range(STEPS):
+        """An accepted child; after 100 refused ones (or `tries`) a parent, which is one, too."""
+        for _ in range(min(STEPS, self.tries)):
             child = self.inner.crossover(first, second, rng)
             if self.accept(child):
                 return child
@@ -112,7 +158,8 @@ class Constrained(SearchSpace):
 
     def restrict(self, allowed: Mapping[str, Collection[str]]) -> Self:
         """The sub-space, under the same constraint."""
-        made: Any = Constrained(self.inner.restrict(allowed), self.accept, self.words)
+        inner = self.inner.restrict(allowed)
+        made: Any = Constrained(inner, self.accept, self.words, self.excess, self.tries)
         return made  # type: ignore[no-any-return]
 
     def _nothing(self, tried: str) -> SpaceError:
@@ -133,7 +180,7 @@ class Constrained(SearchSpace):
 
     def __reduce__(self) -> tuple[type[Constrained], tuple[Any, ...]]:
         # The class was made here, and cannot be found by name in another process.
-        return Constrained, (self.inner, self.accept, self.words)
+        return Constrained, (self.inner, self.accept, self.words, self.excess, self.tries)
 
 
 @cache

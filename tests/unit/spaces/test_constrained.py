@@ -152,3 +152,34 @@ def test_it_travels_to_another_process_and_is_equal_there():
     assert again != Constrained(SPACE, only, "no none")
     assert space != SPACE
     assert space != SPACE
+
+
+WIDE = SearchSpace("wide", [Choice(f"c{i}", tuple("abcd")) for i in range(12)])
+
+
+def missing(arch) -> float:
+    return sum(arch.one(c.name) != "d" for c in WIDE.choices)
+
+
+def test_what_cannot_be_drawn_is_found_by_mutations_that_do_not_lead_away():
+    """One of 16.8 million is accepted, and two: no thousand draws find them."""
+    for most in (0, 1):
+        space = Constrained(
+            WIDE, lambda a, most=most: missing(a) <= most, "d everywhere", missing, tries=20
+        )
+        one, two = (space.sample(np.random.default_rng(0)) for _ in range(2))
+        assert one == two
+        assert missing(one) <= most
+    with pytest.raises(SpaceError, match="none of 20 random architectures satisfies"):
+        Constrained(WIDE, nothing, "nothing", missing, tries=20).sample(np.random.default_rng(0))
+
+
+def test_what_can_be_drawn_is_drawn_as_without_a_direction():
+    plain = Constrained(WIDE, lambda a: missing(a) <= 9, "few")
+    led = Constrained(WIDE, lambda a: missing(a) <= 9, "few", missing)
+    draws = [[s.sample(rng) for _ in range(50)] for s, rng in _seeded(plain, led)]
+    assert draws[0] == draws[1]
+
+
+def _seeded(*those):
+    return [(space, np.random.default_rng(3)) for space in those]

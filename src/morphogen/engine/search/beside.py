@@ -46,7 +46,9 @@ def within_limits(origin: Origin, space: SearchSpace, data: Data) -> Origin:
     info, settings = find(values["method"]), from_mapping(Settings, values["settings"])
     config = from_mapping(info.config, values["config"])
     job = Job(info.name, config, space, data, settings, origin.run, resume=True, watcher=Silent)
-    return replace(origin, within=limited(problem_of(job, task_of_job(job)), settings))
+    return replace(
+        origin, within=limited(problem_of(job, task_of_job(job)), settings, values.get("share"))
+    )
 
 
 def recipe(asked: bool | Training, settings: Settings, space: SearchSpace) -> Training | None:

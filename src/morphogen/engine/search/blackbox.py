@@ -41,7 +41,7 @@ def run_rounds(method: AskTell, problem: Problem, recorder: Recorder, job: Job) 
         RunError: the record cannot be written, or no architecture could be evaluated.
     """
     s, budget = job.settings, job.settings.evaluation.budget
-    space = limited(problem, s)
+    space = limited(problem, s, recorder.config.get("share"))
     with ExitStack() as stack:
         executor = executor_of(problem, job)
         stack.callback(executor.close)

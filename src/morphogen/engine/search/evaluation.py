@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from morphogen import benchmarks, cost
 from morphogen.core import Architecture
+from morphogen.core.rng import numpy_stream
 from morphogen.engine.devices import one_device
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.job import Job, objectives_in, problem_of, task_of_job
@@ -16,13 +18,17 @@ from morphogen.evaluators.executors import Executor, Make, make_executor
 from morphogen.evaluators.limits import limits_of
 from morphogen.evaluators.objectives import Costs, Objectives
 from morphogen.evaluators.proxy import ProxyEvaluator
+from morphogen.evaluators.share import Share, share_of
 from morphogen.evaluators.stage import Stage
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.evaluators.table import TableEvaluator
 from morphogen.evaluators.traces import Trace
 from morphogen.evaluators.training import TrainingEvaluator
 from morphogen.spaces import SearchSpace
-from morphogen.spaces.constrained import Constrained
+from morphogen.spaces.constrained import FEW, TRIES, Constrained
+from morphogen.supernets import NetworkSpec
+from morphogen.supernets.global_rng import forked_rng
+from morphogen.tasks import Task
 from morphogen.tasks.problem import Problem
 
 CLASSES = {"CIFAR-100": 100, "ImageNet16-120": 120}
@@ -104,21 +110,86 @@ def evaluation_of(problem: Problem, s: Settings) -> Callable[[Question], Measure
 
 
 def _costs(problem: Problem, s: Settings) -> Costs:
-    """Costs of the networks that the scores are of: those of the table, or those trained here."""
-    space = problem.space
+    return costs_of(problem.space, problem.task, problem.spec, s)
+
+
+def costs_of(space: SearchSpace, task: Task, spec: NetworkSpec, s: Settings) -> Costs:
+    """Costs of the networks that the scores are of: those of the table, or those trained here.
+
+    Args:
+        space: of the architectures.
+        task: whose inputs the networks take.
+        spec: their sizes.
+        s: how they are scored.
+    """
     if s.evaluation.evaluator != "table":
-        return Costs(space, None, problem.spec, problem.task.example())
+        return Costs(space, None, spec, task.example())
     evaluator = TableEvaluator(space, s.evaluation.metric, s.evaluation.table)
     data = evaluator.metric.data
     side = 16 if data == "ImageNet16-120" else 32
-    spec = replace(cost.published(space), classes=CLASSES.get(data, 10))
+    spec = replace(cost.published(space), classes=CLASSES.get(data, 10))  # and not those here
     return Costs(space, benchmarks.of(space, s.evaluation.table), spec, (3, side, side))
 
 
-def limited(problem: Problem, s: Settings) -> SearchSpace:
-    """The problem's space without the architectures that exceed the limits, if there are any."""
+TRIES_TIMED = 100
+"""Architectures drawn and refused, one after the other, where each is timed."""
+
+
+def limited(problem: Problem, s: Settings, share: Mapping[str, Any] | None = None) -> SearchSpace:
+    """The problem's space without the architectures that exceed the limits, if there are any.
+
+    Args:
+        problem: of the search.
+        s: with its limits.
+        share: what config.yaml says of how many keep them, see `share_in`.
+    """
     limits = limits_of(s.limit)
     if not limits:
         return problem.space
-    within = _costs(problem, s).within(limits)
-    return Constrained(problem.space, within, ", ".join(limit.text for limit in limits))
+    costs, words = _costs(problem, s), ", ".join(limit.text for limit in limits)
+    tries = TRIES_TIMED if any(limit.name == "latency" for limit in limits) else TRIES
+    if share is not None and not share["kept"]:
+        tries = FEW
+    return Constrained(problem.space, costs.within(limits), words, costs.excess(limits), tries)
+
+
+def share_in(space: SearchSpace, task: Task, spec: NetworkSpec, s: Settings) -> Share | None:
+    """Which share of a space keeps the limits of a search that is about to begin; None without any.
+
+    Args:
+        space: the whole space.
+        task: of the search.
+        spec: sizes of its networks.
+        s: its settings.
+
+    Raises:
+        ConfigError: nothing keeps them, as far as can be found.
+    """
+    limits = limits_of(s.limit)
+    if not limits:
+        return None
+    with forked_rng():
+        costs = costs_of(space, task, spec, s)
+        return share_of(space, limits, costs, numpy_stream(s.seed, "limits"))
+
+
+def kept_limits(problem: Problem, arch: Architecture, s: Settings) -> list[dict[str, Any]]:
+    """What the network of an architecture costs, beside each limit; a latency is timed anew.
+
+    Args:
+        problem: of the search.
+        arch: what it found.
+        s: with its limits.
+    """
+    costs = _costs(problem, s)
+    return [
+        {
+            "limit": limit.text,
+            "cost": limit.name,
+            "most": limit.most,
+            "value": (value := costs(arch, limit.name)),
+            "unit": costs.unit(limit.name),
+            "kept": value <= limit.most,
+        }
+        for limit in limits_of(s.limit)
+    ]

@@ -60,6 +60,8 @@ class Outcome:
     """Of a method that delivers one: trained, in the process that wrote the run."""
     delivered: Delivered | None = None
     """What the record says of it, when it is in the run directory."""
+    limits: Sequence[Mapping[str, Any]] = ()
+    """What the architecture costs, beside each limit of the search."""
     left: int = 0
     """Epochs that were still to be done when an interrupt ended it."""
 

@@ -72,6 +72,8 @@ class SearchResult:
     """What that network reaches on the test part, which was opened for it after the search: `mean`,
     and `low` and `high` of the 95 % interval that the number of `examples` allows. It is of one
     seed: what another seed would reach is not in it."""
+    limits: tuple[Mapping[str, Any], ...] = ()
+    """What the network costs, beside each limit: `cost`, `value`, `most`, `unit`, `kept`."""
     ended_early: bool = False
     """Whether an interrupt has ended it with the best so far; `resume` goes on."""
     comparison: Comparison | None = None
@@ -197,7 +199,16 @@ def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
     held = Delivered.of(written, Described.of(directory.config()))
     if held is not None and not (job.path / held.weights).exists():
         return None  # the weights are lost, and written again
-    return write_result(job, Outcome(job.space.parse(text), history, offered, delivered=held))
+    return write_result(
+        job,
+        Outcome(
+            job.space.parse(text),
+            history,
+            offered,
+            delivered=held,
+            limits=written.get("limits", ()),
+        ),
+    )
 
 
 def objectives(config: Mapping[str, Any], s: Settings) -> tuple[Objective, ...]:
@@ -340,6 +351,16 @@ def lower_half(
     )
 
 
+def exceeded(limits: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A sentence for each limit that the network found exceeds: a latency, say, timed anew."""
+    return tuple(
+        f"the limit {kept['limit']} is not kept: measured when the search was over it is "
+        f"{kept['value']:,.4g} ({kept['unit']})"
+        for kept in limits
+        if not kept["kept"]
+    )
+
+
 def interrupted(run: Path, outcome: Outcome) -> tuple[str, ...]:
     """A sentence if an interrupt has ended the search."""
     if not outcome.left:
@@ -398,6 +419,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         space=job.space,
         remarks=(
             *interrupted(job.path, outcome),
+            *exceeded(outcome.limits),
             *job.space.remarks(outcome.architecture),
             *(str(entry["note"]) for entry in config.get("extended", ())),
             *config.get("remarks", ()),
@@ -417,6 +439,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
         weights=job.path / held.weights if held else None,
         test=held.test if held else {},
         ended_early=outcome.left > 0,
+        limits=tuple(outcome.limits),
         comparison=comparison,
         data=job.data,
     )
@@ -429,6 +452,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             "seed": job.settings.seed,
             "epochs": len(outcome.history),
             **({"ended_early": True} if result.ended_early else {}),
+            **({"limits": list(result.limits)} if result.limits else {}),
             **({"failed_evaluations": failed} if failed else {}),
             **({"candidates": list(candidates)} if candidates else {}),
             **front,

@@ -13,7 +13,7 @@ from morphogen.engine.record.recorder import Recorder
 from morphogen.engine.record.watch import Silent, Watcher
 from morphogen.engine.search.blackbox import run_rounds
 from morphogen.engine.search.deliver import deliver
-from morphogen.engine.search.evaluation import limited
+from morphogen.engine.search.evaluation import kept_limits, limited
 from morphogen.engine.search.job import Job, problem_of, task_of_job
 from morphogen.engine.search.loop import Outcome, on_record, run_steps
 from morphogen.engine.search.regularise import composed
@@ -28,7 +28,7 @@ from morphogen.runs.provenance import (
 )
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
-from morphogen.tasks.problem import Devices
+from morphogen.tasks.problem import Devices, Problem
 
 
 def run_job(devices: Devices, job: Job, task: Task | None) -> Outcome:
@@ -66,16 +66,17 @@ def run_job(devices: Devices, job: Job, task: Task | None) -> Outcome:
         try:
             with task.sealed("the search"):
                 if isinstance(method, AskTell):
-                    return run_rounds(method, problem, recorder, job)
-                problem.space = limited(problem, s)
-                outcome = run_steps(composed(method, s), problem, recorder, s)
-            return _delivered(job, task, devices, outcome, watcher)
+                    outcome = run_rounds(method, problem, recorder, job)
+                else:
+                    problem.space = limited(problem, s, config.get("share"))
+                    outcome = run_steps(composed(method, s), problem, recorder, s)
+            return _complete(job, problem, outcome, watcher)
         except KeyboardInterrupt:
             if isinstance(method, AskTell) or not info.anytime or devices.world > 1:
                 raise
             with ending():
                 fresh = problem_of(job, task, devices)
-                fresh.space = limited(fresh, s)
+                fresh.space = limited(fresh, s, config.get("share"))
                 with task.sealed("the search"):
                     found = on_record(composed(method, s), fresh, recorder, s)
                 if found is None:
@@ -84,16 +85,22 @@ def run_job(devices: Devices, job: Job, task: Task | None) -> Outcome:
                     "interrupted: the search ends with the best so far; interrupt again to end at "
                     "once"
                 )
-                return _delivered(job, task, devices, found, watcher)
+                return _complete(job, fresh, found, watcher)
 
 
-def _delivered(
-    job: Job, task: Task, devices: Devices, outcome: Outcome, watcher: Watcher
-) -> Outcome:
-    """The outcome, its network in the run directory if the method delivers one."""
-    if outcome.network is None or devices.rank != 0:
+def _complete(job: Job, problem: Problem, outcome: Outcome, watcher: Watcher) -> Outcome:
+    """The outcome with its costs beside the limits, its network in the run directory if it has one.
+
+    In the process that writes; others have nothing more to do.
+    """
+    devices = problem.devices
+    if devices.rank != 0:
         return replace(outcome, network=None)
-    delivered = deliver(job, task, devices, outcome, outcome.network)
+    limits = kept_limits(problem, outcome.architecture, job.settings)
+    outcome = replace(outcome, limits=limits)
+    if outcome.network is None:
+        return outcome
+    delivered = deliver(job, problem.task, devices, outcome, outcome.network)
     for sentence in delivered.remarks:
         watcher.notice(sentence)
     return replace(outcome, network=None, delivered=delivered)
@@ -112,5 +119,7 @@ def _notices(job: Job, config: Mapping[str, Any], task: Task) -> Iterator[str]:
         other = require_same_module(directory, config, job.space, redrawn=saved)
         yield from filter(None, (other_machine(config), other))
     yield from (entry["note"] for entry in config.get("extended", ())[-1:])
+    if config.get("share"):
+        yield config["share"]["sentence"]
     yield from config.get("remarks", ())
     yield from task.remarks()

@@ -20,6 +20,7 @@ from morphogen.engine.ownmodule import resumed_space, try_space
 from morphogen.engine.record.loggers import names_of
 from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search.beside import recipe
+from morphogen.engine.search.evaluation import share_in
 from morphogen.engine.search.extend import extended, wanted_length
 from morphogen.engine.search.initial import fit_initial
 from morphogen.engine.search.job import Job, method_of, spec_of, task_of
@@ -121,6 +122,7 @@ def search(
         seed=settings.seed,
     )
     settings = resolved(info, known, settings, origin, metric=task.metric, known_data=known_data)
+    share = share_in(known, task, spec_of(settings, task), settings)
     config, cut = fit_initial(info, config, settings.evaluation.budget)
     names_of(settings.loggers)
     beside = recipe(baseline, settings, known)
@@ -149,6 +151,7 @@ def search(
                 remarks=(*shrunk, *cut, *remarks, *regularisers(settings)),
             )
             | {"task": task.on_record(), "network": asdict(spec_of(settings, task))}
+            | ({} if share is None else {"share": asdict(share)})
             | ({} if start is None else {"start": str(start)})
             | ({} if beside is None else {"baseline": to_mapping(beside)})
         )
