@@ -126,9 +126,9 @@ def _refuse_impossible(
         start = min(asked, key=excess)
         least, proven = (start, True) if exact else smallest(space, limit.name, costs, start, rng)
         if excess(least) > 1:
-            found = "" if proven else " that was found"
+            known = "" if proven else " that was found"
             raise ConfigError(
-                f"limit is {limit.text!r}, which no architecture of {space.name}{found} keeps: the "
+                f"limit is {limit.text!r}, which no architecture of {space.name}{known} keeps: the "
                 f"smallest has {costs.said(least, limit.name)}; accepted: that or more, or a "
                 "smaller network (channels, depth)"
             )
