@@ -238,18 +238,29 @@ class Run:
         return comparison_of(self.result)
 
     @property
+    def trained(self) -> bool:
+        """Whether the headline is of networks that were trained, and no search's own."""
+        return self.training or bool(self.reached) or self.comparison is not None
+
+    @property
     def compared(self) -> str:
         """Whether it has paid, without a full stop: the comparison, or the way to have one."""
         if self.comparison is not None:
             return f"Compared {self.comparison.sentence}"
+        command, does = self.to_compare
+        return f"Not compared with anything: `{command}` {does}"
+
+    @property
+    def to_compare(self) -> tuple[str, str]:
+        """The command that compares, and what it does."""
         reference = reference_of(self.space) if self.space else None
         named = f", the reference ({reference.name})" if reference else ""
         command = shell("morphogen", "train", self.path, "--baseline")
         if spaces.needs_code(self.config["space"]):
             command = "result.train(baseline=True)"
-        return (
-            f"Not compared with anything: `{command}` trains it{named} and a random architecture "
-            "by the same recipe, and says whether it is better"
+        return command, (
+            f"trains it{named} and a random architecture by the same recipe, and says whether it "
+            "is better"
         )
 
     def _higher(self, metric: str) -> bool:

@@ -26,6 +26,7 @@ from morphogen.reports.scores import scored
 from morphogen.reports.text import count, duration
 from morphogen.reports.text import figure as rounded
 from morphogen.reports.trained import reached, trained
+from morphogen.reports.verdict import verdict
 from morphogen.runs.described import title as heading
 
 LOSSES = (
@@ -99,10 +100,9 @@ def summary(run: Run) -> Html:
             f"This run is not finished: what follows is its state after {len(run.metrics)} "
             f"{run.unit}{'s'[: len(run.metrics) != 1]}."
         )
-    compared = run.state == "finished" and (run.comparison is not None or not run.training)
     return join(
         [
-            el("p", {"class": "verdict"}, f"{run.compared}.") if compared else None,
+            verdict(run),
             el("dl", {"class": "facts"}, *items),
             *(el("p", {"class": "note-box", "role": "note"}, note) for note in notes),
         ]
@@ -115,13 +115,15 @@ def facts(run: Run) -> list[tuple[str, str]]:
     found = [("State", state(run))]
     if run.headline:
         name, value, _ = run.headline
-        own = None if run.training or run.reached else run.standing.get(run.own_metric or "")
+        own = None if run.trained else run.standing.get(run.own_metric or "")
         # The table's trainings have an interval of theirs, which "Where it stands" gives.
         said = f", {_rank(own)}" if own else _spread(run)
         found.append((f"{name[0].upper()}{name[1:]}", f"{value:.4g}{said}"))
-    if run.standing and not run.training and not run.own_metric:
+    if run.standing and not run.training and (run.trained or not run.own_metric):
         v = run.standing[run.main_metric]
-        name = f"Not these data: {v['data']} test {v['unit']}, from the table"
+        name = f"{v['data']} test {v['unit']}, from the table"
+        if not run.own_metric:
+            name = f"Not these data: {name}"
         found.append((name, f"{v['value']:.4g}, {_rank(v)}"))
     found += [
         ("Data", run.data),
@@ -141,7 +143,7 @@ def _spread(run: Run) -> str:
     seeds, ends = run.spread
     if ends is not None:
         number = run.task.number
-        held = next(iter(run.reached.values()))
+        held = next(iter(run.reached.values()), {})
         covers = f" {run.task.covers(held)}" if held.get("examples") else ""
         return f" (95 % interval {number(ends[0])} to {number(ends[1])}{covers})"
     return ", one seed: no interval" if seeds == 1 else ""
@@ -462,6 +464,7 @@ def reproduce(run: Run, level: int) -> Html | None:
         ("Data", f"{run.data}; {split}"),
         ("Seed", f"{run.seed}; the same seed gives the same bits on the same machine"),
         *(("Searched on", str(entry["note"])) for entry in run.config.get("extended", ())),
+        *(("Of the search", text) for text in [run.config.get("inherited")] if text),
         ("Started", str(run.config.get("created", "unknown"))),
         ("Versions", said or "unknown"),
         ("Machine", str(run.config.get("machine", "unknown"))),

@@ -25,6 +25,7 @@ from morphogen.engine.train.training import (
     paper_training,
     quick_training,
 )
+from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import Constrained, SearchSpace, reference_of
@@ -86,6 +87,8 @@ def test_what_is_said_is_of_three_trainings_by_one_recipe(whole: Path) -> None:
     ]
     assert told["reached"] == result(whole)["test_accuracy"]
     assert "Compared by test accuracy" in read_run(whole).compared
+    page = render([read_run(whole)], "1")
+    assert page.count("the reference (ResNet)") == page.count("from a random architecture") == 1
 
 
 @pytest.mark.parametrize("steps", [13, 25])
@@ -177,6 +180,7 @@ def test_a_training_sees_the_data_as_the_search_did(data: str, tmp_path: Path) -
     found = search("gdas", data=data, settings=settings, run=tmp_path / "search")
     assert found.comparison is None
     assert "Not compared with anything: `morphogen train" in read_run(tmp_path / "search").compared
+    assert "Not compared with anything.</p>" in render([read_run(tmp_path / "search")], "1")
     told = tiny.Told()
     plain = Training(
         epochs=1, network=TrainedNetwork(channels=2, depth=1), hardware=TrainingHardware(threads=1)
@@ -185,6 +189,7 @@ def test_a_training_sees_the_data_as_the_search_did(data: str, tmp_path: Path) -
     values = RunDirectory(trained.run).config()
     assert values["settings"]["task"] == RunDirectory(found.run).config()["settings"]["task"]
     assert told.notices[0] == values["inherited"]
+    assert values["inherited"] in render([read_run(trained.run)], "1")
     assert values["inherited"] == (
         f"data settings as in {tmp_path / 'search'}: image size 8, flip off, crop on, cutout 0, "
         "label smoothing 0.0, class weights 0=2"
