@@ -41,7 +41,11 @@ def run_rounds(method: AskTell, problem: Problem, recorder: Recorder, job: Job) 
         RunError: the record cannot be written, or no architecture could be evaluated.
     """
     s, budget = job.settings, job.settings.evaluation.budget
-    space = limited(problem, s, recorder.config.get("share"))
+    share = recorder.config.get("share")
+    space = limited(problem, s, share)
+    # Where it is known how many there are, nobody asks for more, again and again.
+    there = share["kept"] if share and share["exact"] and "latency" not in s.limit else budget
+    staged = find(job.method).staged
     with ExitStack() as stack:
         executor = executor_of(problem, job)
         stack.callback(executor.close)
@@ -53,7 +57,7 @@ def run_rounds(method: AskTell, problem: Problem, recorder: Recorder, job: Job) 
             space,
             numpy_stream(s.seed, "search"),
             partial(record.answer, flat=not find(job.method).objectives),
-            budget=budget,
+            budget=budget if staged else min(budget, there),
             round_size=s.workers.round_size or 1,
             stops=stops(recorder.config),
             traces=record.traces,

@@ -27,7 +27,8 @@ def every():
 
 
 def limited(path, limit, method="random", watcher=None, **numbers):
-    settings = tiny.changed(tiny.SETTINGS, limit=limit, epochs=1, evaluations=3, **numbers)
+    numbers = {"epochs": 1, "evaluations": 3, **numbers}
+    settings = tiny.changed(tiny.SETTINGS, limit=limit, **numbers)
     return search(
         tiny.config(method),
         space=tiny.own(),
@@ -56,6 +57,13 @@ def test_the_share_is_said_first_and_the_cost_stands_beside_the_limit(method, ev
     }
     again = resume(found.run, space=tiny.own(), data=tiny.images())
     assert again.limits == found.limits == (kept,)
+
+
+def test_a_search_ends_when_it_has_all_that_keep_the_limit(every, tmp_path):
+    """Without ten thousand questions for what it knows already."""
+    found = limited(tmp_path / "run", f"params<={every[1]}", evaluations=9)
+    keep = sum(value <= every[1] for value in every)
+    assert len({row["candidate"] for row in found.history}) == len(found.history) == keep < 9
 
 
 def test_a_limit_that_nothing_keeps_leaves_nothing_behind(every, tmp_path):
