@@ -8,18 +8,20 @@ own doing, as far as it can be.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from morphogen.bilevel.optimisers import SGD, gradient_step
-from morphogen.core import Architecture, ConfigError, NumericalError
+from morphogen.core import Architecture, CheckpointError, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
 from morphogen.spaces import ModuleSpace
 from morphogen.supernets import enough_values, network, train_mode
 from morphogen.supernets.global_rng import OwnDraws, forked_rng
 from morphogen.supernets.nested import call, mapped
+from morphogen.tasks import Batch
 from morphogen.tasks.problem import Clock, Problem
 
 
@@ -33,21 +35,36 @@ class ShortTraining:
             them, also where the training is cut off earlier.
         batch_size: examples per step, over all processes.
         sgd: optimiser; cosine to its floor over the epochs.
+        steps: length in steps instead of epochs; the cosine then falls from step to step.
+        repetition: which of several trainings of one architecture: each has its own weights at the
+            start and its own batches, the same for all architectures.
+        part: of the data that is trained on, `train` or `pool`.
     """
 
     def __init__(
-        self, problem: Problem, arch: Architecture, *, epochs: int, batch_size: int, sgd: SGD
+        self,
+        problem: Problem,
+        arch: Architecture,
+        *,
+        epochs: int = 1,
+        batch_size: int,
+        sgd: SGD,
+        steps: int = 0,
+        repetition: int = 0,
+        part: str = "train",
     ) -> None:
-        self.problem, self.epochs, self.sgd = problem, epochs, sgd
+        self.problem, self.sgd = problem, sgd
         self.text = problem.space.format(arch)
         device = problem.devices.device
-        self._draws = OwnDraws(device, seed=seed_for(problem.seed, "evaluation/torch"))
-        with forked_rng(device, seed=seed_for(problem.seed, "evaluation")):
+        purpose = f"evaluation/{repetition}" if repetition else "evaluation"
+        self._draws = OwnDraws(device, seed=seed_for(problem.seed, f"{purpose}/torch"))
+        with forked_rng(device, seed=seed_for(problem.seed, purpose)):
             net = network(problem.space, arch, problem.spec)
             if not isinstance(problem.space, ModuleSpace):  # whose layers are copies, equal already
-                _start_equal(net, problem.seed)
+                _start_equal(net, problem.seed, purpose)
         self.net = train_mode(net.to(device))
-        self._stream = problem.stream("train", batch_size, "evaluation")
+        self._stream = problem.stream(part, batch_size, purpose)
+        self.epochs, self._each = (steps, 1) if steps else (epochs, self._stream.steps_per_epoch)
         self._weights = [w for w in self.net.parameters() if w.requires_grad]
         self._optimiser = sgd.make(self._weights)
         self.done = 0
@@ -56,7 +73,12 @@ class ShortTraining:
     @property
     def steps(self) -> int:
         """Steps of the whole training."""
-        return self.epochs * self._stream.steps_per_epoch
+        return self.epochs * self._each
+
+    @property
+    def seen(self) -> int:
+        """Examples drawn so far, over all processes."""
+        return self._stream.seen
 
     def advance(self, to: int) -> None:
         """Train until `to` steps are done.
@@ -67,12 +89,12 @@ class ShortTraining:
         """
         if not self.done <= to <= self.steps:
             raise ConfigError(f"to is {to}; accepted: {self.done} to {self.steps} steps")
-        each = self._stream.steps_per_epoch
         while self.done < to:
-            clock = Clock.after(self.done, self.epochs, each)
+            clock = Clock.after(self.done, self.epochs, self._each)
             loss = self._step(clock)
             self.done += 1
-            if (self.done == to or clock.last) and not torch.isfinite(loss):
+            ends = self.done == to or (clock.last and self._each > 1)
+            if ends and not torch.isfinite(loss):
                 raise NumericalError(
                     f"training {self.text} gave a loss of {loss.item()} in epoch "
                     f"{clock.epoch + 1}; a smaller weights.lr may help"
@@ -93,6 +115,22 @@ class ShortTraining:
 
         The same on all processes: each measures a share, with the mean running statistics.
         """
+        devices = self.problem.devices
+        once = self.problem.task.once(
+            "valid",
+            self.problem.task.at_once,
+            device=devices.device,
+            rank=devices.rank,
+            world=devices.world,
+        )
+        return self.scores([once])[0]
+
+    def scores(self, parts: Iterable[Iterable[Batch]]) -> list[float]:
+        """The metric, higher is better, on each of some lists of batches; see `score`.
+
+        Args:
+            parts: batches without augmentation, this process's share of each.
+        """
         problem, devices = self.problem, self.problem.devices
         buffers = [b for b in self.net.buffers() if b.is_floating_point()]
         own = [b.clone() for b in buffers]
@@ -100,22 +138,42 @@ class ShortTraining:
         with torch.no_grad(), forked_rng(devices.device, seed=problem.seed):
             for buffer, mean in zip(buffers, problem.mean_over_ranks(buffers), strict=True):
                 buffer.copy_(mean)
-            sums = problem.task.measure(
-                self._output,
-                problem.task.once(
-                    "valid",
-                    problem.task.at_once,
-                    device=devices.device,
-                    rank=devices.rank,
-                    world=devices.world,
-                ),
-            )
+            every = [problem.task.measure(self._output, batches) for batches in parts]
             for buffer, value in zip(buffers, own, strict=True):
                 buffer.copy_(value)
         train_mode(self.net)
-        means = problem.mean_over_ranks(list(sums.values()))
-        task = problem.task
+        return [self._score(sums) for sums in every]
+
+    def _score(self, sums: Mapping[str, Tensor]) -> float:
+        task, means = self.problem.task, self.problem.mean_over_ranks(list(sums.values()))
         return task.metric.score(task.value(dict(zip(sums, means, strict=True))))
+
+    def state_dict(self) -> dict[str, Any]:
+        """From which a training of the same architecture and length goes on, bit for bit."""
+        return {
+            "architecture": self.text,
+            "done": self.done,
+            "net": self.net.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "stream": self._stream.state_dict(),
+            "draws": self._draws.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: it is of another architecture.
+        """
+        if state["architecture"] != self.text:
+            raise CheckpointError(
+                f"the checkpoint's training is of {state['architecture']}; accepted: {self.text}"
+            )
+        self.done = int(state["done"])
+        self.net.load_state_dict(state["net"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._stream.load_state_dict(state["stream"])
+        self._draws.load_state_dict(state["draws"])
 
     def _output(self, x: Any) -> Any:
         with self.problem.devices.autocast():
@@ -123,10 +181,10 @@ class ShortTraining:
         return mapped(torch.Tensor.float, output)
 
 
-def _start_equal(net: nn.Module, seed: int) -> None:
+def _start_equal(net: nn.Module, seed: int, purpose: str) -> None:
     """Draw each layer's weights from a stream of its own name."""
     for name, module in net.named_modules():
         draw = getattr(module, "reset_parameters", None)
         if callable(draw) and any(True for _ in module.parameters(recurse=False)):
-            torch.manual_seed(seed_for(seed, f"evaluation/{name}"))
+            torch.manual_seed(seed_for(seed, f"{purpose}/{name}"))
             draw()

@@ -6,8 +6,9 @@ train leaves it where it is; a loss that is called several times draws once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -114,3 +115,11 @@ class OwnDraws:
                 yield
             finally:
                 self._states = states(every)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands."""
+        return {"states": list(self._states)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._states = list(state["states"])
