@@ -78,11 +78,67 @@ def contrast(values: Sequence[Sequence[float]], a: int, b: int) -> Contrast:
     return Contrast(difference, difference - half, difference + half, seeds)
 
 
-def _quantile(freedom: int) -> float:
-    """Of Student's t, at 0.975."""
+def crossed_contrast(
+    values: Sequence[Sequence[Sequence[float]]], a: int, b: int, *, comparisons: int = 1
+) -> Contrast:
+    """By how much one architecture's mean differs, over other seeds and over other examples.
+
+    All architectures are trained with the same seeds and measured on the same blocks of examples.
+    Both are random: the layout is architectures by seeds by blocks, crossed, without replication.
+    The variance of a difference is 2 (MS_as + MS_ab - MS_asb) / (S B) of the interactions' mean
+    squares, at least that of seeds or of blocks alone, and its degrees of freedom are
+    Satterthwaite's. (Dorfman, Berbaum, Metz. Receiver operating characteristic rating analysis,
+    1992, has readers and cases for seeds and blocks.)
+
+    Args:
+        values: [k architectures, S seeds, B blocks of examples] of a metric, each at least 2.
+        a: the row that is compared.
+        b: the row that it is compared with.
+        comparisons: differences that are looked at together, so that all of their intervals hold
+            with 95 % (Bonferroni).
+
+    Raises:
+        ConfigError: there are fewer, or a value is no finite number.
+    """
+    import numpy as np  # late: lists of names need none of it
+
+    table = np.array(values, dtype=np.float64)
+    if table.ndim != 3 or min(table.shape) < 2 or not np.isfinite(table).all():
+        raise ConfigError(
+            f"values are of shape {table.shape}, finite: {bool(np.isfinite(table).all())}; "
+            "accepted: finite numbers, at least two architectures, seeds and blocks"
+        )
+    rows, seeds, blocks = table.shape
+    by_seed, by_block = table.mean(2), table.mean(1)
+    mean, grand = table.mean((1, 2)), table.mean()
+    of_seeds = by_seed - mean[:, None] - by_seed.mean(0) + grand
+    of_blocks = by_block - mean[:, None] - by_block.mean(0) + grand
+    both = table - by_seed[:, :, None] - by_block[:, None, :] - table.mean(0)
+    both += mean[:, None, None] + table.mean((0, 2))[:, None] + table.mean((0, 1)) - grand
+    freedom = [(rows - 1) * (n - 1) for n in (seeds, blocks)]
+    freedom.append(freedom[0] * (blocks - 1))
+    squares = [blocks * (of_seeds**2).sum(), seeds * (of_blocks**2).sum(), (both**2).sum()]
+    ms = [float(s) / f for s, f in zip(squares, freedom, strict=True)]
+    sizes = [
+        (ms[0], float(freedom[0])),
+        (ms[1], float(freedom[1])),
+        (
+            ms[0] + ms[1] - ms[2],
+            (ms[0] + ms[1] - ms[2]) ** 2
+            / max(sum(m**2 / f for m, f in zip(ms, freedom, strict=True)), 1e-300),
+        ),
+    ]
+    variance, degrees = max(sizes)
+    half = _quantile(max(degrees, 1.0), comparisons) * math.sqrt(2 * variance / (seeds * blocks))
+    difference = float(mean[a] - mean[b])
+    return Contrast(difference, difference - half, difference + half, seeds)
+
+
+def _quantile(freedom: float, comparisons: int = 1) -> float:
+    """Of Student's t, at 0.975, or further out for several comparisons together."""
     from scipy.stats import t  # late: it takes a second to import
 
-    return float(t.ppf(0.975, freedom))
+    return float(t.ppf(1 - 0.025 / comparisons, freedom))
 
 
 def proportion(hits: float, count: float) -> tuple[float, float]:

@@ -1,0 +1,455 @@
+"""Successive halving with a reference in the race: screen, race, decide, train.
+
+Paper: Jamieson, Talwalkar. Non-stochastic best arm identification. AISTATS 2016. arXiv 1502.07943.
+
+    the reference: the space's network made by hand; it is in every round
+    1. screen: score many random architectures by zero-cost proxies, without training, and add up
+       their ranks; candidates are the best of each band of cost, and some drawn at random
+    2. race: train every candidate for a short while and measure it on the race's half of the
+       search-validation part; keep the best 1/eta, train them anew for eta times as long, and so on
+    3. decide: train the last few and the reference with several seeds, and measure them on the
+       other half, which chose nothing so far; the best mean is the result
+    4. train: one long training of the result, on both parts of the search data; its network is
+       delivered
+
+Trainings of one round are equal in computation: an architecture of twice the reference's cost gets
+half its steps. Cost is counted, not timed, so that equal runs are equal: the FLOPs of a pass and
+the bytes that it moves, in FLOPs each. A learning rate falls to its end in every training, whatever
+its length; a score is that of a finished small training, not of an unfinished long one.
+
+An epoch of the screen scores `SCREENED` architectures; in race and decision it is one training.
+
+Departures. The paper's arms go on where they stood, ours begin anew with a schedule of the new
+length. Screening, the reference, the seeds of the decision and the long training are not the
+paper's, which speaks of the halving alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from morphogen import cost
+from morphogen.bilevel.optimisers import SGD
+from morphogen.core import Architecture, NumericalError
+from morphogen.core.config import Amount, Count, Natural, config
+from morphogen.core.statistics import Contrast, crossed_contrast
+from morphogen.evaluators.short import ShortTraining
+from morphogen.methods._contract import Candidate, Metrics, Phase, method
+from morphogen.proxies import batch_of, named, rank_sum, score_architecture
+from morphogen.spaces import Discrete, SearchSpace, reference_of
+from morphogen.spaces.constrained import Constrained
+from morphogen.tasks import Batch
+from morphogen.tasks.problem import Clock, Problem
+
+SCREENED = 20
+"""Architectures of an epoch of the screen."""
+
+TICKS = 10
+"""Steps of the clock in an epoch that is a training."""
+
+BLOCKS = 10
+"""Blocks of examples on which the decision compares, so that its interval speaks of others too."""
+
+WORST = -1e30
+"""Score of what could not be trained: checkpoints hold no infinities."""
+
+
+@config
+class SuccessiveHalvingConfig:
+    """Successive halving; the length of the long training is that of the epochs."""
+
+    screened: Natural = 200
+    """architectures that zero-cost proxies rank; 0: candidates are drawn at random"""
+    proxies: str = "nwot,synflow"
+    """the proxies whose ranks are added; `morphogen score --help` lists them"""
+    bands: Count = 3
+    """bands of cost, from cheap to dear, of which each gives its best as candidates"""
+    candidates: Count = 8
+    """architectures of the first round, beside the reference"""
+    drawn: Natural = 2
+    """of these, drawn at random"""
+    eta: Count = 3
+    """of a round's candidates one in eta goes on, to a training eta times as long (paper: eta = 2,
+    3 or 4)"""
+    steps: Count = 40
+    """steps of a training of the first round, of the reference's cost"""
+    finalists: Count = 1
+    """candidates of the decision, beside the reference"""
+    seeds: Count = 3
+    """trainings of each in the decision"""
+    decision: Count = 120
+    """steps of a training of the decision, of the reference's cost"""
+    flops_per_byte: Amount = 25.0
+    """FLOPs that take as long as moving one byte between memory and processor; 0: cost is counted
+    in FLOPs alone"""
+    weights: SGD = SGD(lr=0.05, lr_end=0.0)
+
+
+@dataclass
+class Training:
+    """A training under way, of which a checkpoint keeps everything."""
+
+    problem: Problem
+    batch_size: int
+    sgd: SGD
+    now: ShortTraining | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def begin(self, text: str, steps: int, *, repetition: int = 0, part: str = "train") -> None:
+        """Begin one, in the place of the one before."""
+        self.asked = {"text": text, "steps": steps, "repetition": repetition, "part": part}
+        self.now = ShortTraining(
+            self.problem,
+            self.problem.space.parse(text),
+            batch_size=self.batch_size,
+            sgd=self.sgd,
+            steps=steps,
+            repetition=repetition,
+            part=part,
+        )
+
+    def advance(self, done: int, of: int) -> None:
+        """Train to this share of the whole."""
+        if self.now is not None:
+            before = self.now.seen
+            self.now.advance(self.now.steps * done // of)
+            self.problem.count_measured(str(self.asked["part"]), self.now.seen - before)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was begun, and how far it is."""
+        return {"asked": self.asked, "now": self.now.state_dict() if self.now else {}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.now, self.asked = None, {}
+        if state["now"]:
+            self.begin(**state["asked"])
+            self.now.load_state_dict(state["now"])  # type: ignore[attr-defined]  # `begin` made it
+
+
+@dataclass
+class SuccessiveHalvingState:
+    """What is known of which architecture; architectures are in the space's notation."""
+
+    reference: str
+    """Of the space, or an architecture drawn at random where it has none within the limits."""
+    against: str
+    """What that is called."""
+    drawn: list[str]
+    """In the order in which they are screened."""
+    training: Training
+    """Under way, or the one whose network is delivered."""
+    best: Training
+    """The best of the stage's trainings so far."""
+    proxies: list[list[float]] = field(default_factory=list)
+    """Of each architecture screened so far, in that order, the score by each proxy."""
+    arms: list[str] = field(default_factory=list)
+    """Candidates of the round, the reference last."""
+    scores: list[float] = field(default_factory=list)
+    """Of those arms that the round has trained so far."""
+    rounds: list[list[Any]] = field(default_factory=list)
+    """Finished rounds: their arms and the scores."""
+    decided: list[list[list[float]]] = field(default_factory=list)
+    """[finalists, seeds so far, blocks], scores; the reference last."""
+    best_score: float = WORST
+    best_phase: str = ""
+    costs: dict[str, float] = field(default_factory=dict, metadata={"checkpoint": False})
+    """Of those that were asked for."""
+
+
+@method(
+    "successive-halving",
+    config=SuccessiveHalvingConfig,
+    needs=[Discrete],
+    epochs=12,
+    limits=True,
+    quick={"epochs": 6},
+)
+class SuccessiveHalving:
+    """Screens by proxies, races by short trainings, decides by seeds, and trains the result."""
+
+    def __init__(self, config: SuccessiveHalvingConfig) -> None:
+        self.config = config
+        named(self._proxies)
+
+    @property
+    def _proxies(self) -> list[str]:
+        return [name.strip() for name in self.config.proxies.split(",")]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Candidates of each round, the reference not among them."""
+        c = self.config
+        sizes = [c.candidates]
+        while sizes[-1] // c.eta > c.finalists:
+            sizes.append(sizes[-1] // c.eta)
+        return sizes
+
+    def phases(self, problem: Problem, epochs: int) -> list[Phase]:
+        """One for each stage; of the race and of the decision an epoch is a training."""
+        c = self.config
+        return [
+            Phase("screen", math.ceil(c.screened / SCREENED), SCREENED),
+            *(
+                Phase(f"round {number}", size + 1, TICKS)
+                for number, size in enumerate(self.sizes, start=1)
+            ),
+            Phase("decide", (c.finalists + 1) * c.seeds, TICKS),
+            Phase("train", epochs, part="pool"),
+        ]
+
+    def init(self, problem: Problem) -> SuccessiveHalvingState:
+        """The reference, and architectures drawn at random; nothing trained."""
+        c, space, rng = self.config, problem.space, problem.numpy_rng
+        reference, against = _reference(space, rng)
+        wanted = max(c.screened, c.candidates)
+        drawn: dict[str, None] = {}
+        for _ in range(10 * wanted):  # a small space may not have as many
+            drawn[space.format(space.sample(rng))] = None
+            if len(drawn) == wanted + 1:
+                break
+        drawn.pop(reference, None)
+        rest = problem, problem.batch_size, c.weights
+        return SuccessiveHalvingState(
+            reference, against, list(drawn)[:wanted], Training(*rest), Training(*rest)
+        )
+
+    def step(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
+        """One architecture screened, or a stretch of one training."""
+        if clock.phase == "screen":
+            return self._screen(state, problem, clock)
+        if clock.phase == "decide":
+            return self._decide(state, problem, clock)
+        if clock.phase == "train":
+            return self._train(state, problem, clock)
+        return self._race(state, problem, clock)
+
+    def ended(self, state: SuccessiveHalvingState, clock: Clock) -> bool:
+        """A small space has fewer architectures than there were to be."""
+        if clock.phase == "screen":
+            return len(state.proxies) == len(state.drawn)
+        return clock.phase.startswith("round") and len(state.scores) == len(state.arms)
+
+    # -- 1 -----------------------------------------------------------------------------------
+
+    def _screen(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
+        place = clock.epoch * clock.steps + clock.step
+        if place >= len(state.drawn):
+            return {}
+        batch = batch_of(problem.task, problem.batch_size, problem.seed, problem.devices.device)
+        arch = problem.space.parse(state.drawn[place])
+        scores = score_architecture(
+            self._proxies,
+            problem.space,
+            arch,
+            batch,
+            problem.spec,
+            problem.seed,
+            loss=problem.task.loss,
+        )
+        state.proxies.append([max(scores[name], WORST) for name in self._proxies])
+        return {}
+
+    def candidates_of(self, state: SuccessiveHalvingState, problem: Problem) -> list[str]:
+        """Those of the first round: the best of each band of cost, and some at random."""
+        c, drawn = self.config, state.drawn
+        at_random = drawn[-min(c.drawn, c.candidates) :] if c.drawn else []
+        wanted = c.candidates - len(at_random)
+        if not state.proxies:
+            return [*drawn[:wanted], *at_random]
+        sums = rank_sum(list(zip(*state.proxies, strict=True)))
+        costs = np.array([self.cost_of(state, problem, text) for text in drawn])
+        bands = np.array_split(np.argsort(costs, kind="stable"), c.bands)
+        ranked = [sorted(band.tolist(), key=lambda i: -sums[i]) for band in bands]
+        chosen = [i for places in zip(*_filled(ranked), strict=True) for i in places if i >= 0]
+        best = [drawn[i] for i in chosen if drawn[i] not in at_random]
+        return [*best[:wanted], *at_random]
+
+    # -- 2 -----------------------------------------------------------------------------------
+
+    def _race(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
+        number = int(clock.phase.split()[1]) - 1
+        if clock.epoch == clock.step == 0:
+            kept = self._kept(state, problem, self.sizes[number])
+            state.arms, state.scores = [*kept, state.reference], []
+        text = state.arms[clock.epoch]
+        steps = self.config.steps * self.config.eta**number
+        half = self._half(problem, "race")
+        scores = self._trained(state, problem, clock, text, steps, [half])
+        if scores is None:
+            return {}
+        state.scores.append(scores[0])
+        if clock.epoch == len(state.arms) - 1:
+            state.rounds.append([state.arms, state.scores])
+        return self._figures(problem, text, scores)
+
+    def _kept(self, state: SuccessiveHalvingState, problem: Problem, count: int) -> list[str]:
+        """The best of the round before, without the reference; before the first, candidates."""
+        if not state.rounds:
+            return self.candidates_of(state, problem)[:count]
+        names, scores = state.rounds[-1]
+        order = sorted(range(len(names) - 1), key=lambda i: -scores[i])
+        return [names[i] for i in order[:count]]
+
+    # -- 3 -----------------------------------------------------------------------------------
+
+    def _decide(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
+        c = self.config
+        if clock.epoch == clock.step == 0:
+            kept = self._kept(state, problem, c.finalists)
+            state.arms = [*kept, state.reference]
+            state.decided = [[] for _ in state.arms]
+        seed, place = divmod(clock.epoch, len(state.arms))
+        if seed >= c.seeds:
+            return {}
+        text = state.arms[place]
+        blocks = self._half(problem, "decision")
+        parts = [blocks[i::BLOCKS] for i in range(min(BLOCKS, len(blocks)))]
+        scores = self._trained(state, problem, clock, text, c.decision, parts, seed + 1)
+        if scores is None:
+            return {}
+        state.decided[place].append(scores)
+        return self._figures(problem, text, scores)
+
+    def contrast(self, state: SuccessiveHalvingState) -> Contrast | None:
+        """By how much the best finalist's scores are above the reference's; None before the end."""
+        table = state.decided
+        if not self._complete(state) or min(len(table[0]), len(table[0][0])) < 2:
+            return None
+        best = max(range(len(table) - 1), key=lambda i: float(np.mean(table[i])))
+        return crossed_contrast(table, best, len(table) - 1, comparisons=len(table) - 1)
+
+    def _complete(self, state: SuccessiveHalvingState) -> bool:
+        return bool(state.decided) and all(len(row) == self.config.seeds for row in state.decided)
+
+    # -- 4 -----------------------------------------------------------------------------------
+
+    def _train(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
+        if clock.epoch == clock.step == 0:
+            text = self.derived(state)
+            steps = self._steps(state, problem, text, clock.epochs * clock.steps)
+            state.training.begin(text, steps, part="pool")
+        done = clock.epoch * clock.steps + clock.step + 1
+        state.training.advance(done, clock.epochs * clock.steps)
+        return {}
+
+    def network(self, state: SuccessiveHalvingState, space: SearchSpace) -> nn.Module | None:
+        """That of the long training; before it, the best of the longest so far, if it is it."""
+        held = state.training if state.training.asked.get("part") == "pool" else state.best
+        if held.now is None or held.now.text != self.derived(state):
+            return None
+        return held.now.net
+
+    # -- any time ----------------------------------------------------------------------------
+
+    def derive(self, state: SuccessiveHalvingState, space: SearchSpace) -> Architecture:
+        """The best so far; the reference, as long as nothing was trained."""
+        return space.parse(self.derived(state))
+
+    def derived(self, state: SuccessiveHalvingState) -> str:
+        """The text of the best so far."""
+        if self._complete(state):
+            means = [float(np.mean(row)) for row in state.decided]
+            return state.arms[means.index(max(means))]
+        if not state.rounds:
+            return state.reference
+        names, scores = state.rounds[-1]
+        return str(names[scores.index(max(scores))])
+
+    def candidates(self, state: SuccessiveHalvingState, space: SearchSpace) -> list[Candidate]:
+        """The arms of the decision, or of the last round, the best first."""
+        if self.contrast(state) is not None:
+            pairs = [
+                (t, float(np.mean(row))) for t, row in zip(state.arms, state.decided, strict=True)
+            ]
+        elif state.rounds:
+            pairs = list(zip(*state.rounds[-1], strict=True))
+        else:
+            return []
+        pairs.sort(key=lambda pair: -pair[1])
+        return [Candidate(space.parse(text), {"score": score}) for text, score in pairs]
+
+    # -- trainings ---------------------------------------------------------------------------
+
+    def _trained(
+        self,
+        state: SuccessiveHalvingState,
+        problem: Problem,
+        clock: Clock,
+        text: str,
+        steps: int,
+        parts: Sequence[Sequence[Batch]],
+        repetition: int = 0,
+    ) -> list[float] | None:
+        """A stretch of a training; at its end, the scores on some parts."""
+        last = clock.step == clock.steps - 1
+        try:
+            if clock.step == 0:
+                steps = self._steps(state, problem, text, steps)
+                state.training.begin(text, steps, repetition=repetition)
+            state.training.advance(clock.step + 1, clock.steps)
+        except NumericalError:  # that is its score
+            state.training.now = None
+        if not last:
+            return None
+        if state.training.now is None:
+            return [WORST] * len(parts)
+        problem.count_measured("valid", sum(batch.size for part in parts for batch in part))
+        scores = state.training.now.scores(parts)
+        mean = float(np.mean(scores))
+        if clock.phase != state.best_phase or mean > state.best_score:
+            state.best_phase, state.best_score = clock.phase, mean
+            state.best.load_state_dict(state.training.state_dict())
+        return scores
+
+    def _steps(self, state: SuccessiveHalvingState, problem: Problem, text: str, steps: int) -> int:
+        """Steps of an architecture that cost as much as so many of the reference."""
+        share = self.cost_of(state, problem, state.reference) / self.cost_of(state, problem, text)
+        return max(1, round(steps * share))
+
+    def cost_of(self, state: SuccessiveHalvingState, problem: Problem, text: str) -> float:
+        """Of a pass of one input, in FLOPs."""
+        if text not in state.costs:
+            arch, example = problem.space.parse(text), problem.task.example()
+            counted = cost.of(problem.space, arch, problem.spec, example)
+            moved = self.config.flops_per_byte * counted.memory_access
+            state.costs[text] = counted.flops + moved
+        return state.costs[text]
+
+    def _half(self, problem: Problem, which: str) -> list[Batch]:
+        """A half of the search-validation part, this process's share of it, in small batches."""
+        rows = problem.chosen("valid", 0, "race")
+        middle = (len(rows) + 1) // 2
+        rows = rows[:middle] if which == "race" else rows[middle:]
+        devices = problem.devices
+        examples = problem.task.examples("valid", device=devices.device)
+        pieces = rows.tensor_split(max(1, min(BLOCKS, len(rows) // devices.world)))
+        return [examples.batch(piece[devices.rank :: devices.world]) for piece in pieces]
+
+    def _figures(self, problem: Problem, text: str, scores: Sequence[float]) -> Metrics:
+        metric = problem.task.metric
+        return {f"trained_{metric.name}": metric.score(float(np.mean(scores)))}
+
+
+def _reference(space: SearchSpace, rng: np.random.Generator) -> tuple[str, str]:
+    """What candidates are compared with, and what it is called."""
+    known = reference_of(space)
+    whole = space.inner if isinstance(space, Constrained) else space
+    allowed = known is not None and (
+        not isinstance(space, Constrained) or space.allows(known.architecture)
+    )
+    if known is not None and known.space == whole and allowed:
+        return space.format(known.architecture), f"the reference ({known.name})"
+    return space.format(space.sample(rng)), "a random architecture"
+
+
+def _filled(bands: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The bands, all as long as the longest, with -1 for what is not there."""
+    longest = max(map(len, bands))
+    return [[*band, *[-1] * (longest - len(band))] for band in bands]
