@@ -12,10 +12,12 @@ Paper: Jamieson, Talwalkar. Non-stochastic best arm identification. AISTATS 2016
     4. train: one long training of the result, on both parts of the search data; its network is
        delivered
 
-Trainings of one round are equal in computation: an architecture of twice the reference's cost gets
-half its steps. Cost is counted, not timed, so that equal runs are equal: the FLOPs of a pass and
-the bytes that it moves, in FLOPs each. A learning rate falls to its end in every training, whatever
-its length; a score is that of a finished small training, not of an unfinished long one.
+Trainings of one round have equally many steps. The long one costs what so many epochs of the
+reference would: what is twice as dear has half of them; candidates of more than `largest` times the
+reference's cost are left out. Cost is counted, not timed, so that equal runs are equal: the FLOPs
+of a pass and the bytes that it moves, in FLOPs each. The learning rate falls to its end in every
+training, whatever its length: a score is that of a finished small training, not of an unfinished
+long one.
 
 An epoch of the screen scores `SCREENED` architectures; in race and decision it is one training.
 
@@ -29,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -78,13 +81,15 @@ class SuccessiveHalvingConfig:
     """of a round's candidates one in eta goes on, to a training eta times as long (paper: eta = 2,
     3 or 4)"""
     steps: Count = 40
-    """steps of a training of the first round, of the reference's cost"""
+    """steps of a training of the first round"""
     finalists: Count = 1
     """candidates of the decision, beside the reference"""
     seeds: Count = 3
     """trainings of each in the decision"""
     decision: Count = 120
-    """steps of a training of the decision, of the reference's cost"""
+    """steps of a training of the decision"""
+    largest: Amount = 2.0
+    """times the reference's cost that a candidate may have; 0: any"""
     flops_per_byte: Amount = 25.0
     """FLOPs that take as long as moving one byte between memory and processor; 0: cost is counted
     in FLOPs alone"""
@@ -258,18 +263,22 @@ class SuccessiveHalving:
 
     def candidates_of(self, state: SuccessiveHalvingState, problem: Problem) -> list[str]:
         """Those of the first round: the best of each band of cost, and some at random."""
-        c, drawn = self.config, state.drawn
-        at_random = drawn[-min(c.drawn, c.candidates) :] if c.drawn else []
-        wanted = c.candidates - len(at_random)
-        if not state.proxies:
-            return [*drawn[:wanted], *at_random]
-        sums = rank_sum(list(zip(*state.proxies, strict=True)))
-        costs = np.array([self.cost_of(state, problem, text) for text in drawn])
-        bands = np.array_split(np.argsort(costs, kind="stable"), c.bands)
-        ranked = [sorted(band.tolist(), key=lambda i: -sums[i]) for band in bands]
-        chosen = [i for places in zip(*_filled(ranked), strict=True) for i in places if i >= 0]
-        best = [drawn[i] for i in chosen if drawn[i] not in at_random]
-        return [*best[:wanted], *at_random]
+        c = self.config
+        costs = [self.cost_of(state, problem, text) for text in state.drawn]
+        most = c.largest * self.cost_of(state, problem, state.reference) if c.largest else math.inf
+        within = [i for i, one in enumerate(costs) if one <= most] or list(range(len(costs)))
+        at_random = within[: min(c.drawn, c.candidates)]
+        chosen = within
+        if state.proxies:
+            sums = rank_sum(list(zip(*state.proxies, strict=True)))
+            order = np.array(sorted(within, key=lambda i: costs[i]))
+            ranked = [
+                sorted(band.tolist(), key=lambda i: -sums[i])
+                for band in np.array_split(order, c.bands)
+            ]
+            chosen = [i for place in zip_longest(*ranked) for i in place if i is not None]
+        best = [i for i in chosen if i not in at_random][: c.candidates - len(at_random)]
+        return [state.drawn[i] for i in (*best, *at_random)]
 
     # -- 2 -----------------------------------------------------------------------------------
 
@@ -365,9 +374,8 @@ class SuccessiveHalving:
     def candidates(self, state: SuccessiveHalvingState, space: SearchSpace) -> list[Candidate]:
         """The arms of the decision, or of the last round, the best first."""
         if self.contrast(state) is not None:
-            pairs = [
-                (t, float(np.mean(row))) for t, row in zip(state.arms, state.decided, strict=True)
-            ]
+            means = [float(np.mean(row)) for row in state.decided]
+            pairs = list(zip(state.arms, means, strict=True))
         elif state.rounds:
             pairs = list(zip(*state.rounds[-1], strict=True))
         else:
@@ -391,7 +399,6 @@ class SuccessiveHalving:
         last = clock.step == clock.steps - 1
         try:
             if clock.step == 0:
-                steps = self._steps(state, problem, text, steps)
                 state.training.begin(text, steps, repetition=repetition)
             state.training.advance(clock.step + 1, clock.steps)
         except NumericalError:  # that is its score
@@ -447,9 +454,3 @@ def _reference(space: SearchSpace, rng: np.random.Generator) -> tuple[str, str]:
     if known is not None and known.space == whole and allowed:
         return space.format(known.architecture), f"the reference ({known.name})"
     return space.format(space.sample(rng)), "a random architecture"
-
-
-def _filled(bands: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The bands, all as long as the longest, with -1 for what is not there."""
-    longest = max(map(len, bands))
-    return [[*band, *[-1] * (longest - len(band))] for band in bands]
