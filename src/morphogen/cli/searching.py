@@ -20,6 +20,8 @@ from morphogen.cli.terminal.watching import watcher
 from morphogen.core.config import altered, config, from_mapping
 from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
+from morphogen.engine.search.plan import NAME as PLANNED
+from morphogen.engine.search.plan import usual_time
 from morphogen.engine.search.presets import Preset, paper_preset, quick_preset
 from morphogen.engine.search.result import SearchResult
 from morphogen.engine.search.search import search as run_search
@@ -62,6 +64,20 @@ class Target:
     """print the result as one JSON object on stdout, and progress on stderr"""
 
 
+@config
+class PlannedTarget(Target):
+    """What is searched, on what, for how long, and where it is written."""
+
+    time: str = ""
+    """wall clock for all of it, as 90s, 30m or 2h: sizes and lengths that you do not set are chosen
+    to fit the data and the time (without a METHOD: 2m on the embedded images, 10m on others)"""
+
+
+def target_for(info: MethodInfo) -> Target:
+    """The target of a search by a method."""
+    return PlannedTarget() if info.name == PLANNED else Target()
+
+
 Options = TypeVar("Options")
 
 
@@ -91,18 +107,18 @@ def option_sections(info: MethodInfo, held: Preset, *, every_kind: bool = False)
         every_kind: with those for other kinds of data than the defaults are for.
     """
     return [
-        *sections("What and where", Target(), name="target"),
+        *sections("What and where", target_for(info), name="target"),
         *sections("Search", held.settings, name="settings", flat=True),
         *(sections_beside(held.settings.task) if every_kind else ()),
         *sections(f"Options of {info.name}", held.options, name="options"),
     ]
 
 
-def search(entry: MethodEntry, words: Sequence[str]) -> int:
-    """`morphogen search METHOD ...`."""
-    info = find(entry.name)
+def search(entry: MethodEntry | None, words: Sequence[str]) -> int:
+    """`morphogen search METHOD ...`; without one, planned for the time."""
+    info = find(entry.name if entry else PLANNED)
     data = peek(words, "--data", Target().data)
-    if any(word in HELP for word in words):
+    if entry and any(word in HELP for word in words):
         print(_help(entry, info, peek(words, "--space", space_for(Target().data))))
         return 0
     space = peek(words, "--space", "") or space_for(data)
@@ -114,7 +130,7 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
         words,
         option_sections(info, held),
         prog=f"morphogen search {info.name}",
-        default=Arguments(Target(), held.settings, held.options),
+        default=Arguments(target_for(info), held.settings, held.options),
     )
     target = given.target
     info.require(spaces.make(space))
@@ -125,6 +141,7 @@ def search(entry: MethodEntry, words: Sequence[str]) -> int:
     ):
         result = run_search(
             given.options,
+            time=getattr(target, "time", "") or (None if entry else usual_time(target.data)),
             space=space,
             data=target.data,
             settings=given.settings,

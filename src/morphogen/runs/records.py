@@ -180,6 +180,10 @@ class RunConfig(Record):
     """The run that found the architecture of a training."""
     inherited: Text | None = None
     """What a training has from that run, in a sentence."""
+    time: Text | None = None
+    """For which the search was planned."""
+    plan: list[Text] = Field(default_factory=list)
+    """What was chosen so, a sentence each."""
     remarks: list[Text] = Field(default_factory=list)
     """What the user is told of the space."""
     task: Task | None = None

@@ -92,7 +92,9 @@ class Dimensions:
             return F.avg_pool1d(x, 2, ceil_mode=True)
         if self.rows:
             return F.avg_pool2d(x, (1, 2), ceil_mode=True)
-        return F.avg_pool2d(x, 2)
+        # Convolutions of stride 2 round an odd size up, and so must this.
+        odd = bool(x.shape[-1] % 2 or x.shape[-2] % 2)
+        return F.avg_pool2d(x, 2, ceil_mode=odd)
 
     def mean(self, x: Tensor) -> Tensor:
         """Global average pooling: [n, channels, ...] -> [n, channels]."""

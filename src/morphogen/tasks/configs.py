@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer
 
@@ -51,9 +51,21 @@ class TaskConfig:
         """How a trained network is given other data of this kind; None: tensors, in Python only."""
         return None
 
+    sizes: ClassVar[tuple[str, ...]] = ()
+    """Fields by which inputs are coarser or finer."""
+
     def make(self, data: Any, cut: Cut) -> Task:
         """The task of data of this kind, cut into its parts."""
         raise NotImplementedError
+
+    def at_sizes(self, data: Any, cut: Cut) -> tuple[Task, tuple[tuple[Self, float], ...]]:
+        """The task at the finest inputs that are worth while, and how it can be had coarser.
+
+        Returns:
+            The task; and configurations, the task's own first, each with the share of an input's
+            places that it leaves.
+        """
+        return self.make(data, cut), ((self, 1.0),)
 
 
 _CONFIGS: dict[str, type[TaskConfig]] = {}

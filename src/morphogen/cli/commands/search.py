@@ -6,26 +6,21 @@ from collections.abc import Sequence
 
 from morphogen.cli.command import HELP, Command
 from morphogen.cli.terminal.output import width
-from morphogen.core import ConfigError
 from morphogen.reports.text import columns, count, fold
 
 
 def search(words: Sequence[str]) -> int:
     """`morphogen search METHOD ...`."""
-    if not words or words[0] in HELP:
+    if any(word in HELP for word in words) and words[0].startswith("-"):
         print(_overview())
         return 0
     from morphogen.cli import catalogue
 
-    if words[0].startswith("-"):
-        raise ConfigError(
-            "the method comes first: morphogen search METHOD [options]; known: "
-            + ", ".join(catalogue.method_entries())
-        )
-    entry = catalogue.method_entry(words[0])
+    named = bool(words) and not words[0].startswith("-")
+    entry = catalogue.method_entry(words[0]) if named else None
     from morphogen.cli import searching
 
-    return searching.search(entry, words[1:])
+    return searching.search(entry, words[int(named) :])
 
 
 def _overview() -> str:

@@ -121,5 +121,6 @@ def _notices(job: Job, config: Mapping[str, Any], task: Task) -> Iterator[str]:
     yield from (entry["note"] for entry in config.get("extended", ())[-1:])
     if config.get("share"):
         yield config["share"]["sentence"]
+    yield from config.get("plan", ())
     yield from config.get("remarks", ())
     yield from task.remarks()

@@ -19,6 +19,7 @@ from morphogen.engine.devices import place
 from morphogen.engine.ownmodule import resumed_space, try_space
 from morphogen.engine.record.loggers import names_of
 from morphogen.engine.record.watch import Watcher, usual
+from morphogen.engine.search import plan
 from morphogen.engine.search.beside import recipe
 from morphogen.engine.search.evaluation import share_in
 from morphogen.engine.search.extend import extended, wanted_length
@@ -54,8 +55,9 @@ from morphogen.tasks.kinds import USUAL_DATA, Data, asked_of, chosen, require_fi
 
 @memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
 def search(
-    method: str | object = "idarts",
+    method: str | object | None = None,
     *,
+    time: str | None = None,
     space: Space | None = None,
     data: Data | None = None,
     task: Task | None = None,
@@ -68,7 +70,11 @@ def search(
     """Find an architecture.
 
     Args:
-        method: a method's name (then with `quick_config`), or a method's configuration.
+        method: a method's name (then with `quick_config`), or a method's configuration; by default
+            `successive-halving`, planned for the time.
+        time: of wall clock for all of it, `90s`, `30m`, `2h`: sizes and lengths that nobody has set
+            are then chosen to fit the data and the time. By default, without a method, `2m` on the
+            embedded images and `10m` on other data.
         space: a built-in space's name, a space, or your own module with `OneOf` in it; by default
             nasbench201, and signal201 for signals.
         data: a name, a path, or an object, of a kind that `morphogen list data` shows; by default
@@ -90,7 +96,9 @@ def search(
     """
     refuse_again()
     data = chosen(data, task, USUAL_DATA)
-    info, config = method_of(method)
+    if method is None:
+        time = time or plan.usual_time(data)
+    info, config = method_of(plan.NAME if method is None else method)
     settings = quick_preset(info).settings if settings is None else settings
     require_types(run, settings=(settings, Settings))
     settings = replace(settings, task=asked_of(data, settings.task))
@@ -102,10 +110,14 @@ def search(
     require_select(info, settings)
     settings = regularised(info, known, settings)
     # What is wrong with the request is said before anything is written.
+    seconds = plan.require_time(info, time)
     where = _place(settings)
     start = os.fspath(start) if isinstance(start, os.PathLike) else start
     begun = None if start is None else read_run(start, known, settings)
     origin = begun[1] if begun else None
+    said: tuple[str, ...] = ()
+    if seconds:
+        settings, config, said = plan.planned(known, data, settings, config, seconds)
     task = task_of(data, settings, origin=origin)
     known_data = origin is not None and origin.knows(data_name(data), task)
     task.check_test(open=info.delivers)
@@ -154,6 +166,7 @@ def search(
             | ({} if share is None else {"share": asdict(share)})
             | ({} if start is None else {"start": str(start)})
             | ({} if beside is None else {"baseline": to_mapping(beside)})
+            | ({"time": time, "plan": list(said)} if seconds else {})
         )
     return _ended(where, job, task)
 

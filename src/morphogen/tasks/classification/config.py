@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 from morphogen.core.config import Share, Side, config
+from morphogen.core.errors import DataError
 from morphogen.tasks.classification.augment import Augment
 from morphogen.tasks.classification.inputs import ImageInputs
 from morphogen.tasks.classification.task import ImageTask
 from morphogen.tasks.configs import TaskConfig, task_config
 from morphogen.tasks.cut import Cut
+
+LARGEST, SMALLEST, GRAIN = 64, 12, 4
+"""Pixels of a side, where nobody asks for other sizes; and by what they can be divided, since
+networks halve their maps twice."""
 
 
 @task_config("images")
@@ -21,6 +27,7 @@ class ImageConfig(TaskConfig):
     spatial_dims: ClassVar[int | None] = 2
     default_space: ClassVar[str] = "nasbench201"
     usual_data: ClassVar[str] = "fashion-mnist"
+    sizes: ClassVar[tuple[str, ...]] = ("image_size",)
     licences: ClassVar[Mapping[str, str]] = {
         "fashion-mnist": "MIT (Zalando Research, Fashion-MNIST)",
         "cifar10": "no licence stated by its authors; cite Krizhevsky, 2009",
@@ -63,6 +70,24 @@ class ImageConfig(TaskConfig):
             class_weights=self.class_weights,
             label_smoothing=self.label_smoothing,
         )
+
+    def at_sizes(self, data: Any, cut: Cut) -> tuple[ImageTask, tuple[tuple[Self, float], ...]]:
+        """The images as they are, or `LARGEST` pixels if they are larger or of several sizes.
+
+        And half as wide and high, where that leaves `SMALLEST` pixels.
+        """
+        try:
+            task = replace(self, image_size=0).make(data, cut)
+            high, wide = task.example().shape[2:]
+            side = max(high, wide) if high % GRAIN or wide % GRAIN or high != wide else 0
+        except DataError:  # of several sizes, say; what else is wrong is said again below
+            high = wide = side = LARGEST
+        if side or max(high, wide) > LARGEST:
+            high = wide = min(LARGEST, max(GRAIN, max(high, wide) // GRAIN * GRAIN))
+            task = replace(self, image_size=high).make(data, cut)
+        half = -(-high // 2 // GRAIN) * GRAIN
+        sides = [high, *([half] if half >= SMALLEST else [])]
+        return task, tuple((replace(self, image_size=s), s * s / high / wide) for s in sides)
 
     @property
     def augment(self) -> Augment:
