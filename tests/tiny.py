@@ -101,6 +101,12 @@ SMALL = {
     "candidates": 2,
     "repeats": 1,
     "splits": 1,
+    "screened": 3,
+    "candidates": 2,
+    "drawn": 1,
+    "steps": 2,
+    "decision": 2,
+    "seeds": 2,
 }
 """Numbers that make a method's own phases short."""
 

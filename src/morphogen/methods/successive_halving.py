@@ -93,7 +93,7 @@ class SuccessiveHalvingConfig:
     flops_per_byte: Amount = 25.0
     """FLOPs that take as long as moving one byte between memory and processor; 0: cost is counted
     in FLOPs alone"""
-    weights: SGD = SGD(lr=0.05, lr_end=0.0)
+    sgd: SGD = SGD(lr=0.05, lr_end=0.0)
 
 
 @dataclass
@@ -220,7 +220,7 @@ class SuccessiveHalving:
             if len(drawn) == wanted + 1:
                 break
         drawn.pop(reference, None)
-        rest = problem, problem.batch_size, c.weights
+        rest = problem, problem.batch_size, c.sgd
         return SuccessiveHalvingState(
             reference, against, list(drawn)[:wanted], Training(*rest), Training(*rest)
         )
@@ -259,7 +259,7 @@ class SuccessiveHalving:
             loss=problem.task.loss,
         )
         state.proxies.append([max(scores[name], WORST) for name in self._proxies])
-        return {}
+        return {name: score for name, score in scores.items() if math.isfinite(score)}
 
     def candidates_of(self, state: SuccessiveHalvingState, problem: Problem) -> list[str]:
         """Those of the first round: the best of each band of cost, and some at random."""

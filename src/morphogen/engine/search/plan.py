@@ -245,7 +245,7 @@ class _Speed:
             self.arch,
             steps=1 + MEASURED,
             batch_size=settings.batch_size,
-            sgd=SuccessiveHalvingConfig().weights,
+            sgd=SuccessiveHalvingConfig().sgd,
         )
         taken = []
         for done in range(1 + MEASURED):
