@@ -102,7 +102,6 @@ SMALL = {
     "repeats": 1,
     "splits": 1,
     "screened": 3,
-    "candidates": 2,
     "drawn": 1,
     "steps": 2,
     "decision": 2,

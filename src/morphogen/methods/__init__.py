@@ -3,6 +3,8 @@
 from morphogen.methods._contract import (
     AskTell,
     Candidate,
+    Deciding,
+    Decision,
     Delivering,
     Ending,
     Method,
@@ -25,6 +27,8 @@ from morphogen.methods._contract import (
 __all__ = [
     "AskTell",
     "Candidate",
+    "Deciding",
+    "Decision",
     "Delivering",
     "Ending",
     "Method",

@@ -28,6 +28,7 @@ from morphogen.core import (
     UnknownNameError,
     plugins,
 )
+from morphogen.core.statistics import Contrast
 from morphogen.evaluators.stage import Stage as Stage
 from morphogen.spaces import Capability, SearchSpace, capabilities
 from morphogen.supernets import Gates, Supernet
@@ -157,6 +158,26 @@ class Offering(Protocol):
 
     def candidates(self, state: Any, space: SearchSpace) -> Sequence[Candidate]:
         """What the search offers at its end, the best first."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a method has compared its best candidate with what asks for no search."""
+
+    against: str
+    """What that is, in words: `the reference (ResNet)`."""
+    gain: Contrast
+    """By how much the candidate's scores are higher, with its interval."""
+    scores: Sequence[float]
+    """Of the candidate, one for each seed; higher is better."""
+
+
+@runtime_checkable
+class Deciding(Stepwise, Protocol):
+    """A method that compares what it found before it ends, on examples that chose nothing else."""
+
+    def decision(self, state: Any) -> Decision | None:
+        """The comparison; None before there is one."""
 
 
 @runtime_checkable

@@ -41,10 +41,10 @@ from morphogen import cost
 from morphogen.bilevel.optimisers import SGD
 from morphogen.core import Architecture, NumericalError
 from morphogen.core.config import Amount, Count, Natural, config
-from morphogen.core.statistics import Contrast, crossed_contrast
-from morphogen.evaluators.short import ShortTraining
-from morphogen.methods._contract import Candidate, Metrics, Phase, method
-from morphogen.proxies import batch_of, named, rank_sum, score_architecture
+from morphogen.core.statistics import crossed_contrast
+from morphogen.evaluators.ongoing import OngoingTraining
+from morphogen.methods._contract import Candidate, Decision, Metrics, Phase, method
+from morphogen.proxies import batch_of, named, rank_sum, score_architecture, suited
 from morphogen.spaces import Discrete, SearchSpace, reference_of
 from morphogen.spaces.constrained import Constrained
 from morphogen.tasks import Batch
@@ -97,48 +97,6 @@ class SuccessiveHalvingConfig:
 
 
 @dataclass
-class Training:
-    """A training under way, of which a checkpoint keeps everything."""
-
-    problem: Problem
-    batch_size: int
-    sgd: SGD
-    now: ShortTraining | None = None
-    asked: dict[str, Any] = field(default_factory=dict)
-
-    def begin(self, text: str, steps: int, *, repetition: int = 0, part: str = "train") -> None:
-        """Begin one, in the place of the one before."""
-        self.asked = {"text": text, "steps": steps, "repetition": repetition, "part": part}
-        self.now = ShortTraining(
-            self.problem,
-            self.problem.space.parse(text),
-            batch_size=self.batch_size,
-            sgd=self.sgd,
-            steps=steps,
-            repetition=repetition,
-            part=part,
-        )
-
-    def advance(self, done: int, of: int) -> None:
-        """Train to this share of the whole."""
-        if self.now is not None:
-            before = self.now.seen
-            self.now.advance(self.now.steps * done // of)
-            self.problem.count_measured(str(self.asked["part"]), self.now.seen - before)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What was begun, and how far it is."""
-        return {"asked": self.asked, "now": self.now.state_dict() if self.now else {}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.now, self.asked = None, {}
-        if state["now"]:
-            self.begin(**state["asked"])
-            self.now.load_state_dict(state["now"])  # type: ignore[attr-defined]  # `begin` made it
-
-
-@dataclass
 class SuccessiveHalvingState:
     """What is known of which architecture; architectures are in the space's notation."""
 
@@ -148,9 +106,9 @@ class SuccessiveHalvingState:
     """What that is called."""
     drawn: list[str]
     """In the order in which they are screened."""
-    training: Training
+    training: OngoingTraining
     """Under way, or the one whose network is delivered."""
-    best: Training
+    best: OngoingTraining
     """The best of the stage's trainings so far."""
     proxies: list[list[float]] = field(default_factory=list)
     """Of each architecture screened so far, in that order, the score by each proxy."""
@@ -174,6 +132,7 @@ class SuccessiveHalvingState:
     needs=[Discrete],
     epochs=12,
     limits=True,
+    anytime=True,
     quick={"epochs": 6},
 )
 class SuccessiveHalving:
@@ -222,7 +181,7 @@ class SuccessiveHalving:
         drawn.pop(reference, None)
         rest = problem, problem.batch_size, c.sgd
         return SuccessiveHalvingState(
-            reference, against, list(drawn)[:wanted], Training(*rest), Training(*rest)
+            reference, against, list(drawn)[:wanted], OngoingTraining(*rest), OngoingTraining(*rest)
         )
 
     def step(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
@@ -248,9 +207,10 @@ class SuccessiveHalving:
         if place >= len(state.drawn):
             return {}
         batch = batch_of(problem.task, problem.batch_size, problem.seed, problem.devices.device)
+        names = suited(self._proxies, batch.x, batch.y)  # classes, or images, are not everywhere
         arch = problem.space.parse(state.drawn[place])
         scores = score_architecture(
-            self._proxies,
+            names,
             problem.space,
             arch,
             batch,
@@ -258,7 +218,7 @@ class SuccessiveHalving:
             problem.seed,
             loss=problem.task.loss,
         )
-        state.proxies.append([max(scores[name], WORST) for name in self._proxies])
+        state.proxies.append([max(scores[name], WORST) for name in names])
         return {name: score for name, score in scores.items() if math.isfinite(score)}
 
     def candidates_of(self, state: SuccessiveHalvingState, problem: Problem) -> list[str]:
@@ -269,7 +229,7 @@ class SuccessiveHalving:
         within = [i for i, one in enumerate(costs) if one <= most] or list(range(len(costs)))
         at_random = within[: min(c.drawn, c.candidates)]
         chosen = within
-        if state.proxies:
+        if state.proxies and state.proxies[0]:
             sums = rank_sum(list(zip(*state.proxies, strict=True)))
             order = np.array(sorted(within, key=lambda i: costs[i]))
             ranked = [
@@ -326,13 +286,14 @@ class SuccessiveHalving:
         state.decided[place].append(scores)
         return self._figures(problem, text, scores)
 
-    def contrast(self, state: SuccessiveHalvingState) -> Contrast | None:
+    def decision(self, state: SuccessiveHalvingState) -> Decision | None:
         """By how much the best finalist's scores are above the reference's; None before the end."""
         table = state.decided
         if not self._complete(state) or min(len(table[0]), len(table[0][0])) < 2:
             return None
         best = max(range(len(table) - 1), key=lambda i: float(np.mean(table[i])))
-        return crossed_contrast(table, best, len(table) - 1, comparisons=len(table) - 1)
+        gain = crossed_contrast(table, best, len(table) - 1, comparisons=len(table) - 1)
+        return Decision(state.against, gain, [float(np.mean(row)) for row in table[best]])
 
     def _complete(self, state: SuccessiveHalvingState) -> bool:
         return bool(state.decided) and all(len(row) == self.config.seeds for row in state.decided)
@@ -373,7 +334,7 @@ class SuccessiveHalving:
 
     def candidates(self, state: SuccessiveHalvingState, space: SearchSpace) -> list[Candidate]:
         """The arms of the decision, or of the last round, the best first."""
-        if self.contrast(state) is not None:
+        if self._complete(state):
             means = [float(np.mean(row)) for row in state.decided]
             pairs = list(zip(state.arms, means, strict=True))
         elif state.rounds:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from morphogen.proxies.gradient import fisher, grad_norm, grasp, plain, snip
     from morphogen.proxies.jacobian import epe_nas, jacob_cov
     from morphogen.proxies.kernel import ntk
-    from morphogen.proxies.registry import score, score_many
+    from morphogen.proxies.registry import score, score_many, suited
     from morphogen.proxies.size import flops, l2_norm, params
     from morphogen.proxies.zenscore import zen
 
@@ -41,6 +41,7 @@ _HOME = {
     "score_architecture": "fresh",
     "score_many": "registry",
     "snip": "gradient",
+    "suited": "registry",
     "synflow": "flow",
     "zen": "zenscore",
 }
@@ -70,6 +71,7 @@ __all__ = [
     "score_architecture",
     "score_many",
     "snip",
+    "suited",
     "synflow",
     "zen",
 ]

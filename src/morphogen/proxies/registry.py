@@ -133,6 +133,17 @@ def require_suited(proxy: Proxy, x: Any, y: Any = None) -> None:
         )
 
 
+def suited(names: Collection[str], x: Any, y: Any = None) -> list[str]:
+    """Those of some proxies that can be computed on such data.
+
+    Args:
+        names: keys of `PROXIES`.
+        x: inputs of a batch.
+        y: its targets, if there are any.
+    """
+    return [p.name for p in named(names) if not (p.labels and y is None) and not _unsuited(p, x, y)]
+
+
 def _unsuited(proxy: Proxy, x: Any, y: Any) -> str:
     """What a proxy needs that these data are not; empty where it can be computed."""
     if proxy.classes and not (isinstance(y, Tensor) and y.dtype == torch.int64 and y.ndim == 1):

@@ -29,6 +29,8 @@ from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.timetable import ENDED_EARLY, timetable
 from morphogen.evaluators import diagnostics
 from morphogen.methods import (
+    Deciding,
+    Decision,
     Delivering,
     Ending,
     Method,
@@ -60,8 +62,13 @@ class Outcome:
     """Of a method that delivers one: trained, in the process that wrote the run."""
     delivered: Delivered | None = None
     """What the record says of it, when it is in the run directory."""
+<<<<<<< HEAD
     limits: Sequence[Mapping[str, Any]] = ()
     """What the architecture costs, beside each limit of the search."""
+=======
+    decision: Decision | None = None
+    """Of a method that has compared what it found."""
+>>>>>>> 8530ccd (a search decides against the reference, and says so)
     left: int = 0
     """Epochs that were still to be done when an interrupt ended it."""
 
@@ -193,7 +200,8 @@ def _outcome(
     if found is None:
         return None
     net = method.network(state, space) if isinstance(method, Delivering) else None
-    return Outcome(found, history, offered(method, state, space), net)
+    decision = method.decision(state) if isinstance(method, Deciding) else None
+    return Outcome(found, history, offered(method, state, space), net, decision=decision)
 
 
 def offered(method: Method, state: Any, space: SearchSpace) -> list[dict[str, Any]]:

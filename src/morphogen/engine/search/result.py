@@ -15,6 +15,7 @@ from torch import nn
 from morphogen import benchmarks
 from morphogen.core import Architecture, RunError, arguments
 from morphogen.core.names import shell, shown
+from morphogen.core.statistics import Contrast, interval
 from morphogen.engine.record.networks import fresh_network
 from morphogen.engine.record.watch import Watcher, usual
 from morphogen.engine.search.beside import beside, told_of, within_limits
@@ -32,13 +33,14 @@ from morphogen.evaluators.objectives import Objective, maximised
 from morphogen.evolution.pareto import front, hypervolume
 from morphogen.exports.trained import trained_network
 from morphogen.exports.writing import Exported, export
-from morphogen.methods import find
+from morphogen.methods import Decision, find
 from morphogen.reports.standing import metric_on
 from morphogen.reports.writing import Report, report
 from morphogen.runs import store
 from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.records import Comparison, comparison_of
+from morphogen.runs.verdict import Verdict
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Metric, Task
 from morphogen.tasks.kinds import Data, as_arguments, chosen
@@ -379,13 +381,42 @@ def with_baseline(job: Job, result: SearchResult) -> SearchResult:
     """
     directory = RunDirectory(job.path)
     recorded = directory.config().get("baseline")
-    if recorded is None or result.comparison is not None or result.ended_early:
+    trained_beside = result.comparison is not None and result.comparison.training != OWN
+    if recorded is None or trained_beside or result.ended_early:
         return result
     with directory.locked():
         trained = beside(job, result.text, recorded)
         said = told_of(job.path, trained)
     result.trainings.append(trained)
     return replace(result, comparison=said)
+
+
+OWN = "."
+"""Of a comparison that the search itself has made: its trainings are no runs."""
+
+
+def decided(decision: Decision, task: Described) -> Comparison:
+    """A method's own comparison, as the record has it."""
+    sign = 1.0 if task.higher_is_better else -1.0
+    gain, values = decision.gain, [sign * score for score in decision.scores]
+    ends = (gain.low, gain.high) if sign > 0 else (gain.high, gain.low)
+    low, high = (None if end is None else sign * end for end in ends)
+    contrast = Contrast(sign * gain.difference, low, high, gain.seeds)
+    verdict = Verdict.of(
+        contrast,
+        against=decision.against,
+        metric=task.metric,
+        unit=task.unit,
+        higher_is_better=task.higher_is_better,
+    )
+    return Comparison.model_validate(
+        {
+            "training": OWN,
+            "metric": f"{task.metric} on search-validation {task.examples} that chose nothing else",
+            "reached": {**interval(values), "values": values},
+            "verdicts": [verdict.model_dump()],
+        }
+    )
 
 
 def write_result(job: Job, outcome: Outcome) -> SearchResult:
@@ -398,6 +429,8 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
     comparison = comparison_of(before) if before.get("architecture") == text else None
     config = directory.config()
     task = Described.of(config)
+    if comparison is None and outcome.decision is not None:
+        comparison = decided(outcome.decision, task)
     if directory.store_file.exists():
         cost = store.cost(directory.store_file)
     else:

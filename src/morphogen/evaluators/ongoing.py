@@ -1,0 +1,53 @@
+"""A short training that is under way: what a search that trains networks keeps in its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from morphogen.bilevel.optimisers import SGD
+from morphogen.evaluators.short import ShortTraining
+from morphogen.tasks.problem import Problem
+
+
+@dataclass
+class OngoingTraining:
+    """A training under way, of which a checkpoint keeps everything."""
+
+    problem: Problem
+    batch_size: int
+    sgd: SGD
+    now: ShortTraining | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def begin(self, text: str, steps: int, *, repetition: int = 0, part: str = "train") -> None:
+        """Begin one, in the place of the one before."""
+        self.asked = {"text": text, "steps": steps, "repetition": repetition, "part": part}
+        self.now = ShortTraining(
+            self.problem,
+            self.problem.space.parse(text),
+            batch_size=self.batch_size,
+            sgd=self.sgd,
+            steps=steps,
+            repetition=repetition,
+            part=part,
+        )
+
+    def advance(self, done: int, of: int) -> None:
+        """Train to this share of the whole."""
+        if self.now is not None:
+            before = self.now.seen
+            self.now.advance(self.now.steps * done // of)
+            self.problem.count_measured(str(self.asked["part"]), self.now.seen - before)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was begun, and how far it is."""
+        return {"asked": self.asked, "now": self.now.state_dict() if self.now else {}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.now, self.asked = None, {}
+        if state["now"]:
+            self.begin(**state["asked"])
+            self.now.load_state_dict(state["now"])  # type: ignore[attr-defined]  # `begin` made it
