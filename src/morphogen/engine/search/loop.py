@@ -62,13 +62,10 @@ class Outcome:
     """Of a method that delivers one: trained, in the process that wrote the run."""
     delivered: Delivered | None = None
     """What the record says of it, when it is in the run directory."""
-<<<<<<< HEAD
     limits: Sequence[Mapping[str, Any]] = ()
     """What the architecture costs, beside each limit of the search."""
-=======
     decision: Decision | None = None
     """Of a method that has compared what it found."""
->>>>>>> 8530ccd (a search decides against the reference, and says so)
     left: int = 0
     """Epochs that were still to be done when an interrupt ended it."""
 
