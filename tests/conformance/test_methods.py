@@ -11,7 +11,7 @@ import torch
 import tiny
 from morphogen.core import DataError
 from morphogen.engine.search.search import search
-from morphogen.methods import find, methods
+from morphogen.methods import Delivering, find, methods
 from morphogen.tasks.classification import ImageTask
 from morphogen.testing import MethodChecks
 
@@ -91,7 +91,11 @@ def test_the_test_part_is_never_opened_and_cannot_be(name, tmp_path, monkeypatch
     )
     assert peeps.notices
     assert tasks
-    assert all(task.has_test and task.test_openings == () for task in tasks)
+    assert all(task.has_test for task in tasks)
+    opened = [reason for task in tasks for reason in task.test_openings]
+    delivers = issubclass(find(name).build, Delivering)  # then once, when the search is over
+    assert len(opened) == delivers
+    assert all(reason.endswith("delivers, after the search") for reason in opened)
 
 
 @pytest.mark.parametrize("name", NAMES)

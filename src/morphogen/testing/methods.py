@@ -212,7 +212,7 @@ class MethodChecks(Checks):
         """With the architecture of the last epoch done; and resumed it ends as without a break."""
         if not self.info.anytime:
             return
-        early = self.search(watcher=Interrupt(steps=3))
+        early = self.search(watcher=Interrupt(epochs=1, steps=1))
         lines = metrics(early.run)
         require(early.ended_early, "an interrupted search does not say so")
         require(early.text == lines[-1]["architecture"], f"{early.text} is not the last epoch's")

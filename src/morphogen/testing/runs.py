@@ -78,11 +78,15 @@ def require_same_run(one: Path, two: Path) -> None:
 
 
 class Interrupt(Silent):
-    """Ctrl-C after so many calls of `stepped`, or when so many epochs are done and safe."""
+    """Ctrl-C after so many calls of `stepped`, or when so many epochs are done and safe.
+
+    With both: after so many calls in the epoch that comes then.
+    """
 
     def __init__(self, *, steps: int | None = None, epochs: int | None = None) -> None:
         self.steps, self.epochs = steps, epochs
         self.finished: int | None = None
+        self._counts = epochs is None
 
     def __call__(self) -> Interrupt:
         """Itself, as a function that makes a watcher."""
@@ -94,7 +98,7 @@ class Interrupt(Silent):
 
     def stepped(self, clock: Clock) -> None:
         """Counts."""
-        if self.steps is not None:
+        if self.steps is not None and self._counts:
             self.steps -= 1
             if self.steps == 0:
                 raise KeyboardInterrupt
@@ -102,7 +106,9 @@ class Interrupt(Silent):
     def epoch(self, row: Any) -> None:
         """Compares."""
         if row["epoch"] == self.epochs:
-            raise KeyboardInterrupt
+            self._counts = True
+            if self.steps is None:
+                raise KeyboardInterrupt
 
 
 class Recorder(Silent):
