@@ -45,8 +45,7 @@ from morphogen.core.statistics import crossed_contrast
 from morphogen.evaluators.ongoing import OngoingTraining
 from morphogen.methods._contract import Candidate, Decision, Metrics, Phase, method
 from morphogen.proxies import batch_of, named, rank_sum, score_architecture, suited
-from morphogen.spaces import Discrete, SearchSpace, reference_of
-from morphogen.spaces.constrained import Constrained
+from morphogen.spaces import Discrete, SearchSpace, reference_within
 from morphogen.tasks import Batch
 from morphogen.tasks.problem import Clock, Problem
 
@@ -407,11 +406,7 @@ class SuccessiveHalving:
 
 def _reference(space: SearchSpace, rng: np.random.Generator) -> tuple[str, str]:
     """What candidates are compared with, and what it is called."""
-    known = reference_of(space)
-    whole = space.inner if isinstance(space, Constrained) else space
-    allowed = known is not None and (
-        not isinstance(space, Constrained) or space.allows(known.architecture)
-    )
-    if known is not None and known.space == whole and allowed:
+    known = reference_within(space)
+    if known is not None:
         return space.format(known.architecture), f"the reference ({known.name})"
     return space.format(space.sample(rng)), "a random architecture"

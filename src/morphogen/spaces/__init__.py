@@ -18,7 +18,7 @@ from morphogen.spaces.drawing import different, fresh
 from morphogen.spaces.mapping import needs_code, read
 from morphogen.spaces.mask import SubspaceMask
 from morphogen.spaces.module import ModuleSpace
-from morphogen.spaces.references import Reference, reference_of
+from morphogen.spaces.references import Reference, reference_of, reference_within
 from morphogen.spaces.registry import (
     SpaceInfo,
     about,
@@ -57,6 +57,7 @@ __all__ = [
     "of_space",
     "read",
     "reference_of",
+    "reference_within",
     "register",
     "registered",
 ]

@@ -47,3 +47,13 @@ def reference_of(space: SearchSpace) -> Reference | None:
     except MorphogenError:
         arch, owner = whole.parse(known.reference), whole
     return Reference(arch, owner, known.reference_name, known.reference_reason)
+
+
+def reference_within(space: SearchSpace) -> Reference | None:
+    """The reference, if it is an architecture of the space, within its limits."""
+    found = reference_of(space)
+    whole = space.inner if isinstance(space, Constrained) else space
+    if found is None or found.space != whole:
+        return None
+    limited = isinstance(space, Constrained) and not space.allows(found.architecture)
+    return None if limited else found
