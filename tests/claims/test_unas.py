@@ -26,7 +26,7 @@ from morphogen.core import Choice, ConfigError
 from morphogen.methods.unas import UNAS, UNASConfig, controlled, score_function
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates, NetworkSpec, build, space_of
-from morphogen.tasks.problem import Clock
+from morphogen.tasks.problem import Clock, Start
 from morphogen.testing import MethodChecks
 
 QUICK = tiny.config("unas")
@@ -149,7 +149,9 @@ def test_latency_has_no_bias_whatever_models_it_and_a_good_model_takes_variance_
         return of
 
     good = estimates(space, alpha, with_model(fit.weights))
-    wrong = estimates(space, alpha, with_model(normal(21, seed=15)))
+    nonsense = normal(21, seed=15)
+    nonsense[-1] = target  # so that it is above the target as often as below
+    wrong = estimates(space, alpha, with_model(nonsense))
     drawn_mean = 0.1 * float(torch.relu(latency(torch.eye(4, dtype=torch.float64)[
         torch.multinomial(torch.softmax(alpha, -1), 20_000, True, generator=generator(16)).T
     ]) - target).mean())  # fmt: skip
@@ -473,6 +475,8 @@ def test_alphas_rest_while_weights_warm_up_and_the_search_has_a_new_optimiser():
         ("warm-up", 2, "train"),
         ("search", 5, "train"),
     ]
+    problem.start = Start({})
+    assert [p.epochs for p in method.phases(problem, 5)] == [0, 5]  # of a supernet that is trained
     first = state.weight_optimiser
     for step in range(3):
         method.step(state, problem, replace(CLOCK, epoch=1, step=step, phase="warm-up"))

@@ -175,11 +175,10 @@ class UNAS:
         self.config = config
 
     def phases(self, problem: Problem, epochs: int) -> Sequence[Phase]:
-        """Weights alone, then weights and architecture; epochs are passes over training data."""
-        return [
-            Phase(WARM_UP, self.config.warm_up, part="train"),
-            Phase("search", epochs, part="train"),
-        ]
+        """Weights alone, unless they are trained on these data; then weights and architecture."""
+        trained = problem.start is not None and problem.start.other_outputs is None
+        warm_up = Phase(WARM_UP, 0 if trained else self.config.warm_up, part="train")
+        return [warm_up, Phase("search", epochs, part="train")]
 
     def init(self, problem: Problem) -> UNASState:
         """A new supernet, and alphas that are zero."""
