@@ -46,13 +46,14 @@ def seeds(run: Run) -> Sequence[int]:
 def measured(run: Run) -> dict[Measure, dict[int, float]]:
     """What a finished run measured itself or what a table says of its result, by seed.
 
-    Of a training its metric on the test part, else on the held-out one; of a search the last
-    recalibrated metric, else the best score; and the table's test figure of what it found.
+    Of a training, or a search that delivers a network, its metric on the test part, else on the
+    held-out one; of another search the last recalibrated metric, else the best score; and the
+    table's test figure of what it found.
     Nothing of a run that is not finished.
     """
     if run.state != "finished":
         return {}
-    own = _trained(run) if run.training else _searched(run)
+    own = _trained(run) if run.training or run.reached else _searched(run)
     return own | (_looked_up(run) if not run.training else {})
 
 
@@ -76,9 +77,10 @@ def told_apart(measures: Sequence[Measure]) -> dict[Measure, str]:
 
 def _trained(run: Run) -> dict[Measure, dict[int, float]]:
     task = run.task
-    for part, known in task.reached(run.result).items():
+    how = "trained from scratch" if run.training else "network that the search trained"
+    for part, known in run.reached.items():
         values = [float(v) for v in known.get("values", ())]
-        name = f"{TITLES[part].lower()} {task.metric}{_in(task.unit)}, trained from scratch"
+        name = f"{TITLES[part].lower()} {task.metric}{_in(task.unit)}, {how}"
         made = Measure(name, task.metric, task.unit, task.higher_is_better, run.data)
         return {made: dict(zip(seeds(run), values, strict=False))}
     return {}

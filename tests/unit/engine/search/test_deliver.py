@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Subset, TensorDataset
 
 import delivering
 import morphogen
@@ -17,7 +18,10 @@ from morphogen.engine.record.opened import open_run
 from morphogen.engine.search.search import resume
 from morphogen.exports.writing import export
 from morphogen.methods import _contract
+from morphogen.reports.measures import measured
+from morphogen.reports.reading import read_run
 from morphogen.runs.directory import RunDirectory
+from morphogen.tasks import Task
 from morphogen.testing import MethodChecks
 
 
@@ -166,6 +170,13 @@ def test_export_predict_and_load_work_on_the_run_itself(built_in, capsys):
     assert "model.safetensors" in capsys.readouterr().out
 
 
+def test_a_comparison_has_it_in_a_column_of_its_own(built_in):
+    found, _ = built_in
+    (measure, values), *_ = measured(read_run(found.run)).items()
+    assert measure.name == "test accuracy in %, network that the search trained"
+    assert values == {0: found.test["mean"]}
+
+
 def test_reports_and_lists_begin_with_what_the_network_reaches(built_in, capsys):
     found, _ = built_in
     value = found.test["mean"]
@@ -180,3 +191,30 @@ def test_reports_and_lists_begin_with_what_the_network_reaches(built_in, capsys)
     assert f"Test accuracy of the trained network: {value:.2f} %, 95 % interval" in said
     assert f"morphogen export {found.run}" in said
     assert "network.safetensors" in said
+
+
+def test_of_a_metric_of_ones_own_the_interval_is_not_known(tmp_path):
+    """Nobody knows how its mean varies; the network is used all the same."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(160, 1, 8, 8, generator=g)
+    data = TensorDataset(x, torch.randint(0, 4, (160,), generator=g))
+    own = Task(
+        train=Subset(data, range(120)),
+        test=Subset(data, range(120, 160)),
+        loss=torch.nn.functional.cross_entropy,
+        outputs=4,
+    )
+    found = delivering.run(
+        tmp_path / "run",
+        epochs=1,
+        train_images=60,
+        valid_images=60,
+        given={"task": own, "space": "nasbench201"},
+    )
+    assert set(found.test) == {"mean", "n", "examples", "values"}
+    again = resume(found.run, task=own)
+    assert again.test == found.test
+    (file,) = found.export("safetensors")
+    with torch.no_grad():
+        assert torch.equal(morphogen.load(file.path)(x[:2]), found.network()(x[:2]))
+    assert "loss reached" in found.report().path.read_text().lower()
