@@ -1,7 +1,8 @@
 """One JSON file per claim in results/, and the texts that are made of them and of the code.
 
     python benchmarks/record.py          rewrites README's tables, of results/*.json and of the
-                                         methods, and docs/command-line.md, of the options
+                                         methods, docs/command-line.md, of the options, and
+                                         docs/budgets.md, of a result
     python benchmarks/record.py --check  fails if they are not that
 
 A claim's script calls `write`; nothing in results/ is written by hand.
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "command-line.md"
+BUDGETS = ROOT / "docs" / "budgets.md"
 PACKAGES = ("torch", "numpy", "lightning-fabric")
 
 Verdict = Literal["shown", "partly", "not shown"]
@@ -160,9 +162,14 @@ def readme() -> str:
 
 def made() -> dict[Path, str]:
     """Every text that is made from the code and from results/, by its file."""
+    import budgets_page
     import commands_page
 
-    return {README: readme(), COMMANDS: commands_page.page()}
+    return {
+        README: readme(),
+        COMMANDS: commands_page.page(),
+        BUDGETS: budgets_page.page(RESULTS),
+    }
 
 
 def main() -> None:

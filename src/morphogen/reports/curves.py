@@ -21,15 +21,19 @@ text { fill: currentColor; }
 """
 
 
+NAME = 14.0
+"""Height of a name at the end of its curve."""
+
+
 @dataclass(frozen=True)
 class Band:
-    """One curve with its interval; all of one length."""
+    """One curve with its interval, of one length; without `low` and `high` it has none."""
 
     name: str
     x: Sequence[float]
     mean: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,15 @@ class _Log:
 
 
 def svg(title: str, x_label: str, y_label: str, bands: Sequence[Band]) -> str:
-    """The drawing. A curve that reaches zero leaves the page at the bottom."""
+    """The drawing, each curve with its name at its end.
+
+    A curve that reaches zero leaves the page at the bottom.
+    """
     positive = [v for band in bands for v in band.mean if v > 0]
     low, high = min(positive, default=0.1), max(positive, default=1.0)
+    least = min(value for band in bands for value in band.x)
     most = max(value for band in bands for value in band.x)
-    x = _Log(1.0, max(most, 2.0), LEFT, WIDTH - RIGHT)
+    x = _Log(least, max(most, 2 * least), LEFT, WIDTH - RIGHT)
     y = _Log(low / 1.3, max(high, low * 2) * 1.3, HEIGHT - BOTTOM, TOP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -73,7 +81,7 @@ def svg(title: str, x_label: str, y_label: str, bands: Sequence[Band]) -> str:
         f'height="{HEIGHT - BOTTOM - TOP}"/></clipPath><g clip-path="url(#c)">',
         *(_band(band, i, x, y) for i, band in enumerate(bands)),
         "</g>",
-        *(_key(band.name, i) for i, band in enumerate(bands)),
+        *_names(bands, x, y),
         "</svg>\n",
     ]
     return "\n".join(parts)
@@ -87,23 +95,53 @@ def _band(band: Band, index: int, x: _Log, y: _Log) -> str:
         places = [HEIGHT if v <= 0 else y.at(v) for v in values]
         return [f"{x.at(a):.1f},{b:.1f}" for a, b in zip(band.x, places, strict=True)]
 
-    area = " ".join([*path(band.low), *reversed(path(band.high))])
-    return (
-        f'<polygon points="{area}" fill="{colour}" fill-opacity=".15"/>'
+    area = " ".join([*path(band.low), *reversed(path(band.high))]) if band.low else ""
+    return (f'<polygon points="{area}" fill="{colour}" fill-opacity=".15"/>' if area else "") + (
         f'<polyline points="{" ".join(path(band.mean))}" fill="none" stroke="{colour}" '
         f'stroke-width="2" stroke-dasharray="{dash}"/>'
     )
 
 
-def _key(name: str, index: int) -> str:
-    colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
-    left, top = WIDTH - RIGHT + 14, TOP + 10 + 20 * index
-    short = name if len(name) <= 20 else name[:19] + "…"
-    return (
-        f'<line x1="{left}" y1="{top - 4}" x2="{left + 26}" y2="{top - 4}" stroke="{colour}" '
-        f'stroke-width="2" stroke-dasharray="{dash}"/>'
-        + f"<g><title>{escaped(name)}</title>{_text(left + 32, top, short, {})}</g>"
-    )
+def _names(bands: Sequence[Band], x: _Log, y: _Log) -> list[str]:
+    """The name of each curve beside its end, moved up or down where another is."""
+    ends = [min(y.at(b.mean[-1]) if b.mean[-1] > 0 else y.start, y.start) for b in bands]
+    order = sorted(range(len(bands)), key=lambda i: ends[i])
+    places = spread([ends[i] for i in order], NAME, HEIGHT - NAME / 2)
+    parts = []
+    for i, place in zip(order, places, strict=True):
+        band, colour = bands[i], COLOURS[i % len(COLOURS)]
+        start, left = x.at(band.x[-1]), WIDTH - RIGHT + 20
+        short = band.name if len(band.name) <= 20 else band.name[:19] + "…"
+        parts.append(
+            f'<path d="M{start:.1f} {ends[i]:.1f} L{WIDTH - RIGHT + 4} {ends[i]:.1f} L'
+            f'{left - 3} {place:.1f}" fill="none" stroke="{colour}" stroke-opacity=".6"/>'
+            f'<circle cx="{start:.1f}" cy="{ends[i]:.1f}" r="3" fill="{colour}"/>'
+            + f"<g><title>{escaped(band.name)}</title>"
+            + _text(left, place + 4, short, {"font-size": "12"})
+            + "</g>"
+        )
+    return parts
+
+
+def spread(places: Sequence[float], apart: float, most: float) -> list[float]:
+    """Places in order, moved so that two are never nearer than `apart`, and none is beyond `most`.
+
+    Groups of places that would overlap are centred on the mean of what they would have.
+    """
+    groups: list[list[float]] = []  # each: sum of the places less their offsets, and how many
+    for place in places:
+        groups.append([place, 1.0])
+        while len(groups) > 1:
+            (before, n), (last, m) = groups[-2:]
+            if last / m - before / n >= (n + m) / 2 * apart:
+                break
+            groups[-2:] = [[before + last, n + m]]
+    out = [total / n + (i - (n - 1) / 2) * apart for total, n in groups for i in range(round(n))]
+    over = max(0.0, out[-1] - most) if out else 0.0
+    for i in range(len(out) - 1, -1, -1):
+        limit = most - (len(out) - 1 - i) * apart
+        out[i] = min(out[i], limit) if over else out[i]
+    return out
 
 
 def _column(at: float, value: float) -> str:

@@ -103,6 +103,11 @@ class Pace:
         c = self.clock
         return min(1.0, (c.epoch + c.step / max(c.steps, 1)) / max(c.epochs, 1))
 
+    def seconds(self, phase: str, steps: int) -> float | None:
+        """Of an epoch of so many steps in a phase, with what follows it; None if not known."""
+        step = self._step(phase, steps)
+        return None if step is None else steps * step + self._phases[phase].after
+
     def remaining(self) -> tuple[float | None, list[str]]:
         """Seconds to the end, None if not known yet; and the phases for which that is a guess.
 
