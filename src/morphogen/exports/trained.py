@@ -16,6 +16,7 @@ from morphogen.methods import find
 from morphogen.runs.config import Space, recorded_space
 from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
+from morphogen.runs.records import comparison_of
 from morphogen.runs.weights import Signature, read_weights
 
 
@@ -33,9 +34,15 @@ def weights_of(directory: RunDirectory, seed: int | None = None) -> Path:
     """
     values, result = directory.config(), directory.result()
     if not directory.is_training and not _delivers(values, result):
+        known = comparison_of(result or {})
         raise RunError(
             f"{directory.path} is the run of a search, whose network is not trained; accepted: the "
-            f"run of a training, first `{shell('morphogen', 'train', directory.path)}`"
+            "run of a training, "
+            + (
+                f"{directory.path / known.training}"
+                if known
+                else f"first `{shell('morphogen', 'train', directory.path)}`"
+            )
         )
     if result is None:
         again = shell("morphogen", "resume", directory.path)

@@ -11,7 +11,7 @@ import pytest
 
 import tiny
 from morphogen import spaces
-from morphogen.core import Choice
+from morphogen.core import Choice, RunError
 from morphogen.core.statistics import contrast
 from morphogen.engine.resume import resume
 from morphogen.engine.search.search import search
@@ -25,12 +25,13 @@ from morphogen.engine.train.training import (
     paper_training,
     quick_training,
 )
+from morphogen.exports.writing import export
 from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import Constrained, SearchSpace, reference_of
 from morphogen.tasks.classification.config import ImageConfig
-from morphogen.testing.toys import SETTINGS
+from morphogen.testing.toys import SETTINGS, own
 
 SPACE = spaces.make("nasbench201")
 ARCH = SPACE.parse(
@@ -91,7 +92,7 @@ def test_what_is_said_is_of_three_trainings_by_one_recipe(whole: Path) -> None:
     assert page.count("the reference (ResNet)") == page.count("from a random architecture") == 1
 
 
-@pytest.mark.parametrize("steps", [13, 25])
+@pytest.mark.parametrize("steps", [13, pytest.param(25, marks=pytest.mark.slow)])
 def test_cut_off_in_any_of_them_it_goes_on_to_the_same_bits(
     steps: int, whole: Path, data: str, tmp_path: Path
 ) -> None:
@@ -203,3 +204,19 @@ def test_a_training_sees_the_data_as_the_search_did(data: str, tmp_path: Path) -
     assert quick_training("nasbench201", asked).task == asked
     published = paper_training("nasbench201", asked).task
     assert published == ImageConfig(image_size=0, flip=False, class_weights="0=2")
+
+
+def test_an_own_module_is_compared_with_its_first_options(tmp_path: Path) -> None:
+    settings = tiny.changed(SETTINGS, epochs=1)
+    run = tmp_path / "run"
+    found = search(
+        "gdas", space=own(), data=tiny.images(), settings=settings, run=run, baseline=TINY
+    )
+    assert found.comparison is not None
+    assert found.comparison.metric == "held-out accuracy"  # there is no test part
+    against = [verdict.against for verdict in found.comparison.verdicts]
+    assert against[0] == "the reference (the first option of every choice)"
+    first = result(run / "trained" / "reference")["architecture"]
+    assert first == "block1=conv3;block2=conv3;pool=average"
+    with pytest.raises(RunError, match=r"accepted: the run of a training, .*trained"):
+        export(run)
