@@ -168,7 +168,9 @@ def search(
             | ({} if beside is None else {"baseline": to_mapping(beside)})
             | ({"time": time, "plan": list(said)} if seconds else {})
         )
-    return _ended(where, job, task)
+    several = job.settings.hardware.devices > 1
+    found = launch(where, job) if several else write_result(job, run_job(where, job, task))
+    return with_baseline(job, found)
 
 
 @memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
@@ -224,15 +226,8 @@ def resume(
         task = task_of(images, settings, origin=origin)
         require_same_data(directory, values, task)
         job = extended(directory, values, job, task, change)
-    return _ended(where, job, task)
-
-
-def _ended(where: Any, job: Job, task: Task | None) -> SearchResult:
-    """The search to its end, and what is asked for after it."""
-    if job.settings.hardware.devices > 1:
-        found = launch(where, job)
-    else:
-        found = write_result(job, run_job(where, job, task))
+    several = job.settings.hardware.devices > 1
+    found = launch(where, job) if several else write_result(job, run_job(where, job, task))
     return with_baseline(job, found)
 
 
