@@ -14,7 +14,7 @@ from torch import Tensor
 
 from morphogen.core import Architecture
 from morphogen.evaluators.recalibration import batch_statistics
-from morphogen.spaces import is_skip
+from morphogen.spaces import SearchSpace, Weighing, is_skip
 from morphogen.supernets import Gates, Supernet, evaluating, frozen_statistics
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import mapped
@@ -50,6 +50,14 @@ def decisions_changed(before: Architecture | None, after: Architecture) -> float
     return sum(before[name] != after[name] for name in after) / len(after)
 
 
+def path_of(space: SearchSpace, arch: Architecture, gates: Gates, device: torch.device) -> Gates:
+    """The gates of an architecture; of several options that it weighs, weighed as in `gates`."""
+    path = Gates.of(space, arch, device)
+    if isinstance(space, Weighing) and any(len(kept) > 1 for kept in arch.values()):
+        return Gates(gates.weights, path.live)
+    return path
+
+
 def discretization_gap(
     problem: Problem, net: Supernet, gates: Gates, arch: Architecture, examples: int
 ) -> dict[str, float]:
@@ -66,7 +74,7 @@ def discretization_gap(
         (here accuracy) in its unit.
     """
     device = problem.devices.device
-    path = Gates.of(problem.space, arch, device)
+    path = path_of(problem.space, arch, gates, device)
     rows = torch.split(problem.chosen("valid", examples, "diagnostics/valid"), problem.task.at_once)
     valid = problem.task.examples("valid", device=device)
     batches = [valid.batch(some) for some in rows]

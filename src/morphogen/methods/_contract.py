@@ -259,6 +259,8 @@ class MethodInfo:
     """Fields that are cut by the same share as `initial`."""
     takes: tuple[Regulariser, ...] = ()
     """Regularisers that it can be combined with (`bilevel.regularisation`)."""
+    delivering: tuple[type[Capability], ...] = ()
+    """Capabilities that a space must have for the method to deliver a network."""
 
     @property
     def algorithm(self) -> str:
@@ -284,6 +286,10 @@ class MethodInfo:
     def delivers(self) -> bool:
         """True if its searches end with a trained network."""
         return issubclass(self.build, Delivering)
+
+    def delivers_in(self, space: SearchSpace) -> bool:
+        """True if a search of this space ends with a trained network."""
+        return self.delivers and all(isinstance(space, need) for need in self.delivering)
 
     def require(self, space: SearchSpace) -> None:
         """A `CapabilityError` naming what would serve, if `space` lacks what the method needs."""
@@ -330,6 +336,7 @@ def method(
     initial: str = "",
     in_proportion: Sequence[str] = (),
     takes: Sequence[Regulariser] = (),
+    delivering: Sequence[type[Capability]] = (),
 ) -> Callable[[C], C]:
     """Class decorator: register a method once, beside its class.
 
@@ -353,6 +360,8 @@ def method(
         in_proportion: fields that are to keep their proportion to `initial` where that is cut.
         takes: of a gradient method, the regularisers that it can be combined with: it makes its
             steps by those of `bilevel.state`, and has what `bilevel.regularisation.NEEDS` says.
+        delivering: of a method that delivers a network, capabilities that the space must have for
+            it; in other spaces it ends with an architecture, as other methods do.
 
     Raises:
         ConfigError: the name is taken, or the class is no method or has no docstring.
@@ -398,6 +407,7 @@ def method(
             initial,
             tuple(in_proportion),
             tuple(takes),
+            tuple(delivering),
         )
         return cls
 

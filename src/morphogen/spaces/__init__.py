@@ -10,6 +10,7 @@ from morphogen.spaces.base import (
     OptionScores,
     Restrictable,
     SearchSpace,
+    Weighing,
     capabilities,
     is_skip,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "SearchSpace",
     "SpaceInfo",
     "SubspaceMask",
+    "Weighing",
     "about",
     "broken",
     "capabilities",

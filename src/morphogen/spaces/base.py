@@ -50,9 +50,17 @@ class Restrictable(Capability):
     """A sub-space with fewer options is again a space of the same kind."""
 
 
+class Weighing(Capability):
+    """An architecture may keep several options of a choice, and its network weighs them.
+
+    The network has a factor for each, 1 unless a search that delivers it says otherwise:
+    `Supernet.alone` makes it of a supernet and its gates.
+    """
+
+
 def capabilities(space: SearchSpace) -> tuple[type[Capability], ...]:
     """The capabilities of `space`, in a fixed order."""
-    known = (Discrete, Differentiable, Encodable, Restrictable)
+    known = (Discrete, Differentiable, Encodable, Restrictable, Weighing)
     return tuple(c for c in known if isinstance(space, c))
 
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from morphogen.core import Architecture, Choice, SpaceError
-from morphogen.spaces.base import Differentiable, OptionScores, SearchSpace
+from morphogen.spaces.base import Differentiable, OptionScores, SearchSpace, Weighing
 from morphogen.spaces.registry import register
 
 LEVELS = (4, 8, 16, 32)
@@ -69,7 +69,7 @@ def _all_paths(layers: int) -> str:
     return space.format(Architecture({**kept, **same}))
 
 
-class ShortConnections(SearchSpace, Differentiable):
+class ShortConnections(SearchSpace, Differentiable, Weighing):
     """A grid of four resolutions with short connections, for segmentation (a reconstruction).
 
     Args:

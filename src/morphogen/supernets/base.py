@@ -76,6 +76,20 @@ class Supernet(nn.Module):
             f"option; accepted: a {type(self).__name__} with a method _options"
         )
 
+    def alone(self, arch: Architecture, gates: Gates) -> nn.Module:
+        """The stand-alone network of `arch`, with these weights and the gates' weights as factors.
+
+        It gives what the supernet gives under the gates, if `arch` keeps all of their live options.
+        Built as `network` builds it; the tensors are copies.
+
+        Raises:
+            CapabilityError: networks of this space do not weigh their options.
+        """
+        raise CapabilityError(
+            f"networks of space {self.space.name!r} keep one option of each choice as it is; "
+            "accepted: a space whose networks weigh several"
+        )
+
     def backbone(self) -> list[nn.Module]:
         """The modules outside of options whose gradients say how well options share weights.
 

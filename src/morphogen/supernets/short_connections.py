@@ -248,7 +248,7 @@ class ShortConnectionsSupernet(Supernet):
 
     def __init__(self, space: ShortConnections, spec: NetworkSpec) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.spec = space, spec
         self._options_of = options_of(space)
         self.grid = Grid(space, space.nodes, spec, self._options_of.__getitem__)
         self._rows = {
@@ -268,6 +268,21 @@ class ShortConnectionsSupernet(Supernet):
         live, weights = gates.row(*self._rows[choice])
         options = self._options_of[choice]
         yield from ((options[i], None if gates.unit else weights[i]) for i in live)
+
+    def alone(self, arch: Architecture, gates: Gates) -> nn.Module:
+        """The live nodes with their weights; see `Supernet.alone`."""
+        net = ShortConnectionsNetwork(self.space, arch, self.spec)
+        held, taken = self.state_dict(), {}
+        for name, value in net.state_dict().items():
+            _, factor, choice = name.partition("shares.")
+            if factor:
+                _, weights = gates.row(*self._rows[choice])
+                places = [self._options_of[choice].index(option) for option in net.kept[choice]]
+                taken[name] = weights.detach()[places].to(value)
+            else:
+                taken[name] = held[name]
+        net.load_state_dict(taken)
+        return net.to(next(self.parameters()).device).train(self.training)
 
     def _options(self, choice: str, option: str) -> list[nn.Module]:
         module = modules_of(self.grid, choice)[option]

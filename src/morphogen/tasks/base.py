@@ -173,6 +173,11 @@ class Task:
         return {"kind": "tensors", "example": described(*map(self._alone, self._some()))}
 
     @property
+    def groups(self) -> NDArray[Any] | None:
+        """The group (subject, recording) of each row of the pool; None: there are none."""
+        return None
+
+    @property
     def at_once(self) -> int:
         """Examples of a pass without gradients, at most."""
         return 500

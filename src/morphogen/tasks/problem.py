@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from morphogen.core.errors import ConfigError
 from morphogen.core.rng import numpy_state, numpy_stream, seed_for, set_numpy_state
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import (
@@ -29,8 +30,8 @@ from morphogen.supernets import (
 from morphogen.supernets.global_rng import ReplayedDraws, forked_rng
 from morphogen.supernets.nested import mapped
 from morphogen.tasks.base import PARTS, Task
-from morphogen.tasks.batches import Batch
-from morphogen.tasks.streams import Stream
+from morphogen.tasks.batches import Batch, Examples
+from morphogen.tasks.streams import Stream, share
 
 BilevelLoss = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 """`loss(weights, alphas)` -> scalar tensor: an inner or an outer objective on its batch."""
@@ -174,6 +175,7 @@ class Problem:
         schedules of regularisers go by. The loop sets it."""
         self._joint: list[tuple[str, Stream]] = []
         self._measured: dict[str, int] = {}
+        self._pool: Examples | None = None
         self._streams = {
             part: self.stream(part, batch_size, f"data/{part}") for part in ("train", "valid")
         }
@@ -207,6 +209,42 @@ class Problem:
             device=self.devices.device,
             rank=self.devices.rank,
             world=self.devices.world,
+        )
+
+    def drawn(self, rows: Tensor, purpose: str, epoch: int, step: int) -> Batch:
+        """A fresh augmented batch of some rows of the pool, this process's share of it.
+
+        For passes over rows that are others in each epoch. Their order follows from seed, purpose
+        and epoch, and step `i` has the i-th batch of it; after the last whole batch the first
+        again.
+
+        Args:
+            rows: int64, of the part `pool`.
+            purpose: what the batch is for; each has an order of its own.
+            epoch: of the pass.
+            step: within the epoch.
+
+        Raises:
+            ConfigError: there are fewer rows than a batch has.
+        """
+        whole, devices = len(rows) // self.batch_size, self.devices
+        if not whole:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}, and the split leaves {len(rows)} examples for "
+                f"{purpose}; accepted: 1 to {len(rows)}"
+            )
+        name = f"{purpose}/{epoch}"
+        shuffle = torch.Generator().manual_seed(seed_for(self.seed, name))
+        order = torch.randperm(len(rows), generator=shuffle)
+        first = step % whole * self.batch_size
+        chosen = rows[order[first : first + self.batch_size]]
+        if self._pool is None:
+            self._pool = self.task.examples("pool", device=devices.device, augmented=True)
+        self.count_measured("pool", self.batch_size)
+        return self._pool.batch(
+            chosen,
+            mine=share(self.batch_size, devices.rank, devices.world),
+            generator=torch.Generator().manual_seed(seed_for(self.seed, f"{name}/{step}")),
         )
 
     def joint_stream(self, part: str, purpose: str) -> Stream:

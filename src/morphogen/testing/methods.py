@@ -238,7 +238,7 @@ class MethodChecks(Checks):
         """Its file holds the architecture found, and gives what the result's network gives."""
         found = self.reference
         require(
-            not self.info.delivers or found.weights is not None,
+            not self.info.delivers_in(found.space) or found.weights is not None,
             "the method has `network`, and the search has delivered none",
         )
         if found.weights is None:
@@ -256,7 +256,7 @@ class MethodChecks(Checks):
 
     def check_the_test_part_is_opened_once_for_the_delivered_network(self) -> None:
         """When the search is over; and not again when the finished run is opened again."""
-        if not self.info.delivers:
+        if not self.info.delivers_in(space_of(self.module())):
             return
         task = toys.problem(space_of(self.module()), test=True).task
         found = self.search(task=task)

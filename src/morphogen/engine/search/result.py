@@ -42,6 +42,7 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.runs.records import Comparison, comparison_of
 from morphogen.runs.verdict import Verdict
 from morphogen.spaces import SearchSpace
+from morphogen.spaces import SearchSpace, Weighing
 from morphogen.tasks import Metric, Task
 from morphogen.tasks.kinds import Data, as_arguments, chosen
 
@@ -456,7 +457,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             *job.space.remarks(outcome.architecture),
             *(str(entry["note"]) for entry in config.get("extended", ())),
             *config.get("remarks", ()),
-            *undecided(outcome.history),
+            *(() if held and isinstance(job.space, Weighing) else undecided(outcome.history)),
             *discretised(outcome.history, task),
             *unordered(outcome.history, task.examples),
             *lower_half(job.space, outcome.architecture, config),

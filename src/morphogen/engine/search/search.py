@@ -120,7 +120,7 @@ def search(
         settings, config, said = plan.planned(known, data, settings, config, seconds)
     task = task_of(data, settings, origin=origin)
     known_data = origin is not None and origin.knows(data_name(data), task)
-    task.check_test(open=info.delivers)
+    task.check_test(open=info.delivers_in(known))
     settings, shrunk = sizes.fitted(settings, task)
     if origin is not None and known_data and not task.own_valid:
         check_split(origin, settings)

@@ -31,10 +31,11 @@ class Timetable(Sequence[Clock]):
     def __getitem__(self, place: int | slice) -> Clock | list[Clock]:
         if isinstance(place, slice):
             return [self[i] for i in range(*place.indices(len(self)))]
-        left = place if place >= 0 else place + len(self)
+        left = place = place if place >= 0 else place + len(self)
         for phase in self.phases:
             if 0 <= left < phase.epochs:
-                return Clock(left, phase.epochs, 0, phase.steps or 0, phase.name)
+                later = self.ahead(place)
+                return Clock(left, phase.epochs, 0, phase.steps or 0, phase.name, later)
             left -= phase.epochs
         raise IndexError(place)
 

@@ -18,7 +18,7 @@ from morphogen.supernets.nested import length_of, shapes
 from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch
 from morphogen.tasks.labelled.data import Labelled
-from morphogen.tasks.labelled.groups import shared_groups
+from morphogen.tasks.labelled.groups import Groups, shared_groups
 from morphogen.tasks.labelled.remarks import remarks
 from morphogen.tasks.labelled.split import chosen_rows
 from morphogen.tasks.labelled.weighting import ClassWeights
@@ -101,6 +101,11 @@ class LabelledTask(Task, Generic[L]):
     def choose(self, part: str, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """`count` rows of a part, the classes mixed evenly from first to last; 0 is all rows."""
         return chosen_rows(self.pool.labels[self.rows(part)].numpy(), count, rng)
+
+    @property
+    def groups(self) -> Groups | None:
+        """The group of each row of the pool."""
+        return self.pool.groups
 
     def outputs(self) -> int:
         """Number of classes."""

@@ -18,7 +18,7 @@ from morphogen.supernets.nested import length_of, shapes
 from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.digests import digest, raw
-from morphogen.tasks.labelled.groups import shared_groups
+from morphogen.tasks.labelled.groups import Groups, shared_groups
 from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
 from morphogen.tasks.labelled.weighting import ClassWeights, class_weights
 from morphogen.tasks.metric import Metric, Sums
@@ -230,6 +230,11 @@ class SegmentationTask(Task):
     def in_channels(self) -> int:
         """Channels of an image."""
         return self.pool.channels
+
+    @property
+    def groups(self) -> Groups | None:
+        """The group of each row of the pool."""
+        return self.pool.groups
 
     def outputs(self) -> int:
         """Number of classes."""
