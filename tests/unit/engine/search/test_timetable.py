@@ -6,14 +6,14 @@ import pytest
 
 from morphogen.engine.search.timetable import Timetable
 from morphogen.methods import Phase
-from morphogen.tasks.problem import Clock
+from morphogen.tasks.problem import Ahead, Clock
 
 PLAN = Timetable((Phase("train", 3, 5), Phase("choose", 2, 7)))
 
 
 def test_every_epoch_of_every_phase_has_its_clock():
     assert list(PLAN) == [
-        *(Clock(e, 3, 0, 5, "train") for e in range(3)),
+        *(Clock(e, 3, 0, 5, "train", (Ahead("choose", 2, 7),)) for e in range(3)),
         *(Clock(e, 2, 0, 7, "choose") for e in range(2)),
     ]
     assert len(PLAN) == 5
