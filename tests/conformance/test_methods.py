@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import tiny
+from morphogen import space_of
 from morphogen.core import DataError
 from morphogen.engine.search.search import search
-from morphogen.methods import Delivering, find, methods
+from morphogen.methods import find, methods
 from morphogen.tasks.classification import ImageTask
 from morphogen.testing import MethodChecks
 
@@ -93,7 +94,7 @@ def test_the_test_part_is_never_opened_and_cannot_be(name, tmp_path, monkeypatch
     assert tasks
     assert all(task.has_test for task in tasks)
     opened = [reason for task in tasks for reason in task.test_openings]
-    delivers = issubclass(find(name).build, Delivering)  # then once, when the search is over
+    delivers = find(name).delivers_in(space_of(tiny.own()))  # then once, when the search is over
     assert len(opened) == delivers
     assert all(reason.endswith("delivers, after the search") for reason in opened)
 

@@ -41,7 +41,6 @@ from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.records import Comparison, comparison_of
 from morphogen.runs.verdict import Verdict
-from morphogen.spaces import SearchSpace
 from morphogen.spaces import SearchSpace, Weighing
 from morphogen.tasks import Metric, Task
 from morphogen.tasks.kinds import Data, as_arguments, chosen
