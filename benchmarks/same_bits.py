@@ -52,6 +52,9 @@ RUNS: dict[str, str] = {
     "spos, Macro": f"search spos --space nasbench-macro {FEW} {SMALL}",
     "spos, ShuffleNet": f"search spos --space shufflenet-small {FEW} {SMALL}",
     "supernet-shifting": f"search supernet-shifting --shift-steps 2 {FEW} {SMALL}",
+    "nevonas, as published": "search nevonas --population 4 --encoding real --forward soft "
+    f"--fitness-images 40 {SMALL}",
+    "pevonas": f"search pevonas --population 4 --generations 2 --fitness-images 40 {SMALL}",
     "aging-evolution, trained": f"search aging-evolution --evaluations 4 --data pictures {TRAINED}",
     "dc-nas, trained": f"search dc-nas --evaluations 4 {TRAINED}",
     "weaknas, table": "search weaknas --evaluator table --evaluations 60 --threads 1 --workers 1",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
+import os
 from collections.abc import Callable
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -23,7 +24,7 @@ def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     with pytest.MonkeyPatch.context() as patch:
         # Python 3.11's server does not take over sys.path (CPython issue 117378).
-        patch.setenv("PYTHONPATH", str(Path(tiny.__file__).parent))
+        patch.setenv("PYTHONPATH", str(Path(tiny.__file__).parent), prepend=os.pathsep)
         # The first optimiser imports torch._dynamo, which takes as long as torch itself.
         context.set_forkserver_preload(["tiny", "torch._dynamo"])
         multiprocessing.forkserver.ensure_running()

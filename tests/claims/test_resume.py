@@ -85,7 +85,10 @@ def test_killed_at_random_moments_it_ends_in_the_same_bits(method, kills, tmp_pa
     [
         *[(name, 60, 40, 0.25) for name in ("darts", "gdas", "idarts")],
         # Short phases of their own: most kills come before these, some in them.
-        *[(name, 20, 12, 0.25) for name in ("spos", "supernet-shifting", "darts-pt")],
+        *[
+            (name, 20, 12, 0.25)
+            for name in ("spos", "supernet-shifting", "darts-pt", "nevonas", "pevonas")
+        ],
         ("random", 18, 10, 0.02),  # the space has 18 architectures, each a round of its own
     ],
 )
