@@ -2,7 +2,8 @@
 
     python benchmarks/step_speed.py --space nasbench201     N=1 and N=5, C=16, batch 64, 32x32
     python benchmarks/step_speed.py --space darts           8 cells, C=16, batch 64, 32x32
-    python benchmarks/step_speed.py --methods               every gradient method, N=1, C=16
+    python benchmarks/step_speed.py --methods               every gradient method, N=1, C=16, and
+                                                            DARTS with each regulariser
 
 With `--methods` a step is one of the method's own, optimisers included, in its published
 configuration, beside that of first-order DARTS (an alpha step and a weight step).
@@ -19,7 +20,7 @@ A step is forward and backward; optimisers are left out, they are the same for a
 All variants run in one process, in turn, so that other load on the machine hits all alike; times
 are CPU time of the process, medians. The verdict is that of one core: with more threads than idle
 cores, CPU time counts the waiting of threads for one another. Peak memory is that of a process of
-its own per variant: the growth of its resident high-water mark (VmHWM) over two steps.
+its own per variant: the growth of its resident high-water mark (VmHWM) over a few steps.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphogen import spaces, supernets
+from morphogen.bilevel.regularisation import Regularisation
+from morphogen.bilevel.regularised import RegularisedProblem
 from morphogen.core.config import altered
 from morphogen.engine.search.timetable import phases_of
 from morphogen.methods import find, methods
 from morphogen.supernets import Gates, NetworkSpec
 from morphogen.tasks.classification import Images, ImageTask
-from morphogen.tasks.problem import Clock, Problem
+from morphogen.tasks.problem import Clock
 
 sys.path.insert(0, str(Path(__file__).parent))
 import record
@@ -151,7 +154,7 @@ def measure(name: str, depth: int, rounds: int) -> dict[str, dict[str, float]]:
             c, w = time.process_time(), time.perf_counter()
             run()
             c, w = time.process_time() - c, time.perf_counter() - w
-            if turn:  # the first turn warms up
+            if turn >= 0:
                 cpu[variant].append(c)
                 wall[variant].append(w)
     return {
@@ -210,6 +213,16 @@ def peak_memory(name: str, depth: int) -> dict[str, int]:
 # -- methods ---------------------------------------------------------------------------------------
 
 
+REGULARISED = {
+    "darts, partial channels 4": Regularisation(partial_channels=4, edge_normalisation="on"),
+    "darts, perturb random": Regularisation(perturb="random"),
+    "darts, perturb adversarial": Regularisation(perturb="adversarial"),
+    "darts, skip penalty beta": Regularisation(skip_penalty="beta"),
+    "darts, skip penalty auxiliary": Regularisation(skip_penalty="auxiliary"),
+}
+"""What first-order DARTS is combined with."""
+
+
 def gradient_methods() -> dict[str, Any]:
     """A name -> the configuration: what a publication has, and other ways to run it."""
     found = {name: info.config() for name, info in methods().items() if not info.black_box}
@@ -217,7 +230,9 @@ def gradient_methods() -> dict[str, Any]:
     each = found.pop("unas")
     found["unas, a network for each example"] = each
     found["unas, a network for a batch"] = altered(each, {"samples": "batch", "softening": 0.08})
-    return found
+    distilled = found.pop("sd-darts")
+    found["sd-darts, three teachers"] = altered(distilled, {"start": 0.0, "gap": 1})
+    return found | dict.fromkeys(REGULARISED, found["darts"])
 
 
 def stepping(name: str) -> Callable[[], None]:
@@ -227,8 +242,12 @@ def stepping(name: str) -> Callable[[], None]:
     pixels = torch.randint(0, 256, (8 * BATCH, 3, SIDE, SIDE), generator=g).to(torch.uint8)
     images = Images(pixels, torch.arange(8 * BATCH) % 10, tuple("abcdefghij"))
     task = ImageTask.of(images, train_images=4 * BATCH, valid_images=4 * BATCH)
-    sizes = NetworkSpec(channels=CHANNELS, depth=1)
-    problem = Problem(spaces.make("nasbench201"), task, sizes, batch_size=BATCH)
+    options = REGULARISED.get(name, Regularisation())
+    sizes = NetworkSpec(channels=CHANNELS, depth=1, partial_channels=options.partial_channels)
+    problem = RegularisedProblem(
+        spaces.make("nasbench201"), task, sizes, batch_size=BATCH, regularisation=options
+    )
+    problem.progress = 0.5
     info = find(name.partition(",")[0])
     method, done = info.build(config), itertools.count()
     state = method.init(problem)
@@ -241,15 +260,19 @@ def stepping(name: str) -> Callable[[], None]:
     return step
 
 
+WARM = 3
+"""Turns that are not counted: caches, and SD-DARTS' teachers."""
+
+
 def method_rows(rounds: int) -> dict[str, dict[str, float]]:
     """Method -> median CPU seconds of a step, its share of DARTS', and peak memory in bytes."""
     steps = {name: stepping(name) for name in gradient_methods()}
     taken: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(rounds + 1):
+    for turn in range(-WARM, rounds):
         for name, step in steps.items():
             begin = time.process_time()
             step()
-            if turn:  # the first turn warms up
+            if turn >= 0:
                 taken[name].append(time.process_time() - begin)
     found = {name: statistics.median(seconds) for name, seconds in taken.items()}
     rows = {}
@@ -266,10 +289,11 @@ def method_rows(rounds: int) -> dict[str, dict[str, float]]:
 
 
 def method_memory(name: str) -> None:
-    """Print the growth of the high-water mark over two steps, bytes."""
+    """Print the growth of the high-water mark over some steps, bytes."""
     torch.set_num_threads(1)
     step, before = stepping(name), high_water()
-    step(), step()
+    for _ in range(WARM + 1):
+        step()
     print(high_water() - before)
 
 
