@@ -255,7 +255,15 @@ def found(folder, config=QUICK, **changed):
     return search(config, space=tiny.own(), data=tiny.images(), settings=settings, run=folder)
 
 
-@pytest.mark.parametrize("searcher", ["single-path", "darts", "gdas", "snas"])
+@pytest.mark.parametrize(
+    "searcher",
+    [
+        "single-path",
+        "darts",
+        pytest.param("gdas", marks=pytest.mark.slow),
+        pytest.param("snas", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interruption_within_a_leaf_costs_no_bit(searcher, tmp_path):
     config = altered_quick(leaf__searcher=searcher, leaf_epochs=2)
     whole = found(tmp_path / "whole", config)

@@ -170,13 +170,13 @@ def test_the_unrolled_step_of_a_leaf_is_that_of_a_network_without_the_options(ra
 @pytest.mark.parametrize("restart", ["none", "final", "all"])
 def test_parts_inherit_or_begin_anew(restart):
     config = altered(replace(QUICK, splits=1, restart=restart), {"leaf.searcher": "darts"})
-    _, problem, state, _ = run(config, epochs=2, until="leaves")
+    _, problem, state, _ = run(config, space_of(tiny.own()), epochs=2, until="leaves")
     begun = dict(problem.supernet().named_parameters())
     root = state.leaves.root
     batch = problem.batch("valid")
     for leaf in state.leaves.leaves:
         arch = leaf.mask.sample(np.random.default_rng(0))
-        gates = Gates.of(SPACE, arch)
+        gates = Gates.of(problem.space, arch)
         with torch.no_grad():
             losses = [
                 problem.loss(state.leaves.attach(x).net.eval(), gates, batch) for x in (root, leaf)
