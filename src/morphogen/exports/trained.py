@@ -33,6 +33,8 @@ def weights_of(directory: RunDirectory, seed: int | None = None) -> Path:
         ConfigError: there is no training with that seed.
     """
     values, result = directory.config(), directory.result()
+    if result is not None and result.get("ended_early") and "weights" not in result:
+        result = None  # before there was a network; the whole search may well deliver one
     if not directory.is_training and not _delivers(values, result):
         known = comparison_of(result or {})
         raise RunError(

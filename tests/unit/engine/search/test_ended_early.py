@@ -14,7 +14,7 @@ import pytest
 
 import delivering
 import tiny
-from morphogen.core import ConfigError
+from morphogen.core import ConfigError, RunError
 from morphogen.engine.record.opened import open_run
 from morphogen.engine.search.search import resume
 from morphogen.exports.trained import trained_network
@@ -79,6 +79,21 @@ def test_before_the_first_epoch_is_done_it_is_an_interrupt_as_ever(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted(tmp_path / "run", steps=1)
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+class Unsure(delivering.Pick):
+    """It has no network yet."""
+
+    def network(self, state, space):
+        return None
+
+
+def test_a_result_from_before_there_was_a_network_is_not_the_end_of_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(_contract._REGISTRY, "pick", delivering.info(Unsure, anytime=True))
+    early = interrupted(tmp_path / "run", steps=3)
+    assert early.weights is None
+    with pytest.raises(RunError, match=r"is not finished; accepted: first `morphogen resume"):
+        trained_network(early.run, space=tiny.own())
 
 
 def test_a_method_that_asks_and_tells_cannot_say_so():
