@@ -160,6 +160,14 @@ class Offering(Protocol):
         """What the search offers at its end, the best first."""
 
 
+@runtime_checkable
+class Noting(Stepwise, Protocol):
+    """A method whose epochs are of different things."""
+
+    def notes(self, state: Any) -> Mapping[str, str]:
+        """Texts for the line of the epoch that has just ended: what it trained, say."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """How a method has compared its best candidate with what asks for no search."""

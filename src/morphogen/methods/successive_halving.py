@@ -285,6 +285,11 @@ class SuccessiveHalving:
         state.decided[place].append(scores)
         return self._figures(problem, text, scores)
 
+    def notes(self, state: SuccessiveHalvingState) -> dict[str, str]:
+        """Which architecture the epoch has trained."""
+        text = state.training.asked.get("text")
+        return {"trained": text} if text else {}
+
     def decision(self, state: SuccessiveHalvingState) -> Decision | None:
         """By how much the best finalist's scores are above the reference's; None before the end."""
         table = state.decided

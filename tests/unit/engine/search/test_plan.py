@@ -1,0 +1,102 @@
+"""What is chosen for a time: within it, more with more, and nothing that the user has set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from morphogen.core import ConfigError
+from morphogen.core.config import altered
+from morphogen.engine.search import plan
+from morphogen.engine.search.presets import quick_preset
+from morphogen.engine.search.search import search
+from morphogen.engine.search.settings import Settings
+from morphogen.methods import find
+from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
+from morphogen.spaces.nasbench201 import NASBench201
+from morphogen.tasks.classification.config import ImageConfig
+
+QUICK = quick_preset(plan.NAME)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("0.5h", 1800)]
+)
+def test_times(text: str, seconds: float) -> None:
+    assert plan.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "m", "5x", "1s", "-2m", "90d", "1e9h", "2m and more"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ConfigError, match="accepted: 20s to 30 days"):
+        plan.seconds_of(text)
+
+
+def test_a_time_is_for_the_planned_search() -> None:
+    with pytest.raises(ConfigError, match="accepted: no method, or successive-halving"):
+        search("gdas", time="2m")
+
+
+def planned(seconds: float, settings: dict[str, Any] | None = None, **config: Any) -> Any:
+    held = replace(QUICK.settings, task=ImageConfig(), hardware={"threads": 1})
+    return plan.planned(
+        NASBench201(),
+        "fashion-mnist",
+        altered(held, settings or {}),
+        altered(QUICK.options, config),
+        seconds,
+    )
+
+
+def steps_of(settings: Settings, config: SuccessiveHalvingConfig, examples: int) -> float:
+    """Training steps of the whole search, in the reference's cost."""
+    sizes = SuccessiveHalving(config).sizes
+    race = sum(
+        (size * plan.DEARER + 1) * config.steps * config.eta**r for r, size in enumerate(sizes)
+    )
+    decided = config.seeds * config.decision * (1 + plan.DEARER * config.finalists)
+    return race + decided + settings.epochs * (examples // settings.batch_size)
+
+
+@pytest.fixture(scope="module")
+def plans() -> dict[float, Any]:
+    return {seconds: planned(seconds) for seconds in (120.0, 1200.0)}
+
+
+def test_all_is_within_the_time_at_the_speed_that_was_measured(plans) -> None:
+    for seconds, (settings, config, said) in plans.items():
+        (pace,) = [s for s in said if s.startswith("a step of the reference takes")]
+        step = float(pace.split()[6]) / 1000
+        assert step * steps_of(settings, config, 6000) <= 1.05 * seconds
+
+
+def test_more_time_is_more_of_everything(plans) -> None:
+    (s1, c1, _), (s2, c2, _) = plans[120.0], plans[1200.0]
+    assert steps_of(s2, c2, 6000) > 2 * steps_of(s1, c1, 6000) or (
+        s2.network.channels > s1.network.channels
+    )
+    assert c2.screened >= c1.screened
+    assert c2.candidates >= c1.candidates
+    assert s2.network.channels >= s1.network.channels
+
+
+def test_all_examples_are_used(plans) -> None:
+    settings = plans[120.0][0]
+    assert settings.split.train_images + settings.split.valid_images == 6000
+
+
+def test_what_the_user_sets_is_kept() -> None:
+    asked = {"network.channels": 4, "epochs": 3, "split.valid_images": 700, "task.image_size": 8}
+    settings, config, _ = planned(60.0, asked, candidates=5, seeds=2)
+    assert settings.network.channels == 4
+    assert settings.epochs == 3
+    assert settings.task.image_size == 8
+    assert settings.split.valid_images == 700
+    assert settings.split.train_images == 5300
+    assert (config.candidates, config.seeds) == (5, 2)
+
+
+def test_the_method_is_registered_under_the_name() -> None:
+    assert find(plan.NAME).config is SuccessiveHalvingConfig
