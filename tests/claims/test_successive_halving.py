@@ -1,0 +1,190 @@
+"""Successive halving as the paper's algorithm has it, and what stands around it.
+
+Jamieson, Talwalkar. AISTATS 2016. arXiv 1502.07943, algorithm 1: of the arms of a round the best
+1/eta go on, and each is then played eta times as long.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from morphogen import cost
+from morphogen.core.statistics import crossed_contrast
+from morphogen.engine.search.search import search
+from morphogen.methods.successive_halving import (
+    BLOCKS,
+    SuccessiveHalving,
+    SuccessiveHalvingConfig,
+)
+from morphogen.runs.directory import RunDirectory
+from morphogen.spaces.nasbench201 import RESNET, NASBench201
+from morphogen.supernets import NetworkSpec
+from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.problem import Clock, Problem
+
+CONFIG = SuccessiveHalvingConfig(
+    screened=12, candidates=9, drawn=3, steps=2, decision=3, seeds=2, finalists=1, largest=3.0
+)
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    task = ImageTask.of(tiny.images(), train_images=100, valid_images=90, size=8, seed=3)
+    spec = NetworkSpec(channels=2, depth=1, classes=task.outputs(), in_channels=task.in_channels)
+    return Problem(NASBench201(), task, spec, batch_size=10, seed=3)
+
+
+class Played:
+    """A search step by step, with what each of its phases has done."""
+
+    def __init__(self, problem: Problem, config: SuccessiveHalvingConfig, epochs: int = 2) -> None:
+        self.method = SuccessiveHalving(config)
+        self.state = self.method.init(problem)
+        self.trained: dict[str, list[tuple[str, int]]] = {}
+        self.arms: dict[str, list[str]] = {}
+        self.scores: dict[str, list[float]] = {}
+        for phase in self.method.phases(problem, epochs):
+            steps = phase.steps or problem.steps(phase.part)
+            for epoch in range(phase.epochs):
+                for step in range(steps):
+                    clock = Clock(epoch, phase.epochs, step, steps, phase.name)
+                    self.method.step(self.state, problem, clock)
+                if phase.name != "screen" and self.state.training.now is not None:
+                    done = self.state.training.now.text, self.state.training.now.steps
+                    self.trained.setdefault(phase.name, []).append(done)
+            self.arms[phase.name] = list(self.state.arms)
+            self.scores[phase.name] = list(self.state.scores)
+
+
+@pytest.fixture(scope="module")
+def played(problem: Problem) -> Played:
+    return Played(problem, CONFIG)
+
+
+def test_of_a_round_the_best_third_goes_on_and_is_trained_three_times_as_long(played) -> None:
+    assert played.method.sizes == [9, 3]
+    first, second = played.arms["round 1"], played.arms["round 2"]
+    scores = dict(zip(first, played.scores["round 1"], strict=True))
+    challengers = sorted(scores.keys() - {RESNET}, key=lambda text: -scores[text])
+    assert min(scores[text] for text in second[:-1]) >= scores[challengers[2]]
+    assert len(second) == 4
+    assert {steps for _, steps in played.trained["round 1"]} == {2}
+    assert {steps for _, steps in played.trained["round 2"]} == {6}
+
+
+def test_the_reference_is_in_every_round_and_in_the_decision(played) -> None:
+    for phase in ("round 1", "round 2", "decide"):
+        assert played.arms[phase][-1] == played.state.reference
+    assert played.state.reference == RESNET
+
+
+def test_random_architectures_race_with_the_chosen_ones(played) -> None:
+    assert set(played.state.drawn[:3]) <= set(played.arms["round 1"])
+
+
+def test_the_decision_trains_both_with_every_seed_equally_long(played) -> None:
+    counted = Counter(played.trained["decide"])
+    assert set(counted.values()) == {2}
+    assert {steps for _, steps in counted} == {3}
+    assert {text for text, _ in counted} == set(played.arms["decide"])
+
+
+def test_the_decision_is_on_examples_that_the_race_has_not_seen(played, problem) -> None:
+    race, decision = (played.method._half(problem, which) for which in ("race", "decision"))
+    images = [{x.numpy().tobytes() for batch in half for x in batch.x} for half in (race, decision)]
+    assert not images[0] & images[1]
+    assert sum(batch.size for half in (race, decision) for batch in half) == 90
+    assert len(decision) == BLOCKS
+
+
+def test_the_gain_is_that_of_the_decisions_scores(played) -> None:
+    decision = played.method.decision(played.state)
+    table = np.array(played.state.decided)
+    assert table.shape == (2, 2, BLOCKS)
+    assert decision.gain == crossed_contrast(table.tolist(), 0, 1)
+    assert decision.gain.difference == pytest.approx(table[0].mean() - table[1].mean())
+    assert decision.against == "the reference (ResNet)"
+
+
+def test_the_result_is_the_better_of_the_two(played, problem) -> None:
+    means = np.array(played.state.decided).mean((1, 2))
+    better = played.arms["decide"][int(means.argmax())]
+    assert problem.space.format(played.method.derive(played.state, problem.space)) == better
+
+
+def test_the_long_training_costs_what_so_many_epochs_of_the_reference_would(
+    played, problem
+) -> None:
+    ((text, steps), *_) = played.trained["train"]
+
+    def counted(arch: str) -> float:
+        found = cost.of(problem.space, problem.space.parse(arch), problem.spec, (1, 8, 8))
+        return found.flops + CONFIG.flops_per_byte * found.memory_access
+
+    epochs = 2 * problem.steps("pool")
+    assert steps == round(epochs * counted(RESNET) / counted(text))
+
+
+def test_candidates_cost_at_most_so_many_times_the_reference(problem) -> None:
+    method = SuccessiveHalving(replace(CONFIG, largest=1.0, screened=40))
+    state = method.init(problem)
+    most = method.cost_of(state, problem, RESNET)
+    costs = [method.cost_of(state, problem, text) for text in method.candidates_of(state, problem)]
+    assert costs
+    assert max(costs) <= most
+
+
+def test_the_screen_takes_the_best_of_each_band_by_the_sum_of_ranks(problem) -> None:
+    method = SuccessiveHalving(replace(CONFIG, largest=0.0, bands=2, candidates=4, drawn=0))
+    state = method.init(problem)
+    values = np.random.default_rng(0).normal(size=(len(state.drawn), 2))
+    state.proxies = values.tolist()
+    ranks = values.argsort(0).argsort(0).sum(1)
+    costs = [method.cost_of(state, problem, text) for text in state.drawn]
+    order = np.argsort(costs, kind="stable")
+    wanted = set()
+    for band in np.array_split(order, 2):
+        best = sorted(band, key=lambda i: -ranks[i])[:2]
+        wanted |= {state.drawn[i] for i in best}
+    found = method.candidates_of(state, problem)
+    # Equal sums may stand either way; their ranks may not.
+    assert sorted(ranks[state.drawn.index(t)] for t in found) == sorted(
+        ranks[state.drawn.index(t)] for t in wanted
+    )
+
+
+def test_a_network_that_cannot_be_trained_loses_and_the_search_goes_on(problem) -> None:
+    config = replace(CONFIG, screened=0, candidates=2, drawn=1, sgd=replace(CONFIG.sgd, lr=1e3))
+    config = replace(config, sgd=replace(config.sgd, clip=0.0))
+    found = Played(problem, replace(config, steps=20, decision=4), epochs=1)
+    assert found.method.derive(found.state, problem.space) is not None
+
+
+def test_the_run_delivers_the_long_training_and_says_what_it_decided(tmp_path: Path) -> None:
+    result = search(
+        replace(CONFIG, candidates=2, drawn=1, screened=0, largest=0.0),
+        data=tiny.images(),
+        settings=tiny.changed(
+            tiny.SETTINGS, epochs=1, train_images=100, valid_images=90, batch_size=10
+        ),
+        space="nasbench201",
+        run=tmp_path / "run",
+    )
+    written = RunDirectory(tmp_path / "run").result()
+    assert result.comparison is not None
+    (verdict,) = result.comparison.verdicts
+    assert verdict.against == "the reference (ResNet)"
+    assert verdict.seeds == 2
+    assert written["comparison"]["verdicts"][0]["difference"] == verdict.difference
+    rows = {row["phase"]: row for row in result.history}
+    assert rows["train"]["trained"] == result.text
+    assert rows["train"]["examples"]["pool"] > 0
+    x = torch.randn(2, 1, 16, 16)
+    assert result.network()(x).shape == (2, tiny.CLASSES)
