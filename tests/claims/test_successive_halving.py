@@ -97,7 +97,8 @@ def test_the_decision_trains_both_with_every_seed_equally_long(played) -> None:
 
 
 def test_the_decision_is_on_examples_that_the_race_has_not_seen(played, problem) -> None:
-    race, decision = (played.method._half(problem, which) for which in ("race", "decision"))
+    race, decision = (played.method._judging(problem, which) for which in ("race", "decision"))
+    assert sum(batch.size for batch in race) == 30
     images = [{x.numpy().tobytes() for batch in half for x in batch.x} for half in (race, decision)]
     assert not images[0] & images[1]
     assert sum(batch.size for half in (race, decision) for batch in half) == 90
@@ -113,10 +114,19 @@ def test_the_gain_is_that_of_the_decisions_scores(played) -> None:
     assert decision.against == "the reference (ResNet)"
 
 
-def test_the_result_is_the_better_of_the_two(played, problem) -> None:
-    means = np.array(played.state.decided).mean((1, 2))
-    better = played.arms["decide"][int(means.argmax())]
-    assert problem.space.format(played.method.derive(played.state, problem.space)) == better
+@pytest.mark.parametrize("gain", [3.0, 0.2, -3.0])
+def test_the_result_is_the_finalist_if_it_is_probably_better(problem, gain) -> None:
+    method = SuccessiveHalving(CONFIG)
+    state = method.init(problem)
+    state.arms = [state.drawn[0], state.reference]
+    noise = np.random.default_rng(0).normal(size=(2, 2, BLOCKS))
+    state.decided = (noise - noise.mean((1, 2), keepdims=True) + [[[gain]], [[0.0]]]).tolist()
+    interval = method.decision(state).gain
+    assert interval.difference == pytest.approx(gain)
+    probably = gain > (gain - interval.low) / 2
+    assert probably is (gain == 3.0)  # twice the standard error is about 1 here
+    found = problem.space.format(method.derive(state, problem.space))
+    assert found == (state.drawn[0] if gain == 3.0 else RESNET)
 
 
 def test_the_long_training_costs_what_so_many_epochs_of_the_reference_would(

@@ -298,7 +298,8 @@ def _next(result: SearchResult, has_table: bool) -> str:
     lines += [f"Train it from scratch and measure it on {test}:", f"  {train}"]
     if not set(values["space"]) <= {"name", "without"}:  # no words for it on the command line
         return "\n".join(lines)
-    again = ["morphogen", "search", result.method, "--space", values["space"]["name"]]
+    timed = ["--time", values["time"]] if "time" in values else [result.method]
+    again = ["morphogen", "search", *timed, "--space", values["space"]["name"]]
     again += ["--data", values["data"], *(["--from", values["start"]] if "start" in values else [])]
     again += [*_flags(find(result.method), values)]
     lines += ["Another seed (one search proves little):", f"  {shell(*again)}"]
@@ -306,7 +307,11 @@ def _next(result: SearchResult, has_table: bool) -> str:
 
 
 def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
-    """The flags that repeat a run with the next seed: what differs from the quick preset."""
+    """The flags that repeat a run with the next seed: what differs from the quick preset.
+
+    What was chosen for a time is chosen again.
+    """
+    chosen = set(values.get("planned", ()))
     seed = (values["settings"]["seed"] + 1) % (SEED.most + 1)
     settings = from_mapping(Settings, {**values["settings"], "seed": seed})
     ran = Preset(settings, from_mapping(info.config, values["config"]))
@@ -317,7 +322,7 @@ def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
     for section, same in zip(option_sections(info, ran), usually, strict=True):
         for option, other in zip(section.options, same.options, strict=True):
             value = option.default
-            if value == other.default:
+            if value == other.default or option.field.partition(".")[2] in chosen:
                 continue
             if isinstance(value, bool):
                 words.append(option.flags[0 if value else 1])

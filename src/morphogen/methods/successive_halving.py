@@ -5,10 +5,11 @@ Paper: Jamieson, Talwalkar. Non-stochastic best arm identification. AISTATS 2016
     the reference: the space's network made by hand; it is in every round
     1. screen: score many random architectures by zero-cost proxies, without training, and add up
        their ranks; candidates are the best of each band of cost, and some drawn at random
-    2. race: train every candidate for a short while and measure it on the race's half of the
-       search-validation part; keep the best 1/eta, train them anew for eta times as long, and so on
+    2. race: train every candidate for a short while and measure it on a third of the search-
+       validation part; keep the best 1/eta, train them anew for eta times as long, and so on
     3. decide: train the last few and the reference with several seeds, and measure them on the
-       other half, which chose nothing so far; the best mean is the result
+       others, which chose nothing so far; the best finalist is the result if it is probably better
+       than the reference, by more than half of what its interval reaches down; else the reference
     4. train: one long training of the result, on both parts of the search data; its network is
        delivered
 
@@ -54,6 +55,9 @@ SCREENED = 20
 
 TICKS = 10
 """Steps of the clock in an epoch that is a training."""
+
+RACE = 1 / 3
+"""Of the search-validation part, for the race; the others are for the decision."""
 
 BLOCKS = 10
 """Blocks of examples on which the decision compares, so that its interval speaks of others too."""
@@ -248,7 +252,7 @@ class SuccessiveHalving:
             state.arms, state.scores = [*kept, state.reference], []
         text = state.arms[clock.epoch]
         steps = self.config.steps * self.config.eta**number
-        half = self._half(problem, "race")
+        half = self._judging(problem, "race")
         scores = self._trained(state, problem, clock, text, steps, [half])
         if scores is None:
             return {}
@@ -277,7 +281,7 @@ class SuccessiveHalving:
         if seed >= c.seeds:
             return {}
         text = state.arms[place]
-        blocks = self._half(problem, "decision")
+        blocks = self._judging(problem, "decision")
         parts = [blocks[i::BLOCKS] for i in range(min(BLOCKS, len(blocks)))]
         scores = self._trained(state, problem, clock, text, c.decision, parts, seed + 1)
         if scores is None:
@@ -295,9 +299,12 @@ class SuccessiveHalving:
         table = state.decided
         if not self._complete(state) or min(len(table[0]), len(table[0][0])) < 2:
             return None
-        best = max(range(len(table) - 1), key=lambda i: float(np.mean(table[i])))
+        best = self._best(state)
         gain = crossed_contrast(table, best, len(table) - 1, comparisons=len(table) - 1)
         return Decision(state.against, gain, [float(np.mean(row)) for row in table[best]])
+
+    def _best(self, state: SuccessiveHalvingState) -> int:
+        return max(range(len(state.arms) - 1), key=lambda i: float(np.mean(state.decided[i])))
 
     def _complete(self, state: SuccessiveHalvingState) -> bool:
         return bool(state.decided) and all(len(row) == self.config.seeds for row in state.decided)
@@ -329,8 +336,11 @@ class SuccessiveHalving:
     def derived(self, state: SuccessiveHalvingState) -> str:
         """The text of the best so far."""
         if self._complete(state):
-            means = [float(np.mean(row)) for row in state.decided]
-            return state.arms[means.index(max(means))]
+            best, decision = self._best(state), self.decision(state)
+            gain = float(np.mean(state.decided[best]) - np.mean(state.decided[-1]))
+            low = gain if decision is None else decision.gain.low
+            probably = gain > 0 and gain > (gain - (low or 0.0)) / 2
+            return state.arms[best] if probably else state.reference
         if not state.rounds:
             return state.reference
         names, scores = state.rounds[-1]
@@ -394,10 +404,10 @@ class SuccessiveHalving:
             state.costs[text] = counted.flops + moved
         return state.costs[text]
 
-    def _half(self, problem: Problem, which: str) -> list[Batch]:
-        """A half of the search-validation part, this process's share of it, in small batches."""
+    def _judging(self, problem: Problem, which: str) -> list[Batch]:
+        """A part of the search-validation examples, in batches of this process."""
         rows = problem.chosen("valid", 0, "race")
-        middle = (len(rows) + 1) // 2
+        middle = max(1, round(len(rows) * RACE))
         rows = rows[:middle] if which == "race" else rows[middle:]
         devices = problem.devices
         examples = problem.task.examples("valid", device=devices.device)

@@ -184,6 +184,8 @@ class RunConfig(Record):
     """For which the search was planned."""
     plan: list[Text] = Field(default_factory=list)
     """What was chosen so, a sentence each."""
+    planned: list[Text] = Field(default_factory=list)
+    """Names of the fields that were chosen."""
     remarks: list[Text] = Field(default_factory=list)
     """What the user is told of the space."""
     task: Task | None = None

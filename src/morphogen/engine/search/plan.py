@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from statistics import median
 from typing import Any
@@ -35,6 +35,7 @@ from morphogen.runs.provenance import on_threads
 from morphogen.spaces import ModuleSpace, SearchSpace, reference_of
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
+from morphogen.tasks.configs import TaskConfig
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.kinds import USUAL_DATA, Data, task_for
 from morphogen.tasks.problem import Devices, Problem
@@ -59,13 +60,20 @@ MOST_EPOCHS, MOST_STEPS = 150, 6000
 DEARER = 1.3
 """A candidate's cost in the reference's, on average: up to twice is allowed."""
 
-VALID_SHARE, MOST_VALID = 0.2, 5000
+VALID_SHARE, MOST_VALID = 0.25, 6000
 """Of the examples, for race and decision; no more are needed."""
 
 BATCH = 64
 
 MEASURED = 5
 """Steps by which the machine's speed is known."""
+
+FEW, MANY = 10, 200
+"""Passes over the data, in all of the time: from the first on there is time to search, from the
+second on there is plenty."""
+
+SCREEN = 0.04
+"""Of the time, for the screen."""
 
 OVERHEAD = 0.06
 """Of the time: for starting, checkpoints, the last look at the test part."""
@@ -74,6 +82,18 @@ OVERHEAD = 0.06
 def usual_time(data: Data) -> str:
     """For which a search is planned that says no method and no time."""
     return "2m" if data == USUAL_DATA else "10m"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a search is made of."""
+
+    settings: Settings
+    config: SuccessiveHalvingConfig
+    chosen: tuple[str, ...]
+    """Names of the fields that were chosen."""
+    said: tuple[str, ...]
+    """A sentence for each choice."""
 
 
 def require_time(info: MethodInfo, text: str | None) -> float:
@@ -115,7 +135,7 @@ def planned(
     settings: Settings,
     config: SuccessiveHalvingConfig,
     seconds: float,
-) -> tuple[Settings, SuccessiveHalvingConfig, tuple[str, ...]]:
+) -> Planned:
     """Sizes that fit.
 
     Args:
@@ -127,7 +147,7 @@ def planned(
 
     Returns:
         Settings and configuration, of which only that is changed which is as the quick preset has
-        it; and a sentence for each choice.
+        it.
     """
     began = time.perf_counter()
     usual = quick_preset(NAME)
@@ -142,7 +162,7 @@ def planned(
         step, proxy = speed.step(plan.settings) * share, speed.proxy(plan) * share
     left = seconds * (1 - OVERHEAD) - 2 * (time.perf_counter() - began)  # data are read again
     _lengths(plan, task, step, proxy, max(left, seconds / 2))
-    return plan.settings, plan.config, tuple(plan.said)
+    return Planned(plan.settings, plan.config, tuple(sorted(plan.chosen)), tuple(plan.said))
 
 
 class _Plan:
@@ -157,6 +177,7 @@ class _Plan:
     ) -> None:
         self.settings, self.config = settings, config
         self._usual = usual, usual_config
+        self.chosen: set[str] = set()
         self.said: list[str] = []
 
     def asked(self, name: str) -> bool:
@@ -170,6 +191,7 @@ class _Plan:
         of_method = _has(self.config, name)
         if self.asked(name):
             return attrgetter(name)(self.config if of_method else self.settings)
+        self.chosen.add(name)
         if of_method:
             self.config = altered(self.config, {name: value})
         else:
@@ -189,13 +211,18 @@ Sizes = Sequence[tuple[Any, float]]
 """Configurations of the task, the finest inputs first, each with its share of their places."""
 
 
+def _sized(held: TaskConfig) -> bool:
+    """Whether somebody has asked for a size of the inputs."""
+    return any(getattr(held, name) != getattr(type(held)(), name) for name in held.sizes)
+
+
 def _opened(plan: _Plan, data: Data) -> tuple[Task, Sizes]:
     """The task, at the finest inputs that are worth while, and how it can be had coarser."""
     held = plan.settings.task
     cut = Cut(held_out=VALID_SHARE, seed=plan.settings.seed)
     if held is None or isinstance(data, Task):
         return task_for(data, held, cut), ((None, 1.0),)
-    if any(getattr(held, name) != getattr(type(held)(), name) for name in held.sizes):
+    if _sized(held):
         return task_for(data, held, cut), ((held, 1.0),)
     return held.at_sizes(data, cut)
 
@@ -213,8 +240,8 @@ def _parts(plan: _Plan, task: Task) -> None:
     smaller = 1 << (max(2, min(train // 8, valid)).bit_length() - 1)
     plan.take("batch_size", min(BATCH, smaller))
     plan.say(
-        f"{count(count_)} training {task.unit}: {count(train)} train, {count(valid)} judge (half "
-        "in the race, half in the decision), and the last training has all"
+        f"{count(count_)} training {task.unit}: {count(train)} train, {count(valid)} judge, a third "
+        "in the race and the others in the decision; the last training has all"
     )
 
 
@@ -302,10 +329,13 @@ def _network(plan: _Plan, speed: _Speed, task: Task, sizes: Sizes, seconds: floa
     enough = [option for option in options if option[3] >= wanted]
     chosen = min(enough, key=lambda o: o[3]) if enough else max(options, key=lambda o: o[3])
     held, share, width, _ = chosen
+    before = plan.settings.task
     if held is not None:
         plan.settings = replace(plan.settings, task=held)
-    plan.settings = altered(plan.settings, {"network.channels": width})
+    plan.take("network.channels", width)
     for name in getattr(held, "sizes", ()):
+        if held != before:
+            plan.chosen.add(f"task.{name}")
         plan.say(f"{name.replace('_', ' ')} {getattr(held, name)}")
     if not own:
         plan.say(f"{width} channels: {why_width(plan, fixed=fixed, enough=bool(enough))}")
@@ -328,25 +358,23 @@ def _lengths(plan: _Plan, task: Task, step: float, proxy: float, left: float) ->
     """How the seconds that are left are shared out."""
     each = max(1, task.length("pool") // plan.settings.batch_size)
     total = left / step
-    # With few passes the last training needs nearly all of them; with many it is enough by itself.
-    passes = total / each
-    long = min(0.75, max(0.4, 0.75 - 0.35 * math.log(max(passes, 1) / 10) / math.log(30)))
-    last = min(long * total, max(MOST_EPOCHS * each, MOST_STEPS))
-    rest = total - last
-    screened = plan.take("screened", int(min(1000, max(20, 0.15 * rest * step / proxy))))
-    rest -= screened * proxy / step
-    rich = passes > 40
-    plan.take("candidates", 8 if rich else 4)
-    plan.take("drawn", 2 if rich else 1)
-    seeds = plan.take("seeds", 5 if passes > 150 else 3)
+    # With few passes over the data the last training needs nearly all; with many a part is enough.
+    rich = min(1.0, max(0.0, math.log(max(total / each, 1) / FEW) / math.log(MANY / FEW)))
+    seeds = plan.take("seeds", 2 if rich < 0.3 else 3 if rich < 0.9 else 5)
+    plan.take("candidates", round(3 + 5 * rich))
+    plan.take("drawn", 1 if rich < 0.5 else 2)
+    screened = plan.take("screened", int(min(1000, max(20, SCREEN * left / proxy))))
+    rest = total - screened * proxy / step
     c = plan.config
     rounds = SuccessiveHalving(c).sizes
-    race = sum((size * DEARER + 1) * c.eta**number for number, size in enumerate(rounds))
-    plan.take("steps", max(5, int(0.5 * rest / race)))
-    decision = seeds * (1 + DEARER * c.finalists)
-    plan.take("decision", max(5, int(0.5 * rest / decision)))
-    epochs = max(1, round(last / each))
-    plan.take("epochs", epochs)
+    share = (1 + rich) / 8  # of the last training's steps, a training of the decision has
+    before = c.eta ** -len(rounds)  # of a decision's steps, a training of the first round has
+    race = sum((size * DEARER + 1) * c.eta**number for number, size in enumerate(rounds)) * before
+    others = race + seeds * (1 + DEARER * c.finalists)
+    last = min(rest / (1 + share * others), max(MOST_EPOCHS * each, MOST_STEPS))
+    decision = plan.take("decision", max(5, int((rest - last) / others)))
+    plan.take("steps", max(5, int(decision * before)))
+    plan.take("epochs", max(1, round(last / each)))
     if last < each:
         plan.take("steps_per_epoch", max(1, int(last)))
     c, s = plan.config, plan.settings

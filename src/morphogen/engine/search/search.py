@@ -115,9 +115,9 @@ def search(
     start = os.fspath(start) if isinstance(start, os.PathLike) else start
     begun = None if start is None else read_run(start, known, settings)
     origin = begun[1] if begun else None
-    said: tuple[str, ...] = ()
-    if seconds:
-        settings, config, said = plan.planned(known, data, settings, config, seconds)
+    made = plan.planned(known, data, settings, config, seconds) if seconds else None
+    if made:
+        settings, config = made.settings, made.config
     task = task_of(data, settings, origin=origin)
     known_data = origin is not None and origin.knows(data_name(data), task)
     task.check_test(open=info.delivers_in(known))
@@ -166,7 +166,11 @@ def search(
             | ({} if share is None else {"share": asdict(share)})
             | ({} if start is None else {"start": str(start)})
             | ({} if beside is None else {"baseline": to_mapping(beside)})
-            | ({"time": time, "plan": list(said)} if seconds else {})
+            | (
+                {"time": time, "plan": list(made.said), "planned": list(made.chosen)}
+                if made
+                else {}
+            )
         )
     several = job.settings.hardware.devices > 1
     found = launch(where, job) if several else write_result(job, run_job(where, job, task))
