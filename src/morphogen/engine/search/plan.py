@@ -229,19 +229,17 @@ def _opened(plan: _Plan, data: Data) -> tuple[Task, Sizes]:
 
 def _parts(plan: _Plan, task: Task) -> None:
     """How many examples train, how many judge."""
-    count_ = task.length("pool")
+    total = task.length("pool")
     if plan.settings.task is not None and not task.own_valid:
-        valid = plan.take(
-            "split.valid_images", max(2, min(round(VALID_SHARE * count_), MOST_VALID))
-        )
-        plan.take("split.train_images", max(2, count_ - valid))
+        valid = plan.take("split.valid_images", max(2, min(round(VALID_SHARE * total), MOST_VALID)))
+        plan.take("split.train_images", max(2, total - valid))
     train = plan.settings.split.train_images or task.length("train")
     valid = plan.settings.split.valid_images or task.length("valid")
     smaller = 1 << (max(2, min(train // 8, valid)).bit_length() - 1)
     plan.take("batch_size", min(BATCH, smaller))
     plan.say(
-        f"{count(count_)} training {task.unit}: {count(train)} train, {count(valid)} judge, a third "
-        "in the race and the others in the decision; the last training has all"
+        f"{count(total)} training {task.unit}: {count(train)} train, {count(valid)} judge, a "
+        "third in the race and the others in the decision; the last training has all"
     )
 
 
