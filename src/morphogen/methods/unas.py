@@ -25,9 +25,11 @@ where that can be (`darts-unas`). Estimators to compare with are the relaxation'
 
 Departures. No noise is clamped, and d is exactly one-hot (in the authors' code softmax(1000 z) in
 the DARTS space). A choice that keeps several options is sampled as if it kept one. Options at
-`threshold` or below are not run; of a pair of choices that is so of each, not of the product. The
-nominal latency is of multiply-adds and bytes, of the paths in the supernet. The authors' score
-function for latency takes the probability of another sample than it measures; here it is the same.
+`threshold` or below are not run; of a pair of choices that is so of each, not of the product. Where
+one is left out L(z) jumps, which no gradient sees: above 0, as the authors have it, the gradient
+may be a little biased (`results/unas-estimator.json`). The nominal latency is of multiply-adds and
+bytes, of the paths in the supernet. The authors' score function for latency takes the probability
+of another sample than it measures; here it is the same.
 """
 
 from __future__ import annotations
