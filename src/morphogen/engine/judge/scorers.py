@@ -86,7 +86,8 @@ def supernet_scorer(
 
     def score(arch: Architecture) -> Sequence[float]:
         with task.sealed("the ranking"):
-            return evaluator.measure(net, arch)
+            found = evaluator.measure(net, arch)
+        return found.score, found.loss
 
     scorer = Scorer(
         f"supernet {digest(weights)}, norms {how}, {count} {task.unit}, seed {settings.seed}",
