@@ -47,6 +47,7 @@ def write(
     headline: str,
     verdict: Verdict,
     why: str,
+    device: str = "cpu",
 ) -> Path:
     """Write results/<name>.json; date, machine and versions are added.
 
@@ -63,6 +64,7 @@ def write(
         headline: the measured outcome in a few words, for the table.
         verdict: shown, partly, not shown.
         why: the reason for the verdict.
+        device: the accelerator's name, where one was used.
     """
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
@@ -78,7 +80,7 @@ def write(
         "figures": dict(figures),
         "published": dict(published),
         "cost": dict(cost),
-        "machine": {"processor": processor(), "system": platform.platform(), "device": "cpu"},
+        "machine": {"processor": processor(), "system": platform.platform(), "device": device},
         "versions": {
             "python": platform.python_version(),
             **{p: importlib.metadata.version(p) for p in PACKAGES},
