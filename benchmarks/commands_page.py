@@ -90,7 +90,11 @@ def _method(entry: MethodEntry, usual: Mapping[str, Any]) -> str:
         ("Its defaults", now, usual),
         ("With `--preset paper`", _defaults(paper), now),
     ):
-        other = [f"`{flag} {there[flag]}`" for flag in there if there[flag] != here[flag]]
+        other = [
+            f"`{flag} {there[flag]}`"
+            for flag in there
+            if flag in here and there[flag] != here[flag]  # an option of its own stands below
+        ]
         lines += [f"{about}: {', '.join(other)}.", ""] if other else []
     return "\n".join([*lines, _options(own, published)])
 
