@@ -34,7 +34,7 @@ from morphogen.evolution.pareto import front, hypervolume
 from morphogen.exports.trained import trained_network
 from morphogen.exports.writing import Exported, export
 from morphogen.methods import Decision, find
-from morphogen.reports.standing import metric_on
+from morphogen.reports.standing import final_metrics, metric_on
 from morphogen.reports.writing import Report, report
 from morphogen.runs import store
 from morphogen.runs.described import Described
@@ -335,20 +335,29 @@ def memorised(history: Sequence[Mapping[str, Any]], examples: str = "examples") 
 def lower_half(
     space: SearchSpace, arch: Architecture, config: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """A sentence if a table of the run's own data has most architectures before this one.
+    """A sentence if a table has most architectures before this one.
 
+    By its column of the run's own data, or else by those of all its data sets, if they agree.
     Looked up when the search is over; nothing of it goes back into one.
     """
     table = benchmarks.of(space)
-    name = metric_on(table, config) if table else None
-    if table is None or name is None or arch not in table:
+    if table is None or arch not in table:
         return ()
-    rank, column = table.rank(arch, name), table.metric(name)
-    if 2 * rank <= len(table):
+    own = metric_on(table, config)
+    names = [own] if own else final_metrics(table)
+    if any(2 * table.rank(arch, name) <= len(table) for name in names):
         return ()
+    before, last = table.rank(arch, names[0]) - 1, table.metric(names[0])
+    said = (
+        f"the benchmark table of the space has {before:,} of its {len(table):,} architectures "
+        f"before this one ({last.data} test {last.unit})"
+    )
+    if own:
+        return (f"{said}: one drawn at random is likely to be better",)
+    others = [table.metric(name).data for name in names[1:]]
+    also = f", and most of them on {' and '.join(others)}, too" if others else ""
     return (
-        f"the benchmark table of the space has {rank - 1:,} of its {len(table):,} architectures "
-        f"before this one ({column.data} test {column.unit}): one drawn at random is likely to be "
+        f"{said}{also}: other data than these, but here, too, one drawn at random may well be "
         "better",
     )
 
