@@ -12,8 +12,10 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 import scenes
+from morphogen.supernets.nested import tensors_of
 from morphogen.tasks import Metric, Task
 from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.cut import Cut
 from morphogen.tasks.segmentation import SceneAugment, Scenes, SegmentationTask
 from morphogen.tasks.signals import Signals, SignalTask
 from morphogen.testing import TaskChecks
@@ -82,3 +84,24 @@ def suite(make: Callable[[], Task]) -> TaskChecks:
 @pytest.mark.parametrize("make", NETWORKS)
 def test_a_task_keeps_its_promises(make: Callable[[], Task], promise: str) -> None:
     suite(make).check(promise)
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_a_task_that_is_cut_again_has_the_parts_that_are_asked_for(
+    make: Callable[[], Task],
+) -> None:
+    task = make()
+    before = task.contents()
+    parts = {part: len(task.examples(part)) for part in ("train", "valid")}
+    n = task.length("pool")
+    for share in (0.25, 0.0):
+        cut = task.cut(Cut(held_out=share, seed=1))
+        found = [len(cut.examples("train")), len(cut.examples("valid")) if share else 0]
+        assert found == [n - round(share * n), round(share * n)]
+        rows = torch.arange(3)
+        whole = cut.batch("pool", cut.rows("train")[rows])
+        alone = cut.batch("train", rows)
+        pairs = zip(tensors_of(alone.x), tensors_of(whole.x), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    assert {part: len(task.examples(part)) for part in parts} == parts
+    assert task.contents() == before

@@ -160,6 +160,8 @@ class Task:
         if cut.held_out is None or self.own_valid:
             return self
         other, n = copy(self), self.length("pool")
+        for part in ("train", "valid"):  # of a class that keeps them: they are of the old rows
+            other.__dict__.pop(part, None)
         held = min(max(round(cut.held_out * n), 1), n - 1) if cut.held_out else 0
         other.train_rows, other.valid_rows = parted(n, n - held, cut.seed)
         other.asked = n - held, held

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import ConfigError, DataError
+from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.classification import contents
 from morphogen.tasks.classification.augment import PLAIN, Augment
 from morphogen.tasks.classification.images import Images, Source, checked, joined, require_shape
 from morphogen.tasks.classification.load import locate
 from morphogen.tasks.classification.readers.dataset import MapDataset, from_dataset
+from morphogen.tasks.cut import Cut
 from morphogen.tasks.labelled.groups import shared_groups
 from morphogen.tasks.labelled.names import places
 from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
@@ -232,6 +234,13 @@ class ImageTask(LabelledTask[Images]):
     def __getstate__(self) -> dict[str, Any]:
         """Without what lies on a device: another process places its own."""
         return {**self.__dict__, "_placed": {}}
+
+    def cut(self, cut: Cut) -> Task:
+        """This task with its parts as they are asked for; see `Task.cut`."""
+        other = super().cut(cut)
+        if isinstance(other, ImageTask) and other is not self:
+            other._placed = {}  # what lies on a device is of the old parts
+        return other
 
     # -- data --------------------------------------------------------------------------------
 
