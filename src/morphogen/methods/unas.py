@@ -169,6 +169,7 @@ class UNASState(BilevelState):
             "alpha.lr": 1e-3,
         },
     },
+    takes=("partial_channels", "alpha_warmup"),
 )
 class UNAS:
     """Sampled networks, whose loss moves the architecture without bias."""
