@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chi2
+from scipy.stats import chi2, spearmanr
 from torch import nn
 
 import tiny
@@ -27,6 +27,7 @@ from morphogen.core.config import altered
 from morphogen.core.ranking import kendall
 from morphogen.engine.search.search import resume, search
 from morphogen.evaluators.single_path import SinglePathState, path_step
+from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.methods.darts import DARTS, DARTSConfig
 from morphogen.methods.few_shot import FewShot
 from morphogen.methods.spos import SPOSConfig
@@ -295,6 +296,21 @@ def test_all_leaves_are_in_one_ranking_and_the_supernet_is_left_whole(tmp_path):
     state = tiny.state(result.run)["state"]
     root = state["leaves"]["root"]["tensors"]
     assert all(torch.equal(tensor, root[name]) for name, tensor in state["net"].items())
+
+
+def test_whether_the_scores_order_anything_is_told_with_the_last_leaf():
+    space = space_of(tiny.own())
+    method, problem, state = start(replace(QUICK, candidates=6), space)
+    state.evaluator = SupernetEvaluator(problem, norms="batch", examples=100, batch_size=25)
+    method.step(state, problem, leaves_clock(3))
+    told = [
+        method.step(state, problem, Clock(epoch, 3, step, 6, "selection"))
+        for epoch, step in product(range(3), range(6))
+    ]
+    assert [i for i, figures in enumerate(told) if "agreement" in figures] == [17]
+    assert told[17]["evaluated"] == 18
+    halves = np.array(list(state.ranking.halves.values()))
+    assert told[17]["agreement"] == pytest.approx(spearmanr(*halves.T)[0])
 
 
 def test_of_gradient_searches_the_leaf_of_the_least_validation_loss_decides(tmp_path):

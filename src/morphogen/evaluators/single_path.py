@@ -6,6 +6,7 @@ Guo et al., ECCV 2020, arXiv 1904.00420, Eq. 7 and Algorithm 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -113,28 +114,32 @@ class SinglePathState(SupernetState):
         """What is told at the end of a generation."""
         ((_, figures),) = self.best()
         best = {f"best_{name}": value for name, value in figures.items()}
-        first = {} if self.evolution.top else self.agreement()
+        first = {} if self.evolution.top else agreement(self.halves)
         return {**best, "evaluated": float(len(self.evolution.fitness)), **first}
 
-    def agreement(self) -> dict[str, float]:
-        """Spearman's correlation of the scores on two halves of the examples, with its interval.
 
-        Over random architectures, since those that evolution picks differ too little. Of scores
-        that order nothing it is 0 on average: which examples were drawn is then all there is in
-        them. It says nothing of how near the order is to the true one, which is another matter.
+def agreement(halves: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Spearman's correlation of the scores on two halves of the examples, with its interval.
 
-        Returns:
-            Nothing of fewer than ten; 0 where all architectures score alike.
-        """
-        if len(self.halves) < SMALLEST:
-            return {}
-        first, second = np.array(list(self.halves.values()), np.float64).T
-        found = correlation(first, second)
-        value, low, high = (
-            number if math.isfinite(number) else usual
-            for number, usual in ((found.value, 0.0), (found.low, -1.0), (found.high, 1.0))
-        )
-        return {"agreement": value, "agreement_low": low, "agreement_high": high}
+    Over random architectures, since those that evolution picks differ too little. Of scores that
+    order nothing it is 0 on average: which examples were drawn is then all there is in them. It
+    says nothing of how near the order is to the true one, which is another matter.
+
+    Args:
+        halves: of each architecture both scores.
+
+    Returns:
+        Nothing of fewer than ten; 0 where all architectures score alike.
+    """
+    if len(halves) < SMALLEST:
+        return {}
+    first, second = np.array(list(halves.values()), np.float64).T
+    found = correlation(first, second)
+    value, low, high = (
+        number if math.isfinite(number) else usual
+        for number, usual in ((found.value, 0.0), (found.low, -1.0), (found.high, 1.0))
+    )
+    return {"agreement": value, "agreement_low": low, "agreement_high": high}
 
 
 def path_step(state: SupernetState, problem: Problem, sgd: SGD, clock: Clock) -> Tensor:

@@ -20,6 +20,7 @@ from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.bilevel.state import alpha_step, new_supernet, weight_step
 from morphogen.core import Architecture, CapabilityError, ConfigError
 from morphogen.core.config import Count, Images, Positive, config
+from morphogen.evaluators.single_path import agreement
 from morphogen.evaluators.supernet import Norms, SupernetEvaluator
 from morphogen.methods._contract import Candidate, Metrics, Phase
 from morphogen.methods.darts import DARTS, DARTSConfig
@@ -83,6 +84,8 @@ class Ranking:
     """What is told of each."""
     drawn: list[str] = field(default_factory=list)
     """Candidates of the leaf whose turn it is."""
+    halves: dict[str, list[float]] = field(default_factory=dict)
+    """Of each random architecture its score on both halves of the examples."""
 
     def record(self, text: str, key: Sequence[float], figures: dict[str, float]) -> None:
         """One that two leaves propose stands with the better of them."""
@@ -258,6 +261,8 @@ class LeafSearch:
                 loss = state.evaluator.under(state.net, gates).loss
                 key, figures["leaf_loss"] = (-loss,), loss
                 told["leaf_loss"] = loss
+            elif found.halves is not None:
+                ranking.halves[text] = list(found.halves)
             ranking.record(text, key, figures)
             told |= state.evaluator.row(found)
         if clock.last:
@@ -266,6 +271,8 @@ class LeafSearch:
             for best in ranking.best():
                 told[f"best_{name}"] = ranking.figures[best][name]
             told["evaluated"] = float(len(ranking.keys))
+            if clock.epoch == len(state.leaves.leaves) - 1:
+                told |= agreement(ranking.halves)
         return told
 
     def _proposals(self, leaf: Leaf, problem: Problem) -> list[str]:
