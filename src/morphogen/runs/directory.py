@@ -263,6 +263,22 @@ class RunDirectory:
         """The same, and a sentence on the damage."""
         return self._inspect(self.result_file, records.result_kind, "`morphogen resume`")
 
+    def set_early_aside(self) -> list[str]:
+        """Give a result that an interrupt has ended early, and its network, names of their own.
+
+        Returns:
+            Why the test part was opened for such results.
+        """
+        last = self.result() or {}
+        if last.get("ended_early"):
+            self.archive_result(f"{last['epochs']}-early")
+        earlier = [
+            self._inspect(file, records.result_kind, "")[0] or {}
+            for file in self.path.glob(f"{self.result_file.stem}-*-early.json")
+        ]
+        each = [list(one.get("test_openings", ())) for one in earlier]
+        return max(each, key=len, default=[])  # the last one has those before it, too
+
     def archive_result(self, label: str) -> None:
         """Give names of their own to what is of the run until now: its result, network, ranking.
 

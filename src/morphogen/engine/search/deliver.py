@@ -74,6 +74,7 @@ def deliver(job: Job, task: Task, devices: Devices, outcome: Outcome, net: nn.Mo
         split=split_sentence(job, outcome.history, measured=task.has_test),
         settings=to_mapping(job.settings),
     )
+    before = directory.set_early_aside()  # its weights are about to be others
     write_weights(directory.network_file, net, signature, names)
     counted = cost.of(space, arch, spec, task.example())
     sizes = directory.network_file.name, float(counted.params), float(counted.macs)
@@ -82,12 +83,11 @@ def deliver(job: Job, task: Task, devices: Devices, outcome: Outcome, net: nn.Mo
     show(written, task, "valid", devices, job.path, own=own)
     if not task.has_test:
         return Delivered(*sizes)
-    before = (directory.result() or {}).get("test_openings", ())
     test = task.open_test(
         f"evaluation of the network that {job.method} delivers, after the search",
         device=devices.device,
     )
     sums = sums_of(written, task, test, devices, seed=seed, own=own)
     return Delivered(
-        *sizes, reached(task, sums, len(test)), (*before, *task.test_openings), test.notes
+        *sizes, reached(task, sums, len(test)), (*before, task.test_openings[-1]), test.notes
     )

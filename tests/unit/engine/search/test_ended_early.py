@@ -20,6 +20,7 @@ from morphogen.engine.search.search import resume
 from morphogen.exports.trained import trained_network
 from morphogen.methods import _contract, method
 from morphogen.methods.random import RandomSearch, RandomSearchConfig
+from morphogen.runs.directory import RunDirectory
 from morphogen.testing import MethodChecks
 
 
@@ -58,12 +59,30 @@ def test_resumed_it_ends_as_without_the_break_and_counts_every_opening(tmp_path)
     again = resume(early.run, space=tiny.own(), task=delivering.task())
     whole = delivering.run(tmp_path / "whole")
     assert not again.ended_early
+    aside = json.loads((early.run / "result-1-early.json").read_text())
+    assert aside["architecture"] == early.text
+    assert (early.run / "network-1-early.safetensors").exists()
     assert again.weights.read_bytes() == whole.weights.read_bytes()
     one, other = (json.loads((r.run / "result.json").read_text()) for r in (again, whole))
     assert [len(r.pop("test_openings")) for r in (one, other)] == [2, 1]
     for held in (one, other):
         del held["cost"]
     assert one == other
+
+
+def test_ended_early_twice_and_killed_in_between_every_opening_is_on_record(monkeypatch, tmp_path):
+    early = interrupted(tmp_path / "run", steps=3)
+    given = {"space": tiny.own(), "task": delivering.task()}
+    twice = resume(early.run, **given, watcher=tiny.Stop(steps=3))
+    assert (len(early.history), len(twice.history)) == (1, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "write_result", lambda *_: sys.exit(9))  # after the weights
+        with pytest.raises(SystemExit):
+            resume(early.run, **given)
+    assert open_run(early.run).state == "cut off"
+    resume(early.run, **given)
+    held = json.loads((early.run / "result.json").read_text())
+    assert len(held["test_openings"]) == 3
 
 
 def test_while_it_goes_on_the_network_until_then_is_there(monkeypatch, tmp_path):
