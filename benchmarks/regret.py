@@ -11,7 +11,8 @@ Every registered method that serves the space, on NAS-Bench-201 and NAS-Bench-Ma
 How a budget is met: the method is timed for a few seconds (at most a tenth of the budget), each of
 its phases by itself, and gets the most epochs, or evaluations, that the timing says will fit; if
 fewer than three fit, epochs are shortened instead. All else are the quick defaults, so that this is
-what a user gets who asks for a search of that length. Phases of a length of their own (generations
+what a user gets who asks for a search of that length; `morphogen search` without a METHOD plans for
+a time by itself, and is given the time. Phases of a length of their own (generations
 of an evolution) are left at it: where they alone take longer, the method does not fit, and it says
 so. A run that has taken three times its budget is ended.
 
@@ -44,6 +45,7 @@ from morphogen.core.files import write_anew
 from morphogen.engine.record.pace import Pace
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.job import spec_of, task_of
+from morphogen.engine.search.plan import NAME, SHORTEST
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
@@ -147,6 +149,9 @@ class Run:
 
 def planned(run: Run) -> dict[str, Any]:
     """How many epochs or evaluations fit into the budget, by a short timing of the method."""
+    if run.info.name == NAME:  # which plans for a time by itself, and times the machine
+        seconds = max(run.budget, SHORTEST)
+        return {"time": f"{seconds:g}s", "planned_cpu_seconds": seconds, "fits": True}
     folder = run.folder.with_suffix(".timing")
     shutil.rmtree(folder, ignore_errors=True)
     short = (
@@ -245,6 +250,7 @@ def carried_out(run: Run) -> dict[str, Any]:
                 space=run.space,
                 data=run.data,
                 settings=run.settings(**length),
+                time=plan.get("time"),
                 run=run.folder,
                 watcher=watcher,
             )

@@ -60,7 +60,7 @@ def quality(by_minutes: Runs, optimum: float) -> dict[str, Any]:
         ends = {seed: delivered(run["curve"], 60 * minutes) for seed, run in by_seed.items()}
         held = [end for end in ends.values() if end is not None]
         plans = [run["plan"] for run in by_seed.values()]
-        length = "evaluations" if "evaluations" in plans[0] else "epochs"
+        length = next(name for name in ("evaluations", "epochs", "time") if name in plans[0])
         out[f"{minutes:g}"] = {
             "seeds": sorted(by_seed),
             "nothing in time": sorted(seed for seed, end in ends.items() if end is None),
