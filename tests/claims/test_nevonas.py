@@ -206,6 +206,16 @@ def test_limits_are_kept():
             method.select(state, space, rng, lambda arch, name: 0.0)
 
 
+@pytest.mark.parametrize("encoding", ["real", "categorical"])
+def test_disconnected_cells_are_novel_and_can_be_left_out(encoding):
+    """Pitfall 8.7: of novelty alone they are bred, unless they are refused."""
+    for connected in (False, True):
+        config = NEvoNASConfig(criteria="novelty", encoding=encoding, connected=connected)
+        state = evolved(config, 0, generations=8)
+        seen = [SPACE.connected(SPACE.parse(text)) for text in state.archive.texts]
+        assert all(seen) == connected
+
+
 # -- 7: the table experiment -----------------------------------------------------------------------
 
 

@@ -73,7 +73,7 @@ from morphogen.evolution.operators import RETRIES
 from morphogen.evolution.reals import Reals
 from morphogen.evolution.selection import crowded
 from morphogen.methods._contract import Candidate, Metrics, Phase, method
-from morphogen.spaces import Differentiable, SearchSpace, different
+from morphogen.spaces import Constrained, Differentiable, SearchSpace, different
 from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem, trainable
 
@@ -111,6 +111,8 @@ class NEvoNASConfig:
     """the softmax of one-hot rows (code), or what is chosen and nothing else"""
     refresh: Literal["none", "novelty", "all"] = "none"
     """objectives of parents that are found anew in each generation (code: none)"""
+    connected: bool = False
+    """breed only architectures whose output depends on their input; others are novel (code: all)"""
     fitness_images: SomeImages = 0
     """search-validation examples an architecture is scored on; 0: all (paper: all)"""
     weights: SGD = SGD(weight_decay=3e-4)
@@ -192,6 +194,7 @@ class NEvoNASState(SupernetState):
         "population": 10,
         "encoding": "categorical",
         "forward": "path",
+        "connected": True,
         "fitness_images": 500,
     },
     published={
@@ -273,6 +276,8 @@ class NEvoNAS:
         """The children of a generation."""
         c, number = self.config, search.generation
         search.generation += 1
+        if c.connected:
+            space = Constrained(space, space.connected, "a path from input to output")
         if c.encoding == "categorical":
             archs = (
                 bred(

@@ -53,6 +53,7 @@ QUICK = {
         "population": 10,
         "encoding": "categorical",
         "forward": "path",
+        "connected": True,
         "fitness_images": 500,
     },
     "pevonas": {"generations": 6, "fitness_images": 500, "forward": "path"},
