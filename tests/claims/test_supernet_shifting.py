@@ -97,7 +97,7 @@ class Toy:
         return float(kendalltau(losses, self.quality).statistic), float(local)
 
     def problem(self, seed: int) -> Any:
-        def loss(net: ToySupernet, gates: Gates, batch: Any) -> Tensor:
+        def loss(net: ToySupernet, gates: Gates, batch: Any, more: Any = None) -> Tensor:
             live = [row[0] for row in gates.live["all"]]
             i = int("".join(map(str, live)), OPTIONS)
             return ((net(None, gates) - torch.tensor(self.target[i])) ** 2).sum()
@@ -108,6 +108,7 @@ class Toy:
             loss=loss,
             batch=lambda part: None,
             mean_over_ranks=lambda tensors: tensors,
+            weight_gates=lambda net, gates, batch: gates,
             devices=SimpleNamespace(device="cpu"),
         )
 
