@@ -641,7 +641,9 @@ def main() -> None:
     rows = record.rows(found)
     if options.small:
         print(json.dumps(rows, indent=1))
-    elif rows:
+    elif missing := set(variants(dict.fromkeys(SPECS, 1.0))) - {r["variant"] for r in rows}:
+        print(f"no report without {', '.join(sorted(missing))}")
+    else:
         report(rows)
 
 
