@@ -45,7 +45,8 @@ def ridge(features: Tensor, values: Tensor, penalty: float = 1.0) -> Fit:
 
 def linear(weights: Tensor, features: Tensor) -> Tensor:
     """The model's value of features [..., features], in their type; differentiable in them."""
-    return features @ weights[:-1].to(features) + weights[-1].to(features)
+    held = weights.to(features.dtype).to(features.device)  # not every device has float64
+    return features @ held[:-1] + held[-1]
 
 
 def _with_ones(features: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ class UNASState(BilevelState):
     latency_baseline: float
     """Likewise of the latency term."""
     surrogate: Tensor
-    """[options + 1], the linear model of latency; zeros until it is fitted."""
+    """[options + 1] on the CPU, the linear model of latency; zeros until it is fitted."""
     paths: Paths | None = field(metadata={"checkpoint": False})
     """Of the nominal latency."""
 
@@ -198,7 +198,7 @@ class UNAS:
             start.alpha_optimiser,
             baseline=0.0,
             latency_baseline=0.0,
-            surrogate=torch.zeros(options + 1, dtype=torch.float64, device=problem.devices.device),
+            surrogate=torch.zeros(options + 1, dtype=torch.float64),
             paths=Paths(space, problem.spec, problem.task.example()) if nominal else None,
         )
 
@@ -325,8 +325,8 @@ class UNAS:
             self.latency(state, problem, Gates.above({g: w[i] for g, w in every.items()}))
             for i in range(c.fitted)
         ]
-        values = torch.tensor(taken, dtype=torch.float64, device=state.surrogate.device)
-        found = ridge(features(space, Gates.above(every)), values)
+        values = torch.tensor(taken, dtype=torch.float64)
+        found = ridge(features(space, Gates.above(every)).cpu(), values)
         state.surrogate = found.weights
         return {"fit_error": found.held_out, "fit_latency": float(values.mean())}
 
