@@ -71,18 +71,23 @@ def share_of(
         )
     timed = ", as timed now" if any(limit.name == "latency" for limit in limits) else ""
     if exact:
-        share = 100 * kept / len(asked)
         sentence = (
             f"{kept:,} of the {len(asked):,} architectures keep the limit {words}{timed} "
-            f"({share:.3g} %)"
+            f"({_percent(kept / len(asked))} %)"
         )
     else:
-        low, high = (100 * end for end in proportion(kept, len(asked)))
+        low, high = (_percent(end) for end in proportion(kept, len(asked)))
         sentence = (
             f"{kept:,} of {len(asked):,} architectures drawn at random keep the limit {words}"
-            f"{timed}: {low:.2g} to {high:.2g} % of the space (95 % interval){found}"
+            f"{timed}: {low} to {high} % of the space (95 % interval){found}"
         )
     return Share(kept, len(asked), exact, sentence)
+
+
+def _percent(share: float) -> str:
+    """Three digits of large shares, two of small ones."""
+    percent = 100 * share
+    return f"{percent:.3g}" if percent >= 10 else f"{percent:.2g}"
 
 
 def _asked(
