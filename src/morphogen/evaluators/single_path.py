@@ -129,7 +129,8 @@ def agreement(halves: Mapping[str, Sequence[float]]) -> dict[str, float]:
         halves: of each architecture both scores.
 
     Returns:
-        Nothing of fewer than ten; 0 where all architectures score alike.
+        Nothing of fewer than ten; 0 where all architectures score alike; `agreement_of`, their
+        number.
     """
     if len(halves) < SMALLEST:
         return {}
@@ -139,7 +140,12 @@ def agreement(halves: Mapping[str, Sequence[float]]) -> dict[str, float]:
         number if math.isfinite(number) else usual
         for number, usual in ((found.value, 0.0), (found.low, -1.0), (found.high, 1.0))
     )
-    return {"agreement": value, "agreement_low": low, "agreement_high": high}
+    return {
+        "agreement": value,
+        "agreement_low": low,
+        "agreement_high": high,
+        "agreement_of": float(len(halves)),
+    }
 
 
 def path_step(state: SupernetState, problem: Problem, sgd: SGD, clock: Clock) -> Tensor:

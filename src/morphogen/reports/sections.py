@@ -41,7 +41,7 @@ MEASURED = (
 )
 """Of what the metric is recorded in each epoch, before its name."""
 
-AGREEMENT = ("agreement", "agreement_low", "agreement_high")
+AGREEMENT = ("agreement", "agreement_low", "agreement_high", "agreement_of")
 
 PLAIN = {
     "epoch", "architecture", "candidate", "score", "examples", "gates", "alpha", "edges", "seconds",

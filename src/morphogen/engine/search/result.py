@@ -293,13 +293,13 @@ def unordered(history: Sequence[Mapping[str, Any]], examples: str = "examples") 
         history: lines of metrics.
         examples: what the task calls them.
     """
-    row = next((row for row in history if "agreement" in row), None)
+    row = next((row for row in reversed(history) if "agreement" in row), None)
     if row is None or row["agreement_low"] > 0:
         return ()
     low, high = row["agreement_low"], row["agreement_high"]
     return (
         "by its own scores the supernet's order is no better than chance: the scores of "
-        f"{int(row['evaluated'])} random architectures on one half of the search-validation "
+        f"{int(row['agreement_of'])} random architectures on one half of the search-validation "
         f"{examples} correlate with those on the other half by {row['agreement']:.2f} (95 % "
         f"interval {low:.2f} to {high:.2f}), so that which {examples} were drawn may have chosen "
         f"the architecture; train the supernet longer, or score on more {examples}",

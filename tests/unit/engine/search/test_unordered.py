@@ -35,7 +35,7 @@ def test_labels_drawn_at_random_order_nothing(learnable, tmp_path):
 
 
 def test_only_an_interval_above_0_is_an_order():
-    row = {"evaluated": 50.0, "agreement": 0.3, "agreement_low": 0.02, "agreement_high": 0.5}
+    row = {"agreement_of": 50.0, "agreement": 0.3, "agreement_low": 0.02, "agreement_high": 0.5}
     assert unordered([{}, row]) == unordered([{"train_loss": 1.0}]) == ()
     (sentence,) = unordered([row | {"agreement_low": -0.01}], "signals")
     assert "50 random architectures on one half of the search-validation signals" in sentence
