@@ -258,6 +258,12 @@ def test_the_network_is_delivered_as_it_is_and_measured_once(run: Any) -> None:
     assert tensors["shares.head"].sum() <= 1
     net = found.network()
     assert net(X).shape == (2, 3, 24, 32)
+    found.export("safetensors")
+    card = (found.run / "export" / "README.md").read_text()
+    drawn = sum(n for name, n in found.cost.items() if name.endswith("_examples"))
+    assert drawn > 0
+    assert f"| Images drawn | {drawn:,} |" in card
+    assert f"| Parameters | {sum(p.numel() for p in net.parameters()):,} |" in card
 
 
 @pytest.mark.slow

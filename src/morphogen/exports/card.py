@@ -103,7 +103,7 @@ def _facts(signature: Signature, result: Mapping[str, Any]) -> list[tuple[str, s
         ("Search space", markdown(signature.space_name)),
         ("Architecture", code(signature.architecture)),
         ("Channels, depth", f"{spec.channels}, {spec.depth}"),
-        ("Parameters", f"{cost['params']:,}"),
+        ("Parameters", f"{cost['params']:,.0f}"),
         (f"Multiply-adds for one {inputs_of(signature).one}", f"{cost['macs'] / 1e6:,.2f} M"),
     ]
 
@@ -131,12 +131,13 @@ def _training(
 ) -> str:
     cost, origin = result["cost"], signature.origin
     versions = ", ".join(f"{name} {text}" for name, text in config["versions"].items())
+    drawn = sum(int(count) for name, count in cost.items() if name.endswith("_examples"))
     rows = [
         ("Data", f"{markdown(config['data'])} ({task.length('pool'):,} training {task.unit})"),
         ("Weights", f"seed {origin['seed']}, epoch {origin['epoch']} ({origin['weights']})"),
         ("Seeds", str(result["seeds"])),
         ("Time", f"{cost['seconds']:,.0f} s wall clock, {cost['cpu_seconds']:,.0f} s CPU"),
-        (f"{task.unit.capitalize()} drawn", f"{cost.get('train_examples', 0):,}"),
+        (f"{task.unit.capitalize()} drawn", f"{drawn:,}"),
         ("Command", code(config["command"])),
         ("Versions", markdown(versions)),
         ("Machine", markdown(config["machine"])),

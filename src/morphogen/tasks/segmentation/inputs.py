@@ -21,6 +21,7 @@ from morphogen.tasks.segmentation.answers import Mask
 class SceneInputs(PictureInputs):
     """Images whose pixels get classes; see `tasks.inputs.Inputs`."""
 
+    word = "IMAGE... --out masks"
     what, labelled, answer = "segmenter", "pixel", "shares"
 
     def examples(self, task: Any, rows: Tensor, signature: Prepared) -> Tensor:
