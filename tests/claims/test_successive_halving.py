@@ -30,7 +30,15 @@ from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Clock, Problem
 
 CONFIG = SuccessiveHalvingConfig(
-    screened=12, candidates=9, drawn=3, steps=2, decision=3, seeds=2, finalists=1, largest=3.0
+    screened=12,
+    candidates=9,
+    drawn=3,
+    steps=2,
+    decision=3,
+    seeds=2,
+    finalists=1,
+    largest=3.0,
+    perturbations=0,
 )
 
 
@@ -170,6 +178,13 @@ def test_the_screen_takes_the_best_of_each_band_by_the_sum_of_ranks(problem) -> 
     )
 
 
+def test_what_zero_cost_pt_chooses_races(problem) -> None:
+    played = Played(problem, replace(CONFIG, perturbations=2, candidates=3, drawn=0, screened=4))
+    chosen = played.state.perturbed
+    assert len(chosen) == 2
+    assert set(chosen) - {RESNET} <= set(played.arms["round 1"])
+
+
 def test_a_network_that_cannot_be_trained_loses_and_the_search_goes_on(problem) -> None:
     config = replace(CONFIG, screened=0, candidates=2, drawn=1, sgd=replace(CONFIG.sgd, lr=1e3))
     config = replace(config, sgd=replace(config.sgd, clip=0.0))
@@ -179,7 +194,7 @@ def test_a_network_that_cannot_be_trained_loses_and_the_search_goes_on(problem) 
 
 def test_the_run_delivers_the_long_training_and_says_what_it_decided(tmp_path: Path) -> None:
     result = search(
-        replace(CONFIG, candidates=2, drawn=1, screened=0, largest=0.0),
+        replace(CONFIG, candidates=2, drawn=1, screened=0, largest=0.0, perturbations=1),
         data=tiny.images(),
         settings=tiny.changed(
             tiny.SETTINGS, epochs=1, train_images=100, valid_images=90, batch_size=10

@@ -4,7 +4,8 @@ Paper: Jamieson, Talwalkar. Non-stochastic best arm identification. AISTATS 2016
 
     the reference: the space's network made by hand; it is in every round
     1. screen: score many random architectures by zero-cost proxies, without training, and add up
-       their ranks; candidates are the best of each band of cost, and some drawn at random
+       their ranks; and have Zero-Cost-PT choose in an untrained supernet (arXiv 2106.06799);
+       candidates are its choices, the best of each band of cost, and some drawn at random
     2. race: train every candidate for a short while and measure it on a third of the search-
        validation part; keep the best 1/eta, train them anew for eta times as long, and so on
     3. decide: train the last few and the reference with several seeds, and measure them on the
@@ -36,9 +37,10 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from morphogen import cost
+from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.bilevel.optimisers import SGD
 from morphogen.core import Architecture, NumericalError
 from morphogen.core.config import Amount, Count, Natural, config
@@ -46,9 +48,15 @@ from morphogen.core.statistics import crossed_contrast
 from morphogen.evaluators.ongoing import OngoingTraining
 from morphogen.methods._contract import Candidate, Decision, Metrics, Phase, method
 from morphogen.proxies import batch_of, named, rank_sum, score_architecture, suited
-from morphogen.spaces import Discrete, SearchSpace, reference_within
+from morphogen.scoring import Perturbed, Projection, decide_next
+from morphogen.scoring.measures import zero_cost
+from morphogen.spaces import Differentiable, Discrete, SearchSpace, reference_within
+from morphogen.supernets import Supernet
 from morphogen.tasks import Batch
 from morphogen.tasks.problem import Clock, Problem
+
+PERTURBED = "nwot_eval"
+"""The proxy of Zero-Cost-PT."""
 
 SCREENED = 20
 """Architectures of an epoch of the screen."""
@@ -74,6 +82,9 @@ class SuccessiveHalvingConfig:
     """architectures that zero-cost proxies rank; 0: candidates are drawn at random"""
     proxies: str = "nwot,synflow"
     """the proxies whose ranks are added; `morphogen score --help` lists them"""
+    perturbations: Natural = 1
+    """searches of Zero-Cost-PT, each of which gives a candidate, in spaces that have a supernet of
+    all options; 0: none"""
     bands: Count = 3
     """bands of cost, from cheap to dear, of which each gives its best as candidates"""
     candidates: Count = 8
@@ -113,6 +124,14 @@ class SuccessiveHalvingState:
     """Under way, or the one whose network is delivered."""
     best: OngoingTraining
     """The best of the stage's trainings so far."""
+    alphas: list[Tensor]
+    """Of the perturbation search under way; without one, empty, as the next two."""
+    projection: Projection
+    """What it has decided."""
+    untrained: Supernet | None = field(metadata={"checkpoint": False})
+    """In which it decides."""
+    perturbed: list[str] = field(default_factory=list)
+    """What each finished one chose."""
     proxies: list[list[float]] = field(default_factory=list)
     """Of each architecture screened so far, in that order, the score by each proxy."""
     arms: list[str] = field(default_factory=list)
@@ -163,6 +182,7 @@ class SuccessiveHalving:
         c = self.config
         return [
             Phase("screen", math.ceil(c.screened / SCREENED), SCREENED),
+            *self._perturbations(problem),
             *(
                 Phase(f"round {number}", size + 1, TICKS)
                 for number, size in enumerate(self.sizes, start=1)
@@ -170,6 +190,18 @@ class SuccessiveHalving:
             Phase("decide", (c.finalists + 1) * c.seeds, TICKS),
             Phase("train", epochs, part="pool"),
         ]
+
+    def _perturbations(self, problem: Problem) -> list[Phase]:
+        """The phase of Zero-Cost-PT, where there are networks with all options at once."""
+        fit = self.config.perturbations and self.perturbs(problem)
+        steps = Projection(problem.space).steps() if fit else 0
+        return [Phase("perturb", self.config.perturbations if steps else 0, steps)]
+
+    def perturbs(self, problem: Problem) -> bool:
+        """Whether Zero-Cost-PT can be run: in the space, and on such data."""
+        batch = _batch(problem)
+        fit = suited([PERTURBED], batch.x, batch.y)
+        return isinstance(problem.space, Differentiable) and bool(fit)
 
     def init(self, problem: Problem) -> SuccessiveHalvingState:
         """The reference, and architectures drawn at random; nothing trained."""
@@ -183,14 +215,24 @@ class SuccessiveHalving:
                 break
         drawn.pop(reference, None)
         rest = problem, problem.batch_size, c.sgd
+        perturbs = self._perturbations(problem)[0].epochs > 0
         return SuccessiveHalvingState(
-            reference, against, list(drawn)[:wanted], OngoingTraining(*rest), OngoingTraining(*rest)
+            reference,
+            against,
+            list(drawn)[:wanted],
+            OngoingTraining(*rest),
+            OngoingTraining(*rest),
+            start_alphas(space, problem.search_rng, problem.devices.device) if perturbs else [],
+            Projection(space),
+            problem.supernet().eval() if perturbs else None,
         )
 
     def step(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
         """One architecture screened, or a stretch of one training."""
         if clock.phase == "screen":
             return self._screen(state, problem, clock)
+        if clock.phase == "perturb" and state.untrained is not None:
+            return self._perturb(state, state.untrained, problem, clock)
         if clock.phase == "decide":
             return self._decide(state, problem, clock)
         if clock.phase == "train":
@@ -209,7 +251,7 @@ class SuccessiveHalving:
         place = clock.epoch * clock.steps + clock.step
         if place >= len(state.drawn):
             return {}
-        batch = batch_of(problem.task, problem.batch_size, problem.seed, problem.devices.device)
+        batch = _batch(problem)
         names = suited(self._proxies, batch.x, batch.y)  # classes, or images, are not everywhere
         arch = problem.space.parse(state.drawn[place])
         scores = score_architecture(
@@ -224,10 +266,30 @@ class SuccessiveHalving:
         state.proxies.append([max(scores[name], WORST) for name in names])
         return {name: score for name, score in scores.items() if math.isfinite(score)}
 
+    def _perturb(
+        self, state: SuccessiveHalvingState, net: Supernet, problem: Problem, clock: Clock
+    ) -> Metrics:
+        """One decision: the operation stays without which the proxy of the network is lowest."""
+        space = problem.space
+        if clock.step == 0 and clock.epoch:  # the first search's are drawn in `init`
+            state.alphas = start_alphas(space, problem.search_rng, problem.devices.device)
+            state.projection = Projection(space)
+        decide_next(
+            state.projection,
+            lambda: state.projection.gates(state.alphas),
+            Perturbed(zero_cost(problem, net, PERTURBED, _batch(problem))),
+            "random",
+            problem.numpy_rng,
+        )
+        if clock.last:
+            found = state.projection.derive(softmax_gates(space, state.alphas))
+            state.perturbed.append(space.format(found))
+        return {}
+
     def candidates_of(self, state: SuccessiveHalvingState, problem: Problem) -> list[str]:
         """Those of the first round: the best of each band of cost, and some at random."""
-        c = self.config
-        costs = [self.cost_of(state, problem, text) for text in state.drawn]
+        c, drawn = self.config, state.drawn
+        costs = [self.cost_of(state, problem, text) for text in drawn]
         most = c.largest * self.cost_of(state, problem, state.reference) if c.largest else math.inf
         within = [i for i, one in enumerate(costs) if one <= most] or list(range(len(costs)))
         at_random = within[: min(c.drawn, c.candidates)]
@@ -235,13 +297,15 @@ class SuccessiveHalving:
         if state.proxies and state.proxies[0]:
             sums = rank_sum(list(zip(*state.proxies, strict=True)))
             order = np.array(sorted(within, key=lambda i: costs[i]))
-            ranked = [
+            bands = [
                 sorted(band.tolist(), key=lambda i: -sums[i])
                 for band in np.array_split(order, c.bands)
             ]
-            chosen = [i for place in zip_longest(*ranked) for i in place if i is not None]
-        best = [i for i in chosen if i not in at_random][: c.candidates - len(at_random)]
-        return [state.drawn[i] for i in (*best, *at_random)]
+            chosen = [i for place in zip_longest(*bands) for i in place if i is not None]
+        ranked = [*state.perturbed, *(drawn[i] for i in chosen)]
+        rest = [drawn[i] for i in at_random]
+        best = [text for text in dict.fromkeys(ranked) if text not in (*rest, state.reference)]
+        return [*best[: c.candidates - len(rest)], *rest]
 
     # -- 2 -----------------------------------------------------------------------------------
 
@@ -425,3 +489,8 @@ def _reference(space: SearchSpace, rng: np.random.Generator) -> tuple[str, str]:
     if known is not None:
         return space.format(known.architecture), f"the reference ({known.name})"
     return space.format(space.sample(rng)), "a random architecture"
+
+
+def _batch(problem: Problem) -> Batch:
+    """The batch on which proxies look."""
+    return batch_of(problem.task, problem.batch_size, problem.seed, problem.devices.device)

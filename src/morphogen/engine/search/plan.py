@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from morphogen import cost
+from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.core import Architecture, ConfigError
 from morphogen.core.config import altered
 from morphogen.core.names import brief
@@ -28,10 +29,15 @@ from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.short import ShortTraining
 from morphogen.methods import MethodInfo
-from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
+from morphogen.methods.successive_halving import (
+    PERTURBED,
+    SuccessiveHalving,
+    SuccessiveHalvingConfig,
+)
 from morphogen.proxies import batch_of, score_architecture
 from morphogen.reports.text import count, duration
 from morphogen.runs.provenance import on_threads
+from morphogen.scoring.measures import zero_cost
 from morphogen.spaces import ModuleSpace, SearchSpace, reference_of
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
@@ -160,8 +166,13 @@ def planned(
         speed = _Speed(space, task, plan.settings, devices)
         share = _network(plan, speed, task, sizes, seconds)
         step, proxy = speed.step(plan.settings) * share, speed.proxy(plan) * share
+        perturbation = speed.perturbation(plan) * share
     left = seconds * (1 - OVERHEAD) - 2 * (time.perf_counter() - began)  # data are read again
-    _lengths(plan, task, step, proxy, max(left, seconds / 2))
+    left = max(left, seconds / 2)
+    if perturbation:
+        searches = plan.take("perturbations", min(4, int(SCREEN * left / perturbation)))
+        left -= searches * perturbation
+    _lengths(plan, task, step, proxy, left)
     return Planned(plan.settings, plan.config, tuple(sorted(plan.chosen)), tuple(plan.said))
 
 
@@ -291,6 +302,20 @@ class _Speed:
             score_architecture(names, self.space, self.arch, batch, spec, loss=self.task.loss)
             taken.append(time.perf_counter() - start)
         return min(taken)
+
+    def perturbation(self, plan: _Plan) -> float:
+        """Seconds of a search of Zero-Cost-PT; 0 where there can be none."""
+        problem = self._problem(plan.settings)
+        if not SuccessiveHalving(plan.config).perturbs(problem):
+            return 0.0
+        net = problem.supernet().eval()
+        alphas = start_alphas(self.space, problem.search_rng, self.devices.device)
+        batch = batch_of(self.task, plan.settings.batch_size, 0, self.devices.device)
+        measure = zero_cost(problem, net, PERTURBED, batch)
+        start = time.perf_counter()
+        measure(softmax_gates(self.space, alphas))
+        each = time.perf_counter() - start
+        return each * sum(len(choice.options) for choice in self.space.choices)
 
     def _problem(self, settings: Settings) -> Problem:
         return Problem(
