@@ -265,8 +265,9 @@ class MethodInfo:
     The engine cuts a default that would take more than half of the evaluations."""
     in_proportion: tuple[str, ...] = ()
     """Fields that are cut by the same share as `initial`."""
-    takes: tuple[Regulariser, ...] = ()
-    """Regularisers that it can be combined with (`bilevel.regularisation`)."""
+    takes: Sequence[Regulariser] | Callable[[Any], Sequence[Regulariser]] = ()
+    """Regularisers that it can be combined with (`bilevel.regularisation`), or a function of its
+    configuration that gives them."""
     delivering: tuple[type[Capability], ...] = ()
     """Capabilities that a space must have for the method to deliver a network."""
 
@@ -298,6 +299,12 @@ class MethodInfo:
     def delivers_in(self, space: SearchSpace) -> bool:
         """True if a search of this space ends with a trained network."""
         return self.delivers and all(isinstance(space, need) for need in self.delivering)
+
+    def taken(self, config: Any = None) -> tuple[Regulariser, ...]:
+        """The regularisers that it takes with a configuration, by default with its own."""
+        if callable(self.takes):
+            return tuple(self.takes(self.config() if config is None else config))
+        return tuple(self.takes)
 
     def require(self, space: SearchSpace) -> None:
         """A `CapabilityError` naming what would serve, if `space` lacks what the method needs."""
@@ -343,7 +350,7 @@ def method(
     published: Mapping[str, Mapping[str, Any]] | None = None,
     initial: str = "",
     in_proportion: Sequence[str] = (),
-    takes: Sequence[Regulariser] = (),
+    takes: Sequence[Regulariser] | Callable[[Any], Sequence[Regulariser]] = (),
     delivering: Sequence[type[Capability]] = (),
 ) -> Callable[[C], C]:
     """Class decorator: register a method once, beside its class.
@@ -366,8 +373,9 @@ def method(
         initial: field of a black-box method's configuration that counts the random architectures
             which it begins with.
         in_proportion: fields that are to keep their proportion to `initial` where that is cut.
-        takes: of a gradient method, the regularisers that it can be combined with: it makes its
-            steps by those of `bilevel.state`, and has what `bilevel.regularisation.NEEDS` says.
+        takes: of a gradient method, the regularisers that it can be combined with, or a function
+            of its configuration that gives them: it makes its steps by those of `bilevel.state`,
+            and has what `bilevel.regularisation.NEEDS` says.
         delivering: of a method that delivers a network, capabilities that the space must have for
             it; in other spaces it ends with an architecture, as other methods do.
 
@@ -414,7 +422,7 @@ def method(
             published or {},
             initial,
             tuple(in_proportion),
-            tuple(takes),
+            takes,
             tuple(delivering),
         )
         return cls

@@ -50,6 +50,7 @@ from torch import Tensor
 from morphogen.bilevel.gates import relaxed_gates
 from morphogen.bilevel.hypergradient import first_order
 from morphogen.bilevel.optimisers import SGD, Adam, descend, loss_and_gradients, set_rate
+from morphogen.bilevel.regularisation import Regulariser
 from morphogen.bilevel.state import BilevelState, alpha_step
 from morphogen.core import Architecture
 from morphogen.core.config import Amount, Count, Positive, Probability, config
@@ -129,6 +130,13 @@ class DARTSPrimeState(BilevelState):
     """U of ADMM."""
 
 
+def _takes(c: DARTSPrimeConfig) -> tuple[Regulariser, ...]:
+    """All that leaves alphas of edges and their schedule alone; clipped gates are no shares."""
+    if c.activation == "clipped":
+        return ("stop_by_eigenvalue",)
+    return "partial_channels", "perturb", "stop_by_eigenvalue", "skip_penalty"
+
+
 @method(
     "darts-prime",
     config=DARTSPrimeConfig,
@@ -136,7 +144,7 @@ class DARTSPrimeState(BilevelState):
     epochs=50,
     quick={**QUICK_RATES, "threshold": 100.0},  # above the traces, so that it need not climb
     published={"darts": {"split.train_images": 45455, "split.valid_images": 4545}},
-    takes=("stop_by_eigenvalue",),
+    takes=_takes,
 )
 class DARTSPrime:
     """First-order DARTS, constrained: rare, well-timed alpha steps, pulled to the discrete."""

@@ -21,17 +21,23 @@ from morphogen.supernets import Gates, Supernet, evaluating
 from morphogen.tasks.problem import Clock, Problem, trainable
 
 
-def regularised(info: MethodInfo, space: SearchSpace, settings: Settings) -> Settings:
+def regularised(info: MethodInfo, config: Any, space: SearchSpace, settings: Settings) -> Settings:
     """The settings with `edge_normalisation` made definite; what does not fit is refused.
+
+    Args:
+        info: the method.
+        config: of the method.
+        space: what is searched.
+        settings: as they were given.
 
     Raises:
         ConfigError: the method does not take what is asked for; names those that do.
         CapabilityError: the space has nothing that it could mean there.
     """
-    r, rule = settings.regularisation, settings.selection.rule
+    r, rule, taken = settings.regularisation, settings.selection.rule, info.taken(config)
     for name in r.used:
-        if name not in info.takes:
-            able = [m.name for m in methods().values() if name in m.takes]
+        if name not in taken:
+            able = [m.name for m in methods().values() if name in m.taken()]
             raise ConfigError(
                 f"{name} is {getattr(r, name)!r}, and it needs {NEEDS[name]}, which method "
                 f"{info.name!r} does not have; accepted: one of {', '.join(able)}"
@@ -43,7 +49,7 @@ def regularised(info: MethodInfo, space: SearchSpace, settings: Settings) -> Set
             )
     if r.edge_normalisation == "auto" and r.partial_channels > 1:
         several = any(len(names) > 1 for names in space.summed())
-        fits = "edge_normalisation" in info.takes and several and rule == OWN
+        fits = "edge_normalisation" in taken and several and rule == OWN
         r = replace(r, edge_normalisation="on" if fits else "off")
     require_in(space, r)
     return replace(settings, regularisation=r)

@@ -108,7 +108,7 @@ def search(
     info.require(known)
     info.build(config)  # a method sees for itself what no range says of its numbers
     require_select(info, settings)
-    settings = regularised(info, known, settings)
+    settings = regularised(info, config, known, settings)
     # What is wrong with the request is said before anything is written.
     seconds = plan.require_time(info, time)
     where = _place(settings)

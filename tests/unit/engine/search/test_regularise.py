@@ -62,6 +62,12 @@ def run(path: Path, method: str = "darts", *, watcher: Any = tiny.Told, **option
             "snas", {"partial_channels": 2, "skip_penalty": "beta", **STOP}, marks=pytest.mark.slow
         ),
         pytest.param(
+            "darts-prime",
+            {"partial_channels": 2, "perturb": "random", "skip_penalty": "auxiliary", **STOP},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("sd-darts", EVERYTHING, marks=pytest.mark.slow),
+        pytest.param(
             "idarts",
             {"edge_normalisation": "on", "perturb": "random", **STOP},
             marks=pytest.mark.slow,
@@ -78,7 +84,7 @@ def test_a_combined_search_goes_on_to_the_same_bits(
     if options.get("stop_by_eigenvalue"):
         assert all(row["eigenvalue"] != 0 for row in whole.history)
     normalised = options.get("edge_normalisation") == "on" or "partial_channels" in options
-    wanted = normalised and "edge_normalisation" in find(method).takes
+    wanted = normalised and "edge_normalisation" in find(method).taken()
     assert ("edges" in whole.history[-1]) == wanted
 
 
@@ -125,26 +131,37 @@ def test_every_method_says_in_a_sentence_what_it_does_not_take() -> None:
     for info in methods().values():
         for name, value in on.items():
             asked = settings(**{name: value})
-            if name in info.takes:
-                assert regularised(info, space, asked).regularisation.used
+            if name in info.taken():
+                assert regularised(info, info.config(), space, asked).regularisation.used
                 continue
             with pytest.raises(MorphogenError, match=f"method '{info.name}' does not have"):
-                regularised(info, space, asked)
+                regularised(info, info.config(), space, asked)
+
+
+def test_what_a_method_takes_may_depend_on_its_configuration() -> None:
+    info, space, asked = find("darts-prime"), make("nasbench201"), settings(perturb="random")
+    assert regularised(info, info.config(), space, asked).regularisation.used == ("perturb",)
+    with pytest.raises(MorphogenError, match="'darts-prime' does not have; accepted: one of darts"):
+        regularised(info, info.config(activation="clipped"), space, asked)
 
 
 def test_edges_are_normalised_with_partial_channels_where_that_is_possible() -> None:
-    nb201, partial = make("nasbench201"), settings(partial_channels=4)
-    assert regularised(find("darts"), nb201, partial).regularisation.edge_normalisation == "on"
-    assert regularised(find("snas"), nb201, partial).regularisation.edge_normalisation == "off"
+    def made(method: str, asked: Settings) -> Settings:
+        info = find(method)
+        return regularised(info, info.config(), make("nasbench201"), asked)
+
+    partial = settings(partial_channels=4)
+    assert made("darts", partial).regularisation.edge_normalisation == "on"
+    assert made("snas", partial).regularisation.edge_normalisation == "off"
     selected = tiny.changed(partial, select="perturbed-accuracy")
-    assert regularised(find("darts"), nb201, selected).regularisation.edge_normalisation == "off"
-    assert regularised(find("darts"), nb201, Settings()) == Settings()
+    assert made("darts", selected).regularisation.edge_normalisation == "off"
+    assert made("darts", Settings()) == Settings()
 
 
 def test_a_rule_of_selection_is_refused_where_the_strongest_alphas_are_asked_for() -> None:
     asked = settings(stop_by_eigenvalue=True, select="perturbed-accuracy")
     with pytest.raises(MorphogenError, match="accepted: select magnitude"):
-        regularised(find("darts"), make("nasbench201"), asked)
+        regularised(find("darts"), find("darts").config(), make("nasbench201"), asked)
 
 
 def test_a_search_too_short_to_be_stopped_is_told_so() -> None:
