@@ -185,6 +185,7 @@ def test_kinds_are_what_the_class_has():
         "gdas",
         "idarts",
         "sd-darts",
+        "single-stage",
         "snas",
         "unas",
     }
@@ -200,8 +201,10 @@ def test_kinds_are_what_the_class_has():
         "nevonas",
         "pevonas",
         "sd-darts",
+        "single-stage",
         "snas",
         "spos",
+        "successive-halving",
         "supernet-shifting",
         "unas",
         "zero-cost-pt",
