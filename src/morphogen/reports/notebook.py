@@ -18,6 +18,7 @@ from morphogen.reports.reading import read_run
 from morphogen.reports.run import Run
 from morphogen.reports.sections import facts
 from morphogen.reports.text import figure
+from morphogen.reports.verdict import verdict
 from morphogen.spaces import SearchSpace
 
 SHOWN = 10
@@ -40,6 +41,7 @@ def run(read: Run, space: SearchSpace | None = None, arch: Architecture | None =
     notes = [*read.faults, *map(str, read.result.get("remarks", ()))]
     return _card(
         read.title,
+        verdict(read),
         el("dl", {}, *items),
         el("div", {"class": "drawing"}, drawn) if drawn else None,
         el("p", {}, el("code", {}, read.text)) if read.text else None,

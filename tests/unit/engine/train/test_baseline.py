@@ -26,6 +26,7 @@ from morphogen.engine.train.training import (
     quick_training,
 )
 from morphogen.exports.writing import export
+from morphogen.reports import notebook
 from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 from morphogen.runs.directory import RunDirectory
@@ -89,6 +90,7 @@ def test_what_is_said_is_of_three_trainings_by_one_recipe(whole: Path) -> None:
     assert told["reached"] == result(whole)["test_accuracy"]
     assert "Compared by test accuracy" in read_run(whole).compared
     page = render([read_run(whole)], "1")
+    assert "the reference (ResNet)" in notebook.run(read_run(whole))
     assert page.count("the reference (ResNet)") == page.count("from a random architecture") == 1
 
 
