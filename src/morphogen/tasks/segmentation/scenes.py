@@ -183,6 +183,10 @@ def require_shape(scenes: Scenes, as_in: Scenes, where: str) -> None:
         )
 
 
+Preview = tuple[str, tuple[int, int, int] | None]
+"""Where an image is, and its channels, height and width."""
+
+
 @dataclass(frozen=True)
 class SceneSource:
     """A data set that was found but not read.
@@ -193,12 +197,15 @@ class SceneSource:
         reader: `reader(part, size)` reads one part. A module-level function or a `partial` of one,
             so that a task can be sent to another process.
         notes: what a user should know of what was found, a sentence each without full stop.
+        preview: `preview(part)` says where the first image is, in words, and its channels, height
+            and width by its header, None if that does not say; a mask that is missing is an error.
     """
 
     name: str
     parts: tuple[str, ...]
     reader: Callable[[str, Side | None], Scenes] | partial[Scenes]
     notes: tuple[str, ...] = ()
+    preview: Callable[[str], Preview] | None = None
 
     def read(self, part: str, size: Side | None = None) -> Scenes:
         """Read one part, resized if a size is given.

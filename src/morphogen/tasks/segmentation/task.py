@@ -302,6 +302,28 @@ class SegmentationTask(Task):
         shared = shared_groups(self.pool.groups, held.groups, "the test part")
         return self._examples(self.legend.counted(held, where), device, notes=tuple(shared))
 
+    def check_test(self, *, open: bool) -> None:
+        """Compare the first image of the test part with the training data; see `Task.check_test`.
+
+        Raises:
+            DataError: it has another shape, or an image has no mask.
+        """
+        held = self._test
+        if not isinstance(held, SceneSource) or held.preview is None or not open:
+            return
+        which, shape = held.preview("test")
+        if shape is None:
+            return  # which is said when it is read
+        high, wide = self.pool.size
+        channels = self._channels if shape[0] == 1 and self._channels else shape[0]
+        found = (channels, *((high, wide) if self._size is not None else shape[1:]))
+        if found != (self.in_channels, high, wide):
+            raise DataError(
+                f"{which} has {shape[0]} channels and {shape[2]}x{shape[1]} pixels, the training "
+                f"data {self.in_channels} and {wide}x{high}; accepted: test images like those of "
+                "the training, or the options height and width"
+            )
+
     # -- loss and metric ---------------------------------------------------------------------
 
     def loss(self, output: Tensor, y: Tensor, *, train: bool = False, each: bool = False) -> Tensor:

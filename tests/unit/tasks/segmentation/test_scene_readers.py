@@ -108,6 +108,26 @@ def test_a_test_mask_with_an_unknown_id_is_refused(tmp_path):
         task.open_test("to see")
 
 
+@pytest.mark.parametrize("layout", ["folder", "parquet"])
+def test_a_test_part_of_another_size_is_refused_before_a_training(layout, tmp_path):
+    for part, size in (("train", (12, 16)), ("test", (16, 16))):
+        pairs = scenes.scenes(6, *size)
+        if layout == "folder":
+            scenes.folder(tmp_path, pairs, f"images/{part}", f"masks/{part}")
+        else:
+            scenes.parquet(tmp_path / f"{part}.parquet", pairs)
+    task = SegmentationTask.of(tmp_path)
+    task.check_test(open=False)
+    with pytest.raises(DataError, match="has 3 channels and 16x16 pixels, the training data 3 and"):
+        task.check_test(open=True)
+    SegmentationTask.of(tmp_path, size=(8, 8)).check_test(open=True)
+    assert task.test_openings == ()
+    if layout == "folder":
+        (tmp_path / "masks" / "test" / "3.png").unlink()
+        with pytest.raises(DataError, match=r"3\.png' has no mask"):
+            task.check_test(open=True)
+
+
 def test_what_does_not_fit_is_named(tmp_path):
     x, y = scenes.scenes(4)
     root = scenes.folder(tmp_path, (x, y), "images", "masks")

@@ -15,11 +15,12 @@ from pathlib import Path
 from morphogen.core.errors import DataError
 from morphogen.tasks.labelled.names import few
 from morphogen.tasks.parts import PARTS, part_of
+from morphogen.tasks.pictures.decode import header
 from morphogen.tasks.pictures.listing import images_in, unread
 from morphogen.tasks.pictures.pixels import Changes, said
 from morphogen.tasks.pictures.stacking import Side
 from morphogen.tasks.segmentation.readers.masks import read_pairs, table_in
-from morphogen.tasks.segmentation.scenes import Scenes, SceneSource
+from morphogen.tasks.segmentation.scenes import Preview, Scenes, SceneSource
 
 IMAGES = frozenset(
     ("image", "images", "img", "imgs", "jpegimages", "pictures", "photos", "rgb", "inputs")
@@ -59,7 +60,8 @@ def find(path: Path) -> SceneSource | None:
     notes: tuple[str, ...] = ()
     if "valid" in found:
         notes = (f"read as the search-validation part: {str(found['valid'][0])!r}",)
-    return SceneSource(str(path), tuple(found), partial(_read, path, found), notes)
+    read, preview = partial(_read, path, found), partial(_preview, found)
+    return SceneSource(str(path), tuple(found), read, notes, preview)
 
 
 def _letters(name: str) -> str:
@@ -100,6 +102,14 @@ def _pairs(path: Path) -> dict[str, Pair]:
         if len(own) == 1:
             found[part] = folder, own[0]
     return found if "train" in found else {}
+
+
+def _preview(pairs: dict[str, Pair], part: str) -> Preview:
+    """The header of the first image; every image has its mask, by their names."""
+    images, masks = pairs[part]
+    passed: Counter[str] = Counter()
+    files, _ = matched(images_in(images, passed), images, images_in(masks, passed), masks)
+    return f"file {str(files[0][0])!r}", header(files[0][0])
 
 
 def _read(root: Path, pairs: dict[str, Pair], part: str, size: Side | None) -> Scenes:

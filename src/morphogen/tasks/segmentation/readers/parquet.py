@@ -15,13 +15,14 @@ import torch
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.labelled.groups import group_names
+from morphogen.tasks.pictures.decode import header
 from morphogen.tasks.pictures.pixels import Changes, said
 from morphogen.tasks.pictures.stacking import Side
 from morphogen.tasks.readers import tables
 from morphogen.tasks.readers.files import required
 from morphogen.tasks.readers.tables import column, encoded
 from morphogen.tasks.segmentation.readers.masks import read_pairs, table_in
-from morphogen.tasks.segmentation.scenes import Scenes, SceneSource
+from morphogen.tasks.segmentation.scenes import Preview, Scenes, SceneSource
 
 IMAGE_COLUMNS = ("image", "img")
 MASK_COLUMNS = ("label", "mask", "annotation", "segmentation")
@@ -40,7 +41,8 @@ def find(path: Path) -> SceneSource | None:
     if found is None or not _holds_masks(found[0]["train"][0]):
         return None
     files, notes = found
-    return SceneSource(str(path), tuple(files), partial(_read, path, files), notes)
+    read, preview = partial(_read, path, files), partial(_preview, files)
+    return SceneSource(str(path), tuple(files), read, notes, preview)
 
 
 def _holds_masks(file: Path) -> bool:
@@ -65,6 +67,13 @@ def _encoded(kind: Any) -> bool:
     if pa.types.is_struct(kind):
         return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _preview(files: tables.Parts, part: str) -> Preview:
+    """The header of the first image; the columns are there."""
+    with _opened(files[part][0]) as table:
+        (where, pixels, _, _) = next(_pairs(files[part][0], table, table.schema_arrow.names))
+    return where, header(pixels)
 
 
 def _read(path: Path, files: tables.Parts, part: str, size: Side | None) -> Scenes:
