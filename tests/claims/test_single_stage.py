@@ -25,6 +25,7 @@ from morphogen.methods.single_stage import (
     SingleStageState,
     of_all_phases,
 )
+from morphogen.runs.directory import RunDirectory
 from morphogen.runs.weights import read_weights
 from morphogen.spaces import SearchSpace, Weighing
 from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics
@@ -258,6 +259,9 @@ def test_the_network_is_delivered_as_it_is_and_measured_once(run: Any) -> None:
     assert tensors["shares.head"].sum() <= 1
     net = found.network()
     assert net(X).shape == (2, 3, 24, 32)
+    shown, _ = RunDirectory(found.run).inspect_examples()
+    assert shown is not None
+    assert "training images" in shown["text"]  # all of them trained weights in the end
     found.export("safetensors")
     card = (found.run / "export" / "README.md").read_text()
     drawn = sum(n for name, n in found.cost.items() if name.endswith("_examples"))

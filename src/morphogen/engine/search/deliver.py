@@ -80,7 +80,10 @@ def deliver(job: Job, task: Task, devices: Devices, outcome: Outcome, net: nn.Mo
     sizes = directory.network_file.name, float(counted.params), float(counted.macs)
     written = weighted(directory.network_file, space, arch, spec).to(devices.device)
     own = isinstance(space, ModuleSpace)
-    show(written, task, "valid", devices, job.path, own=own)
+    # Weights that were trained on both parts have seen the search-validation part, too.
+    drawn = outcome.history[-1].get("examples", {}) if outcome.history else {}
+    part = "pool" if drawn.get("pool") else "valid"
+    show(written, task, part, devices, job.path, own=own)
     if not task.has_test:
         return Delivered(*sizes)
     test = task.open_test(
