@@ -24,7 +24,7 @@ SELECT = tiny.changed(
     select="perturbed-accuracy",
 )
 RULES = ("perturbed-accuracy", "discretised-accuracy", "perturbed-zc", "discretised-zc")
-ABLE = ("darts", "darts-prime", "gdas", "idarts", "snas")
+ABLE = ("darts", "darts-prime", "gdas", "idarts", "sd-darts", "single-stage", "snas", "unas")
 
 
 def run(method, path, space=None, **changes):
@@ -42,7 +42,7 @@ def run(method, path, space=None, **changes):
 @pytest.mark.parametrize("method", ABLE)
 def test_every_gradient_method_takes_it_on_a_users_own_module_and_resumes(method, tmp_path):
     whole = run(method, tmp_path / "whole")
-    assert [row["phase"] for row in whole.history] == ["search", "select"]
+    assert [row["phase"] for row in whole.history].index("select") == len(whole.history) - 1
     assert {w for rows in whole.history[-1]["gates"].values() for r in rows for w in r} == {0, 1}
     with pytest.raises(KeyboardInterrupt):
         run(method, tmp_path / "cut", watcher=tiny.Stop(steps=4))
