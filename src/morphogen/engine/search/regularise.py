@@ -35,6 +35,8 @@ def regularised(info: MethodInfo, config: Any, space: SearchSpace, settings: Set
         CapabilityError: the space has nothing that it could mean there.
     """
     r, rule, taken = settings.regularisation, settings.selection.rule, info.taken(config)
+    if info.black_box and settings.evaluation.evaluator == "supernet":
+        taken = (*taken, "partial_channels")  # those of the supernet that scores
     for name in r.used:
         if name not in taken:
             able = [m.name for m in methods().values() if name in m.taken()]

@@ -158,6 +158,30 @@ def test_edges_are_normalised_with_partial_channels_where_that_is_possible() -> 
     assert made("darts", Settings()) == Settings()
 
 
+def test_architectures_are_scored_in_a_supernet_of_partial_channels(tmp_path: Path) -> None:
+    run(tmp_path / "trained", partial_channels=2)
+    asked = settings(channels=4, evaluator="supernet", evaluations=2, partial_channels=2)
+    found = search(
+        "random",
+        space="nasbench201",
+        data=tiny.images(),
+        settings=asked,
+        start=tmp_path / "trained",
+        run=tmp_path / "run",
+        watcher=tiny.Told,
+    )
+    assert len(found.history) == 2
+    with pytest.raises(MorphogenError, match="accepted: partial_channels 2"):
+        search(
+            "random",
+            space="nasbench201",
+            data=tiny.images(),
+            settings=tiny.changed(asked, partial_channels=1),
+            start=tmp_path / "trained",
+            run=tmp_path / "other",
+        )
+
+
 def test_a_rule_of_selection_is_refused_where_the_strongest_alphas_are_asked_for() -> None:
     asked = settings(stop_by_eigenvalue=True, select="perturbed-accuracy")
     with pytest.raises(MorphogenError, match="accepted: select magnitude"):
