@@ -171,6 +171,7 @@ class TaskChecks(Checks):
         score = task.metric.score(2.0)
         require(score in (2.0, -2.0), f"2 scores {score}; accepted: 2, or -2 where less is better")
         require(all(isinstance(s, str) for s in task.remarks()), "a remark is no sentence")
+        require(all(isinstance(s, str) for s in task.prepared()), "what was done is no phrase")
 
     def _output(self, x: Any) -> Any:
         return call(self.network, x)
