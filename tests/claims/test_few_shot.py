@@ -72,6 +72,17 @@ def test_the_space_is_split_by_the_operations_of_its_first_edges(splits, count, 
     assert FewShot(named).phases(problem, 1)[1].epochs == 25
 
 
+def test_an_operation_that_no_architecture_has_alone_gets_no_part():
+    """DARTS' first node keeps both of its edges, so none can be `none`: seven parts of eight."""
+    method, problem, state = start(space=spaces.make("darts"), channels=2, depth=3)
+    first = problem.space.choices[0]
+    assert len(first.options) == 8
+    assert method.phases(problem, 1)[1].epochs == 7
+    method._split(state, problem)
+    kept = [leaf.mask.allowed[first.name] for leaf in state.leaves.leaves]
+    assert kept == [(option,) for option in first.options if option != "none"]
+
+
 def test_a_split_that_cannot_be_is_refused():
     problem = tiny.problem(SPACE)
     for config, says in (

@@ -156,7 +156,8 @@ class Leaves:
     ) -> list[Leaf]:
         """Put one leaf for each group of the options of a choice in the place of `leaf`.
 
-        They have its weights, and alphas that begin anew.
+        A group of which the space has no architecture (an edge of the DARTS cell that is `none` and
+        nothing else) gets no leaf. The others have its weights, and alphas that begin anew.
 
         Args:
             leaf: one of the leaves.
@@ -168,6 +169,8 @@ class Leaves:
         self._collect()
         children = []
         for mask in leaf.mask.split(choice, groups):
+            if mask.empty:
+                continue
             outside = left_out(self.net, mask)
             tensors = {n: t.clone() for n, t in leaf.tensors.items() if n not in outside}
             child = self._leaf(mask, tensors)

@@ -43,7 +43,7 @@ from morphogen.methods._leaf_search import (
     LeavesState,
     own_clock,
 )
-from morphogen.spaces import Discrete, SearchSpace
+from morphogen.spaces import Discrete, SearchSpace, SubspaceMask
 from morphogen.tasks.problem import Clock, Problem
 
 MOST = 1_000
@@ -109,13 +109,7 @@ class FewShot:
         """The supernet, unless it is trained on these data, each leaf in turn, the candidates."""
         c = self.config
         trained = problem.start is not None and problem.start.other_outputs is None
-        names = self._split_choices(problem.space)
-        leaves = math.prod(len(problem.space.choice(name).options) for name in names)
-        if leaves > MOST:
-            raise ConfigError(
-                f"splits is {c.splits}, which makes {leaves:,} sub-supernets; accepted: at most "
-                f"{MOST:,} of them"
-            )
+        leaves = self._count(problem.space)
         return (
             Phase("supernet", epochs if c.transfer and not trained else 0, part="train"),
             Phase("leaves", leaves * c.leaf_epochs, part="train"),
@@ -133,6 +127,21 @@ class FewShot:
                 f"{len(single)}, its choices that keep one option"
             )
         return single[: self.config.splits]
+
+    def _count(self, space: SearchSpace) -> int:
+        """Leaves: the combinations of operations of the split edges that the space has."""
+        names = self._split_choices(space)
+        most = math.prod(len(space.choice(name).options) for name in names)
+        if most > MOST:
+            raise ConfigError(
+                f"splits is {len(names)}, which makes {most:,} sub-supernets; accepted: at most "
+                f"{MOST:,} of them"
+            )
+        masks = [SubspaceMask.of(space)]
+        for name in names:
+            single = [[option] for option in space.choice(name).options]
+            masks = [m for mask in masks for m in mask.split(name, single) if not m.empty]
+        return len(masks)
 
     def init(self, problem: Problem) -> LeavesState:
         """A supernet that is not split yet."""

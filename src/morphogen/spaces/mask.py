@@ -66,8 +66,16 @@ class SubspaceMask:
 
     @property
     def empty(self) -> bool:
-        """Whether some choice has no allowed option, or fewer than it must keep."""
-        return self._short is not None
+        """Whether there is no architecture.
+
+        Some choice has no allowed option, or fewer than it must keep; or the space has a rule of
+        its own that nothing allowed can satisfy (a node of the DARTS cell keeps two operations
+        other than `none`). Limits are not asked.
+        """
+        try:
+            return self._short is not None or not self.space.choices
+        except SpaceError:
+            return True
 
     @property
     def _short(self) -> Choice | None:
