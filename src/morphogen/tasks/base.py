@@ -378,6 +378,11 @@ class Task:
         rows = range(length_of(y))
         return torch.stack([_compared(compare, take(output, [i]), take(y, [i])) for i in rows])
 
+    @property
+    def criterion(self) -> Compare:
+        """The loss that judges, a mean: of kinds of data without the data, for other processes."""
+        return self.loss
+
     def units(self, y: Any) -> int:
         """Units over which the loss of a batch is a mean: by default its examples."""
         return length_of(y)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import model_validator
+from torch.nn import functional as F
 
 from morphogen import cost
 from morphogen.benchmarks import Benchmark
@@ -32,6 +33,7 @@ from morphogen.core.rng import numpy_stream
 from morphogen.evaluators.executors import Job, Report, make_executor
 from morphogen.evaluators.executors.make import cores
 from morphogen.proxies import WORST, batch_of, named, rank_sum, score_architecture
+from morphogen.proxies.passes import Loss
 from morphogen.runs.config import Space, data_name, known_space
 from morphogen.runs.described import OBJECT
 from morphogen.runs.provenance import module_digests
@@ -62,6 +64,8 @@ class Scoring:
     seed: int
     description: Mapping[str, Any]
     """The same in words and numbers, for the record."""
+    loss: Loss = F.cross_entropy
+    """The task's, that judges."""
 
     @classmethod
     def of(
@@ -135,7 +139,8 @@ class Scoring:
         description["batch"] = digest(map(raw, (batch.x, batch.y)))
         if isinstance(known, ModuleSpace):
             description["module"] = module_digests(known)
-        return cls(known, tuple(proxies), batch, spec, seed, description)
+        loss = task.criterion if task.kind else F.cross_entropy
+        return cls(known, tuple(proxies), batch, spec, seed, description, loss)
 
 
 def sample_of(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
@@ -227,7 +232,13 @@ def _job(scoring: Scoring) -> Job:
         torch.set_num_threads(1)
         try:
             return score_architecture(
-                scoring.proxies, scoring.space, arch, scoring.batch, scoring.spec, scoring.seed
+                scoring.proxies,
+                scoring.space,
+                arch,
+                scoring.batch,
+                scoring.spec,
+                scoring.seed,
+                loss=scoring.loss,
             )
         finally:
             torch.set_num_threads(threads)

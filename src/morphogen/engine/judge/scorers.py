@@ -155,7 +155,9 @@ def proxy_scorer(
         f"proxy {name}, {sizes}, data {data_name(data)} ({seen}), seed {s.seed}",
         f"proxy {name}",
         ("score",),
-        lambda arch: (score_architecture([name], space, arch, batch, spec, s.seed)[name],),
+        lambda arch: (
+            score_architecture([name], space, arch, batch, spec, s.seed, loss=task.criterion)[name],
+        ),
         f"{PROXIES[name].summary.rstrip('.')} ({PROXIES[name].source}); {sizes}.",
         data_name(data),
     )

@@ -23,7 +23,7 @@ from morphogen.tasks.labelled.remarks import remarks
 from morphogen.tasks.labelled.split import chosen_rows
 from morphogen.tasks.labelled.weighting import ClassWeights
 from morphogen.tasks.labelled.weighting import class_weights as weights_of
-from morphogen.tasks.metric import Metric, Sums
+from morphogen.tasks.metric import Compare, Metric, Sums
 
 L = TypeVar("L", bound=Labelled)
 
@@ -175,6 +175,11 @@ class LabelledTask(Task, Generic[L]):
         values = F.cross_entropy(output, y, label_smoothing=smoothing, reduction="none")
         values = weights[y] * values
         return values if each else values.mean()
+
+    @property
+    def criterion(self) -> Compare:
+        """Cross entropy of logits and labels."""
+        return F.cross_entropy
 
     def check_output(self, output: Any, batch: Batch, *, whose: str) -> tuple[str, ...]:
         """Refuse what is no row of scores for each example; see `Task.check_output`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.labelled.groups import Groups, shared_groups
 from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
 from morphogen.tasks.labelled.weighting import ClassWeights, class_weights
-from morphogen.tasks.metric import Metric, Sums
+from morphogen.tasks.metric import Compare, Metric, Sums
 from morphogen.tasks.pictures.normalising import normalisation, normalise, statistics
 from morphogen.tasks.pictures.stacking import Side
 from morphogen.tasks.segmentation.augment import PLAIN, SceneAugment
@@ -347,6 +347,11 @@ class SegmentationTask(Task):
         if each:
             return values.sum((1, 2)) / counted.sum((1, 2)).clamp_min(1)
         return values.sum() / counted.sum().clamp_min(1)
+
+    @property
+    def criterion(self) -> Compare:
+        """Cross entropy of all pixels that are not void."""
+        return partial(F.cross_entropy, ignore_index=VOID)
 
     def units(self, y: Tensor) -> int:
         """Pixels that count."""

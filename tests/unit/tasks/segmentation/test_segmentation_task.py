@@ -45,6 +45,7 @@ def test_the_loss_is_a_mean_over_pixels_without_void():
     kept = y != VOID
     rows = output.permute(0, 2, 3, 1)[kept]
     assert made.loss(output, y) == pytest.approx(float(F.cross_entropy(rows, y[kept])))
+    assert made.criterion(output, y) == pytest.approx(float(made.loss(output, y)))
     each = made.loss(output, y, each=True)
     first = F.cross_entropy(output[:1], y[:1], ignore_index=VOID)
     assert each[0] == pytest.approx(float(first))
