@@ -18,6 +18,7 @@ from morphogen.supernets.inheriting import take_weights
 from morphogen.supernets.oneof import OneOf
 from morphogen.supernets.own import ModuleSupernet, inherit, space_of
 from morphogen.supernets.relaxed import Relaxed
+from morphogen.supernets.reversible import ReversibleSequence
 
 __all__ = [
     "Gated",
@@ -27,6 +28,7 @@ __all__ = [
     "NetworkSpec",
     "OneOf",
     "Relaxed",
+    "ReversibleSequence",
     "Supernet",
     "all_live",
     "build",
