@@ -69,6 +69,8 @@ TIMED_STEPS = 6
 TIMED_EVALUATIONS = 3
 TIMED_SHARE = 0.1
 """Of the budget, which the timing may take."""
+MARGIN = 0.92
+"""Of the budget, that is planned for: what comes after it does not count."""
 OVERTIME = 3.0
 """Times its budget that a run may take."""
 SMALL = 0.05
@@ -125,6 +127,11 @@ class Run:
         return 60 * self.minutes
 
     @property
+    def usable(self) -> float:
+        """CPU seconds that are planned for."""
+        return MARGIN * self.budget
+
+    @property
     def folder(self) -> Path:
         """Where it searches."""
         return self.file.with_suffix("")
@@ -150,9 +157,9 @@ class Run:
 def planned(run: Run) -> dict[str, Any]:
     """How many epochs or evaluations fit into the budget, by a short timing of the method."""
     if run.info.name == NAME:  # which plans for a time by itself, and times the machine
-        seconds = max(run.budget, SHORTEST)
+        seconds = max(run.usable, SHORTEST)
         return {"time": f"{seconds:g}s", "planned_cpu_seconds": seconds, "fits": True}
-    folder = run.folder.with_suffix(".timing")
+    folder = run.folder.with_name(f"{run.folder.name}.timing")
     shutil.rmtree(folder, ignore_errors=True)
     short = (
         {"evaluation.budget": TIMED_EVALUATIONS}
@@ -182,7 +189,7 @@ def _evaluations(run: Run, meter: Meter) -> dict[str, Any]:
     if not each:  # nothing was finished in the time for it: as long as that took
         each = TIMED_SHARE * run.budget
     most = run.space.size()
-    number = max(2, min(int(run.budget / each), MOST, int(most)))
+    number = max(2, min(int(run.usable / each), MOST, int(most)))
     return {"evaluations": number, "planned_cpu_seconds": round(number * each, 1)}
 
 
@@ -204,23 +211,23 @@ def _epochs(run: Run, meter: Meter) -> dict[str, Any]:
         return total
 
     epochs, steps = 1, settings.steps_per_epoch
-    if takes(FEWEST, steps) > run.budget:
+    if takes(FEWEST, steps) > run.usable:
         epochs, shorter = FEWEST, problem.steps("train")
-        while shorter > 1 and takes(epochs, shorter) > run.budget:
+        while shorter > 1 and takes(epochs, shorter) > run.usable:
             shorter = shorter * 4 // 5
         steps = shorter
     else:
         low, high = FEWEST, MOST  # the most epochs that fit, by halving
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if takes(middle, steps) <= run.budget else (low, middle - 1)
+            low, high = (middle, high) if takes(middle, steps) <= run.usable else (low, middle - 1)
         epochs = low
     expected = takes(epochs, steps)
     return {
         "epochs": epochs,
         "steps_per_epoch": steps,
         "planned_cpu_seconds": round(expected, 1),
-        "fits": expected <= 1.2 * run.budget,
+        "fits": expected <= run.budget,
     }
 
 
@@ -243,9 +250,9 @@ def carried_out(run: Run) -> dict[str, Any]:
     ended = "finished"
     try:
         if (run.folder / "config.yaml").exists():
-            resume(run.folder, watcher=watcher)
+            result = resume(run.folder, watcher=watcher)
         else:
-            search(
+            result = search(
                 run.info.name,
                 space=run.space,
                 data=run.data,
@@ -254,6 +261,8 @@ def carried_out(run: Run) -> dict[str, Any]:
                 run=run.folder,
                 watcher=watcher,
             )
+        if result.ended_early:  # by Ctrl-C: it goes on another time
+            raise KeyboardInterrupt
     except Enough:
         ended = f"ended at {OVERTIME:g} times its budget"
     held = RunDirectory(run.folder)

@@ -55,10 +55,13 @@ def timed(script: ModuleType, name: str, budget: float, paces: dict[str, float])
     return found if found else script._epochs(run, meter)
 
 
-def test_a_budget_is_met_by_what_was_timed(script: ModuleType) -> None:
+def test_a_budget_is_met_by_what_was_timed(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # 3,000 training images in batches of 64 are 46 steps; ten generations of fifty are 500.
     config = script.quick_preset(find("spos")).options
     scored = config.generations * config.population
+    monkeypatch.setattr(script, "MARGIN", 1.0)
     plan = timed(script, "spos", 1000.0, {"supernet": 0.25, "evolution": 0.5})
     assert plan["epochs"] == int((1000 - 0.5 * scored) // (46 * 0.25))
     assert plan["steps_per_epoch"] == 0
