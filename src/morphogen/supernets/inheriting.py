@@ -54,6 +54,13 @@ def take_weights(
 
 def _classifier(net: nn.Module, weights: Mapping[str, Tensor], classes: int) -> list[str]:
     linear = [path for path, m in net.named_modules() if isinstance(m, nn.Linear)]
+    # A network that gives scores for every pixel has 1x1 convolutions instead; inside they have no
+    # bias, as all that a norm follows.
+    linear = linear or [
+        path
+        for path, m in net.named_modules()
+        if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.bias is not None
+    ]
     heads = [
         path
         for path in linear

@@ -1,5 +1,7 @@
 """Networks of the grid: sizes of any parity, paths by hand, and what is dead is not there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch.nn import functional as F
 
 from morphogen import cost, spaces
 from morphogen.spaces.short_connections import MOBILE, ShortConnections, operation_choice
-from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, network
+from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, network, take_weights
 
 SPACE = spaces.make("short-connections")
 SPEC = NetworkSpec(channels=4, depth=4, classes=3)
@@ -105,6 +107,16 @@ def test_factors_weigh_what_is_kept():
         alone.load_state_dict(own | {"shares.head": held["shares.head"][:1]})
         assert torch.allclose(alone(x), fine, atol=1e-5)
         assert (whole - fine).abs().max() > 0.1
+
+
+def test_another_supernet_begins_with_its_weights_and_scores_of_its_own(supernet):
+    other = build(SPACE, replace(SPEC, classes=5))
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    left = take_weights(other, supernet.state_dict(), classes=3)
+    assert left == ("grid.last.3.weight", "grid.last.3.bias")
+    for name, value in other.state_dict().items():
+        expected = before if name in left else supernet.state_dict()
+        assert torch.equal(value, expected[name])
 
 
 def test_mobile_blocks_are_searched_likewise_and_costs_are_counted():
