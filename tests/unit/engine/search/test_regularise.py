@@ -17,7 +17,7 @@ from morphogen.methods import find, methods
 from morphogen.spaces import make
 from morphogen.testing import MethodChecks
 
-STOP = {"stop_by_eigenvalue": True, "eigenvalue_every": 1, "eigenvalue_examples": 32}
+STOP = {"stop_by_eigenvalue": True, "eigenvalue_every": 1, "eigenvalue_examples": 8}
 EVERYTHING = {
     "partial_channels": 2,
     "perturb": "random",
@@ -26,6 +26,8 @@ EVERYTHING = {
     **STOP,
 }
 OF_ANY_SPACE = {"perturb": "adversarial", "perturb_steps": 2, "skip_penalty": "auxiliary", **STOP}
+
+SHORT = {"channels": 4, "epochs": 2, "steps_per_epoch": 2, "diagnostic_images": 16}
 
 
 def settings(**options: Any) -> Settings:
@@ -38,7 +40,7 @@ def run(path: Path, method: str = "darts", *, watcher: Any = tiny.Told, **option
         tiny.config(method),
         space="nasbench201",
         data=tiny.images(),
-        settings=settings(channels=4, steps_per_epoch=2, diagnostic_images=16, **options),
+        settings=settings(**{**SHORT, **options}),
         run=path,
         watcher=watcher,
     )
@@ -95,11 +97,11 @@ def test_a_users_module_is_regularised_and_resumed(check: str, tmp_path: Path) -
 
 
 def test_what_is_switched_on_changes_the_search(tmp_path: Path) -> None:
-    plain = run(tmp_path / "plain").history[-1]["alpha"]
+    plain = run(tmp_path / "plain", epochs=1).history[-1]["alpha"]
     for number, options in enumerate(
         [{"partial_channels": 2}, {"perturb": "random"}, {"skip_penalty": "auxiliary"}]
     ):
-        assert run(tmp_path / str(number), **options).history[-1]["alpha"] != plain
+        assert run(tmp_path / str(number), epochs=1, **options).history[-1]["alpha"] != plain
 
 
 def test_a_grown_eigenvalue_ends_the_search_with_an_earlier_architecture(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_edges_are_normalised_with_partial_channels_where_that_is_possible() -> 
 
 
 def test_architectures_are_scored_in_a_supernet_of_partial_channels(tmp_path: Path) -> None:
-    run(tmp_path / "trained", partial_channels=2)
+    run(tmp_path / "trained", partial_channels=2, epochs=1)
     asked = settings(channels=4, evaluator="supernet", evaluations=2, partial_channels=2)
     found = search(
         "random",
