@@ -9,7 +9,7 @@ must not change other attributes that its output depends on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -72,13 +72,12 @@ class Call:
 
     def first(self, *args: Any) -> Any:
         """The module's output; afterwards only what the call has changed is kept as a copy."""
-        # By identity: a buffer of several names stays one.
-        found = {id(b): (b._version, b.detach().clone()) for b in self.buffers.values()}
+        copies = {id(b): b.detach().clone() for b in self.buffers.values()}
         output = self.module(*args)
-        for name, buffer in self.buffers.items():
-            count, copy = found[id(buffer)]
-            if buffer._version != count:
-                self.buffers[name] = copy
+        found = {id(b): b for b in self.buffers.values()}  # one of several names stays one
+        changed = _changed(found.values(), copies.values())
+        kept = {i: copies[i] for i, change in zip(found, changed, strict=True) if change}
+        self.buffers = {name: kept.get(id(b), b) for name, b in self.buffers.items()}
         after = states(self._generators)
         if all(torch.equal(a, b) for a, b in zip(self.draws, after, strict=True)):
             self.draws = []
@@ -125,6 +124,18 @@ class Call:
             yield
         finally:
             _set_training(parts, now)
+
+
+def _changed(now: Iterable[Tensor], before: Iterable[Tensor]) -> list[bool]:
+    """Which tensors have other values than before.
+
+    By value, since batch norms write past torch's count of writes. Waits for the device once.
+    """
+    pairs = list(zip(now, before, strict=True))
+    if not pairs or any(a.device.type == "meta" for a, _ in pairs):
+        return [False] * len(pairs)
+    flags = [(a != b).any() for a, b in pairs]
+    return [bool(flag) for flag in torch.stack([f.to(flags[0].device) for f in flags]).tolist()]
 
 
 def _set_training(parts: Sequence[nn.Module], flags: Sequence[bool]) -> None:

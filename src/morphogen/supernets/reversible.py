@@ -21,14 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
-from morphogen.core import SpaceError
+from morphogen.core import CapabilityError, SpaceError
 from morphogen.supernets.gates import Gates, Live
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.replay import Call, Precision
@@ -47,9 +46,10 @@ class ReversibleSequence(nn.Module):
     the alphas; samples too are drawn outside). A module may stand in several places.
 
     Gradients are those of plain backpropagation up to the drift; outputs are the same bits. Dropout
-    draws the same in both computations, running statistics move once. First derivatives only: for
-    derivatives of gradients set `plain`. The weights' gradients are computed also where only those
-    of gates are asked for, unless the weights do not require any.
+    draws the same in both computations (where the CPU's generator stood is kept, 5 kB for each
+    function that draws), running statistics move once. The weights' gradients are computed also
+    where only those of gates are asked for, unless the weights do not require any. For derivatives
+    of gradients set `plain`: Hessians by autograd, `torch.func`.
 
     Args:
         layers: per layer its n functions; n >= 2, the same in all layers.
@@ -228,7 +228,14 @@ class _Reversible(Function):
                 run.calls.append([])
                 for k, function in enumerate(_functions(layer)):
                     call = Call(function, devices)
-                    stream[k] = stream[k] + _update(call.first, stream, k, side)
+                    counts = [t._version for t in stream]
+                    update = _update(call.first, stream, k, side)
+                    if [t._version for t in stream] != counts:
+                        raise SpaceError(
+                            f"function {k} of a reversible layer wrote into its input; accepted: "
+                            "functions that leave it as it is (x = x + 1 instead of x += 1)"
+                        )
+                    stream[k] = stream[k] + update
                     run.calls[-1].append(
                         _Kept(
                             call,
@@ -243,8 +250,13 @@ class _Reversible(Function):
         return tuple(stream)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            # Said here: autograd by itself may take a second derivative that is missing for zero.
+            raise CapabilityError(
+                "gradients of a reversible sequence with create_graph=True; accepted: first "
+                "derivatives, or a sequence with plain=True"
+            )
         run: _Run = ctx.run
         sequence, n = run.sequence, run.sequence.splits
         saved = ctx.saved_tensors
@@ -292,19 +304,12 @@ class _Reversible(Function):
 
 
 def _functions(layer: nn.Module) -> list[nn.Module]:
-    return list(layer.children())
+    return list(cast(nn.ModuleList, layer))  # `children` would leave out repeated ones
 
 
 def _update(function: Any, stream: Sequence[Tensor], k: int, side: Sequence[Any]) -> Tensor:
     """What is added to tensor number k of the stream."""
-    others = tuple(stream[:k]) + tuple(stream[k + 1 :])
-    before = [t._version for t in others]
-    update: Tensor = function(others, *side)
-    if [t._version for t in others] != before:
-        raise SpaceError(
-            f"function {k} of a reversible layer wrote into its input; accepted: functions that "
-            "leave it as it is (x = x + 1 instead of x += 1)"
-        )
+    update: Tensor = function((*stream[:k], *stream[k + 1 :]), *side)
     if update.shape != stream[k].shape:
         raise SpaceError(
             f"function {k} of a reversible layer gives {list(update.shape)}; accepted: "

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.nn.functional import scaled_dot_product_attention
 
 import forked
-from morphogen.core import SpaceError
+from morphogen.core import CapabilityError, SpaceError
 from morphogen.cost.saved import SavedForBackward
 from morphogen.supernets import Gates, ReversibleSequence, weighted
 
@@ -79,7 +79,7 @@ class Case:
         torch.manual_seed(n + depth)
         layers = [[Node(d, dropout, identity) for _ in range(n)] for _ in range(depth)]
         if shared:
-            layers[-1][0] = layers[0][1]
+            layers[-1][0] = layers[-1][1] = layers[0][1]
         self.net = ReversibleSequence(layers, **options).to(dtype)
         self.x = torch.randn(B, T, n * d, dtype=dtype, requires_grad=True)
         self.encoder = nn.Linear(3, 7).to(dtype)
@@ -208,6 +208,9 @@ def test_each_function_runs_twice_and_once_without_gradients():
     with torch.no_grad():
         case.net(case.chunks(), case.side())
     assert [node.calls for node in nodes] == [3] * 4
+    with torch.inference_mode():
+        case.net(case.chunks(), case.side())
+    assert [node.calls for node in nodes] == [4] * 4
 
 
 def test_mixed_precision_is_that_of_plain_backpropagation():
@@ -386,6 +389,9 @@ def test_what_cannot_be_right_is_refused():
     }.items():
         with pytest.raises(SpaceError, match=message):
             call()
+    loss = torch.cat(ReversibleSequence([[good] * 2])(x.chunk(2, 1))).square().sum()
+    with pytest.raises(CapabilityError, match=r"accepted: first derivatives, or .* plain=True"):
+        torch.autograd.grad(loss, x, create_graph=True)
 
 
 def worker(rank: int, folder: str) -> None:
