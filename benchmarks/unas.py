@@ -367,7 +367,7 @@ def _verdict(tests: Mapping[str, bool]) -> record.Verdict:
 # -- searches --------------------------------------------------------------------------------------
 
 SPLIT = {"train_images": 12500, "valid_images": 12500}
-STEPS = {"UNAS": 120, "DARTS": 150, "macro": 60, "mobile": 40}
+STEPS = {"UNAS": 120, "DARTS": 150, "macro": 120, "mobile": 60}
 """Of an epoch: so that 20 epochs of UNAS, ten of them weights alone, cost about as 14 of DARTS."""
 WARM_UP, DARTS_EPOCHS = 10, 14
 """Epochs. In NAS-Bench-201 skip connections win as soon as alpha moves, after 5 epochs as after 20
