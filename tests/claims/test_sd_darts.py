@@ -25,7 +25,7 @@ from morphogen.spaces import make
 from morphogen.supernets import space_of
 from morphogen.tasks.problem import trainable
 
-QUICK = replace(tiny.config("sd-darts"), sharpness_radius=0.0, start=0.0)
+QUICK = replace(tiny.config("sd-darts"), sharpness_radius=0.0, warm_up=0.0)
 CPU = torch.device("cpu")
 
 
@@ -180,7 +180,7 @@ def test_teachers_draw_nothing_that_the_student_would_draw():
 
 
 def test_distillation_begins_after_a_share_of_the_epochs_and_may_reach_alpha():
-    config = replace(QUICK, start=0.5, gap=1)
+    config = replace(QUICK, warm_up=0.5, gap=1)
     method, problem, state = start(config)
     assert "distillation" not in play(method, state, problem, 2, epoch=1)[-1]  # of 3
     assert "distillation" in play(method, state, problem, 2, epoch=2)[-1]

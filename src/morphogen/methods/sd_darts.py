@@ -66,7 +66,7 @@ class SDDARTSConfig:
     """temperature of both in the divergence (paper: not known; SAF: 5)"""
     gap: Natural = 0
     """g, steps between two states that are kept; 0: an epoch (paper: not known)"""
-    start: Share = 0.1
+    warm_up: Share = 0.1
     """share of the epochs before distillation begins (paper: not known; SAF: 5 epochs)"""
     vote: Vote = "mean"
     """how teachers are put together: mean of their probabilities; majority, of their best classes;
@@ -169,7 +169,7 @@ class SDDARTS:
     ) -> Callable[[Any], Tensor] | None:
         """What the loss on a batch has more, of the student's output; None without teachers."""
         c = self.config
-        begun = clock.epoch >= c.start * clock.epochs
+        begun = clock.epoch >= c.warm_up * clock.epochs
         if not (c.strength and begun and state.teachers.held):
             return None
         outputs = self.taught(state, problem, batch)

@@ -107,8 +107,7 @@ SETTINGS = """
 def test_help_of_a_method_has_every_field_of_its_configuration(name, capsys):
     text = said(capsys, "search", name, "--help")
     words = text.split()
-    config = methods.find(name).config
-    for flag in [*SETTINGS.split(), *flags(config())]:
+    for flag in [*SETTINGS.split(), *flags(quick_config(methods.find(name)))]:
         assert flag in words
     assert method_entries()[name].algorithm in text
     assert all(len(line) <= 110 for line in text.splitlines())
@@ -204,7 +203,7 @@ def test_query_list_and_help_import_no_torch():
     program = (
         "import sys; from morphogen.cli import main; main([])\n"
         "assert not {'numpy', 'pydantic', 'rich'} & set(sys.modules)\n"  # the overview is at once
-        f"main(['query', 'nasbench201', '{SKIPS}']); main(['list']); main(['search'])\n"
+        f"main(['query', 'nasbench201', '{SKIPS}']); main(['list']); main(['search', '-h'])\n"
         "main(['search', 'nothing']); main(['query', 'nothing', 'x'])\n"
         "sys.exit('torch' in sys.modules or 'tyro' in sys.modules)"
     )
@@ -220,7 +219,9 @@ def test_query_list_and_help_import_no_torch():
     [
         ("serch idarts", ["unknown command 'serch'", "did you mean 'search'?"]),
         ("search idart", ["unknown method 'idart'", "did you mean 'idarts'?"]),
-        ("search --space darts", ["the method comes first"]),
+        ("search --space dart", ["unknown space 'dart'", "did you mean 'darts'?"]),
+        ("search --time soon", ["time is 'soon'", "accepted: 20s to 30 days"]),
+        ("search gdas --time 2m", ["unknown option --time"]),
         ("search idarts --epoch 3", ["unknown option --epoch;", "did you mean --epochs?"]),
         ("search idarts --weights.lrr 3", ["did you mean --weights.lr?"]),
         ("search idarts --epochs x", ["--epochs is 'x'", "a whole number"]),

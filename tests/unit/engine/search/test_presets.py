@@ -147,7 +147,7 @@ CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
             "sd-darts",
             (space,),
             {"epochs": 50, "batch_size": 64, **sizes, "weights": weights, "alpha": ALPHA}
-            | {"teachers": 3, "strength": 1.0, "tau": 5.0, "gap": 0, "start": 0.1, "vote": "mean"}
+            | {"teachers": 3, "strength": 1.0, "tau": 5.0, "gap": 0, "warm_up": 0.1, "vote": "mean"}
             | {"own_alpha": True, "distill_alpha": False},
         )
         for space, sizes, weights in (
@@ -256,6 +256,34 @@ CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
         {"epochs": 600, "batch_size": 96, **EVOLUTION}
         | {"weights": {**SGD_PATHS, "lr": 0.025, "weight_decay": 3e-4}},
     ),
+    # few-shot-nas 5: 600 epochs, then 300 of each part, batch 48, weight decay 1e-4, no clipping.
+    (
+        "few-shot",
+        ("nasbench201",),
+        {"epochs": 600, "leaf_epochs": 300, "batch_size": 48, **NB201, "transfer": True}
+        | {"weights": {"lr": 0.025, "lr_end": 0.001, "weight_decay": 1e-4, "clip": 0.0}},
+    ),
+    # few-shot-nas 3.6: 7 parts of 20 epochs from the start, batch 64.
+    (
+        "few-shot",
+        ("darts",),
+        {"leaf_epochs": 20, "batch_size": 64, **CELLS, "transfer": False, "without": "none"}
+        | {"weights": SGD_DARTS},
+    ),
+    # gm-nas 5: splits at 20 and 40 epochs, then 50; 100 minibatches; batch 48.
+    (
+        "gm-nas",
+        ("nasbench201",),
+        {"epochs": 20, "leaf_epochs": 50, "batch_size": 48, **NB201, "repeats": 100, "splits": 2}
+        | {"weights": {"lr": 0.025, "weight_decay": 1e-4, "clip": 5.0}},
+    ),
+    # gm-nas 5: splits at 2, 4 and 6 epochs into two each, then 15; batch 64.
+    (
+        "gm-nas",
+        ("darts",),
+        {"epochs": 2, "leaf_epochs": 15, "batch_size": 64, **CELLS, "repeats": 100, "splits": 3}
+        | {"weights": SGD_DARTS},
+    ),
 ]
 ROWS = [(method, space, numbers) for method, several, numbers in CARDS for space in several]
 
@@ -298,6 +326,7 @@ def test_the_halves_of_a_search_are_equal_and_paths_hold_a_tenth_out():
             assert settings.split.train_images == 1153050  # unas 3.7: nine tenths
             continue
         paths = method in ("snas", "spos", "supernet-shifting", "unas")
+        paths |= (method, space) == ("few-shot", "nasbench201")
         rest = 45455 if method == "darts-prime" else 25000
         assert settings.split.train_images == (45000 if paths else rest)
 

@@ -56,6 +56,20 @@ QUICK = {
         "connected": True,
         "fitness_images": 500,
     },
+    "few-shot": {
+        "leaf_epochs": 4,
+        "candidates": 30,
+        "fitness_images": 500,
+        "leaf.alpha.lr": 0.01,
+    },
+    "gm-nas": {
+        "leaf_epochs": 6,
+        "repeats": 3,
+        "candidates": 30,
+        "fitness_images": 500,
+        "leaf.alpha.lr": 0.01,
+    },
+    "single-stage": {"alpha.lr": 0.01, "weights.lr": 0.05},
     "pevonas": {"generations": 6, "fitness_images": 500, "forward": "path"},
     "zero-cost-pt": {"validation": 10},
 }
