@@ -18,7 +18,7 @@ import torch
 import tiny
 from fragile import Trap, fragile
 from morphogen import OneOf, benchmarks, cost
-from morphogen.core import ConfigError, MorphogenError, RunError, SpaceError
+from morphogen.core import ConfigError, MorphogenError, RunError
 from morphogen.engine.search.resolve import resolved
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
@@ -312,7 +312,7 @@ def test_what_does_not_fit_is_said_in_a_sentence(method, changes, sentence, tmp_
 
 def test_a_limit_that_nothing_keeps_is_said_in_a_sentence(tmp_path):
     settings = tiny.changed(BY_TABLE, metric="flops", limit="params<=1")
-    with pytest.raises(SpaceError, match="params<=1"):
+    with pytest.raises(ConfigError, match="the smallest has 387,882 parameters"):
         run(tmp_path / "run", space="nasbench-macro", settings=settings)
 
 

@@ -115,7 +115,8 @@ def test_all_families(method: str, settings: dict[str, Any], tmp_path: Path) -> 
         assert read_run(found.run).headline == ("best mae in points", best["mae"], False)
         runs = [found.run, shutil.copytree(found.run, tmp_path / "copy")]
         page = morphogen.report(runs, tmp_path / "two.html").path.read_text()
-        assert "Best mae in points, lower is better; means over seeds" in page
+        assert "best search-validation mae after 1 epoch of training in points" in page
+        assert "Lower is better." in page
     if method == "spos":  # the best first
         values = [candidate["mae"] for candidate in found.candidates]
         assert values == sorted(values)

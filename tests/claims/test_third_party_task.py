@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def installed(tmp_path, monkeypatch):
 def test_it_is_listed_searched_resumed_and_reported(installed, tmp_path, capsys):
     assert main(["list", "data"]) == 0
     out, err = capsys.readouterr()
-    assert "  stripes  Stripes: the noise in the pictures; --noise\n" in out
+    assert re.search(r"^  stripes +Stripes: the noise in the pictures; --noise$", out, re.MULTILINE)
     assert "nas-stripes adds 'spots' to morphogen.tasks and cannot be imported" in err
 
     run = tmp_path / "run"

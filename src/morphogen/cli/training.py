@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 from morphogen import spaces
@@ -18,6 +17,7 @@ from morphogen.cli.terminal.watching import watcher
 from morphogen.core import ConfigError, MorphogenError
 from morphogen.core.config import config
 from morphogen.core.names import shell, shown
+from morphogen.engine.record.watch import Watcher
 from morphogen.engine.search.beside import told_of, within_limits
 from morphogen.engine.train.baseline import SEEDS
 from morphogen.engine.train.origin import Origin, found_in
@@ -91,8 +91,14 @@ def train(words: Sequence[str]) -> int:
     )
     target = given.target
     arch = space.parse(found.text)
-    if not target.baseline and not target.json:
-        print(fold(_offer(space), width()))
+    offer = "" if target.baseline or target.json else _offer(space)
+
+    def watched() -> Watcher:
+        made = watcher(target.json)
+        if offer:
+            made.notice(offer)
+        return made
+
     if origin is not None and target.baseline:
         origin = within_limits(origin, space, found.data)
     # Claimed here and not by the engine, since an interrupt must name it.
@@ -108,7 +114,7 @@ def train(words: Sequence[str]) -> int:
             run=directory,
             baseline=target.baseline,
             origin=origin,
-            watcher=partial(watcher, target.json),
+            watcher=watched,
         )
     if origin is not None:
         told_of(origin.run, result)
@@ -120,8 +126,8 @@ def _offer(space: SearchSpace) -> str:
     reference = reference_of(space)
     named = f"the reference ({reference.name}) and " if reference else ""
     return (
-        f"Not compared with anything: --baseline trains {named}a random architecture by the same "
-        "recipe, too, and says whether this one is better."
+        f"not compared with anything: --baseline trains {named}a random architecture by the same "
+        "recipe, too, and says whether this one is better"
     )
 
 

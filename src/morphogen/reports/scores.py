@@ -64,7 +64,8 @@ def kind(run: Run) -> str:
         return f"the zero-cost proxy {s.get('proxy')} of the untrained network"
     if s.get("evaluator") == "supernet":
         return f"search-validation {metric} with the weights of a trained supernet"
-    return f"search-validation {metric} after {s.get('epochs')} epochs of training"
+    epochs = s.get("epochs")
+    return f"search-validation {metric} after {epochs} epoch{'s'[: epochs != 1]} of training"
 
 
 def _front(run: Run, level: int) -> Html | None:

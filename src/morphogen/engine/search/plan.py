@@ -87,7 +87,7 @@ OVERHEAD = 0.06
 
 def usual_time(data: Data) -> str:
     """For which a search is planned that says no method and no time."""
-    return "2m" if data == USUAL_DATA else "10m"
+    return "2m" if isinstance(data, str) and data == USUAL_DATA else "10m"
 
 
 @dataclass(frozen=True)
