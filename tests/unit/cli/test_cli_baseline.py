@@ -35,7 +35,7 @@ def test_uncompared_it_says_so_and_compared_what_came_of_it(
     plain = tmp_path / "plain"
     assert main(["train", run, "--run", str(plain), *FEW]) == 0
     begins = " ".join(capsys.readouterr().out.split())
-    assert begins.startswith("Not compared with anything: --baseline trains the reference (ResNet)")
+    assert begins.startswith("note: not compared with anything: --baseline trains the reference")
     assert f"note: data settings as in {run}: image size 8, flip off" in begins
     assert json.loads((plain / "result.json").read_text())["seeds"] == 1
 

@@ -62,7 +62,7 @@ def test_nasbench201_by_the_closed_form() -> None:
 
 
 def test_darts_as_published() -> None:
-    space = spaces.spaces.make("darts")
+    space = spaces.make("darts")
     found = cost.of(space, space.parse("DARTS_V2"))
     assert found.params == 3_349_342
     assert found.macs / 1e6 == pytest.approx(528.36, abs=0.005)
