@@ -23,14 +23,16 @@ TRAINING = [
     if not info.black_box and hasattr(info.config(), "weights")
 ]
 
-LONG = ("darts-pt", "few-shot", "gm-nas", "supernet-shifting", "zero-cost-pt")
-"""Methods of two phases, which take the time of all others together in a built-in space."""
+EVERYWHERE = ("darts", "gdas", "random", "spos")
+"""Of each family one, which keeps the long promises in the default tier; the slow one has all."""
+
+LONG = ("works_in_nasbench201", "layers_that_draw_end_in_the_same_bits")
 
 CASES = [
     pytest.param(
         name,
         promise,
-        marks=[pytest.mark.slow] if promise == "works_in_nasbench201" and name in LONG else [],
+        marks=[pytest.mark.slow] if promise in LONG and name not in EVERYWHERE else [],
     )
     for name in NAMES
     for promise in MethodChecks.promises()
