@@ -32,6 +32,12 @@ SMALL = {
 }  # fmt: skip
 """By command: options that make it take a moment."""
 
+PLANNED = {
+    "--time": "20s", "--screened": "2", "--perturbations": "0", "--candidates": "1",
+    "--drawn": "1", "--steps": "1", "--decision": "1", "--seeds": "2",
+}  # fmt: skip
+"""Likewise, of a search that names no method."""
+
 
 def commands(text: str) -> list[list[str]]:
     """The words after `morphogen` of every command in a console block."""
@@ -62,7 +68,8 @@ def small(words: list[str], *, without: Collection[str] = ()) -> list[str]:
         without: flags that its data do not have.
     """
     kept = list(words)
-    for flag, value in SMALL.get(words[0], {}).items():
+    planned = words[0] == "search" and (len(words) == 1 or words[1].startswith("-"))
+    for flag, value in (SMALL.get(words[0], {}) | (PLANNED if planned else {})).items():
         if flag in without:
             continue
         if flag in kept:

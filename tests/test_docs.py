@@ -57,6 +57,7 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "in-python.md": (
+        ('time="30m"', 'time="20s", settings=morphogen.Settings(epochs=1, **SIZE)'),
         ("epochs=2, seed=1", "epochs=2, seed=1, steps_per_epoch=2, **SIZE"),
         (
             "Training(epochs=2, seeds=2)",
