@@ -185,6 +185,14 @@ def test_what_zero_cost_pt_chooses_races(problem) -> None:
     assert set(chosen) - {RESNET} <= set(played.arms["round 1"])
 
 
+def test_without_candidates_the_reference_is_trained(problem) -> None:
+    found = Played(problem, replace(CONFIG, candidates=0), epochs=1)
+    assert set(found.trained) == {"train"}
+    assert problem.space.format(found.method.derive(found.state, problem.space)) == RESNET
+    assert found.method.network(found.state, problem.space) is not None
+    assert found.method.decision(found.state) is None
+
+
 def test_a_network_that_cannot_be_trained_loses_and_the_search_goes_on(problem) -> None:
     config = replace(CONFIG, screened=0, candidates=2, drawn=1, sgd=replace(CONFIG.sgd, lr=1e3))
     config = replace(config, sgd=replace(config.sgd, clip=0.0))

@@ -87,8 +87,9 @@ class SuccessiveHalvingConfig:
     all options; 0: none"""
     bands: Count = 3
     """bands of cost, from cheap to dear, of which each gives its best as candidates"""
-    candidates: Count = 8
-    """architectures of the first round, beside the reference"""
+    candidates: Natural = 8
+    """architectures of the first round, beside the reference; 0: no race, the reference is
+    trained"""
     drawn: Natural = 2
     """of these, drawn at random"""
     eta: Count = 3
@@ -172,6 +173,8 @@ class SuccessiveHalving:
     def sizes(self) -> list[int]:
         """Candidates of each round, the reference not among them."""
         c = self.config
+        if not c.candidates:
+            return []
         sizes = [c.candidates]
         while sizes[-1] // c.eta > c.finalists:
             sizes.append(sizes[-1] // c.eta)
@@ -181,19 +184,20 @@ class SuccessiveHalving:
         """One for each stage; of the race and of the decision an epoch is a training."""
         c = self.config
         return [
-            Phase("screen", math.ceil(c.screened / SCREENED), SCREENED),
+            Phase("screen", math.ceil(c.screened / SCREENED) if c.candidates else 0, SCREENED),
             *self._perturbations(problem),
             *(
                 Phase(f"round {number}", size + 1, TICKS)
                 for number, size in enumerate(self.sizes, start=1)
             ),
-            Phase("decide", (c.finalists + 1) * c.seeds, TICKS),
+            Phase("decide", (c.finalists + 1) * c.seeds if c.candidates else 0, TICKS),
             Phase("train", epochs, part="pool"),
         ]
 
     def _perturbations(self, problem: Problem) -> list[Phase]:
         """The phase of Zero-Cost-PT, where there are networks with all options at once."""
-        fit = self.config.perturbations and self.perturbs(problem)
+        c = self.config
+        fit = c.candidates and c.perturbations and self.perturbs(problem)
         steps = Projection(problem.space).steps() if fit else 0
         return [Phase("perturb", self.config.perturbations if steps else 0, steps)]
 

@@ -74,9 +74,12 @@ BATCH = 64
 MEASURED = 5
 """Steps by which the machine's speed is known."""
 
-FEW, MANY = 10, 200
+FEW, MANY = 12, 200
 """Passes over the data, in all of the time: from the first on there is time to search, from the
 second on there is plenty."""
+
+DECISION = 0.6
+"""Of the time of race and decision, for the decision."""
 
 SCREEN = 0.04
 """Of the time, for the screen."""
@@ -168,11 +171,7 @@ def planned(
         step, proxy = speed.step(plan.settings) * share, speed.proxy(plan) * share
         perturbation = speed.perturbation(plan) * share
     left = seconds * (1 - OVERHEAD) - 2 * (time.perf_counter() - began)  # data are read again
-    left = max(left, seconds / 2)
-    if perturbation:
-        searches = plan.take("perturbations", min(4, int(SCREEN * left / perturbation)))
-        left -= searches * perturbation
-    _lengths(plan, task, step, proxy, left)
+    _lengths(plan, task, _Pace(step, proxy, perturbation), max(left, seconds / 2))
     return Planned(plan.settings, plan.config, tuple(sorted(plan.chosen)), tuple(plan.said))
 
 
@@ -377,29 +376,58 @@ def why_width(plan: _Plan, *, fixed: bool, enough: bool) -> str:
     )
 
 
-def _lengths(plan: _Plan, task: Task, step: float, proxy: float, left: float) -> None:
+def _last(plan: _Plan, steps: float, each: int) -> None:
+    """The last training, of so many steps, in epochs."""
+    plan.take("epochs", max(1, round(steps / each)))
+    if steps < each:
+        plan.take("steps_per_epoch", max(1, int(steps)))
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """Seconds of the parts of a search."""
+
+    step: float
+    """A training step of the reference."""
+    proxy: float
+    """An architecture in the screen."""
+    perturbation: float
+    """A search of Zero-Cost-PT; 0: there can be none."""
+
+
+def _lengths(plan: _Plan, task: Task, pace: _Pace, left: float) -> None:
     """How the seconds that are left are shared out."""
+    step = pace.step
     each = max(1, task.length("pool") // plan.settings.batch_size)
     total = left / step
     # With few passes over the data the last training needs nearly all; with many a part is enough.
-    rich = min(1.0, max(0.0, math.log(max(total / each, 1) / FEW) / math.log(MANY / FEW)))
-    seeds = plan.take("seeds", 2 if rich < 0.3 else 3 if rich < 0.9 else 5)
-    plan.take("candidates", round(3 + 5 * rich))
+    rich = min(1.0, math.log(max(total / each, 1) / FEW) / math.log(MANY / FEW))
+    if plan.take("candidates", round(3 + 5 * rich) if rich > 0 else 0) == 0:
+        plan.take("screened", 0)
+        _last(plan, total, each)
+        plan.say(
+            f"a step of the reference takes {1000 * step:.3g} ms here, which is "
+            f"{total / each:.2g} passes over the data in the time: too few to search with, so that "
+            "the reference is trained for all of it; from about "
+            f"{duration(FEW * each * step / (1 - OVERHEAD))} on there is a search"
+        )
+        return
+    rich = max(rich, 0.0)
     plan.take("drawn", 1 if rich < 0.5 else 2)
-    screened = plan.take("screened", int(min(1000, max(20, SCREEN * left / proxy))))
-    rest = total - screened * proxy / step
+    screened = plan.take("screened", int(min(1000, max(20, SCREEN * left / pace.proxy))))
+    total -= screened * pace.proxy / step
+    if pace.perturbation:
+        searches = plan.take("perturbations", min(4, int(SCREEN * left / pace.perturbation)))
+        total -= searches * pace.perturbation / step
+    last = min((0.8 - 0.4 * rich) * total, max(MOST_EPOCHS * each, MOST_STEPS))
     c = plan.config
     rounds = SuccessiveHalving(c).sizes
-    share = (1 + rich) / 8  # of the last training's steps, a training of the decision has
-    before = c.eta ** -len(rounds)  # of a decision's steps, a training of the first round has
-    race = sum((size * DEARER + 1) * c.eta**number for number, size in enumerate(rounds)) * before
-    others = race + seeds * (1 + DEARER * c.finalists)
-    last = min(rest / (1 + share * others), max(MOST_EPOCHS * each, MOST_STEPS))
-    decision = plan.take("decision", max(5, int((rest - last) / others)))
-    plan.take("steps", max(5, int(decision * before)))
-    plan.take("epochs", max(1, round(last / each)))
-    if last < each:
-        plan.take("steps_per_epoch", max(1, int(last)))
+    race = sum((size * DEARER + 1) * c.eta**number for number, size in enumerate(rounds))
+    plan.take("steps", max(5, int((1 - DECISION) * (total - last) / race)))
+    seeds = plan.take("seeds", 2 if rich < 0.3 else 3 if rich < 0.9 else 5)
+    of_seed = 1 + DEARER * c.finalists
+    plan.take("decision", max(5, int(DECISION * (total - last) / seeds / of_seed)))
+    _last(plan, last, each)
     c, s = plan.config, plan.settings
     plan.say(
         f"a step of the reference takes {1000 * step:.3g} ms here: {c.screened} architectures are "

@@ -17,6 +17,7 @@ from morphogen.engine.search.settings import Settings
 from morphogen.methods import find
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.spaces.nasbench201 import NASBench201
+from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.classification.config import ImageConfig
 
 QUICK = quick_preset(plan.NAME)
@@ -99,6 +100,26 @@ def test_what_the_user_sets_is_kept() -> None:
     assert settings.split.valid_images == 70
     assert settings.split.train_images == EXAMPLES - 70
     assert (config.candidates, config.seeds) == (5, 2)
+
+
+@pytest.mark.parametrize(("passes", "searched"), [(4, False), (11, False), (20, True), (500, True)])
+def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched: bool) -> None:
+    held = altered(QUICK.settings, {"batch_size": 20})
+    made = plan._Plan(
+        replace(held, task=ImageConfig()), QUICK.options, QUICK.settings, QUICK.options
+    )
+    task = ImageTask.of(tiny.images(), size=8)
+    each = EXAMPLES // 20
+    pace = plan._Pace(step=2.0, proxy=0.1, perturbation=1.0)
+    plan._lengths(made, task, pace, 2.0 * each * passes)
+    assert (made.config.candidates > 0) is searched
+    if not searched:
+        assert made.settings.epochs == passes
+        assert made.config.screened == 0
+        assert "too few to search with" in made.said[-1]
+    share = made.settings.epochs / passes
+    assert share <= 1
+    assert share >= 0.35 or made.settings.epochs * each >= 0.9 * plan.MOST_STEPS
 
 
 def test_the_method_is_registered_under_the_name() -> None:
