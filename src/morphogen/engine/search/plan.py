@@ -57,7 +57,7 @@ SHORTEST, LONGEST = 20.0, 30 * 24 * 3600.0
 WIDTHS = (64, 48, 32, 24, 16, 8)
 """Channels among which a network's are chosen, the widest first."""
 
-EPOCHS, STEPS = 20, 3000
+EPOCHS, STEPS = 16, 2000
 """Of the reference, in all of the time: the largest network that has both is chosen."""
 
 MOST_EPOCHS, MOST_STEPS = 150, 6000
