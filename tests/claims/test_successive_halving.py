@@ -22,12 +22,13 @@ from morphogen.methods.successive_halving import (
     BLOCKS,
     SuccessiveHalving,
     SuccessiveHalvingConfig,
+    doubling,
 )
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces.nasbench201 import RESNET, NASBench201
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks.classification import ImageTask
-from morphogen.tasks.problem import Clock, Problem
+from morphogen.tasks.problem import Ahead, Clock, Problem
 
 CONFIG = SuccessiveHalvingConfig(
     screened=12,
@@ -58,11 +59,16 @@ class Played:
         self.trained: dict[str, list[tuple[str, int]]] = {}
         self.arms: dict[str, list[str]] = {}
         self.scores: dict[str, list[float]] = {}
-        for phase in self.method.phases(problem, epochs):
+        phases = self.method.phases(problem, epochs)
+        for phase in phases:
             steps = phase.steps or problem.steps(phase.part)
             for epoch in range(phase.epochs):
                 for step in range(steps):
-                    clock = Clock(epoch, phase.epochs, step, steps, phase.name)
+                    ahead = tuple(
+                        Ahead(later.name, later.epochs, later.steps or problem.steps(later.part))
+                        for later in phases[phases.index(phase) + 1 :]
+                    )
+                    clock = Clock(epoch, phase.epochs, step, steps, phase.name, ahead)
                     self.method.step(self.state, problem, clock)
                 if phase.name != "screen" and self.state.training.now is not None:
                     done = self.state.training.now.text, self.state.training.now.steps
@@ -79,7 +85,7 @@ def played(problem: Problem) -> Played:
 def test_of_a_round_the_best_third_goes_on_and_is_trained_three_times_as_long(played) -> None:
     assert played.method.sizes == [9, 3]
     first, second = played.arms["round 1"], played.arms["round 2"]
-    scores = dict(zip(first, played.scores["round 1"], strict=True))
+    scores = dict(zip(first, played.state.rounds[0][1], strict=True))  # at equal cost
     challengers = sorted(scores.keys() - {RESNET}, key=lambda text: -scores[text])
     assert min(scores[text] for text in second[:-1]) >= scores[challengers[2]]
     assert len(second) == 4
@@ -148,6 +154,30 @@ def test_the_long_training_costs_what_so_many_epochs_of_the_reference_would(
 
     epochs = 2 * problem.steps("pool")
     assert steps == round(epochs * counted(RESNET) / counted(text))
+
+
+def test_a_doubling_is_worth_what_a_power_law_says() -> None:
+    def score(steps: float) -> float:
+        return 100 - 80 * steps**-0.25
+
+    lengths = [[n, score(n)] for n in (100, 300, 900)]
+    assert doubling(lengths, 5000, 100.0) == pytest.approx(score(10_000) - score(5000))
+    assert doubling(lengths[:1], 5000, 100.0) == 0
+    assert doubling(lengths, 5000, np.inf) == 0
+    assert doubling([[100, 60.0], [300, 60.0]], 5000, 100.0) == 0  # saturated
+
+
+def test_scores_are_compared_at_equal_cost(played, problem) -> None:
+    """Each is lowered by a doubling's worth for each doubling of the reference's cost."""
+    lengths = played.state.lengths
+    assert [n for n, _ in lengths] == [1, 2, 6]
+    slope = doubling(lengths[:2], 2 * problem.steps("pool"), 100.0)
+    raw = played.scores["round 1"]
+    arms, equal = played.state.rounds[0]
+    costs = [played.method.cost_of(played.state, problem, text) for text in arms]
+    wanted = [s - slope * np.log2(c / costs[-1]) for s, c in zip(raw, costs, strict=True)]
+    assert equal == pytest.approx(wanted)
+    assert equal[-1] == raw[-1]
 
 
 def test_candidates_cost_at_most_so_many_times_the_reference(problem) -> None:

@@ -6,7 +6,8 @@ Paper: Jamieson, Talwalkar. Non-stochastic best arm identification. AISTATS 2016
     1. screen: score many random architectures by zero-cost proxies, without training, and add up
        their ranks; and have Zero-Cost-PT choose in an untrained supernet (arXiv 2106.06799);
        candidates are its choices, the best of each band of cost, and some drawn at random
-    2. race: train every candidate for a short while and measure it on a third of the search-
+    2. pilot: train the reference for 1/eta of a first training
+       race: train every candidate for a short while and measure it on a third of the search-
        validation part; keep the best 1/eta, train them anew for eta times as long, and so on
     3. decide: train the last few and the reference with several seeds, and measure them on the
        others, which chose nothing so far; the best finalist is the result if it is probably better
@@ -15,7 +16,11 @@ Paper: Jamieson, Talwalkar. Non-stochastic best arm identification. AISTATS 2016
        delivered
 
 Trainings of one round have equally many steps. The long one costs what so many epochs of the
-reference would: what is twice as dear has half of them; candidates of more than `largest` times the
+reference would: what is twice as dear has half of them. So scores are compared at equal cost: less
+what a doubling of the steps is worth at the length of the long training, for each doubling of cost.
+That is read off the reference, which is trained at several lengths: its error, the distance to the
+best value that the metric can have, is taken to fall as a power of the steps. (Equal cost in short
+trainings would not do: what is cheap learns first.) Candidates of more than `largest` times the
 reference's cost are left out. Cost is counted, not timed, so that equal runs are equal: the FLOPs
 of a pass and the bytes that it moves, in FLOPs each. The learning rate falls to its end in every
 training, whatever its length: a score is that of a finished small training, not of an unfinished
@@ -140,9 +145,13 @@ class SuccessiveHalvingState:
     scores: list[float] = field(default_factory=list)
     """Of those arms that the round has trained so far."""
     rounds: list[list[Any]] = field(default_factory=list)
-    """Finished rounds: their arms and the scores."""
+    """Finished rounds: their arms and the scores, at equal cost."""
+    lengths: list[list[float]] = field(default_factory=list)
+    """Of the reference: steps of each training so far, and its score on the race's examples."""
     decided: list[list[list[float]]] = field(default_factory=list)
-    """[finalists, seeds so far, blocks], scores; the reference last."""
+    """[finalists, seeds so far, blocks], scores at equal cost; the reference last."""
+    worth: dict[str, float] = field(default_factory=dict)
+    """Of an arm of the decision: what its cost is worth in steps, in points of score."""
     best_score: float = WORST
     best_phase: str = ""
     costs: dict[str, float] = field(default_factory=dict, metadata={"checkpoint": False})
@@ -186,6 +195,7 @@ class SuccessiveHalving:
         return [
             Phase("screen", math.ceil(c.screened / SCREENED) if c.candidates else 0, SCREENED),
             *self._perturbations(problem),
+            Phase("pilot", int(c.candidates > 0), TICKS),
             *(
                 Phase(f"round {number}", size + 1, TICKS)
                 for number, size in enumerate(self.sizes, start=1)
@@ -237,6 +247,8 @@ class SuccessiveHalving:
             return self._screen(state, problem, clock)
         if clock.phase == "perturb" and state.untrained is not None:
             return self._perturb(state, state.untrained, problem, clock)
+        if clock.phase == "pilot":
+            return self._pilot(state, problem, clock)
         if clock.phase == "decide":
             return self._decide(state, problem, clock)
         if clock.phase == "train":
@@ -313,6 +325,15 @@ class SuccessiveHalving:
 
     # -- 2 -----------------------------------------------------------------------------------
 
+    def _pilot(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
+        steps = max(1, self.config.steps // self.config.eta)
+        half = self._judging(problem, "race")
+        scores = self._trained(state, problem, clock, state.reference, steps, [half])
+        if scores is None:
+            return {}
+        state.lengths.append([steps, scores[0]])
+        return self._figures(problem, state.reference, scores)
+
     def _race(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
         number = int(clock.phase.split()[1]) - 1
         if clock.epoch == clock.step == 0:
@@ -326,7 +347,10 @@ class SuccessiveHalving:
             return {}
         state.scores.append(scores[0])
         if clock.epoch == len(state.arms) - 1:
-            state.rounds.append([state.arms, state.scores])
+            state.lengths.append([steps, scores[0]])
+            worth = self._worth(state, problem, clock)
+            equal = [s - worth[t] for t, s in zip(state.arms, state.scores, strict=True)]
+            state.rounds.append([state.arms, equal])
         return self._figures(problem, text, scores)
 
     def _kept(self, state: SuccessiveHalvingState, problem: Problem, count: int) -> list[str]:
@@ -336,6 +360,18 @@ class SuccessiveHalving:
         names, scores = state.rounds[-1]
         order = sorted(range(len(names) - 1), key=lambda i: -scores[i])
         return [names[i] for i in order[:count]]
+
+    def _worth(
+        self, state: SuccessiveHalvingState, problem: Problem, clock: Clock
+    ) -> dict[str, float]:
+        """What each arm's score is to be lowered by, for its cost: 0 for the reference's."""
+        ahead = [phase.epochs * phase.steps for phase in clock.ahead if phase.phase == "train"]
+        slope = doubling(state.lengths, sum(ahead), _best_score(problem))
+        reference = self.cost_of(state, problem, state.reference)
+        return {
+            text: slope * math.log2(self.cost_of(state, problem, text) / reference)
+            for text in state.arms
+        }
 
     # -- 3 -----------------------------------------------------------------------------------
 
@@ -349,12 +385,14 @@ class SuccessiveHalving:
         if seed >= c.seeds:
             return {}
         text = state.arms[place]
+        if clock.epoch == clock.step == 0:
+            state.worth = self._worth(state, problem, clock)
         blocks = self._judging(problem, "decision")
         parts = [blocks[i::BLOCKS] for i in range(min(BLOCKS, len(blocks)))]
         scores = self._trained(state, problem, clock, text, c.decision, parts, seed + 1)
         if scores is None:
             return {}
-        state.decided[place].append(scores)
+        state.decided[place].append([score - state.worth[text] for score in scores])
         return self._figures(problem, text, scores)
 
     def notes(self, state: SuccessiveHalvingState) -> dict[str, str]:
@@ -369,7 +407,8 @@ class SuccessiveHalving:
             return None
         best = self._best(state)
         gain = crossed_contrast(table, best, len(table) - 1, comparisons=len(table) - 1)
-        return Decision(state.against, gain, [float(np.mean(row)) for row in table[best]])
+        scores = [float(np.mean(row)) for row in table[best]]
+        return Decision(state.against, gain, scores, equal_cost=True)
 
     def _best(self, state: SuccessiveHalvingState) -> int:
         return max(range(len(state.arms) - 1), key=lambda i: float(np.mean(state.decided[i])))
@@ -498,3 +537,31 @@ def _reference(space: SearchSpace, rng: np.random.Generator) -> tuple[str, str]:
 def _batch(problem: Problem) -> Batch:
     """The batch on which proxies look."""
     return batch_of(problem.task, problem.batch_size, problem.seed, problem.devices.device)
+
+
+def doubling(lengths: Sequence[Sequence[float]], steps: float, best: float) -> float:
+    """What twice the steps are worth in score, at a length.
+
+    The error, `best` less the score, is taken to fall as a power of the steps, which the shortest
+    and the longest of some trainings of one architecture show.
+
+    Args:
+        lengths: steps and score of each training, from short to long.
+        steps: the length.
+        best: the score that a perfect network has; infinite: not known, and nothing is claimed.
+    """
+    lengths = [pair for pair in lengths if pair[1] > WORST]
+    if len(lengths) < 2 or not math.isfinite(best) or steps <= 0:
+        return 0.0
+    (n1, s1), (n2, s2) = lengths[0], lengths[-1]
+    e1, e2 = best - s1, best - s2
+    if n2 <= n1 or e1 <= e2 or e2 <= 0:
+        return 0.0
+    power = math.log(e1 / e2) / math.log(n2 / n1)
+    return float(e2 * (n2 / steps) ** power * (1 - 2**-power))
+
+
+def _best_score(problem: Problem) -> float:
+    metric = problem.task.metric
+    low, high = metric.bounds
+    return float(metric.score(high if metric.higher_is_better else low))

@@ -421,7 +421,8 @@ def decided(decision: Decision, task: Described) -> Comparison:
     return Comparison.model_validate(
         {
             "training": OWN,
-            "metric": f"{task.metric} on search-validation {task.examples} that chose nothing else",
+            "metric": f"{task.metric}{', at equal cost,' * decision.equal_cost} on "
+            f"search-validation {task.examples} that chose nothing else",
             "reached": {**interval(values), "values": values},
             "verdicts": [verdict.model_dump()],
         }
