@@ -20,6 +20,7 @@ from morphogen.reports.examples import examples
 from morphogen.reports.heat import Panel, heat_maps, matrices
 from morphogen.reports.html import Html, details, el, join, table
 from morphogen.reports.measures import seeds
+from morphogen.reports.planned import plan, trainings
 from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
 from morphogen.reports.scores import scored
@@ -66,6 +67,8 @@ def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str,
         ("Examples", examples),
         ("Where it stands", partial(where, alone=alone)),
         ("The training" if run.training else "The search", search),
+        ("Plan", plan),
+        ("Trainings", trainings),
         ("Candidates", candidates),
         ("Architecture parameters", parameters),
         ("Order of the supernet", order),
