@@ -72,6 +72,8 @@ def small(words: list[str], *, without: Collection[str] = ()) -> list[str]:
     for flag, value in (SMALL.get(words[0], {}) | (PLANNED if planned else {})).items():
         if flag in without:
             continue
+        if flag == "--channels" and "--partial-channels" in kept:
+            value = kept[kept.index("--partial-channels") + 1]  # the least that it takes
         if flag in kept:
             kept[kept.index(flag) + 1] = value
         else:

@@ -22,11 +22,12 @@ from morphogen.methods.successive_halving import (
     BLOCKS,
     SuccessiveHalving,
     SuccessiveHalvingConfig,
+    computable,
     doubling,
 )
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces.nasbench201 import RESNET, NASBench201
-from morphogen.supernets import NetworkSpec
+from morphogen.supernets import NetworkSpec, space_of
 from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.problem import Ahead, Clock, Problem
 
@@ -213,6 +214,15 @@ def test_what_zero_cost_pt_chooses_races(problem) -> None:
     chosen = played.state.perturbed
     assert len(chosen) == 2
     assert set(chosen) - {RESNET} <= set(played.arms["round 1"])
+
+
+def test_what_no_proxy_reads_is_not_screened_by_it() -> None:
+    """A network without ReLUs; its proxies are asked for by hand."""
+    problem = tiny.problem(space_of(tiny.smooth()))
+    assert computable(["nwot", "synflow", "epe_nas"], problem) == ["synflow", "epe_nas"]
+    found = Played(problem, replace(CONFIG, candidates=2, drawn=0), epochs=1)
+    assert found.state.computable == ["synflow"]
+    assert {len(scores) for scores in found.state.proxies} == {1}
 
 
 def test_without_candidates_the_reference_is_trained(problem) -> None:

@@ -47,8 +47,9 @@ from torch import Tensor, nn
 from morphogen import cost
 from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.bilevel.optimisers import SGD
-from morphogen.core import Architecture, NumericalError
+from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.config import Amount, Count, Natural, config
+from morphogen.core.rng import numpy_stream
 from morphogen.core.statistics import crossed_contrast
 from morphogen.evaluators.ongoing import OngoingTraining
 from morphogen.methods._contract import Candidate, Decision, Metrics, Phase, method
@@ -138,6 +139,8 @@ class SuccessiveHalvingState:
     """In which it decides."""
     perturbed: list[str] = field(default_factory=list)
     """What each finished one chose."""
+    computable: list[str] = field(default_factory=list)
+    """The proxies that can be had of such data and networks."""
     proxies: list[list[float]] = field(default_factory=list)
     """Of each architecture screened so far, in that order, the score by each proxy."""
     arms: list[str] = field(default_factory=list)
@@ -213,9 +216,8 @@ class SuccessiveHalving:
 
     def perturbs(self, problem: Problem) -> bool:
         """Whether Zero-Cost-PT can be run: in the space, and on such data."""
-        batch = _batch(problem)
-        fit = suited([PERTURBED], batch.x, batch.y)
-        return isinstance(problem.space, Differentiable) and bool(fit)
+        fit = isinstance(problem.space, Differentiable)
+        return fit and bool(computable([PERTURBED], problem))
 
     def init(self, problem: Problem) -> SuccessiveHalvingState:
         """The reference, and architectures drawn at random; nothing trained."""
@@ -239,6 +241,7 @@ class SuccessiveHalving:
             start_alphas(space, problem.search_rng, problem.devices.device) if perturbs else [],
             Projection(space),
             problem.supernet().eval() if perturbs else None,
+            computable=computable(self._proxies, problem) if c.screened else [],
         )
 
     def step(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
@@ -268,19 +271,22 @@ class SuccessiveHalving:
         if place >= len(state.drawn):
             return {}
         batch = _batch(problem)
-        names = suited(self._proxies, batch.x, batch.y)  # classes, or images, are not everywhere
+        names = state.computable
         arch = problem.space.parse(state.drawn[place])
-        scores = score_architecture(
-            names,
-            problem.space,
-            arch,
-            batch,
-            problem.spec,
-            problem.seed,
-            loss=problem.task.loss,
-        )
+        try:
+            scores = score_architecture(
+                names,
+                problem.space,
+                arch,
+                batch,
+                problem.spec,
+                problem.seed,
+                loss=problem.task.loss,
+            )
+        except ConfigError:  # it has, unlike others, nothing that a proxy reads
+            scores = dict.fromkeys(names, WORST)
         state.proxies.append([max(scores[name], WORST) for name in names])
-        return {name: score for name, score in scores.items() if math.isfinite(score)}
+        return {name: score for name, score in scores.items() if WORST < score < math.inf}
 
     def _perturb(
         self, state: SuccessiveHalvingState, net: Supernet, problem: Problem, clock: Clock
@@ -532,6 +538,26 @@ def _reference(space: SearchSpace, rng: np.random.Generator) -> tuple[str, str]:
     if known is not None:
         return space.format(known.architecture), f"the reference ({known.name})"
     return space.format(space.sample(rng)), "a random architecture"
+
+
+def computable(names: Sequence[str], problem: Problem) -> list[str]:
+    """Those of some proxies that can be had: not every task has classes, nor every network ReLUs.
+
+    Args:
+        names: keys of `proxies.PROXIES`.
+        problem: on whose data, and of whose networks.
+    """
+    batch, found = _batch(problem), []
+    arch = problem.space.sample(numpy_stream(problem.seed, "computable"))
+    for name in suited(names, batch.x, batch.y):
+        try:
+            score_architecture(
+                [name], problem.space, arch, batch, problem.spec, loss=problem.task.loss
+            )
+        except ConfigError:  # it says what the network lacks
+            continue
+        found.append(name)
+    return found
 
 
 def _batch(problem: Problem) -> Batch:

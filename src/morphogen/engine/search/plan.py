@@ -33,6 +33,7 @@ from morphogen.methods.successive_halving import (
     PERTURBED,
     SuccessiveHalving,
     SuccessiveHalvingConfig,
+    computable,
 )
 from morphogen.proxies import batch_of, score_architecture
 from morphogen.reports.text import count, duration
@@ -290,17 +291,20 @@ class _Speed:
         return median(taken[1:])
 
     def proxy(self, plan: _Plan) -> float:
-        """Seconds of an architecture in the screen."""
+        """Seconds of an architecture in the screen; 0 where there can be none."""
         settings = plan.settings
+        problem = self._problem(settings)
+        wanted = [name.strip() for name in plan.config.proxies.split(",")]
+        names = computable(wanted, problem)
         batch = batch_of(self.task, settings.batch_size, settings.seed, self.devices.device)
-        names = [name.strip() for name in plan.config.proxies.split(",")]
-        spec = spec_of(settings, self.task)
         taken = []
-        for _ in range(2):
+        for _ in range(2 if names else 0):
             start = time.perf_counter()
-            score_architecture(names, self.space, self.arch, batch, spec, loss=self.task.loss)
+            score_architecture(
+                names, self.space, self.arch, batch, problem.spec, loss=self.task.loss
+            )
             taken.append(time.perf_counter() - start)
-        return min(taken)
+        return min(taken, default=0.0)
 
     def perturbation(self, plan: _Plan) -> float:
         """Seconds of a search of Zero-Cost-PT; 0 where there can be none."""
@@ -390,7 +394,7 @@ class _Pace:
     step: float
     """A training step of the reference."""
     proxy: float
-    """An architecture in the screen."""
+    """An architecture in the screen; 0: there can be none."""
     perturbation: float
     """A search of Zero-Cost-PT; 0: there can be none."""
 
@@ -414,7 +418,8 @@ def _lengths(plan: _Plan, task: Task, pace: _Pace, left: float) -> None:
         return
     rich = max(rich, 0.0)
     plan.take("drawn", 1 if rich < 0.5 else 2)
-    screened = plan.take("screened", int(min(1000, max(20, SCREEN * left / pace.proxy))))
+    most = max(20, SCREEN * left / pace.proxy) if pace.proxy else 0
+    screened = plan.take("screened", int(min(1000, most)))
     total -= screened * pace.proxy / step
     if pace.perturbation:
         searches = plan.take("perturbations", min(4, int(SCREEN * left / pace.perturbation)))
