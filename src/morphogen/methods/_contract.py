@@ -178,8 +178,8 @@ class Decision:
     """By how much the candidate's scores are higher, with its interval."""
     scores: Sequence[float]
     """Of the candidate, one for each seed; higher is better."""
-    equal_cost: bool = False
-    """Whether they are corrected for what the candidate costs more, or less."""
+    conditions: str = ""
+    """In words, how they were had: `after 75 steps each`."""
 
 
 @runtime_checkable

@@ -414,7 +414,8 @@ class SuccessiveHalving:
         best = self._best(state)
         gain = crossed_contrast(table, best, len(table) - 1, comparisons=len(table) - 1)
         scores = [float(np.mean(row)) for row in table[best]]
-        return Decision(state.against, gain, scores, equal_cost=True)
+        conditions = f"at equal cost and after {self.config.decision:,} steps each"
+        return Decision(state.against, gain, scores, conditions)
 
     def _best(self, state: SuccessiveHalvingState) -> int:
         return max(range(len(state.arms) - 1), key=lambda i: float(np.mean(state.decided[i])))

@@ -421,7 +421,7 @@ def decided(decision: Decision, task: Described) -> Comparison:
     return Comparison.model_validate(
         {
             "training": OWN,
-            "metric": f"{task.metric}{', at equal cost,' * decision.equal_cost} on "
+            "metric": f"{task.metric}{f', {decision.conditions},' * bool(decision.conditions)} on "
             f"search-validation {task.examples} that chose nothing else",
             "reached": {**interval(values), "values": values},
             "verdicts": [verdict.model_dump()],
