@@ -1,4 +1,4 @@
-"""The README's first command, timed, over several seeds.
+"""`morphogen search idarts` without options, timed, over several seeds.
 
     python benchmarks/first_search.py
 

@@ -364,11 +364,11 @@ def _network(plan: _Plan, speed: _Speed, task: Task, sizes: Sizes, seconds: floa
             plan.chosen.add(f"task.{name}")
         plan.say(f"{name.replace('_', ' ')} {getattr(held, name)}")
     if not own:
-        plan.say(f"{width} channels: {why_width(plan, fixed=fixed, enough=bool(enough))}")
+        plan.say(f"{width} channels: {_why_width(plan, fixed=fixed, enough=bool(enough))}")
     return share
 
 
-def why_width(plan: _Plan, *, fixed: bool, enough: bool) -> str:
+def _why_width(plan: _Plan, *, fixed: bool, enough: bool) -> str:
     """Why a network is as wide as it is."""
     if fixed:
         return "as asked for"
