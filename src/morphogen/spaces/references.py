@@ -8,7 +8,7 @@ from morphogen.core import Architecture, MorphogenError
 from morphogen.spaces.base import SearchSpace
 from morphogen.spaces.constrained import Constrained
 from morphogen.spaces.module import ModuleSpace
-from morphogen.spaces.registry import about
+from morphogen.spaces.registry import about, make
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Reference:
 
     architecture: Architecture
     space: SearchSpace
-    """Which has it: the space itself, or the whole one if options of it are left out."""
+    """Which has it: the space itself, the whole one if options of it are left out, or another."""
     name: str
     """What it is called: ResNet."""
     reason: str
@@ -39,6 +39,10 @@ def reference_of(space: SearchSpace) -> Reference | None:
     known = about(space)
     if known is None or not known.reference:
         return None
+    if known.reference_space:
+        other = make(known.reference_space)
+        arch = other.parse(known.reference)
+        return Reference(arch, other, known.reference_name, known.reference_reason)
     whole = known.build()
     if [c.name for c in whole.choices] != [c.name for c in space.choices]:
         return None  # of the same name, and made with other arguments

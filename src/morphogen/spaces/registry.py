@@ -69,6 +69,8 @@ class SpaceInfo:
     reference: str = ""
     """text of the architecture that the field compares with, a network made by hand or a first
     published cell; empty: none"""
+    reference_space: str = ""
+    """name of the registered space that has it, where it is none of its own"""
     reference_name: str = ""
     """what it is called: ResNet, DARTS (first order)"""
     reference_reason: str = ""
@@ -113,6 +115,7 @@ def register(
     quick: Settings | None = None,
     table: str = "",
     reference: str = "",
+    reference_space: str = "",
     reference_name: str = "",
     reference_reason: str = "",
 ) -> Callable[[B], B]:
@@ -132,6 +135,7 @@ def register(
         quick: settings of a training of minutes, where they are not the defaults.
         table: name of the shipped benchmark table.
         reference: text of the architecture that the field compares with.
+        reference_space: name of the space that has it, where it is another.
         reference_name: what that is called.
         reference_reason: why it is that one.
 
@@ -171,6 +175,7 @@ def register(
             quick={**base.quick, **(quick or {})},
             table=table,
             reference=reference,
+            reference_space=reference_space,
             reference_name=reference_name,
             reference_reason=reference_reason,
         )

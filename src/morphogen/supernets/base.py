@@ -25,9 +25,9 @@ class NetworkSpec:
     depth: int = 5
     """NAS-Bench-201 (N), 1Shot1: cells per stage, of three. DARTS space: all cells (search 8)."""
     classes: int = 10
-    """Number of classes."""
+    """Number of classes; of networks of sequences, different target tokens."""
     in_channels: int = 3
-    """Channels of the input images."""
+    """Channels of the input images; of networks of sequences, different source tokens."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """Stem of the DARTS space: 3x3 convolution, or three strided ones for large images."""
     execution: Literal["fused", "plain"] = "fused"
@@ -36,6 +36,8 @@ class NetworkSpec:
     partial_channels: int = 1
     """K: of a supernet whose nodes add up edges, operations run on 1/K of the channels (PC-DARTS,
     `supernets.partial`); 1: on all. Stand-alone networks have all of them."""
+    dropout: float = 0.0
+    """Networks of sequences: probability that an element of a layer's output is dropped."""
     auxiliary: bool = False
     """Stand-alone networks of the DARTS space: add the auxiliary head (training only)."""
 

@@ -188,6 +188,10 @@ class Task:
         """Examples of a part."""
         return len(self.rows(part))
 
+    def steps(self, part: str, batch_size: int) -> int:
+        """Batches of an epoch of `stream`, a pass over a part."""
+        return self.length(part) // batch_size
+
     def examples(
         self, part: str, *, device: torch.device | str = "cpu", augmented: bool = False
     ) -> Examples:

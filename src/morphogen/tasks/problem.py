@@ -193,7 +193,7 @@ class Problem:
 
     def steps(self, part: str) -> int:
         """Whole batches in a part: steps of an epoch that is a pass over it."""
-        return self.task.length(part) // self.batch_size
+        return self.task.steps(part, self.batch_size)
 
     def _stream(self, part: str) -> Stream:
         if part not in self._streams:

@@ -33,7 +33,7 @@ from morphogen.tasks.problem import Devices
 
 def deployed(spec: NetworkSpec) -> NetworkSpec:
     """The sizes of a network as it is used: without what only its training needs."""
-    return replace(spec, auxiliary=False)
+    return replace(spec, dropout=0.0, auxiliary=False)
 
 
 def deployed_names(space: SearchSpace, arch: Architecture, spec: NetworkSpec) -> set[str]:

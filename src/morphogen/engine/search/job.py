@@ -89,6 +89,7 @@ def spec_of(s: Settings, task: Task) -> NetworkSpec:
         classes=task.outputs(),
         in_channels=task.in_channels,
         execution=s.network.execution,
+        dropout=s.network.dropout,
         partial_channels=s.regularisation.partial_channels,
     )
 

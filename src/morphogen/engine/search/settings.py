@@ -46,6 +46,8 @@ class Network:
     """C, channels of the supernet's first cells (paper: 16)"""
     depth: Depth = 1
     """NAS-Bench-201: cells per stage, N (paper: 5; 1Shot1: 3); DARTS space: all cells (paper: 8)"""
+    dropout: Share = 0.0
+    """probability that an element of a layer's output is dropped; networks of sequences"""
     execution: Literal["fused", "plain"] = "fused"
     """fused: shared activations, pools and norms; plain: one module per option, the reference"""
 

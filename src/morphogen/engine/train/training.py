@@ -43,6 +43,8 @@ class TrainedNetwork:
     drop_path: Share = 0.0
     """probability that an operation's output is dropped, rising linearly from 0 to it; DARTS space
     only"""
+    dropout: Share = 0.0
+    """probability that an element of a layer's output is dropped; networks of sequences"""
     auxiliary: Amount = 0.0
     """weight of the auxiliary head's loss; 0: no such head; DARTS space only"""
     fresh_weights: bool = True

@@ -68,6 +68,7 @@ def spec_of(job: TrainJob, task: Task) -> NetworkSpec:
         depth=t.network.depth,
         classes=task.outputs(),
         in_channels=task.in_channels,
+        dropout=t.network.dropout,
         auxiliary=t.network.auxiliary > 0,
     )
 

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from morphogen.core.errors import DataError
-from morphogen.tasks.labelled.data import Labelled
 from morphogen.tasks.labelled.groups import Groups, group_names, joined_groups
+from morphogen.tasks.labelled.rows import Rows
 from morphogen.tasks.parts import PARTS
 from morphogen.tasks.pictures.arrays import first_channels, levels
 from morphogen.tasks.pictures.stacking import Side
@@ -136,24 +136,7 @@ class Scenes:
 
     def as_rows(self) -> Rows:
         """What the cut of the parts sees of them."""
-        return Rows(torch.zeros(len(self), dtype=torch.int64), groups=self.groups)
-
-
-@dataclass(frozen=True, eq=False)
-class Rows(Labelled):
-    """Images as the cut of the parts sees them: all alike, since a mask is of many classes."""
-
-    unit: ClassVar[str] = "images"
-
-    labels: Tensor
-    classes: tuple[str, ...] = ("any",)
-    named: bool = False
-    notes: tuple[str, ...] = ()
-    groups: Groups | None = None
-
-    def take(self, index: Tensor) -> Rows:
-        """The rows at `index`, in that order."""
-        return replace(self, **self.rows_of(index))
+        return Rows.alike(len(self), self.groups)
 
 
 def joined(train: Scenes, valid: Scenes, name: str) -> Scenes:

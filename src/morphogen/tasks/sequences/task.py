@@ -1,0 +1,475 @@
+"""Sequences to sequences: pairs of texts in two search parts and a closed test part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from morphogen.core.errors import DataError, SpaceError
+from morphogen.supernets.nested import length_of, shapes
+from morphogen.supernets.sequences import BEGIN, END, PAD, UNKNOWN
+from morphogen.tasks.base import Task
+from morphogen.tasks.batches import Batch, Examples
+from morphogen.tasks.digests import digest, raw
+from morphogen.tasks.labelled.groups import Groups
+from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
+from morphogen.tasks.metric import Compare, Metric, Sums
+from morphogen.tasks.sequences.buckets import Buckets, BucketStream
+from morphogen.tasks.sequences.pairs import Pairs, PairSource, joined
+from morphogen.tasks.sequences.readers import find
+from morphogen.tasks.sequences.rows import IdRows
+from morphogen.tasks.sequences.tokens import Vocabulary, Way
+from morphogen.tasks.streams import Stream
+
+Data = str | os.PathLike[str] | Pairs
+"""What pairs of texts can be given as: a path, or pairs in memory."""
+
+_SCORES = 2**26
+"""Of the scores of a pass without gradients, at most: they take 4 bytes each."""
+
+
+class PairExamples(Examples):
+    """Pairs as ids on a device, of which padded batches are made.
+
+    A batch's `x` is `(source, decoder)`, ids int64 `[b, S]` and `[b, T]`, its `y` ids `[b, T]` of
+    the token after each of the decoder's; its size is the number of these. It is as long as the
+    longest sequence of the joint batch.
+
+    Args:
+        pairs: the texts.
+        source: ids of the sources, each with `END`.
+        target: ids of the targets, each from `BEGIN` to `END`.
+        device: where batches are.
+        notes: what a user should know.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        source: IdRows,
+        target: IdRows,
+        *,
+        device: torch.device | str = "cpu",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.pairs, self.source, self.target = pairs, source, target
+        self.notes, self._device = notes, torch.device(device)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Of the longer side of each pair, int64 `[n]`."""
+        return torch.maximum(self.source.lengths, self.target.lengths - 1)
+
+    def batch(
+        self,
+        rows: Tensor,
+        *,
+        mine: slice = slice(None),
+        generator: torch.Generator | None = None,
+    ) -> Batch:
+        """The pairs of `rows[mine]`; there is no augmentation."""
+        source = self.source.padded(rows)[mine].to(self._device)
+        target = self.target.padded(rows)[mine].to(self._device)
+        y = target[:, 1:]
+        decoder = target[:, :-1].masked_fill(y == PAD, PAD)  # the end is no token of the decoder's
+        return Batch((source, decoder), y, int((y != PAD).sum()))
+
+
+class SequenceTask(Task):
+    """Texts for texts; made by `SequenceTask.of`.
+
+    Attributes:
+        pool: all pairs of a search, of which `train` and `valid` are cut.
+        source: the vocabulary of sources, trained on the train part.
+        target: likewise of targets.
+    """
+
+    kind = "sequences"
+    unit = "pairs"
+    metric = Metric("token_accuracy", "%", bounds=(0.0, 100.0))
+
+    def __init__(
+        self,
+        name: str,
+        pool: Pairs,
+        train_rows: Tensor,
+        valid_rows: Tensor,
+        *,
+        test: Pairs | PairSource | None = None,
+        sides: tuple[str, str] = ("source", "target"),
+        ways: tuple[Way, Way] = ("bpe", "bpe"),
+        vocabulary: int = 8000,
+        longest: int = 128,
+        label_smoothing: float = 0.1,
+        seed: int = 0,
+        own_valid: bool = False,
+        asked: tuple[int, int] | None = None,
+    ) -> None:
+        self.name, self.pool, self.sides, self.seed = name, pool, sides, seed
+        self.train_rows, self.valid_rows, self.own_valid = train_rows, valid_rows, own_valid
+        self.asked = asked or (len(train_rows), len(valid_rows))
+        self.ways, self.label_smoothing = ways, label_smoothing
+        self._test, self._size, self._longest = test, vocabulary, longest
+        self._measure(pool.take(train_rows))
+
+    @classmethod
+    def of(
+        cls,
+        data: Data,
+        *,
+        test: Pairs | None = None,
+        train_images: int | float | None = None,
+        valid_images: int | float | None = None,
+        at_most: Collection[str] = (),
+        held_out: float | None = None,
+        seed: int = 0,
+        source: str = "",
+        target: str = "",
+        ways: tuple[Way, Way] = ("bpe", "bpe"),
+        vocabulary: int = 8000,
+        longest: int = 128,
+        label_smoothing: float = 0.1,
+    ) -> SequenceTask:
+        """Read the training pairs, cut the search parts from them, and train the vocabularies.
+
+        Args:
+            data: a path (see `readers`), or pairs in memory.
+            test: of pairs in memory.
+            train_images: size of the train part, a count or a fraction (a float below 1); see
+                `ImageTask.of` of this and the next four.
+            valid_images: of the search-validation part.
+            at_most: which of the two sizes shrink to what the data have.
+            held_out: a share of all pairs for the second part, instead of the two sizes.
+            seed: of the split.
+            source: column or ending of the sources; by default the first.
+            target: likewise of the targets; by default the first of the others.
+            ways: how sources and targets are cut into tokens, see `tokens`.
+            vocabulary: tokens of each side, at most.
+            longest: tokens of a text, at most; longer ones are cut off.
+            label_smoothing: share of a target that goes to all tokens alike, in the loss that
+                trains weights.
+
+        Raises:
+            DataError: the data are missing, damaged, too few, or cannot be split.
+            ConfigError: an option is out of range.
+        """
+        sides, held = ("source", "target"), test
+        if isinstance(data, Pairs):
+            name, pool, first, own = "pairs", data, len(data), False
+        else:
+            found = _located(data)
+            name, own = found.name, "valid" in found.parts
+            sides = _sides(found, source, target)
+            pool = found.read("train", *sides)
+            first = len(pool)
+            if own:
+                pool = joined(pool, found.read("valid", *sides))
+            held = found if "test" in found.parts else None
+        rows, asked = pool.as_rows(), None
+        if own:
+            parts = own_rows(rows, first, train_images, valid_images, at_most=at_most, seed=seed)
+        elif held_out is not None:
+            parts = hold_out(rows, held_out, seed)
+        else:
+            asked = sizes(rows, train_images, valid_images, at_most)
+            parts = split(rows, *asked, seed)
+        return cls(
+            name,
+            pool,
+            *parts,
+            test=held,
+            sides=sides,
+            ways=ways,
+            vocabulary=vocabulary,
+            longest=longest,
+            label_smoothing=label_smoothing,
+            seed=seed,
+            own_valid=own,
+            asked=asked,
+        )
+
+    # -- data --------------------------------------------------------------------------------
+
+    def rows(self, part: str) -> Tensor:
+        """The rows of a part in `pool`, int64 `[n]`, ascending."""
+        return torch.arange(len(self.pool)) if part == "pool" else super().rows(part)
+
+    def length(self, part: str) -> int:
+        """Pairs of a part."""
+        return len(self.rows(part))
+
+    @property
+    def in_channels(self) -> int:
+        """Different tokens of sources."""
+        return len(self.source)
+
+    @property
+    def groups(self) -> Groups | None:
+        """Of each row of the pool, which pairs have its source."""
+        return self.pool.groups
+
+    def outputs(self) -> int:
+        """Different tokens of targets."""
+        return len(self.target)
+
+    @property
+    def at_once(self) -> int:
+        """Pairs of a pass without gradients, so that their scores fit into memory."""
+        longest = int(self._ids[1].lengths.max())
+        return max(1, min(super().at_once, _SCORES // (longest * self.outputs())))
+
+    def _measure(self, train: Pairs) -> None:
+        """Train the vocabularies, and cut all texts of the pool into tokens."""
+        both = zip((train.sources, train.targets), self.ways, strict=True)
+        vocabularies = [Vocabulary.trained(texts, way, self._size) for texts, way in both]
+        self.source, self.target = vocabularies
+        self._ids = self._encoded(self.pool)
+
+    def train_on_all(self) -> None:
+        """Train the vocabularies on all pairs, not on the train part."""
+        self._measure(self.pool)
+
+    def _encoded(self, pairs: Pairs) -> tuple[IdRows, IdRows]:
+        most = self._longest
+        sources = [[*ids[:most], END] for ids in self.source.ids(pairs.sources)]
+        targets = [[BEGIN, *ids[:most], END] for ids in self.target.ids(pairs.targets)]
+        return IdRows.of(sources), IdRows.of(targets)
+
+    def steps(self, part: str, batch_size: int) -> int:
+        """Batches of an epoch of `stream`."""
+        return len(Buckets.of(self.examples(part).lengths, batch_size).sizes)
+
+    def examples(
+        self, part: str, *, device: torch.device | str = "cpu", augmented: bool = False
+    ) -> PairExamples:
+        """A part, from which batches can be made; see `Task.examples`."""
+        rows = self.rows(part)
+        source, target = (ids.take(rows) for ids in self._ids)
+        return PairExamples(self.pool.take(rows), source, target, device=device)
+
+    def stream(
+        self,
+        part: str,
+        batch_size: int,
+        generator: torch.Generator,
+        *,
+        augmented: bool = True,
+        replacement: bool = False,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> Stream:
+        """Endless batches of pairs of about one length; see `buckets`."""
+        examples = self.examples(part, device=device)
+        return BucketStream(
+            examples,
+            examples.lengths,
+            batch_size,
+            generator,
+            replacement=replacement,
+            rank=rank,
+            world=world,
+            name=part,
+        )
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        """A pair of middling length, as a batch of one."""
+        train = self.examples("train")
+        middle = train.lengths.argsort(stable=True)[len(train) // 2]
+        source, decoder = train.batch(middle[None]).x
+        return source, decoder
+
+    # -- the test part -----------------------------------------------------------------------
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test part to open."""
+        return self._test is not None
+
+    def _test_examples(self, device: torch.device) -> PairExamples:
+        held = self._test
+        if isinstance(held, PairSource):
+            held = held.read("test", *self.sides)
+        if held is None:
+            raise DataError(f"data {self.name!r} has no test part; accepted: data with one")
+        return PairExamples(held, *self._encoded(held), device=device, notes=self._shared(held))
+
+    def _shared(self, held: Pairs) -> tuple[str, ...]:
+        known = set(zip(self.pool.sources, self.pool.targets, strict=True))
+        both = sum(pair in known for pair in zip(held.sources, held.targets, strict=True))
+        if not both:
+            return ()
+        return (f"{both} of the {len(held)} pairs of the test part are training pairs, too",)
+
+    # -- loss and metric ---------------------------------------------------------------------
+
+    def loss(self, output: Tensor, y: Tensor, *, train: bool = False, each: bool = False) -> Tensor:
+        """Cross entropy in nats of scores `[b, T, targets]` and ids `[b, T]`, padding left out.
+
+        The mean over all tokens of the batch, so that long sequences weigh more.
+
+        Args:
+            output: of the network.
+            y: targets.
+            train: with label smoothing.
+            each: the mean over the tokens of each pair, `[b]`.
+        """
+        smoothing = self.label_smoothing if train else 0.0
+        values = F.cross_entropy(
+            output.flatten(0, 1),
+            y.flatten(),
+            ignore_index=PAD,
+            reduction="none",
+            label_smoothing=smoothing,
+        ).view_as(y)
+        counted = y != PAD
+        if each:
+            return values.sum(1) / counted.sum(1).clamp_min(1)
+        return values.sum() / counted.sum().clamp_min(1)
+
+    @property
+    def criterion(self) -> Compare:
+        """Cross entropy of all tokens that are no padding."""
+        return partial(_cross_entropy)
+
+    def units(self, y: Tensor) -> int:
+        """Tokens that count."""
+        return int((y != PAD).sum())
+
+    def check_output(self, output: Any, batch: Batch, *, whose: str) -> tuple[str, ...]:
+        """Refuse what is no row of scores for each token; see `Task.check_output`."""
+        wanted = [*batch.y.shape, self.outputs()]
+        if not isinstance(output, Tensor) or list(output.shape) != wanted:
+            raise SpaceError(
+                f"{whose} gives {shapes(output)} for inputs {shapes(batch.x)}; accepted: "
+                f"{self.accepted_output(batch)}"
+            )
+        return ()
+
+    def accepted_output(self, batch: Batch) -> str:
+        """In words, what a network has to give for a batch."""
+        wanted = [length_of(batch.x), batch.y.shape[1], self.outputs()]
+        return f"scores {wanted}, one for each example, place and target token"
+
+    def counts(self, output: Tensor, y: Tensor) -> Sums:
+        """`right`: tokens whose score is the largest, all scores finite, and `tokens`."""
+        counted = y != PAD
+        right = (output.argmax(-1) == y) & output.isfinite().all(-1) & counted
+        return {"right": right.sum().double(), "tokens": counted.sum().double()}
+
+    def value(self, sums: Mapping[str, Tensor]) -> float:
+        """The share of tokens that the network says next, given those before, in percent."""
+        return float(100.0 * sums["right"] / sums["tokens"].clamp_min(1))
+
+    # -- the record --------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """All that a report knows of the task: also the languages and the vocabularies."""
+        return super().describe() | {
+            "sides": list(self.sides),
+            "vocabularies": [len(self.source), len(self.target)],
+            "in_channels": self.in_channels,
+        }
+
+    def prepared(self) -> list[str]:
+        """What is done to texts before a network sees them, a phrase each."""
+        said = []
+        both = zip(("sources", "targets"), self.ways, (self.source, self.target), strict=True)
+        for what, way, held in both:
+            said.append(f"{what} cut into {_WORDS[way]}, {len(held)} different ones")
+        return said
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the data, a sentence each."""
+        said = [f"{note}" for note in self.pool.notes]
+        for what, ids in zip(("source", "target"), self._ids, strict=True):
+            unknown = int((ids.values == UNKNOWN).sum())
+            if unknown:
+                share = 100 * unknown / len(ids.values)
+                said.append(f"{share:.2g} % of the {what} tokens are not in the vocabulary")
+            edge = self._longest + (1 if what == "source" else 2)
+            cut = int((ids.lengths == edge).sum())
+            if cut:
+                said.append(f"{cut} {what}s of {self._longest} tokens or more were cut off there")
+        return said
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {
+            "sources": digest(text.encode() + b"\0" for text in self.pool.sources),
+            "targets": digest(text.encode() + b"\0" for text in self.pool.targets),
+        }
+
+    def contents(self) -> dict[str, Any]:
+        """Numbers and digests of the texts and vocabularies; the test part stays closed."""
+        return {
+            "pairs": len(self.pool),
+            **self._texts,
+            "vocabularies": digest([self.source.text.encode(), b"\0", self.target.text.encode()]),
+            "split": digest([raw(self.train_rows), b"/", raw(self.valid_rows)]),
+        }
+
+    def changed(self, before: Mapping[str, Any], *, resized: bool = False) -> str | None:
+        """How these data differ from those whose `contents` are given; see `Task.changed`."""
+        now = self.contents()
+        for name, words in _CHANGES.items():
+            if before.get(name) != now[name] and not (resized and name in _RESIZED):
+                return words.format(before.get(name), now[name])
+        return None
+
+
+_WORDS = {
+    "bpe": "pieces of words",
+    "characters": "characters",
+    "words": "words between blanks",
+}
+
+_CHANGES = {
+    "pairs": "{} pairs then, {} now",
+    "sources": "other sources",
+    "targets": "other targets",
+    "split": "other rows in the search parts",
+    "vocabularies": "other vocabularies: another version of tokenizers?",
+}
+
+_RESIZED = ("split", "vocabularies")
+
+
+def _cross_entropy(output: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(output.flatten(0, 1), y.flatten(), ignore_index=PAD)
+
+
+def _sides(found: PairSource, source: str, target: str) -> tuple[str, str]:
+    """Names of the columns or endings of sources and targets."""
+    for field, asked in (("source", source), ("target", target)):
+        if asked and asked not in found.sides:
+            raise DataError(
+                f"{field} is {asked!r}; accepted for data {found.name!r}: {', '.join(found.sides)}"
+            )
+    first = source or next(side for side in found.sides if side != target)
+    second = target or next((side for side in found.sides if side != first), first)
+    if first == second:
+        raise DataError(
+            f"source and target are both {first!r}; accepted: two different ones of "
+            f"{', '.join(found.sides)}"
+        )
+    return first, second
+
+
+def _located(data: str | os.PathLike[str]) -> PairSource:
+    found = find(data)
+    if found is None:
+        raise DataError(
+            f"data {os.fspath(data)!r} hold no pairs of texts; accepted: parquet files with two "
+            "columns of text, or a folder with train.A and train.B, a text in each line"
+        )
+    return found
