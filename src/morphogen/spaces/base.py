@@ -91,11 +91,11 @@ class SearchSpace(Discrete, Encodable, Restrictable):
     """
 
     spatial_dims: ClassVar[int | None] = 2
-    """Axes of what its networks take, beside the channels: 2 of images, 1 of signals, 0 of sequences
-    of tokens (`supernets.sequences`); None: what the user's own module takes."""
+    """Axes of what its networks take, beside the channels: 2 of images, 1 of signals, 0 of tokens
+    (`supernets.sequences`); None: what the user's own module takes."""
     dense: ClassVar[bool] = False
-    """Whether its networks give scores for every place along these axes, as for every pixel or every
-    token, and not one row of them for all."""
+    """Whether its networks give scores for every place along these axes, as for every pixel, or for
+    every token, and not one row of them for all."""
 
     def __init__(self, name: str, choices: Sequence[Choice]) -> None:
         self.name = name

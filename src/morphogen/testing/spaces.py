@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,15 @@ from morphogen.core import Architecture
 from morphogen.spaces import Differentiable, SearchSpace
 from morphogen.supernets import Gates, NetworkSpec, Supernet, build, network
 from morphogen.supernets.global_rng import forked_rng
+from morphogen.supernets.nested import call
+from morphogen.supernets.sequences import BEGIN, END, PAD
 from morphogen.testing.checks import Checks, require
 
 ENUMERATED = 20_000
 """Architectures of a space that is listed whole to count them."""
+
+TOKENS = 12
+"""Different ones of sources and of targets."""
 
 
 class SpaceChecks(Checks):
@@ -25,8 +31,9 @@ class SpaceChecks(Checks):
 
     Args:
         space: a space, or a registered one's name.
-        x: input of its networks, `[n, ...]`; by default two grey images of 16 x 16 pixels.
-        spec: size of its networks; by default the smallest, for four classes.
+        x: input of its networks, `[n, ...]`; by default two grey images of 16 x 16 pixels, of
+            spaces of sequences ids of source and target.
+        spec: size of its networks; by default the smallest, for four classes or 12 tokens.
         samples: architectures that each promise is tried on.
         supernet: whether the space has networks.
     """
@@ -35,16 +42,19 @@ class SpaceChecks(Checks):
         self,
         space: SearchSpace | str,
         *,
-        x: Tensor | None = None,
+        x: Any = None,
         spec: NetworkSpec | None = None,
         samples: int = 8,
         supernet: bool = True,
     ) -> None:
         self.space = spaces.make(space) if isinstance(space, str) else space
-        noise = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-        self.x = noise if x is None else x
-        small = NetworkSpec(channels=4, depth=3, classes=4, in_channels=self.x.shape[1])
-        self.spec = spec or small
+        tokens = self.space.spatial_dims == 0
+        self.x = (_ids() if tokens else _noise()) if x is None else x
+        if spec is None and tokens:
+            spec = NetworkSpec(channels=48, depth=2, classes=TOKENS, in_channels=TOKENS)
+        elif spec is None:
+            spec = NetworkSpec(channels=4, depth=3, classes=4, in_channels=self.x.shape[1])
+        self.spec = spec
         self.samples, self.has_supernet = samples, supernet
 
     @cached_property
@@ -210,10 +220,23 @@ class SpaceChecks(Checks):
             pairs = zip(made[0].parameters(), made[1].parameters(), strict=True)
             require(all(torch.equal(a, b) for a, b in pairs), "one seed gives other weights")
             with torch.no_grad(), forked_rng(seed=0):
-                self._require_scores(made[0](self.x), arch)
+                self._require_scores(call(made[0], self.x), arch)
 
     def _require_scores(self, scores: Tensor, of: object) -> None:
-        places = self.x.shape[2:] if self.space.dense else ()
-        shape = (len(self.x), self.spec.classes, *places)
+        if self.space.spatial_dims == 0:
+            shape: tuple[int, ...] = (*self.x[1].shape, self.spec.classes)
+        else:
+            places = self.x.shape[2:] if self.space.dense else ()
+            shape = (len(self.x), self.spec.classes, *places)
         require(tuple(scores.shape) == shape, f"{of} gives {tuple(scores.shape)}, not {shape}")
         require(bool(scores.isfinite().all()), f"{of} gives scores that are not finite")
+
+
+def _noise() -> Tensor:
+    return torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def _ids() -> tuple[Tensor, Tensor]:
+    """Two sequences, one of them padded."""
+    source = torch.tensor([[4, 5, 6, 7, END], [8, 9, END, PAD, PAD]])
+    return source, torch.tensor([[BEGIN, 4, 5, 6], [BEGIN, 10, PAD, PAD]])

@@ -13,6 +13,7 @@ from morphogen.core.config import (
     Natural,
     Seconds,
     Seed,
+    Share,
     SomeImages,
     Threads,
     Width,
