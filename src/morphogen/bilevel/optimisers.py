@@ -1,12 +1,13 @@
 """One configuration of an optimiser, for weights and for alphas, in searches and in trainings.
 
-A configuration makes its torch optimiser (`make`), says the learning rate of an epoch (`at`) and
+A configuration makes its torch optimiser (`make`), says the learning rate of a step (`at`) and
 the largest norm of a gradient (`clip`). `gradient_step` is the step of every training here: of a
 supernet's weights, of a short training, of a training from scratch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from morphogen.bilevel.hypergradient import Reduce, unchanged
-from morphogen.core.config import Amount, Rate, Share, config
+from morphogen.core import ConfigError
+from morphogen.core.config import Amount, Natural, Rate, Share, config
 from morphogen.tasks.problem import Clock
 
 
@@ -52,12 +54,15 @@ class SGD:
 
 @config
 class Adam:
-    """Adam; its learning rate is constant, or a cosine as that of `SGD`."""
+    """Adam; its learning rate is constant, or a cosine as that of `SGD`, or warms up and falls."""
 
     lr: Rate = 3e-4
     """learning rate (paper: 3e-4)"""
     lr_end: Amount = 0.0
     """floor of a cosine that begins at lr; 0: the learning rate stays as it is (paper: constant)"""
+    warm_up: Natural = 0
+    """steps in which the learning rate rises from 0 to lr, then to fall with the inverse square
+    root of the steps (Transformer: 4000); 0: it does not"""
     betas: tuple[Share, Share] = (
         0.5,
         0.999,
@@ -68,6 +73,13 @@ class Adam:
     clip: Amount = 0.0
     """largest norm of the gradient; 0 does not clip (paper: 0)"""
 
+    def __post_init__(self) -> None:
+        if self.warm_up and self.lr_end:
+            raise ConfigError(
+                f"lr_end is {self.lr_end:g} and warm_up {self.warm_up}; accepted: one of the two, "
+                "the other 0"
+            )
+
     def make(self, tensors: Iterable[Tensor]) -> torch.optim.Adam:
         """A new optimiser of these tensors."""
         return torch.optim.Adam(
@@ -75,7 +87,13 @@ class Adam:
         )
 
     def at(self, clock: Clock) -> float:
-        """The learning rate of the clock's epoch."""
+        """The learning rate of the clock's epoch; where it warms up, of its step.
+
+        lr min(t / T, sqrt(T / t)) in step t = 1, 2, ... (Vaswani et al., NeurIPS 2017, section 5.3)
+        """
+        if self.warm_up:
+            t = clock.epoch * clock.steps + clock.step + 1
+            return self.lr * min(t / self.warm_up, math.sqrt(self.warm_up / t))
         return clock.cosine(self.lr, self.lr_end) if self.lr_end else self.lr
 
 
