@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.optimisers import SGD, Optimiser
 from morphogen.bilevel.state import SupernetState, new_supernet, weight_step
 from morphogen.core.config import Count, Images, Natural, Probability, config
 from morphogen.core.ranking import SMALLEST, correlation
@@ -45,7 +45,7 @@ the training of a small supernet."""
 class SinglePathConfig:
     """Evolution with SPOS' numbers; the optimiser is that of its runs in NAS-Bench-201."""
 
-    weights: SGD = SGD(lr=0.05, lr_end=0.0, nesterov=False, weight_decay=2.5e-4)
+    weights: Optimiser = SGD(lr=0.05, lr_end=0.0, nesterov=False, weight_decay=2.5e-4)
     population: Count = 50
     """P, architectures of a generation (paper: 50)"""
     generations: Count = 21
@@ -148,8 +148,8 @@ def agreement(halves: Mapping[str, Sequence[float]]) -> dict[str, float]:
     }
 
 
-def path_step(state: SupernetState, problem: Problem, sgd: SGD, clock: Clock) -> Tensor:
+def path_step(state: SupernetState, problem: Problem, weights: Optimiser, clock: Clock) -> Tensor:
     """One SGD step of the weights of a path drawn uniformly from the space; returns the loss."""
     path = problem.space.sample(problem.numpy_rng)
     gates = Gates.of(problem.space, path, problem.devices.device)
-    return weight_step(state, problem, problem.batch("train"), gates, sgd, clock)
+    return weight_step(state, problem, problem.batch("train"), gates, weights, clock)

@@ -182,6 +182,7 @@ def test_kinds_are_what_the_class_has():
     assert {name for name, kind in kinds.items() if kind[2]} == {
         "darts",
         "darts-prime",
+        "dartsformer",
         "gdas",
         "idarts",
         "sd-darts",
@@ -193,6 +194,7 @@ def test_kinds_are_what_the_class_has():
         "darts",
         "darts-prime",
         "darts-pt",
+        "dartsformer",
         "few-shot",
         "gdas",
         "gm-nas",

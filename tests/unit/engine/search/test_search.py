@@ -28,6 +28,7 @@ QUICK = {
     "darts": RATES,
     "darts-prime": {**RATES, "threshold": 100.0},
     "darts-pt": {**RATES, "interval": 1, "selection_images": 500},
+    "dartsformer": {"alpha.lr": 0.01, "weights.lr": 2e-3, "weights.warm_up": 200},
     "gdas": RATES,
     "idarts": RATES,
     "sd-darts": {**RATES, "strength": 3.0},

@@ -24,7 +24,17 @@ SELECT = tiny.changed(
     select="perturbed-accuracy",
 )
 RULES = ("perturbed-accuracy", "discretised-accuracy", "perturbed-zc", "discretised-zc")
-ABLE = ("darts", "darts-prime", "gdas", "idarts", "sd-darts", "single-stage", "snas", "unas")
+ABLE = (
+    "darts",
+    "darts-prime",
+    "dartsformer",
+    "gdas",
+    "idarts",
+    "sd-darts",
+    "single-stage",
+    "snas",
+    "unas",
+)
 
 
 def run(method, path, space=None, **changes):
