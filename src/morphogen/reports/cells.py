@@ -10,7 +10,7 @@ from morphogen.reports.charts import drawing
 from morphogen.reports.draw import drawing_of
 from morphogen.reports.html import Html, el, join, table
 from morphogen.spaces import SearchSpace
-from morphogen.spaces.darts import CELLS, NODES, DARTSCells
+from morphogen.spaces.darts import CELLS, DARTSCells
 from morphogen.spaces.nasbench1shot1 import (
     NASBench1Shot1,
     nodes_in_use,
@@ -44,6 +44,8 @@ def kind(operation: str) -> str:
         ("skip", "skip"),
         ("identity", "skip"),
         ("noise", "none"),
+        ("relu", "pool"),
+        ("tanh", "pool"),
     ):
         if operation.startswith(start):
             return name
@@ -111,17 +113,18 @@ _RAIL, _STEP, _PILL = 30.0, 27.0, 112.0
 def _rails(space: DARTSCells, arch: Architecture, cell: str) -> Html:
     taps = [
         (target, source, option)
-        for target in NODES
+        for target in space.nodes
         for option, source in space.kept(arch, cell, target)
     ]
+    first, last = space.nodes[0], space.nodes[-1]
     title = {"normal": "Normal cell", "reduce": "Reduction cell"}[cell]
     top = 48.0
-    row = {i: top + _STEP * i + 8 * (target - NODES[0]) for i, (target, _, _) in enumerate(taps)}
-    right = 20.0 + _RAIL * (NODES[-1] + 1)
+    row = {i: top + _STEP * i + 8 * (target - first) for i, (target, _, _) in enumerate(taps)}
+    right = 20.0 + _RAIL * (last + 1)
     parts = [el("text", {"x": 0, "y": 14, "class": "panel"}, title)]
-    for node in range(NODES[-1]):
+    for node in range(last):
         used = [i for i, (_, source, _) in enumerate(taps) if source == node]
-        if node > 1 and not used:
+        if node >= first and not used:
             continue
         made = [i for i, (target, _, _) in enumerate(taps) if target == node]
         begin = row[made[-1]] + 14 if made else 36.0
@@ -133,13 +136,12 @@ def _rails(space: DARTSCells, arch: Architecture, cell: str) -> Html:
     for i, (target, source, option) in enumerate(taps):
         parts.append(_tap(20 + _RAIL * source, row[i], right, option, kind(option)))
         if i + 1 == len(taps) or taps[i + 1][0] != target:
-            first = min(row[j] for j, tap in enumerate(taps) if tap[0] == target)
-            parts.append(_sum(right + _PILL, first, row[i], str(target)))
+            upper = min(row[j] for j, tap in enumerate(taps) if tap[0] == target)
+            parts.append(_sum(right + _PILL, upper, row[i], str(target)))
     said = ", ".join(f"node {t} takes {o} of {s}" for t, s, o in taps) or "nothing is kept"
     low = row.get(len(taps) - 1, top) + 30
-    parts.append(
-        el("text", {"x": 0, "y": low, "class": "note"}, "output: nodes 2 to 5, concatenated")
-    )
+    note = f"output: nodes {first} to {last}, {space.output}"
+    parts.append(el("text", {"x": 0, "y": low, "class": "note"}, note))
     return drawing(f"{title}: {said}.", parts, size=(340, low + 8))
 
 

@@ -14,7 +14,7 @@ from typing import cast
 from morphogen.core import Architecture
 from morphogen.reports.text import columns
 from morphogen.spaces import SearchSpace, about
-from morphogen.spaces.darts import CELLS, NODES, DARTSCells
+from morphogen.spaces.darts import CELLS, DARTSCells
 from morphogen.spaces.nasbench1shot1 import (
     NASBench1Shot1,
     nodes_in_use,
@@ -155,20 +155,21 @@ def _cell(space: DARTSCells, arch: Architecture, cell: str) -> list[str]:
     """One rail per node, from where it is made to where it is last used; edges tap the rails."""
     taps = [
         (target, source, option)
-        for target in NODES
+        for target in space.nodes
         for option, source in space.kept(arch, cell, target)
     ]
+    first, end = space.nodes[0], space.nodes[-1]
     last = {source: i for i, (_, source, _) in enumerate(taps)}
-    rails = 2 * NODES[-1]
+    rails = 2 * end
     widest = max((len(option) for *_, option in taps), default=0)
     title = {"normal": "normal cell", "reduce": "reduction cell"}[cell]
-    lines = [f"  {title}", "  0 1"]
+    lines = [f"  {title}", "  " + " ".join(map(str, range(first)))]
     for i, (target, source, option) in enumerate(taps):
-        for made in range(taps[i - 1][0] if i else NODES[0], target):  # its rail begins
+        for made in range(taps[i - 1][0] if i else first, target):  # its rail begins
             down = ["│" if i <= last.get(node, -1) else " " for node in range(made)]
             lines.append(f"  {' '.join(down)} {made}")
         text = ""
-        for node in range(NODES[-1]):
+        for node in range(end):
             runs = node < target and i <= last.get(node, -1)
             if node < source:
                 text += "│ " if runs else "  "
@@ -178,6 +179,6 @@ def _cell(space: DARTSCells, arch: Architecture, cell: str) -> list[str]:
                 text += "┼─" if runs else "──"
         before = i > 0 and taps[i - 1][0] == target
         after = i + 1 < len(taps) and taps[i + 1][0] == target
-        end = ("─┤" if before else "─┐") if after else f"─{'┴' if before else '─'}─▶ {target}"
-        lines.append(f"  {text} {option} ".ljust(rails + widest + 4, "─") + end)
-    return [*lines, "  output: nodes 2 to 5, concatenated"]
+        joint = ("─┤" if before else "─┐") if after else f"─{'┴' if before else '─'}─▶ {target}"
+        lines.append(f"  {text} {option} ".ljust(rails + widest + 4, "─") + joint)
+    return [*lines, f"  output: nodes {first} to {end}, {space.output}"]

@@ -423,6 +423,7 @@ class SearchSpace(Discrete, Encodable, Restrictable):
             isinstance(other, SearchSpace)
             and type(self) is type(other)
             and (self.name, self.choices) == (other.name, other.choices)
+            and self.arguments() == other.arguments()  # of which networks may be made
         )
 
     def __hash__(self) -> int:

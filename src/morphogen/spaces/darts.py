@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -94,24 +94,34 @@ def _values_of(choices: Sequence[Choice], pairs: Collection[Pair]) -> dict[str, 
 
 
 class DARTSCells(SearchSpace, Differentiable):
-    """A normal and a reduction cell of 14 edges each, whatever the rule of what a node keeps.
+    """A normal and a reduction cell, whatever the rule of what a node keeps.
+
+    Here of 14 edges each, between two inputs and four nodes.
 
     Args:
         name: how the command line and the run directory call the space.
         operations: the options of every edge, or cell type ("normal", "reduce") -> one tuple of
-            options for each of the 14 `EDGES`.
+            options for each of the edges, in the order of `wiring`.
         least: values that an edge has at least.
         most: values that an edge has at most.
         cells: the groups of choices, one for each kind of cell.
+        inputs: of a cell.
+        nodes: intermediate ones of a cell, that read from all before them.
 
     Raises:
-        SpaceError: the lists do not have 14 entries.
+        SpaceError: the lists do not have an entry for each edge.
     """
 
     normed_skips: ClassVar[bool] = False
     """Whether a skip connection of stride 1 is followed by a batch norm."""
     normed_pools: ClassVar[bool] = True
     """Whether a pool of the supernet is followed by a batch norm."""
+    published: ClassVar[Mapping[str, Genotype]] = PUBLISHED
+    """Published cells that are read by their names."""
+    nodes: tuple[int, ...] = NODES
+    """The intermediate nodes; those before them are the inputs of the cell."""
+    output: str = "concatenated"
+    """What becomes of a cell's nodes, in a word."""
 
     def __init__(
         self,
@@ -121,21 +131,28 @@ class DARTSCells(SearchSpace, Differentiable):
         least: int,
         most: int,
         cells: Sequence[str] = CELLS,
+        inputs: int = NODES[0],
+        nodes: int = len(NODES),
     ) -> None:
         self.cells = tuple(cells)
+        self.nodes = tuple(range(inputs, inputs + nodes))
+        self.wiring: tuple[tuple[int, int], ...] = tuple(
+            (s, target) for target in self.nodes for s in range(target)
+        )
+        """(source, target) of the edges of a cell, in the order of the rows of alpha."""
         rows = (
             operations
             if isinstance(operations, Mapping)
-            else {cell: [operations] * len(EDGES) for cell in self.cells}
+            else {cell: [operations] * len(self.wiring) for cell in self.cells}
         )
         choices = []
         for cell in self.cells:
-            if len(rows[cell]) != len(EDGES):
+            if len(rows[cell]) != len(self.wiring):
                 raise SpaceError(
                     f"space {name!r}: {len(rows[cell])} lists of operations for the {cell} cell; "
-                    f"accepted: {len(EDGES)}, one per edge"
+                    f"accepted: {len(self.wiring)}, one per edge"
                 )
-            for (source, target), options in zip(EDGES, rows[cell], strict=True):
+            for (source, target), options in zip(self.wiring, rows[cell], strict=True):
                 edge = edge_name(cell, source, target)
                 choices.append(Choice(edge, tuple(options), cell, least, min(most, len(options))))
         super().__init__(name, choices)
@@ -146,6 +163,10 @@ class DARTSCells(SearchSpace, Differentiable):
         """The choices on the incoming edges of node `target`, lower source first."""
         return tuple(self.choice(edge_name(cell, s, target)) for s in range(target))
 
+    def keeps(self, target: int) -> int:
+        """Edges that a node keeps in the DARTS space: two, or the one that it has."""
+        return min(KEPT, target)
+
     def cell(self, number: int, *, reduction: bool) -> str:
         """The group of choices that cell `number` of a network reads; here all of a type share."""
         return CELLS[reduction]
@@ -155,7 +176,7 @@ class DARTSCells(SearchSpace, Differentiable):
         return tuple(
             tuple(c.name for c in self.node(cell, target))
             for cell in self.cells
-            for target in NODES
+            for target in self.nodes
         )
 
     def decision_plans(self) -> tuple[DecisionPlan, ...]:
@@ -202,9 +223,9 @@ class DARTSCells(SearchSpace, Differentiable):
         arch = self.check(arch)
         out = []
         for cell in self.cells:
-            kept = [pair for target in NODES for pair in self.kept(arch, cell, target)]
-            sees = {0, 1}
-            for target in NODES:
+            kept = [pair for target in self.nodes for pair in self.kept(arch, cell, target)]
+            sees = set(range(self.nodes[0]))
+            for target in self.nodes:
                 into = self.kept(arch, cell, target)
                 if any(source in sees and operation != NOISE for operation, source in into):
                     sees.add(target)
@@ -214,7 +235,7 @@ class DARTSCells(SearchSpace, Differentiable):
                 out.append("the normal cell has no convolution: it can only pass and pool")
             elif cell == "normal" and not sees.intersection(convolved):
                 out.append("no convolution of the normal cell is reached from its inputs")
-            if not sees.intersection(NODES):
+            if not sees.intersection(self.nodes):
                 out.append(f"the {cell} cell is disconnected: its output does not see its inputs")
             skips = sum(operation == "skip_connect" for operation, _ in kept)
             if cell in CELLS and 2 * skips > len(kept):  # a cell of its own may well be pruned
@@ -232,13 +253,13 @@ class DARTSCells(SearchSpace, Differentiable):
     # -- text --------------------------------------------------------------------------------
 
     def format(self, arch: Architecture) -> str:
-        """`normal: op~source op~source | ... ; reduce: ...`, nodes 2 to 5, lower source first."""
+        """`normal: op~source op~source | ... ; reduce: ...`, node by node, lower source first."""
         arch = self.check(arch)
         return " ; ".join(
             f"{cell}: "
             + " | ".join(
                 " ".join(f"{operation}~{source}" for operation, source in self.kept(arch, cell, t))
-                for t in NODES
+                for t in self.nodes
             )
             for cell in self.cells
         )
@@ -253,28 +274,28 @@ class DARTSCells(SearchSpace, Differentiable):
             ArchitectureError: names the part that cannot be read.
         """
         text = text.strip()
-        if text in PUBLISHED:
-            return self.from_genotype(PUBLISHED[text])
+        if text in self.published:
+            return self.from_genotype(self.published[text])
         genotype = read_genotype(text)
         if genotype is not None:
             return self.from_genotype(genotype)
         rest = "".join(f" ; {cell}: ..." for cell in self.cells[1:2])
         shape = f"{self.cells[0]}: op~source op~source | op~source op~source | ... | ...{rest}"
+        names = ", ".join(("the published Genotype(...) form", *self.published))
         cells = dict(part.strip().partition(":")[::2] for part in text.split(";"))
         if set(cells) != set(self.cells):
             raise ArchitectureError(
-                f"cannot read architecture {text!r}; accepted: {shape}, the published "
-                f"Genotype(...) form, or one of {', '.join(PUBLISHED)}"
+                f"cannot read architecture {text!r}; accepted: {shape}, or {names}"
             )
         nodes: dict[tuple[str, int], list[Pair]] = {}
         for cell, body in cells.items():
             parts = body.split("|")
-            if len(parts) != len(NODES):
+            if len(parts) != len(self.nodes):
                 raise ArchitectureError(
                     f"the {cell} cell of {text!r} has {len(parts)} node(s); accepted: "
-                    f"{len(NODES)}, as {shape}"
+                    f"{len(self.nodes)}, as {shape}"
                 )
-            for target, part in zip(NODES, parts, strict=True):
+            for target, part in zip(self.nodes, parts, strict=True):
                 nodes[cell, target] = []
                 for edge in part.split():
                     operation, _, source = edge.rpartition("~")
@@ -297,10 +318,11 @@ class DARTSCells(SearchSpace, Differentiable):
         """The architecture of an authors' record.
 
         Raises:
-            ArchitectureError: not eight edges per cell, another concatenation than nodes 2 to 5,
-                or an operation or source that this space does not have.
+            ArchitectureError: not all edges of a cell (eight), another concatenation than of all
+                nodes, or an operation or source that this space does not have.
         """
         nodes: dict[tuple[str, int], Sequence[Pair]] = {}
+        per_node = [self.keeps(target) for target in self.nodes]
         for cell, listed, concat in (
             ("normal", genotype.normal, genotype.normal_concat),
             ("reduce", genotype.reduce, genotype.reduce_concat),
@@ -313,17 +335,19 @@ class DARTSCells(SearchSpace, Differentiable):
                     f"cannot read the {cell} cell of genotype {genotype!r}; accepted: a list of "
                     "('operation', source) and the concatenated nodes"
                 ) from error
-            if outputs != list(NODES):
+            if outputs != list(self.nodes):
                 raise ArchitectureError(
-                    f"genotype concatenates nodes {outputs} in the {cell} cell; accepted: 2 to 5"
+                    f"genotype concatenates nodes {outputs} in the {cell} cell; accepted: "
+                    f"{self.nodes[0]} to {self.nodes[-1]}"
                 )
-            if len(pairs) != KEPT * len(NODES):
+            if len(pairs) != sum(per_node):
                 raise ArchitectureError(
                     f"genotype has {len(pairs)} edges in the {cell} cell; accepted: "
-                    f"{KEPT * len(NODES)}, two per node"
+                    f"{sum(per_node)}, two per node"
                 )
-            for i, target in enumerate(NODES):
-                nodes[cell, target] = pairs[KEPT * i : KEPT * (i + 1)]
+            rest = iter(pairs)
+            for target, count in zip(self.nodes, per_node, strict=True):
+                nodes[cell, target] = list(islice(rest, count))
         return self._from_pairs(nodes)
 
 
@@ -368,13 +392,15 @@ class DARTS(DARTSCells):
     Args:
         name: how the command line and the run directory call the space.
         operations: the options of every edge, or cell type ("normal", "reduce") -> one tuple of
-            options for each of the 14 `EDGES`.
+            options for each of the edges, in the order of `wiring`.
         distinct: True (DARTS): the two kept edges of a node have different sources. False (GDAS):
             a node keeps two (operation, source) pairs, which may lie on one edge.
+        inputs: of a cell. A node that has fewer sources than it keeps edges keeps all of them.
+        nodes: intermediate ones of a cell.
 
     Raises:
-        SpaceError: a node is left with no way to keep two operations, or the lists do not have
-            14 entries.
+        SpaceError: a node is left with no way to keep its operations, or the lists do not have an
+            entry for each edge.
     """
 
     def __init__(
@@ -383,9 +409,12 @@ class DARTS(DARTSCells):
         operations: Operations = OPERATIONS,
         *,
         distinct: bool = True,
+        inputs: int = NODES[0],
+        nodes: int = len(NODES),
     ) -> None:
         self.distinct = distinct
-        super().__init__(name, operations, least=0, most=1 if distinct else KEPT)
+        most = 1 if distinct else KEPT
+        super().__init__(name, operations, least=0, most=most, inputs=inputs, nodes=nodes)
         self._nodes_possible()
 
     # -- structure ---------------------------------------------------------------------------
@@ -395,24 +424,27 @@ class DARTS(DARTSCells):
         return tuple(
             EdgeSelection(tuple(c.name for c in self.node(cell, target)), KEPT)
             for cell in CELLS
-            for target in NODES
+            for target in self.nodes
             if target > KEPT
         )
 
     @cached_property
-    def _nodes(self) -> dict[tuple[str, int], tuple[tuple[Pair, Pair], ...]]:
+    def _nodes(self) -> dict[tuple[str, int], tuple[tuple[Pair, ...], ...]]:
         """(cell, node) -> all values a node can have: two pairs, lower source and option first."""
         values = {}
         for cell in CELLS:
-            for target in NODES:
+            for target in self.nodes:
                 pairs = [
                     (option, source)
                     for source, choice in enumerate(self.node(cell, target))
                     for option in choice.options
                     if option != "none"
                 ]
+                keeps = self.keeps(target)
                 values[cell, target] = tuple(
-                    (a, b) for a, b in combinations(pairs, 2) if a[1] != b[1] or not self.distinct
+                    kept
+                    for kept in combinations(pairs, keeps)
+                    if len({source for _, source in kept}) == keeps or not self.distinct
                 )
         return values
 
@@ -421,7 +453,7 @@ class DARTS(DARTSCells):
             if not values:
                 raise SpaceError(
                     f"space {self.name!r}: node {target} of the {cell} cell has no way to keep "
-                    f"{KEPT} operations other than none; leave it more options"
+                    f"{self._many(target)} other than none; leave it more options"
                 )
 
     def _with(self, choices: Sequence[Choice]) -> Self:
@@ -446,13 +478,17 @@ class DARTS(DARTSCells):
         for cell, target in self._nodes:
             edges = enumerate(self.node(cell, target))
             kept = [(o, source) for source, choice in edges for o in arch[choice.name]]
-            if len(kept) != KEPT or any(operation == "none" for operation, _ in kept):
+            if len(kept) != self.keeps(target) or any(o == "none" for o, _ in kept):
                 what = " ".join(f"{o}~{source}" for o, source in kept) or "nothing"
+                edges_kept = "edge" if self.keeps(target) == 1 else "edges"
                 raise ArchitectureError(
-                    f"node {target} of the {cell} cell keeps {what}; accepted: {KEPT} incoming "
-                    "edges with an operation other than none"
+                    f"node {target} of the {cell} cell keeps {what}; accepted: "
+                    f"{self.keeps(target)} incoming {edges_kept} with an operation other than none"
                 )
         return arch
+
+    def _many(self, target: int) -> str:
+        return f"{KEPT} operations" if self.keeps(target) == KEPT else "an operation"
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """One architecture, uniformly at random: the nodes are independent of one another."""
@@ -484,18 +520,19 @@ class DARTS(DARTSCells):
         for cell, target in self._nodes:
             kept = self.kept(arch, cell, target)
             for place, (operation, source) in enumerate(kept):
-                stays = kept[1 - place]
+                stays = [pair for i, pair in enumerate(kept) if i != place]
+                taken = {source for _, source in stays}
                 for other, choice in enumerate(self.node(cell, target)):
                     offered = [o for o in choice.options if o != "none"]
                     if other == source:
                         moves = [o for o in offered if o != operation]
-                    elif self.distinct and other == stays[1]:
+                    elif self.distinct and other in taken:
                         continue
                     else:
                         moves = [operation] if operation in offered else offered
                     for move in moves:
-                        if (move, other) != stays:
-                            out.append((cell, target, frozenset(((move, other), stays))))
+                        if (move, other) not in stays:
+                            out.append((cell, target, frozenset(((move, other), *stays))))
         # Two of GDAS' pairs on one edge can reach one architecture in two ways: list it once.
         nodes = {node: self.node(*node) for node in self._nodes}
         return [
@@ -541,7 +578,7 @@ class DARTS(DARTSCells):
                     pairs = [max(pairs, key=lambda p: p[0])]  # max keeps the first of equals
                 ranked += pairs
             ranked.sort(key=lambda p: -p[0])  # stable: ties keep the lower source
-            nodes[cell, target] = [pair for _, pair in ranked[:KEPT]]
+            nodes[cell, target] = [pair for _, pair in ranked[: self.keeps(target)]]
         return self.check(self._build(nodes))
 
     def arguments(self) -> dict[str, Any]:
@@ -553,8 +590,9 @@ class DARTS(DARTSCells):
     def genotype(self, arch: Architecture) -> Genotype:
         """The authors' record of `arch`; within a node the lower source comes first."""
         arch = self.check(arch)
-        lists = [[p for t in NODES for p in self.kept(arch, cell, t)] for cell in CELLS]
-        return Genotype(lists[0], range(2, 6), lists[1], range(2, 6))
+        lists = [[p for t in self.nodes for p in self.kept(arch, cell, t)] for cell in CELLS]
+        concat = range(self.nodes[0], self.nodes[-1] + 1)
+        return Genotype(lists[0], concat, lists[1], concat)
 
     # -- numbers -----------------------------------------------------------------------------
 
@@ -579,18 +617,19 @@ class DARTS(DARTSCells):
         return np.concatenate([part for cell in CELLS for part in self._graph(arch, cell)])
 
     def _graph(self, arch: Architecture, cell: str) -> list[NDArray[np.float32]]:
-        kept = [(t, *pair) for t in NODES for pair in self.kept(arch, cell, t)]
-        vertices = len(kept) + 3
+        kept = [(t, *pair) for t in self.nodes for pair in self.kept(arch, cell, t)]
+        inputs = self.nodes[0]
+        vertices = inputs + len(kept) + 1
         matrix = np.zeros((vertices, vertices), np.float32)
         labels = np.zeros((len(kept), len(self.operations)), np.float32)
         for i, (_, operation, source) in enumerate(kept):
             labels[i, self.operations.index(operation)] = 1.0
-            matrix[i + 2, -1] = 1.0
-            if source < NODES[0]:
-                matrix[source, i + 2] = 1.0
+            matrix[inputs + i, -1] = 1.0
+            if source < inputs:
+                matrix[source, inputs + i] = 1.0
             for j, (target, _, _) in enumerate(kept):
                 if target == source:
-                    matrix[j + 2, i + 2] = 1.0
+                    matrix[inputs + j, inputs + i] = 1.0
         return [matrix[np.triu_indices(vertices, 1)], labels.ravel()]
 
 

@@ -19,15 +19,13 @@ A space of signals is run as one of images of one row (`supernets.dimensions`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from morphogen.core import Choice
 from morphogen.spaces.darts import EDGES, NODES, DARTSCells
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
@@ -40,6 +38,7 @@ from morphogen.supernets.darts_network import (
     make_stem,
 )
 from morphogen.supernets.dimensions import Dimensions, of_supernet
+from morphogen.supernets.edges import Term, flat, gates_of, plan
 from morphogen.supernets.gates import Gates, weighted
 from morphogen.supernets.operations import (
     DilConv,
@@ -53,38 +52,6 @@ from morphogen.supernets.operations import (
     strided,
 )
 from morphogen.supernets.partial import Channels, edge_weights
-
-SOURCES = NODES[-1]
-"""Nodes 0 to 4 send to later ones."""
-
-
-@dataclass(frozen=True)
-class _Term:
-    """One live option of one edge."""
-
-    edge: str
-    """Name of the edge's choice."""
-    target: int
-    option: str
-    gate: int
-    """Position of its gate in the flattened matrix of gates."""
-
-
-@lru_cache(maxsize=4096)
-def _plan(
-    choices: tuple[Choice, ...], live: tuple[tuple[int, ...], ...]
-) -> tuple[tuple[_Term, ...], ...]:
-    """Per source 0 to 4 what it sends on, `none` left out."""
-    widest = max(len(choice.options) for choice in choices)
-    sends: list[list[_Term]] = [[] for _ in range(SOURCES)]
-    for row, ((source, target), choice, columns) in enumerate(
-        zip(EDGES, choices, live, strict=True)
-    ):
-        for column in columns:
-            option = choice.options[column]
-            if option != "none":
-                sends[source].append(_Term(choice.name, target, option, row * widest + column))
-    return tuple(tuple(terms) for terms in sends)
 
 
 class _Sums:
@@ -138,7 +105,7 @@ class MixedCell(nn.Module):
                 }
             )
 
-    def option(self, term: _Term) -> nn.Module:
+    def option(self, term: Term) -> nn.Module:
         """The module of one option of one edge."""
         module: nn.Module = self.edges[term.edge][term.option]  # type: ignore[index]
         return module
@@ -147,7 +114,7 @@ class MixedCell(nn.Module):
         self,
         s0: Tensor,
         s1: Tensor,
-        plan: Sequence[Sequence[_Term]],
+        plan: Sequence[Sequence[Term]],
         gates: Tensor | None,
         execution: str,
         passing: Mapping[int, Tensor | None],
@@ -197,7 +164,7 @@ class MixedCell(nn.Module):
         )
 
     def _plain(
-        self, x: Tensor, terms: Sequence[_Term], gates: Tensor | None, sums: _Sums, stride: int
+        self, x: Tensor, terms: Sequence[Term], gates: Tensor | None, sums: _Sums, stride: int
     ) -> None:
         """One option after the other: node = sum over edges and live options of gate * option."""
         for term in terms:
@@ -207,7 +174,7 @@ class MixedCell(nn.Module):
             sums.whole[term.target] = value if so_far is None else so_far + value
 
     def _fused(
-        self, x: Tensor, terms: Sequence[_Term], gates: Tensor | None, sums: _Sums, stride: int
+        self, x: Tensor, terms: Sequence[Term], gates: Tensor | None, sums: _Sums, stride: int
     ) -> None:
         """The same, shared and in as few passes over memory as possible."""
         x = fused.channels_last(fused.at_least_float32(x))
@@ -216,7 +183,7 @@ class MixedCell(nn.Module):
         rows = self.dims.rows
         splits = stride == 1 and (rows or x.shape[2] % 2 == 0) and x.shape[3] % 2 == 0
         whole, split = _Batch(), _Batch()
-        pooled: dict[str, list[_Term]] = {}
+        pooled: dict[str, list[Term]] = {}
         for term in terms:
             module = self.option(term)
             if isinstance(module, Pool):
@@ -255,7 +222,7 @@ class MixedCell(nn.Module):
         split.send(sums.split, gates, training=self.training)
 
     def _pools(
-        self, x: Tensor, name: str, terms: Sequence[_Term], batch: _Batch, stride: int
+        self, x: Tensor, name: str, terms: Sequence[Term], batch: _Batch, stride: int
     ) -> None:
         """One pool for all edges; one norm, too, where all norms agree: in train mode."""
         modules = [m for t in terms if isinstance(m := self.option(t), Pool)]
@@ -287,17 +254,17 @@ class _Batch:
     def __init__(self) -> None:
         self.normed: list[Tensor] = []
         self.norms: list[_BatchNorm] = []
-        self.normed_terms: list[_Term] = []
+        self.normed_terms: list[Term] = []
         self.direct: list[Tensor] = []
-        self.direct_terms: list[tuple[int, _Term]] = []
+        self.direct_terms: list[tuple[int, Term]] = []
 
-    def add_normed(self, y: Tensor, norm: _BatchNorm, term: _Term) -> None:
+    def add_normed(self, y: Tensor, norm: _BatchNorm, term: Term) -> None:
         """Add gate * norm(y) to the term's target."""
         self.normed.append(y)
         self.norms.append(norm)
         self.normed_terms.append(term)
 
-    def add_direct(self, y: Tensor, term: _Term) -> None:
+    def add_direct(self, y: Tensor, term: Term) -> None:
         """Add gate * y to the term's target."""
         place = next((i for i, t in enumerate(self.direct) if t is y), None)
         if place is None:
@@ -319,8 +286,7 @@ class _Batch:
         )
         gains = None
         if gates is not None:
-            order = _positions(tuple(t.gate for t in terms), gates.device)
-            gains = gates.index_select(0, order)
+            gains = gates_of(terms, gates)
         mixed = fused.mix(
             wiring,
             [sums.get(target) for target in targets],
@@ -355,17 +321,6 @@ def _norm_once(y: Tensor, norm: _BatchNorm) -> tuple[Tensor, fused.Moments]:
 
 def _every_second(x: Tensor) -> Tensor:
     return fused.channels_last(strided(x, 2))
-
-
-def _flat(weights: Tensor) -> Tensor:
-    """Gates of all options in a row, [choices * options], or [choices * options, examples]."""
-    return weights.reshape(-1) if weights.dim() == 2 else weights.flatten(1).T
-
-
-@lru_cache(maxsize=4096)
-def _positions(gates: tuple[int, ...], device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return torch.tensor(gates, device=device)
 
 
 class DARTSSupernet(Supernet):
@@ -413,8 +368,8 @@ class DARTSSupernet(Supernet):
         execution = "plain" if gates.examples else self.execution
         plain = execution == "plain"
         kinds = self.space.cells
-        plans = {kind: _plan(self.space.groups[kind], gates.live[kind]) for kind in kinds}
-        flat = {kind: None if gates.unit else _flat(gates.weights[kind]) for kind in kinds}
+        plans = {kind: plan(EDGES, self.space.groups[kind], gates.live[kind]) for kind in kinds}
+        given = {kind: None if gates.unit else flat(gates.weights[kind]) for kind in kinds}
         partial = self.parts > 1
         passing = {kind: edge_weights(gates, kind) if partial else {} for kind in kinds}
         x = self.dims.enter(x)
@@ -422,7 +377,7 @@ class DARTSSupernet(Supernet):
         for cell in self.cells:
             if isinstance(cell, MixedCell):
                 kind = cell.kind
-                s0, s1 = s1, cell(s0, s1, plans[kind], flat[kind], execution, passing[kind])
+                s0, s1 = s1, cell(s0, s1, plans[kind], given[kind], execution, passing[kind])
         scores: Tensor = self.classifier(self.dims.mean(s1))
         return scores
 
