@@ -80,7 +80,7 @@ def test_texts_and_records_are_read_back_and_published_cells_are_of_another_spac
     with pytest.raises(ArchitectureError, match="cannot read architecture 'DARTS_V1'"):
         SPACE.parse("DARTS_V1")
     text = SPACE.format(arch)
-    with pytest.raises(ArchitectureError, match=r"node 1 of the normal cell keeps nothing; .* 1 in"):
+    with pytest.raises(ArchitectureError, match="node 1 of the normal cell keeps nothing"):
         SPACE.parse("normal:  |" + text.partition("|")[2])
 
 
