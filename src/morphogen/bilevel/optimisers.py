@@ -72,6 +72,8 @@ class Adam:
     """L2 added to the gradient (paper: 1e-3)"""
     clip: Amount = 0.0
     """largest norm of the gradient; 0 does not clip (paper: 0)"""
+    eps: Amount = 1e-8
+    """added to the root of the second moment (paper: 1e-8)"""
 
     def __post_init__(self) -> None:
         if self.warm_up and self.lr_end:
@@ -83,7 +85,7 @@ class Adam:
     def make(self, tensors: Iterable[Tensor]) -> torch.optim.Adam:
         """A new optimiser of these tensors."""
         return torch.optim.Adam(
-            tensors, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
+            tensors, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay
         )
 
     def at(self, clock: Clock) -> float:

@@ -29,10 +29,11 @@ def fitted(settings: Settings, task: Task) -> tuple[Settings, Sentences]:
     wanted = usual(settings.split)
     # From what was asked of the split the same parts are cut again; groups may have left less.
     train, valid = task.asked
-    smaller = min(task.length("train"), task.length("valid"))
-    batch = _batch(BATCH_SIZE, smaller, settings.hardware.devices)
+    smaller = min(task.drawn("train"), task.drawn("valid"))
+    usually = task.usual_batch or BATCH_SIZE
+    batch = _batch(usually, smaller, settings.hardware.devices)
     sizes = {
-        "batch_size": (settings.batch_size or batch, settings.batch_size or BATCH_SIZE),
+        "batch_size": (settings.batch_size or batch, settings.batch_size or usually),
     }
     if settings.task is not None:  # a task that somebody made has its own parts
         sizes = {
@@ -49,9 +50,9 @@ def fitted_training(training: Training, task: Task, part: str) -> tuple[Training
     """A training's settings with a batch that the part has, and a sentence if it shrank."""
     if training.batch_size:
         return training, ()
-    count = task.length(part)
-    made = replace(training, batch_size=_batch(retraining.BATCH_SIZE, count, 1))
-    return made, _said({"batch_size": (made.batch_size, retraining.BATCH_SIZE)}, task)
+    usually = task.usual_batch or retraining.BATCH_SIZE
+    made = replace(training, batch_size=_batch(usually, task.drawn(part), 1))
+    return made, _said({"batch_size": (made.batch_size, usually)}, task)
 
 
 def _batch(usually: int, most: int, devices: int) -> int:

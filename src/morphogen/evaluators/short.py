@@ -18,7 +18,7 @@ from morphogen.bilevel.optimisers import SGD, gradient_step
 from morphogen.core import Architecture, CheckpointError, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
 from morphogen.spaces import ModuleSpace
-from morphogen.supernets import enough_values, network, train_mode
+from morphogen.supernets import enough_values, evaluating, network, train_mode
 from morphogen.supernets.global_rng import OwnDraws, forked_rng
 from morphogen.supernets.nested import call, mapped
 from morphogen.tasks import Batch
@@ -102,6 +102,8 @@ class ShortTraining:
 
     def _step(self, clock: Clock) -> torch.Tensor:
         problem = self.problem
+        if self.done % self._stream.steps_per_epoch == 0:
+            self._stream.refresh(self._acted)
         batch = self._stream.next()
         with enough_values(batch.x), self._draws(), problem.devices.autocast():
             output = call(self.net, batch.x)
@@ -109,6 +111,12 @@ class ShortTraining:
         return gradient_step(
             self._optimiser, self._weights, loss, self.sgd, clock, problem.mean_over_ranks
         )
+
+    def _acted(self, x: Any) -> Any:
+        """The network's output in evaluation mode, with which examples are gathered."""
+        with evaluating(self.net), self._draws(), self.problem.devices.autocast():
+            output = call(self.net, x)
+        return mapped(torch.Tensor.float, output)
 
     def score(self) -> float:
         """The search-validation metric, higher is better; the training can go on as before.

@@ -73,6 +73,10 @@ class Task:
     """Sizes of the two search parts from which they are cut again."""
     unit = "examples"
     """What its examples are called in sentences."""
+    gathers = False
+    """Whether the batches of its streams are gathered with the network in training."""
+    usual_batch = 0
+    """Examples of a batch where nothing is asked for; 0: as of any task."""
     kind = ""
     """Name of its registered kind of data (`tasks.configs`); empty of any other task."""
     test_openings: tuple[str, ...] = ()
@@ -188,9 +192,13 @@ class Task:
         """Examples of a part."""
         return len(self.rows(part))
 
+    def drawn(self, part: str) -> int:
+        """Examples from which a stream over a part makes its batches, in one pass."""
+        return self.length(part)
+
     def steps(self, part: str, batch_size: int) -> int:
-        """Batches of an epoch of `stream`, a pass over a part."""
-        return self.length(part) // batch_size
+        """Whole batches of a stream over a part in an epoch."""
+        return self.drawn(part) // batch_size
 
     def examples(
         self, part: str, *, device: torch.device | str = "cpu", augmented: bool = False

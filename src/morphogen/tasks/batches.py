@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +26,41 @@ class Examples(ABC):
 
     notes: tuple[str, ...] = ()
     """What a user should know of how they were read, a sentence each without full stop."""
+    gathers: ClassVar[bool] = False
+    """Whether `gather` makes others of them, with the network that is being trained."""
+    passes: int = 1
+    """Passes over them that an epoch has."""
+
+    def gather(  # noqa: B027 - fixed examples have nothing to do
+        self, forward: Callable[[Any], Any], generator: torch.Generator
+    ) -> None:
+        """Take fresh ones with the network as it is; those that are fixed stay.
+
+        Args:
+            forward: the network's output for a batch's `x`, in evaluation mode.
+            generator: a CPU generator from which all is drawn that is drawn.
+        """
+
+    @property
+    def told(self) -> Mapping[str, float]:
+        """Figures of what was gathered last, for the record."""
+        return {}
+
+    @property
+    def gathered(self) -> int:
+        """Examples gathered so far."""
+        return 0
+
+    def state_dict(self, *, used: bool) -> dict[str, Any]:
+        """Tensors and plain values from which gathering goes on; of fixed examples none.
+
+        Args:
+            used: whether what was gathered last has had its passes, so that it need not be kept.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - likewise
+        """Continue where `state_dict` was taken."""
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -22,6 +22,7 @@ from morphogen.supernets import (
     Supernet,
     build,
     enough_values,
+    evaluating,
     explained,
     frozen_statistics,
     take_weights,
@@ -176,6 +177,7 @@ class Problem:
         self._joint: list[tuple[str, Stream]] = []
         self._measured: dict[str, int] = {}
         self._pool: Examples | None = None
+        self._acting: Callable[[Any], Any] | None = None
         self._streams = {
             part: self.stream(part, batch_size, f"data/{part}") for part in ("train", "valid")
         }
@@ -195,9 +197,35 @@ class Problem:
         """Whole batches in a part: steps of an epoch that is a pass over it."""
         return self.task.steps(part, self.batch_size)
 
+    def gather(self, net: Supernet, gates: Gates) -> None:
+        """Have all examples gathered anew, if the task gathers them with the network in training.
+
+        At the next batch of each part: by `net` as it is then, in evaluation mode, under these
+        gates, held fixed. The loop calls it before each epoch.
+        """
+        if not self.task.gathers:
+            return
+        held = gates.detach()
+
+        def forward(x: Any) -> Any:
+            with evaluating(net):
+                return self.forward(net, held, x)
+
+        self._acting = forward
+        for stream in (*self._streams.values(), *(s for _, s in self._joint)):
+            stream.refresh(forward)
+
+    @property
+    def told(self) -> dict[str, float]:
+        """Figures of what was gathered last, for the record: by part and name."""
+        streams = self._streams.items()
+        return {f"{part}_{name}": v for part, s in streams for name, v in s.told.items()}
+
     def _stream(self, part: str) -> Stream:
         if part not in self._streams:
             self._streams[part] = self.stream(part, self.batch_size, f"data/{part}")
+            if self._acting is not None:
+                self._streams[part].refresh(self._acting)
         return self._streams[part]
 
     def stream(self, part: str, batch_size: int, purpose: str) -> Stream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -22,6 +22,9 @@ class Stream:
     Data-parallel processes each hold a stream with the same seed and the joint batch size. Each
     draws permutation and augmentation for the joint batch and makes only its own slice: together
     they see exactly the batch of one process.
+
+    Examples that are gathered with the network in training (`Examples.gathers`) are gathered anew
+    at the first batch after each `refresh`, by every process all of them.
 
     Args:
         examples: the part to draw from.
@@ -65,21 +68,43 @@ class Stream:
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0  # in the order, of the next joint batch
         self._batches = 0
+        self._forward: Callable[[Any], Any] | None = None  # by which examples are to be gathered
+        self._since = 0  # batches since they were
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in the part."""
-        return len(self.examples) // self.batch_size
+        """Whole batches in the part, in all passes of an epoch."""
+        return self.examples.passes * (len(self.examples) // self.batch_size)
 
     @property
     def seen(self) -> int:
-        """Examples drawn so far, over all processes."""
-        return self._batches * self.batch_size
+        """Examples drawn so far, over all processes; of gathered ones, how many there were."""
+        return self.examples.gathered if self.examples.gathers else self._batches * self.batch_size
+
+    @property
+    def told(self) -> Mapping[str, float]:
+        """Figures of what was gathered since the last `refresh`, for the record."""
+        return self.examples.told if self._forward is None else {}
+
+    def refresh(self, forward: Callable[[Any], Any]) -> None:
+        """Have the examples gathered anew with the network, at the next batch; fixed ones stay.
+
+        Args:
+            forward: the network's output for a batch's `x`, in evaluation mode.
+        """
+        if self.examples.gathers:
+            self._forward = forward
 
     def next(self) -> Batch:
         """The next batch: this process's share of it, `batch_size / world` examples."""
+        if self._forward is not None:
+            with torch.no_grad():
+                self.examples.gather(self._forward, self.generator)
+            self._forward, self._position, self._since = None, 0, 0
+            self._order = torch.empty(0, dtype=torch.int64)
         rows = self._draw()
         self._batches += 1
+        self._since += 1
         return self.examples.batch(rows, mine=self._mine, generator=self.generator)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -125,7 +150,12 @@ class Stream:
             "batches": self._batches,
             "examples": len(self.examples),
             "batch_size": self.batch_size,
+            **(self._gathering() if self.examples.gathers else {}),
         }
+
+    def _gathering(self) -> dict[str, Any]:
+        used = self._since >= self.steps_per_epoch
+        return {"since": self._since, "gathering": self.examples.state_dict(used=used)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken.
@@ -167,6 +197,9 @@ class Stream:
                 f"the checkpoint of the {self.name} stream has no valid generator state; "
                 "accepted: an unchanged checkpoint"
             ) from error
+        if self.examples.gathers:
+            self.examples.load_state_dict(state["gathering"])
+            self._since = int(state["since"])
         self._order = order.cpu().clone()
         self._position, self._batches = position, batches
 

@@ -113,6 +113,7 @@ def run_steps(
         metrics: dict[str, list[float]] = {}
         later = clock.phase != plan[0].phase
         problem.progress = 1.0 if later else clock.epoch / clock.epochs
+        _gather(method, state, problem)
         total, ahead = done + len(plan) - place, plan.ahead(place)
         watched = Clock(done, total, 0, clock.steps, clock.phase, ahead)
         for step in range(clock.steps):
@@ -132,6 +133,7 @@ def run_steps(
             **standing,
             **(method.notes(state) if isinstance(method, Noting) else {}),
             **{name: math.fsum(values) / len(values) for name, values in metrics.items()},
+            **problem.told,
             "examples": problem.seen,
             "seconds": round(time.perf_counter() - wall_start, 3),
             "cpu_seconds": round(time.process_time() - cpu_start, 3),
@@ -219,6 +221,23 @@ def offered(method: Method, state: Any, space: SearchSpace) -> list[dict[str, An
             "same names for all"
         )
     return [{"architecture": space.format(c.architecture), **c.figures} for c in several]
+
+
+def _gather(method: Stepwise, state: Any, problem: Problem) -> None:
+    """Before an epoch of a task that gathers its examples: with the supernet as it stands now.
+
+    Raises:
+        ConfigError: the method has no supernet with gates that could.
+    """
+    if not problem.task.gathers:
+        return
+    if not isinstance(method, Relaxing) or not isinstance(state, WithSupernet):
+        raise ConfigError(
+            f"the method is {type(method).__name__}, which has no supernet under gates, and the "
+            f"examples of {problem.task.name!r} are gathered with one; accepted: a gradient method "
+            "whose gates can act, such as rl-darts"
+        )
+    problem.gather(state.net, method.gates(state, problem.space))
 
 
 def _ended(method: Stepwise, state: Any, clock: Clock) -> bool:

@@ -255,7 +255,7 @@ def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: Task)
 
 
 def _check_batch(settings: Settings, task: Task) -> None:
-    smallest = min(task.length("train"), task.length("valid"))
+    smallest = min(task.drawn("train"), task.drawn("valid"))
     if settings.batch_size > smallest:
         raise ConfigError(
             f"batch_size is {settings.batch_size}, and the smaller part of the data has "

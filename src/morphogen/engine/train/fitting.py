@@ -20,7 +20,7 @@ from morphogen.engine.record.evaluating import running, sums_of
 from morphogen.engine.record.recorder import Recorder
 from morphogen.engine.train.training import Training
 from morphogen.runs import checkpoint
-from morphogen.supernets import train_mode
+from morphogen.supernets import evaluating, train_mode
 from morphogen.supernets.nested import call, mapped
 from morphogen.tasks import Examples, Stream, Sums, Task
 from morphogen.tasks.metric import added
@@ -148,6 +148,7 @@ def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
     # As in DARTS: the rate is constant within an epoch, and so is the probability of drop-path.
     if t.network.drop_path:
         fit.net.drop_path = t.network.drop_path * (fit.epoch / t.epochs)  # type: ignore[assignment]
+    stream.refresh(lambda x: _acted(fitting, fit.net, x))
     steps, done = stream.steps_per_epoch, fit.number * t.epochs + fit.epoch
     loss_sum = torch.zeros((), device=fitting.devices.device)
     task, total = fitting.task, dict[str, Tensor]()
@@ -169,14 +170,13 @@ def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
         )
     lr = descent.at(Clock(fit.epoch, t.epochs, 0, steps))
     fit.epoch += 1
-    train = f"train_{task.metric.name}"
     row: dict[str, Any] = {
         "epoch": done + 1,
         "seed": t.seed + fit.number,
         "seed_epoch": fit.epoch,
         "architecture": fitting.text,
         "train_loss": mean,
-        **({train: task.value(total)} if train != "train_loss" else {}),
+        **_train_figures(task, total, stream),
         "lr": lr,
     }
     seed = t.seed + fit.number
@@ -190,6 +190,20 @@ def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
     row["seconds"] = round(time.perf_counter() - wall, 3)
     row["cpu_seconds"] = round(time.process_time() - cpu, 3)
     return row
+
+
+def _acted(fitting: Fitting, net: nn.Module, x: Any) -> Any:
+    """The network's output in evaluation mode, with which examples are gathered."""
+    with evaluating(net), fitting.running(net, x), fitting.devices.autocast():
+        output = call(net, x)
+    return mapped(Tensor.float, output)
+
+
+def _train_figures(task: Task, total: Sums, stream: Stream) -> dict[str, float]:
+    """What the metric is on the training examples, or what was gathered with the network."""
+    if task.gathers:
+        return {f"train_{name}": value for name, value in stream.told.items()}
+    return {} if task.metric.name == "loss" else {f"train_{task.metric.name}": task.value(total)}
 
 
 def _forward(fitting: Fitting, fit: Fit) -> tuple[Tensor, Tensor, Sums]:
@@ -206,7 +220,7 @@ def _forward(fitting: Fitting, fit: Fit) -> tuple[Tensor, Tensor, Sums]:
     if extra is not None:
         beside = fitting.task.loss(extra.float(), y, train=True)
         total = loss + fitting.training.network.auxiliary * beside
-    counts = fitting.task.counts(mapped(Tensor.detach, scores), y)
+    counts = {} if fitting.task.gathers else fitting.task.counts(mapped(Tensor.detach, scores), y)
     return loss.detach(), total, {**counts, "size": loss.new_tensor(size, dtype=torch.float64)}
 
 

@@ -1,0 +1,82 @@
+"""What policies can be asked for, in a search and in a training from scratch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from morphogen.core.config import Amount, Count, Natural, Share, config
+from morphogen.tasks.configs import TaskConfig, task_config
+from morphogen.tasks.cut import Cut
+from morphogen.tasks.policies.environments import PREFIX, find
+from morphogen.tasks.policies.ppo import Loss
+from morphogen.tasks.policies.rollouts import Gathering
+from morphogen.tasks.policies.task import PolicyTask
+
+
+@task_config("policies")
+@config
+class PolicyConfig(TaskConfig):
+    """Policies: environments, how much is played between updates, and the loss of PPO."""
+
+    spatial_dims: ClassVar[int | None] = 2
+    default_space: ClassVar[str] = "nasbench201"
+
+    envs: Count = 16
+    """environments side by side (paper: 64)"""
+    horizon: Count = 128
+    """frames of each that are played with the network as it is, before it is trained on them: an
+    epoch is one such round (paper: 1024)"""
+    passes: Count = 3
+    """passes over these frames in minibatches of batch-size, in an epoch (paper: 2)"""
+    discount: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """gamma (paper: 0.999)"""
+    gae_lambda: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """lambda of advantages and targets (paper: 0.95)"""
+    ratio_clip: Annotated[float, Field(gt=0)] = 0.2
+    """epsilon of PPO: how far the ratio of probabilities goes in the loss (paper: 0.2)"""
+    value_clip: Amount = 0.0
+    """likewise of values, around those of the rollout; 0: they are not clipped (paper: 0.2)"""
+    value_weight: Amount = 0.5
+    """weight of the squared error of values in the loss (paper: 0.5)"""
+    entropy_bonus: Amount = 0.01
+    """weight of the policy's entropy in the loss (paper: 0.01)"""
+    normalise_advantages: bool = True
+    """over each minibatch"""
+    reward_clip: Amount = 10.0
+    """rewards are divided by the running deviation of discounted returns and clipped at this; 0:
+    they stay as they are (paper: 10)"""
+    sticky_actions: Share = 0.1
+    """MinAtar: probability that the action before is taken again (published: 0.1)"""
+    train_levels: Count = 200
+    """Procgen: levels of the training part (paper: 200)"""
+    first_level: Natural = 0
+    """Procgen: the first of them"""
+    episodes: Count = 50
+    """episodes by which a policy is judged, of each part (paper: 10)"""
+
+    @classmethod
+    def takes(cls, data: Any) -> bool:
+        """Names of environments."""
+        return isinstance(data, str) and data.startswith(PREFIX)
+
+    def make(self, data: Any, cut: Cut) -> PolicyTask:
+        """Environments of a name, and the loss."""
+        source = find(
+            str(data),
+            sticky=self.sticky_actions,
+            train_levels=self.train_levels,
+            first_level=self.first_level,
+        )
+        how = Gathering(
+            envs=self.envs,
+            horizon=self.horizon,
+            passes=self.passes,
+            discount=self.discount,
+            trace=self.gae_lambda,
+            normalise=self.normalise_advantages,
+            reward_clip=self.reward_clip,
+        )
+        loss = Loss(self.ratio_clip, self.value_clip, self.value_weight, self.entropy_bonus)
+        return PolicyTask(source, how, loss, episodes=self.episodes, seed=cut.seed)
