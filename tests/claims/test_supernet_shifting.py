@@ -245,6 +245,20 @@ def test_accumulated_gradients_are_the_mean_of_those_of_the_candidates_and_move_
     assert all(not g.any() for g in state.gradient)
 
 
+def test_accumulated_gradients_move_at_the_rate_of_their_generation():
+    """A cosine from 0.1 to 0 over two generations: the second one's step is half as long."""
+    problem = tiny.problem(space_of(tiny.smooth()))
+    method = small(mode="accumulate", shift=SGD(lr=0.1, lr_end=0.0))
+    state = method.init(problem)
+    clock = next(c for c in timetable(method, problem, 1, 1) if c.phase == "shifting")
+    rates = []
+    for generation in range(2):
+        for step in range(clock.steps):
+            method.step(state, problem, Clock(generation, 2, step, clock.steps, "shifting"))
+        rates.append(state.weight_optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.05])
+
+
 def test_a_candidates_gradient_is_none_where_it_has_no_weight():
     problem = tiny.problem(space_of(tiny.own()))
     state = small().init(problem)

@@ -12,8 +12,10 @@ Paper: White, Neiswanger, Savani. AAAI 2021. arXiv 1910.11858.
 
 Departures. The members are scikit-learn's MLPs with squared loss on standardised scores, not the
 paper's own network with its percentage loss. The encoding is one-hot, which every space has; the
-paper's path encoding is `encoding="path"` where the space offers it, untruncated. Candidates are
-never architectures evaluated before.
+paper's path encoding is `encoding="path"` where the space offers it, untruncated. A `none` breaks
+a path, as a missing edge does in the paper; the authors' code for NAS-Bench-201 keeps such paths,
+which orders worse: Kendall's tau of an MLP fitted to 100 cells is 0.49 with them, 0.58 without (8
+fits; one-hot 0.47). Candidates are never architectures evaluated before.
 """
 
 from __future__ import annotations

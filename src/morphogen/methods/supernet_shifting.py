@@ -18,9 +18,13 @@ same data stage 2 begins at once.
 Departures. The paper's body was not to be had; this follows its abstract and the authors' code,
 which is `mode per-candidate`. `mode accumulate` is the abstract's other reading: a generation is
 scored with the same weights, its gradients are averaged, and one step is taken at its end. The
-code's archive keeps scores of old weights and its last choice trusts them; `rescore` does not. Its
-batch norms keep the statistics of the K training batches; here they are recalibrated for each
-candidate (`norms`). Label smoothing, stage 1 and operators depart from SPOS as in our `spos`.
+code's archive keeps scores of old weights and its last choice trusts them; `rescore` scores the
+parents of the next generation anew, the k best by what was known, and no others: one whose old
+score was too low does not come back, and the last choice still compares the k with the old scores
+of all others. The code clips no gradient; here its norm is at most `shift.clip` (0: any), in
+`accumulate` that of the mean gradient. Its batch norms keep the statistics of the K training
+batches; here they are recalibrated for each candidate (`norms`). Label smoothing, stage 1 and
+operators depart from SPOS as in our `spos`.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from morphogen.bilevel.optimisers import SGD, descend, loss_and_gradients
+from morphogen.bilevel.optimisers import SGD, descend, loss_and_gradients, set_rate
 from morphogen.bilevel.state import weight_step
 from morphogen.core import Architecture
 from morphogen.core.config import Natural, config
@@ -54,13 +58,15 @@ class SupernetShiftingConfig(SinglePathConfig):
     """Supernet Shifting; numbers of the evolution as published, sizes for small images."""
 
     shift: SGD = SGD(lr=1e-3, lr_end=1e-3, nesterov=False, weight_decay=4e-5)
-    """(authors' code: lr 1e-4 constant, which is 1/5000 of stage 1's; momentum 0.9, decay 4e-5)"""
+    """(authors' code: lr 1e-4 constant, which is 1/5000 of stage 1's; momentum 0.9, decay 4e-5; no
+    clipping)"""
     shift_steps: Natural = 5
     """K, training steps of a candidate (authors' code: 20, of 150 images)"""
     mode: Literal["per-candidate", "accumulate"] = "per-candidate"
     """when the supernet moves: at each candidate, or once a generation on the mean gradient"""
     rescore: bool = True
-    """score the parents anew at the end of a generation, without training (authors' code: no)"""
+    """score the best parents anew at the end of a generation, without training; the others keep
+    their old scores (authors' code: no)"""
 
 
 @dataclass
@@ -127,7 +133,7 @@ class SupernetShifting:
             told |= state.evaluator.row(found)
         if clock.step == clock.steps - 1:
             if c.mode == "accumulate" and c.shift_steps:
-                self._move(state)
+                self._move(state, clock)
             if c.rescore:  # 3
                 among = {*evolution.top, *evolution.members}
                 for text in evolution.best(c.parents, among):
@@ -157,12 +163,13 @@ class SupernetShifting:
                     state.reached[i] = True
         return torch.stack(losses).mean()
 
-    def _move(self, state: ShiftingState) -> None:
+    def _move(self, state: ShiftingState, clock: Clock) -> None:
         """One step on the mean gradient of the generation's candidates."""
-        count = len(state.evolution.members)
+        shift, count = self.config.shift, len(state.evolution.members)
         pairs = zip(state.gradient, state.reached, strict=True)
         means = [gradient / count if reached else None for gradient, reached in pairs]
-        descend(state.weight_optimiser, state.weights, means, clip=self.config.shift.clip)
+        set_rate(state.weight_optimiser, shift.at(clock))
+        descend(state.weight_optimiser, state.weights, means, clip=shift.clip)
         self._forget(state)
 
     def _forget(self, state: ShiftingState) -> None:

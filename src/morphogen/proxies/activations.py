@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from morphogen.core import ConfigError
-from morphogen.proxies.passes import depends, run
+from morphogen.proxies.passes import Traced, run, without_saving
 from morphogen.proxies.watch import Activations
 
 NO_ACTIVATION = (
@@ -37,6 +38,16 @@ class Agreement:
         self.units += signs.shape[1]
         self._signs = product if self._signs is None else self._signs + product
 
+    def join(self, other: Agreement, *, counted: bool = True) -> None:
+        """Add what another has counted, or only that it was there: such units agree on nothing."""
+        if other._signs is None:
+            return
+        if self._signs is None:
+            self._signs = torch.zeros_like(other._signs)
+        if counted:
+            self.units += other.units
+            self._signs = self._signs + other._signs
+
     def kernel(self) -> Tensor:
         """float64 [images, images]; the diagonal is the number of units.
 
@@ -52,48 +63,81 @@ class Agreement:
         return float(torch.linalg.slogdet(self.kernel()).logabsdet)
 
 
+class Reached:
+    """Counts the units that lie between the inputs and the scores, and no others.
+
+    An activation on a branch that starts from nothing, or leads nowhere, is computed and has no
+    effect: the graph of the pass says which these are. Where no graph is recorded (a checkpointed
+    or reversible block) all count.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[Agreement, Node | None, bool]] = []
+        self.mode = Activations(self._seen, self._made)
+        """The pass runs inside it, and with gradients enabled."""
+
+    def _seen(self, z: Tensor) -> None:
+        agreement = Agreement()
+        agreement.add(z)
+        self._calls.append((agreement, None, True))
+
+    def _made(self, out: Tensor) -> None:
+        # At once: what follows may write to the output, and its node is then another.
+        self._calls[-1] = (self._calls[-1][0], out.grad_fn, not torch.is_grad_enabled())
+
+    def agreement(self, scores: Tensor, traced: Traced) -> Agreement:
+        """What was counted in the pass that has led from the inputs to the scores.
+
+        Args:
+            scores: the network's output.
+            traced: its inputs.
+        """
+        between, total = traced.between(scores), Agreement()
+        for agreement, node, unknown in self._calls:
+            total.join(agreement, counted=unknown or node in between)
+        return total
+
+
 def nwot(
     net: nn.Module,
     x: Tensor,
     y: Tensor | None = None,
     *,
     mode: Literal["train", "eval"] = "train",
-    reachable_only: bool = False,
+    reachable_only: bool = True,
 ) -> float:
     """NASWOT: log |det K|, where K counts the units on which two images agree.
 
     Mellor, Turner, Storkey, Crowley: Neural Architecture Search without Training. ICML 2021,
     arXiv 2006.04647, the second version of the score. A unit is on if its pre-activation is above
-    0. Every call of an activation counts once.
+    0. Every call of an activation counts once, if it depends on the images and the class scores
+    depend on it: units of dead branches say nothing about what the network computes.
 
     Args:
         net: the network.
         x: images [b, channels, height, width].
         y: not used.
         mode: of the batch norms. The authors use train; Zero-Cost-PT (arXiv 2106.06799) uses eval.
-        reachable_only: leave out activations that do not reach the class scores, as the authors do.
+        reachable_only: False counts all that is computed, dead branches too.
 
     Returns:
-        The score; minus infinity if two images have one code.
+        The score; minus infinity if two images have one code, or nothing of the images reaches
+        the class scores.
 
     Raises:
         ConfigError: the network calls no activation.
     """
     del y
     training = mode == "train"
-    agreement = Agreement()
     if not reachable_only:
+        agreement = Agreement()
         with torch.no_grad(), Activations(agreement.add):
             run(net, x, training=training)
         return agreement.score()
-    signs: list[Tensor] = []
-    outputs: list[Tensor] = []
-    with torch.enable_grad(), Activations(lambda z: signs.append(z.detach() > 0), outputs.append):
-        scores = run(net, x.detach().requires_grad_(), training=training)
-    for on, out in zip(signs, outputs, strict=True):
-        if depends(scores, out):
-            agreement.add(on)
-    return agreement.score()
+    reached, traced = Reached(), Traced(net, x)
+    with torch.enable_grad(), without_saving(), reached.mode:
+        scores = run(net, traced.x, traced.weights, training=training)
+    return reached.agreement(scores, traced).score()
 
 
 def linear_regions(net: nn.Module, x: Tensor, y: Tensor | None = None) -> float:

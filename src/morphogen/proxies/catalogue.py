@@ -49,7 +49,7 @@ _TENAS = "Chen et al. 2021, arXiv 2102.11535"
 _ALL = (
     Proxy(
         name="nwot",
-        summary="NASWOT: log det of the numbers of units on which two images agree",
+        summary="NASWOT: log det of the numbers of live units on which two images agree",
         source=_MELLOR,
         needs=frozenset({"codes"}),
     ),

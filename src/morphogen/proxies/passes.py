@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node, saved_tensors_hooks
 from torch.func import functional_call
 
 from morphogen.core import ConfigError
 from morphogen.supernets import train_mode
 from morphogen.supernets.global_rng import forked_rng
-from morphogen.supernets.nested import length_of
+from morphogen.supernets.nested import length_of, mapped, tensors_of
 
 Loss = Callable[[Any, Any], Tensor]
 """(the network's output, the targets) -> a scalar."""
@@ -138,10 +139,66 @@ def gradients(value: Tensor, by: Sequence[Tensor], *, again: bool = False) -> li
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, by, strict=True)]
 
 
-def depends(value: Tensor, on: Tensor) -> bool:
-    """Whether the graph of `value` reaches `on`."""
-    if not (value.requires_grad and on.requires_grad):
-        return False
-    with torch.enable_grad():
-        found = torch.autograd.grad(value.sum(), [on], allow_unused=True, retain_graph=True)
-    return found[0] is not None
+class Traced:
+    """Inputs from which a pass can be followed, to learn what depends on them.
+
+    Numbers are followed themselves. Tokens cannot be: there the graph starts at the weights, and
+    all that the output depends on counts.
+
+    Args:
+        net: the network.
+        x: inputs of a batch.
+    """
+
+    def __init__(self, net: nn.Module, x: Any) -> None:
+        self._sources: list[Tensor] = []
+        parts = tensors_of(x)
+        self.numbers = bool(parts) and all(part.is_floating_point() for part in parts)
+        self.x: Any = mapped(self._followed, x) if self.numbers else mapped(Tensor.detach, x)
+        """The same inputs, for the pass."""
+        self.weights: dict[str, Tensor] = {}
+        """Weights for the pass, by name; none where the inputs are followed."""
+        if not self.numbers:
+            floating = {n: p for n, p in net.named_parameters() if p.is_floating_point()}
+            self.weights = leaves(floating)
+
+    def _followed(self, part: Tensor) -> Tensor:
+        source = part if part.requires_grad else part.detach().requires_grad_()
+        self._sources.append(source)
+        with torch.enable_grad():
+            return source.clone()  # the network may write to it
+
+    def between(self, value: Tensor) -> set[Node]:
+        """The nodes of the graph through which the inputs reach a value.
+
+        Args:
+            value: made by the pass, with gradients enabled.
+        """
+        sources = {id(source) for source in self._sources}
+        found: set[Node] = set()
+        known: set[Node] = set()
+        stack = [(value.grad_fn, False)]
+        while stack:
+            node, finished = stack.pop()
+            if node is None or (not finished and node in known):
+                continue
+            if finished:
+                starts = not self.numbers or id(getattr(node, "variable", None)) in sources
+                if starts or any(before in found for before, _ in node.next_functions):
+                    found.add(node)
+                continue
+            known.add(node)
+            stack.append((node, True))
+            stack += [(before, False) for before, _ in node.next_functions]
+        return found
+
+
+@contextmanager
+def without_saving() -> Iterator[None]:
+    """A graph is recorded, but none of the values that a backward pass would need."""
+    with saved_tensors_hooks(lambda _: None, lambda _: _not_kept()):
+        yield
+
+
+def _not_kept() -> Tensor:
+    raise AssertionError("this graph is to be followed, not differentiated")

@@ -12,9 +12,17 @@ from torch.nn import functional as F
 
 from morphogen.core import ConfigError
 from morphogen.core.memory import ran_out
-from morphogen.proxies.activations import Agreement
-from morphogen.proxies.passes import Loss, gradients, layers, leaves, run, weights
-from morphogen.proxies.watch import Activations
+from morphogen.proxies.activations import Agreement, Reached
+from morphogen.proxies.passes import (
+    Loss,
+    Traced,
+    gradients,
+    layers,
+    leaves,
+    run,
+    weights,
+    without_saving,
+)
 from morphogen.supernets.nested import mapped, shapes
 
 
@@ -50,14 +58,21 @@ class Forward:
         self._leaves = leaves(weights(net)) if y is not None else {}
         self.maps: list[tuple[int, Tensor]] = []
         """Per call of a layer: its weights per output channel, and its output."""
-        self.agreement = Agreement()
+        given, replaced = self.x, self._leaves
         with ExitStack() as stack, torch.enable_grad():
             if maps:
                 for layer in layers(net).values():
                     stack.callback(layer.register_forward_hook(self._keep).remove)
             if codes:
-                stack.enter_context(Activations(self.agreement.add))
-            self.scores = run(net, self.x, self._leaves, seed=seed)
+                traced, reached = Traced(net, given), Reached()
+                given, replaced = traced.x, traced.weights | self._leaves
+                stack.enter_context(reached.mode)
+                if y is None and not images:
+                    stack.enter_context(without_saving())
+            self.scores = run(net, given, replaced, seed=seed)
+            if codes:
+                self.agreement: Agreement = reached.agreement(self.scores, traced)
+                """Of the units that lie between inputs and output (nwot)."""
 
     def _keep(self, layer: nn.Module, args: object, out: Tensor) -> Tensor:
         self.maps.append((layer.weight[0].numel(), out))  # type: ignore[index]

@@ -200,7 +200,8 @@ class NASBench201(SearchSpace, Differentiable):
         """`onehot` (30), `adjacency` (operations as nodes: 28 + 30), `path` (5+25+125 bits).
 
         The path encoding marks which sequences of operations lead from input to output without
-        passing a `none`, shortest first (White et al., BANANAS, arXiv 1910.11858).
+        passing a `none`, shortest first (White et al., BANANAS, arXiv 1910.11858). The authors'
+        code marks sequences with a `none` in them, too, through which nothing comes.
         """
         if kind == "onehot":
             return super().encode(arch, kind)

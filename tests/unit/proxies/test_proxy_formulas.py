@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from morphogen import proxies
 from morphogen.proxies.activations import Agreement
+from morphogen.spaces import make
+from morphogen.supernets import Gated, Gates, NetworkSpec, build
 
 
 class Small(nn.Module):
@@ -366,13 +368,47 @@ class Branched(nn.Module):
         return F.relu(self.used(x))
 
 
-def test_nwot_can_leave_out_what_is_not_reached() -> None:
-    net, x = Branched(), torch.randn(5, 2, 2, 2)
+def test_nwot_leaves_out_what_is_not_reached_whatever_else_is_asked() -> None:
+    net, x, y = Branched(), torch.randn(5, 2, 2, 2), torch.arange(5)
     only = Agreement()
     only.add(net.used(x.flatten(1)))
-    assert proxies.nwot(net, x, reachable_only=True) == pytest.approx(only.score())
+    reached = only.score()
+    assert proxies.nwot(net, x) == pytest.approx(reached)
+    for names in (["nwot"], ["nwot", "jacob_cov"], ["nwot", "snip"], ["nwot", "grasp"]):
+        assert proxies.score_many(names, net, x, y)["nwot"] == proxies.nwot(net, x)
     only.add(net.unused(x.flatten(1)))
+    assert proxies.nwot(net, x, reachable_only=False) == pytest.approx(only.score())
+
+
+def test_nwot_leaves_out_what_does_not_depend_on_the_inputs() -> None:
+    """A branch that starts from zeros has biases and weights, and is the same for all images."""
+
+    class FromNothing(Branched):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(1)
+            return F.relu_(self.used(x)) + F.relu(self.unused(torch.zeros_like(x)))
+
+    net, x, y = FromNothing(), torch.randn(5, 2, 2, 2), torch.arange(5)
+    only = Agreement()
+    only.add(net.used(x.flatten(1)))
     assert proxies.nwot(net, x) == pytest.approx(only.score())
+    assert proxies.score_many(["nwot", "snip"], net, x, y)["nwot"] == proxies.nwot(net, x)
+
+
+def test_nwot_of_cells_is_that_of_their_live_edges() -> None:
+    space, x = make("nasbench201"), torch.randn(4, 3, 8, 8)
+    net = build(space, NetworkSpec(channels=4, depth=1, execution="plain"))
+
+    def score(cell: str, **given: bool) -> float:
+        return proxies.nwot(Gated(net, Gates.of(space, space.parse(cell))), x, **given)
+
+    live = "|nor_conv_3x3~0|+|none~0|{}~1|+|skip_connect~0|none~1|none~2|"
+    dead, without = live.format("nor_conv_1x1"), live.format("none")
+    assert score(dead) == score(without)
+    assert score(dead, reachable_only=False) > score(without, reachable_only=False)
+    nothing = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+    assert score(nothing) == -math.inf
+    assert score("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|none~2|") == -math.inf
 
 
 def test_linear_regions_are_different_codes() -> None:

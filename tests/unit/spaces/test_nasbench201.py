@@ -145,3 +145,5 @@ def test_path_encoding_marks_the_open_paths() -> None:
     # One direct path (avg_pool: word 4 of the first 5), one of three operations.
     three = 5 + 25 + (3 * 25 + 1 * 5 + 2)
     assert np.flatnonzero(bits).tolist() == [4, three]
+    nothing = SPACE.parse("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|skip_connect~1|none~2|")
+    assert not SPACE.encode(nothing, "path").any()
