@@ -136,6 +136,7 @@ class Stream:
             name=self.name,
         )
         other.load_state_dict(self.state_dict())
+        other._forward = self._forward
         return other
 
     def state_dict(self) -> dict[str, Any]:
@@ -202,6 +203,7 @@ class Stream:
             self._since = int(state["since"])
         self._order = order.cpu().clone()
         self._position, self._batches = position, batches
+        self._forward = None
 
 
 def share(batch: int, rank: int, world: int) -> slice:

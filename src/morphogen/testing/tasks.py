@@ -64,6 +64,22 @@ class TaskChecks(Checks):
         for batch in expected:
             require(_same(again.next(), batch), "a stream that goes on gives other batches")
 
+    def check_only_what_is_gathered_is_refreshed(self) -> None:
+        """Fixed examples know nothing of the network; others are gathered once for a refresh."""
+        task, stream = self.make(), self._stream()
+        plain = task.stream("train", 4, torch.Generator().manual_seed(0))
+        if not task.gathers:
+            require(_same(stream.next(), plain.next()), "a refresh changes fixed examples")
+            return
+        each = task.drawn("train")
+        for rounds in (1, 2):
+            for _ in range(task.steps("train", 4)):
+                stream.next()
+            require(stream.seen == rounds * each, f"{stream.seen} examples gathered, not {each}")
+            stream.refresh(self._output)
+        steps = (stream.steps_per_epoch, task.steps("train", 4))
+        require(len(set(steps)) == 1, f"an epoch has {steps[0]} steps by the stream, {steps[1]}")
+
     def check_processes_share_a_batch(self) -> None:
         """Two shares, one after the other, are the joint batch, augmentation included."""
         joint = self._stream()
@@ -177,7 +193,10 @@ class TaskChecks(Checks):
         return call(self.network, x)
 
     def _stream(self, seed: int = 0) -> Any:
-        return self.make().stream("train", 4, torch.Generator().manual_seed(seed))
+        """Of the train part; what is gathered is gathered with the network."""
+        stream = self.make().stream("train", 4, torch.Generator().manual_seed(seed))
+        stream.refresh(self._output)
+        return stream
 
 
 def _same(one: Batch, two: Batch) -> bool:
