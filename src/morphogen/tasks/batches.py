@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -40,6 +40,10 @@ class Examples(ABC):
             forward: the network's output for a batch's `x`, in evaluation mode.
             generator: a CPU generator from which all is drawn that is drawn.
         """
+
+    def anew(self) -> Self:
+        """The same with nothing gathered yet, for another stream; fixed ones can be shared."""
+        return self
 
     @property
     def told(self) -> Mapping[str, float]:

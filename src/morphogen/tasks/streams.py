@@ -127,7 +127,7 @@ class Stream:
         generator = torch.Generator()
         generator.set_state(self.generator.get_state())
         other = Stream(
-            self.examples,
+            self.examples.anew(),
             self.batch_size,
             generator,
             replacement=self.replacement,

@@ -71,6 +71,10 @@ class Rollouts(Examples):
     def __len__(self) -> int:
         return self.how.envs * self.how.horizon
 
+    def anew(self) -> Rollouts:
+        """Other environments, which nothing was gathered in."""
+        return Rollouts(self.source, self.part, self.how, self._device)
+
     @property
     def told(self) -> Mapping[str, float]:
         """Mean return of the episodes that ended, and how many these were."""
