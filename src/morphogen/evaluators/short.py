@@ -62,7 +62,7 @@ class ShortTraining:
             net = network(problem.space, arch, problem.spec)
             if not isinstance(problem.space, ModuleSpace):  # whose layers are copies, equal already
                 _start_equal(net, problem.seed, purpose)
-        self.net = train_mode(net.to(device))
+        self.net = train_mode(problem.devices.placed(net))
         self._stream = problem.stream(part, batch_size, purpose)
         self.epochs, self._each = (steps, 1) if steps else (epochs, self._stream.steps_per_epoch)
         self._weights = [w for w in self.net.parameters() if w.requires_grad]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ AlphasToGates = Callable[[Sequence[Tensor]], Gates]
 """From alphas, one matrix per group of the space in the order of groups, to gates."""
 
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
 def trainable(net: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters of `net` that a weight step moves, by name, in a fixed order."""
     return {name: p for name, p in net.named_parameters() if p.requires_grad}
@@ -65,6 +68,9 @@ class Devices(Protocol):
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of the chosen precision."""
 
+    def placed(self, net: ModuleT) -> ModuleT:
+        """A stand-alone network, moved to the device and laid out for the chosen precision."""
+
 
 class Local:
     """One process on the CPU in float32."""
@@ -80,6 +86,10 @@ class Local:
     def autocast(self) -> AbstractContextManager[Any]:
         """No change of precision."""
         return nullcontext()
+
+    def placed(self, net: ModuleT) -> ModuleT:
+        """The network, on the CPU."""
+        return net.to(self.device)
 
 
 class Ahead(NamedTuple):

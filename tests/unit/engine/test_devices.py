@@ -14,32 +14,37 @@ from morphogen.tasks.problem import Devices, Local
 
 
 def test_one_process_means_are_the_tensors_themselves():
-    for devices in (Local(), FabricDevices(make_fabric("cpu", 1, "32-true"))):
+    for devices in (Local(), FabricDevices(make_fabric("cpu", 1, "32-true"), "32-true")):
         known: Devices = devices
         assert (known.rank, known.world, known.device.type) == (0, 1, "cpu")
         tensors = [torch.ones(2), torch.zeros(())]
         assert known.mean(tensors) is tensors
 
 
-def test_the_cpu_in_float32_needs_no_fabric_and_finds_what_it_finds_with_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("precision", "kind"), [("32-true", "Local"), ("bf16-mixed", "LocalBFloat16")]
+)
+def test_the_cpu_needs_no_fabric_and_finds_what_it_finds_with_one(
+    precision, kind, tmp_path, monkeypatch
+):
     def run(name):
         return search(
             tiny.config("darts"),
             space="nasbench201",
             data=tiny.images(),
-            settings=tiny.SETTINGS,
+            settings=tiny.changed(tiny.SETTINGS, precision=precision),
             run=tmp_path / name,
         ).run
 
-    assert isinstance(place("cpu", 1, "32-true"), Local)
+    assert type(place("cpu", 1, precision)).__name__ == kind
     without = run("without")
     made = []
 
     def fabric():
-        made.append(FabricDevices(make_fabric("cpu", 1, "32-true")))
+        made.append(FabricDevices(make_fabric("cpu", 1, precision), precision))
         return made[-1]
 
-    monkeypatch.setattr(places, "Local", fabric)
+    monkeypatch.setattr(places, kind, fabric)
     tiny.assert_same_run(run("with"), without)
     assert len(made) == 1
 
@@ -65,7 +70,7 @@ def test_means_go_through_one_reduction_per_dtype(monkeypatch):
             Two.reductions += 1
             return (tensor + 3) / 2
 
-    devices = FabricDevices(Two())
+    devices = FabricDevices(Two(), "32-true")
     given = [torch.ones(2, 3), torch.ones(4, dtype=torch.float64), torch.ones(()), torch.ones(0)]
     means = devices.mean(given)
     assert Two.reductions == 2
@@ -83,3 +88,13 @@ def test_an_accelerator_that_is_not_there_is_one_sentence(name):
         place(name, 1, "32-true")
     assert "\n" not in str(caught.value)
     assert "accepted: cpu" in str(caught.value)
+
+
+def test_in_bfloat16_images_have_channels_last_and_the_network_computes_the_same():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Flatten())
+    x = torch.randn(2, 3, 6, 6)
+    before = net(x).detach()
+    placed = place("cpu", 1, "bf16-mixed").placed(net)
+    assert placed[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(placed(x), before, atol=1e-6)

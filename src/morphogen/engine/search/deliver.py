@@ -78,7 +78,7 @@ def deliver(job: Job, task: Task, devices: Devices, outcome: Outcome, net: nn.Mo
     write_weights(directory.network_file, net, signature, names)
     counted = cost.of(space, arch, spec, task.example())
     sizes = directory.network_file.name, float(counted.params), float(counted.macs)
-    written = weighted(directory.network_file, space, arch, spec).to(devices.device)
+    written = devices.placed(weighted(directory.network_file, space, arch, spec))
     own = isinstance(space, ModuleSpace)
     # Weights that were trained on both parts have seen the search-validation part, too.
     drawn = outcome.history[-1].get("examples", {}) if outcome.history else {}

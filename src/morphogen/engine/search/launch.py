@@ -77,7 +77,7 @@ def _process(fabric: Any, packed: bytes) -> MorphogenError | None:
         )
     try:
         with memory.reported(cost.SMALLER):
-            devices = FabricDevices(fabric)
+            devices = FabricDevices(fabric, job.settings.hardware.precision)
             outcome = run_job(devices, job, None)
             if devices.rank == 0:
                 write_result(job, outcome)

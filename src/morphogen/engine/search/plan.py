@@ -6,54 +6,36 @@ and the search that follows is as repeatable as any other. What the user has set
 
 from __future__ import annotations
 
-import math
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
-from morphogen import cost
-from morphogen.bilevel.gates import softmax_gates, start_alphas
-from morphogen.core import Architecture, ConfigError
+from morphogen.core import ConfigError
 from morphogen.core.config import altered
 from morphogen.core.names import brief
 from morphogen.engine.devices import one_device
-from morphogen.engine.search.job import spec_of
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.settings import Settings
-from morphogen.evaluators.short import ShortTraining
+from morphogen.engine.search.speed import Pace, Speed
+from morphogen.engine.search.times import seconds_of
 from morphogen.methods import MethodInfo
-from morphogen.methods.successive_halving import (
-    PERTURBED,
-    SuccessiveHalving,
-    SuccessiveHalvingConfig,
-    computable,
-)
-from morphogen.proxies import batch_of, score_architecture
+from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.reports.text import count, duration
 from morphogen.runs.provenance import on_threads
-from morphogen.scoring.measures import zero_cost
-from morphogen.spaces import ModuleSpace, SearchSpace, reference_of
+from morphogen.spaces import ModuleSpace, SearchSpace
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
 from morphogen.tasks.configs import TaskConfig
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.kinds import USUAL_DATA, Data, task_for
-from morphogen.tasks.problem import Devices, Problem
 
 NAME = "successive-halving"
 """The method that is planned: that of a search which names none."""
-
-TIMES = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-SHORTEST, LONGEST = 20.0, 30 * 24 * 3600.0
-"""Seconds that can be asked for."""
 
 WIDTHS = (64, 48, 32, 24, 16, 8)
 """Channels among which a network's are chosen, the widest first."""
@@ -62,7 +44,7 @@ EPOCHS, STEPS = 16, 2000
 """Of the reference, in all of the time: the largest network that has both is chosen."""
 
 MOST_EPOCHS, MOST_STEPS = 150, 6000
-"""Beyond the larger of the two a longer last training gains little; the time goes to the race."""
+"""Beyond the larger of the two a longer last training gains little; the time goes to the search."""
 
 DEARER = 1.3
 """A candidate's cost in the reference's, on average: up to twice is allowed."""
@@ -72,15 +54,25 @@ VALID_SHARE, MOST_VALID = 0.25, 6000
 
 BATCH = 64
 
-MEASURED = 5
-"""Steps by which the machine's speed is known."""
+QUICKER = 0.85
+"""Of a step's time in float32: bfloat16 is taken where it takes less."""
 
-FEW, MANY = 12, 200
-"""Passes over the data, in all of the time: from the first on there is time to search, from the
-second on there is plenty."""
+PASSES = 100
+"""Over the data, in all of the time, from which on there is a search. With fewer a search costs
+more than it finds: what the last training loses by being shorter."""
 
-DECISION = 0.6
+LAST = 0.4
+"""Of the time, for the last training; less where it would be longer than it need be."""
+
+DECISION = 0.75
 """Of the time of race and decision, for the decision."""
+
+SEEDS = ((5, 0.9), (3, 0.5), (2, 0.0))
+"""Trainings of each in the decision, by the share of the last training's length that each would
+have with so many. What is decided after a small part of it says little of its end."""
+
+CANDIDATES, MOST_CANDIDATES = 5, 8
+"""In the race, beside the reference; the most where each has a tenth of the last training."""
 
 SCREEN = 0.04
 """Of the time, for the screen."""
@@ -122,23 +114,6 @@ def require_time(info: MethodInfo, text: str | None) -> float:
     return seconds_of(text)
 
 
-def seconds_of(text: str) -> float:
-    """The seconds in `90s`, `30m`, `2h`, `1h30m`.
-
-    Raises:
-        ConfigError: it is no time, or too short or too long a one.
-    """
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h)", text)
-    whole = "".join(number + unit for number, unit in parts)
-    total = sum(float(number) * TIMES[unit] for number, unit in parts)
-    if whole != text.replace(" ", "") or not SHORTEST <= total <= LONGEST:
-        raise ConfigError(
-            f"time is {brief(text)}; accepted: {SHORTEST:g}s to {LONGEST / 86400:g} days, as 90s, "
-            "30m, 2h or 1h30m"
-        )
-    return total
-
-
 def planned(
     space: SearchSpace,
     data: Data,
@@ -163,16 +138,15 @@ def planned(
     usual = quick_preset(NAME)
     plan = _Plan(settings, config, usual.settings, usual.options)
     hardware = settings.hardware
-    devices = one_device(hardware.accelerator, hardware.precision)
-    with on_threads(hardware.threads or torch.get_num_threads()), forked_rng(devices.device):
-        task, sizes = _opened(plan, data)
-        _parts(plan, task)
-        speed = _Speed(space, task, plan.settings, devices)
-        share = _network(plan, speed, task, sizes, seconds)
-        step, proxy = speed.step(plan.settings) * share, speed.proxy(plan) * share
-        perturbation = speed.perturbation(plan) * share
-    left = seconds * (1 - OVERHEAD) - 2 * (time.perf_counter() - began)  # data are read again
-    _lengths(plan, task, _Pace(step, proxy, perturbation), max(left, seconds / 2))
+    device = one_device(hardware.accelerator, hardware.precision).device
+    with on_threads(hardware.threads or torch.get_num_threads()), forked_rng(device):
+        tasks = _Tasks(plan, data)
+        _parts(plan, tasks.finest)
+        speed = _network(plan, space, tasks, seconds)
+        pace = speed.pace(plan.settings, plan.config)
+    # The data are read again by the search.
+    left = seconds * (1 - OVERHEAD) - (time.perf_counter() - began) - tasks.seconds
+    _lengths(plan, speed.task, pace, max(left, seconds / 2))
     return Planned(plan.settings, plan.config, tuple(sorted(plan.chosen)), tuple(plan.said))
 
 
@@ -218,24 +192,37 @@ def _has(config: SuccessiveHalvingConfig, name: str) -> bool:
     return name.partition(".")[0] in type(config).__pydantic_fields__  # type: ignore[attr-defined]
 
 
-Sizes = Sequence[tuple[Any, float]]
-"""Configurations of the task, the finest inputs first, each with its share of their places."""
+class _Tasks:
+    """The task at each size at which its inputs can be had; read when it is asked for."""
+
+    def __init__(self, plan: _Plan, data: Data) -> None:
+        self._data, self._held = data, plan.settings.task
+        self._cut = Cut(held_out=VALID_SHARE, seed=plan.settings.seed)
+        self._read: dict[TaskConfig | None, Task] = {}
+        self.seconds = 0.0
+        """That the last reading took."""
+        self.sizes: Sequence[tuple[TaskConfig | None, float]] = ((self._held, 1.0),)
+        """Configurations, the finest inputs first, each with its share of their places."""
+        if self._held is None or isinstance(data, Task) or _sized(self._held):
+            self.finest = self.at(self._held)
+        else:
+            start = time.perf_counter()
+            self.finest, self.sizes = self._held.at_sizes(data, self._cut)
+            self.seconds = time.perf_counter() - start
+            self._read[self.sizes[0][0]] = self.finest
+
+    def at(self, config: TaskConfig | None) -> Task:
+        """The task so configured."""
+        if config not in self._read:
+            start = time.perf_counter()
+            self._read[config] = task_for(self._data, config, self._cut)
+            self.seconds = time.perf_counter() - start
+        return self._read[config]
 
 
 def _sized(held: TaskConfig) -> bool:
     """Whether somebody has asked for a size of the inputs."""
     return any(getattr(held, name) != getattr(type(held)(), name) for name in held.sizes)
-
-
-def _opened(plan: _Plan, data: Data) -> tuple[Task, Sizes]:
-    """The task, at the finest inputs that are worth while, and how it can be had coarser."""
-    held = plan.settings.task
-    cut = Cut(held_out=VALID_SHARE, seed=plan.settings.seed)
-    if held is None or isinstance(data, Task):
-        return task_for(data, held, cut), ((None, 1.0),)
-    if _sized(held):
-        return task_for(data, held, cut), ((held, 1.0),)
-    return held.at_sizes(data, cut)
 
 
 def _parts(plan: _Plan, task: Task) -> None:
@@ -254,121 +241,63 @@ def _parts(plan: _Plan, task: Task) -> None:
     )
 
 
-class _Speed:
-    """How long a step of the reference takes here, by a short measurement."""
-
-    def __init__(
-        self, space: SearchSpace, task: Task, settings: Settings, devices: Devices
-    ) -> None:
-        found = reference_of(space)
-        whole = space if found is None else found.space
-        self.arch: Architecture = (
-            whole.sample(np.random.default_rng(0)) if found is None else found.architecture
-        )
-        self.space, self.task, self.devices = whole, task, devices
-
-    def cost(self, settings: Settings, flops_per_byte: float) -> float:
-        """Of the reference at these sizes, as the method counts it."""
-        spec = spec_of(settings, self.task)
-        counted = cost.of(self.space, self.arch, spec, self.task.example())
-        return counted.flops + flops_per_byte * counted.memory_access
-
-    def step(self, settings: Settings) -> float:
-        """Seconds of a training step, the median of a few."""
-        problem = self._problem(settings)
-        training = ShortTraining(
-            problem,
-            self.arch,
-            steps=1 + MEASURED,
-            batch_size=settings.batch_size,
-            sgd=SuccessiveHalvingConfig().sgd,
-        )
-        taken = []
-        for done in range(1 + MEASURED):
-            start = time.perf_counter()
-            training.advance(done + 1)
-            taken.append(time.perf_counter() - start)
-        return median(taken[1:])
-
-    def proxy(self, plan: _Plan) -> float:
-        """Seconds of an architecture in the screen; 0 where there can be none."""
-        settings = plan.settings
-        problem = self._problem(settings)
-        wanted = [name.strip() for name in plan.config.proxies.split(",")]
-        names = computable(wanted, problem)
-        batch = batch_of(self.task, settings.batch_size, settings.seed, self.devices.device)
-        taken = []
-        for _ in range(2 if names else 0):
-            start = time.perf_counter()
-            score_architecture(
-                names, self.space, self.arch, batch, problem.spec, loss=self.task.loss
-            )
-            taken.append(time.perf_counter() - start)
-        return min(taken, default=0.0)
-
-    def perturbation(self, plan: _Plan) -> float:
-        """Seconds of a search of Zero-Cost-PT; 0 where there can be none."""
-        problem = self._problem(plan.settings)
-        if not SuccessiveHalving(plan.config).perturbs(problem):
-            return 0.0
-        net = problem.supernet().eval()
-        alphas = start_alphas(self.space, problem.search_rng, self.devices.device)
-        batch = batch_of(self.task, plan.settings.batch_size, 0, self.devices.device)
-        measure = zero_cost(problem, net, PERTURBED, batch)
-        start = time.perf_counter()
-        measure(softmax_gates(self.space, alphas))
-        each = time.perf_counter() - start
-        return each * sum(len(choice.options) for choice in self.space.choices)
-
-    def _problem(self, settings: Settings) -> Problem:
-        return Problem(
-            self.space,
-            self.task,
-            spec_of(settings, self.task),
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            devices=self.devices,
-        )
+def _machine(plan: _Plan, speed: Speed) -> None:
+    """The precision that is quicker here, and what moving memory costs in it."""
+    middle = _wide(plan.settings, 16, speed)
+    if not isinstance(speed.space, ModuleSpace) and not plan.asked("hardware.precision"):
+        low = altered(middle, {"hardware.precision": "bf16-mixed"})
+        whole, half = speed.step(middle), speed.step(low)
+        if half < QUICKER * whole:
+            plan.take("hardware.precision", "bf16-mixed")
+            plan.say(f"convolutions in bfloat16, which take {half / whole:.2g} of the time here")
+            middle = low
+    plan.take("flops_per_byte", round(speed.flops_per_byte(middle), 1))
 
 
-def _network(plan: _Plan, speed: _Speed, task: Task, sizes: Sizes, seconds: float) -> float:
+def _wide(settings: Settings, channels: int, speed: Speed) -> Settings:
+    """With networks of so many channels, where that is ours to say."""
+    own = isinstance(speed.space, ModuleSpace)
+    return settings if own else altered(settings, {"network.channels": channels})
+
+
+def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> Speed:
     """The largest network, on the finest inputs, that has enough steps and epochs in the time.
 
     Returns:
-        The share of their places that is left of the inputs of `task`.
+        Measurements on the inputs that were chosen.
     """
-    steps = max(1, task.length("pool") // plan.settings.batch_size)  # of an epoch
-    wanted = max(EPOCHS * steps, STEPS)
-    own = isinstance(speed.space, ModuleSpace)
+    finest = Speed(space, tasks.finest)
+    _machine(plan, finest)
+    own = isinstance(finest.space, ModuleSpace)
     fixed = own or plan.asked("network.channels")
-    widths = [plan.settings.network.channels] if fixed else list(WIDTHS)
-    at = {w: altered(plan.settings, {"network.channels": w}) for w in widths}
-    middle = at.get(16, at[widths[-1]])
-    flops_per_byte = plan.config.flops_per_byte
-    unit = speed.step(middle) / speed.cost(middle, flops_per_byte)
-    options = [
-        (place, share, w, seconds / (unit * share * speed.cost(at[w], flops_per_byte)))
-        for place, share in sizes
-        for w in widths
-    ]
-    # What has too few steps is passed over; of what has enough the most costly is taken.
-    enough = [option for option in options if option[3] >= wanted]
-    chosen = min(enough, key=lambda o: o[3]) if enough else max(options, key=lambda o: o[3])
-    held, share, width, _ = chosen
-    before = plan.settings.task
-    if held is not None:
+    steps = max(1, tasks.finest.length("pool") // plan.settings.batch_size)  # of an epoch
+    most = seconds / max(EPOCHS * steps, STEPS)  # seconds of a step
+    at = {
+        width: altered(plan.settings, {"network.channels": width})
+        for width in ((plan.settings.network.channels,) if fixed else WIDTHS)
+    }
+    per_byte = plan.config.flops_per_byte
+    options = [(held, width) for held, _ in tasks.sizes for width in at]
+    costs = [share * finest.cost(at[width], per_byte) for _, share in tasks.sizes for width in at]
+    chosen, enough = options[int(np.argmin(costs))], False
+    for place in np.argsort(costs):  # up to the first that is too slow
+        held, width = options[place]
+        if Speed(space, tasks.at(held)).step(at[width]) > most:
+            break
+        chosen, enough = options[place], True
+    held, width = chosen
+    if held is not None and held != plan.settings.task:
         plan.settings = replace(plan.settings, task=held)
-    plan.take("network.channels", width)
+        plan.chosen |= {f"task.{name}" for name in held.sizes}
     for name in getattr(held, "sizes", ()):
-        if held != before:
-            plan.chosen.add(f"task.{name}")
         plan.say(f"{name.replace('_', ' ')} {getattr(held, name)}")
+    plan.take("network.channels", width)
     if not own:
-        plan.say(f"{width} channels: {_why_width(plan, fixed=fixed, enough=bool(enough))}")
-    return share
+        plan.say(f"{width} channels: {_why_width(fixed=fixed, enough=enough)}")
+    return Speed(space, tasks.at(held))
 
 
-def _why_width(plan: _Plan, *, fixed: bool, enough: bool) -> str:
+def _why_width(*, fixed: bool, enough: bool) -> str:
     """Why a network is as wide as it is."""
     if fixed:
         return "as asked for"
@@ -387,57 +316,56 @@ def _last(plan: _Plan, steps: float, each: int) -> None:
         plan.take("steps_per_epoch", max(1, int(steps)))
 
 
-@dataclass(frozen=True)
-class _Pace:
-    """Seconds of the parts of a search."""
-
-    step: float
-    """A training step of the reference."""
-    proxy: float
-    """An architecture in the screen; 0: there can be none."""
-    perturbation: float
-    """A search of Zero-Cost-PT; 0: there can be none."""
-
-
-def _lengths(plan: _Plan, task: Task, pace: _Pace, left: float) -> None:
+def _lengths(plan: _Plan, task: Task, pace: Pace, left: float) -> None:
     """How the seconds that are left are shared out."""
     step = pace.step
     each = max(1, task.length("pool") // plan.settings.batch_size)
     total = left / step
-    # With few passes over the data the last training needs nearly all; with many a part is enough.
-    rich = min(1.0, math.log(max(total / each, 1) / FEW) / math.log(MANY / FEW))
-    if plan.take("candidates", round(3 + 5 * rich) if rich > 0 else 0) == 0:
+    if not (plan.config.candidates if plan.asked("candidates") else total >= PASSES * each):
+        plan.take("candidates", 0)
         plan.take("screened", 0)
         _last(plan, total, each)
         plan.say(
             f"a step of the reference takes {1000 * step:.3g} ms here, which is "
             f"{total / each:.2g} passes over the data in the time: too few to search with, so that "
             "the reference is trained for all of it; from about "
-            f"{duration(FEW * each * step / (1 - OVERHEAD))} on there is a search"
+            f"{duration(PASSES * each * step / (1 - OVERHEAD))} on there is a search"
         )
         return
-    rich = max(rich, 0.0)
-    plan.take("drawn", 1 if rich < 0.5 else 2)
-    most = max(20, SCREEN * left / pace.proxy) if pace.proxy else 0
-    screened = plan.take("screened", int(min(1000, most)))
-    total -= screened * pace.proxy / step
-    if pace.perturbation:
-        searches = plan.take("perturbations", min(4, int(SCREEN * left / pace.perturbation)))
-        total -= searches * pace.perturbation / step
-    last = min((0.8 - 0.4 * rich) * total, max(MOST_EPOCHS * each, MOST_STEPS))
+    plan.take("drawn", 1)
+    screened = plan.take("screened", _times(SCREEN * left, pace.proxy, least=20, most=1000))
+    searches = plan.take("perturbations", _times(SCREEN * left, pace.perturbation, most=4))
+    total -= (screened * pace.proxy + searches * pace.perturbation) / step
+    longest = min(LAST * total, max(MOST_EPOCHS * each, MOST_STEPS))
     c = plan.config
-    rounds = SuccessiveHalving(c).sizes
-    race = sum((size * DEARER + 1) * c.eta**number for number, size in enumerate(rounds))
-    plan.take("steps", max(5, int((1 - DECISION) * (total - last) / race)))
-    seeds = plan.take("seeds", 2 if rich < 0.3 else 3 if rich < 0.9 else 5)
     of_seed = 1 + DEARER * c.finalists
-    plan.take("decision", max(5, int(DECISION * (total - last) / seeds / of_seed)))
-    _last(plan, last, each)
+    for_decision = DECISION * (total - longest) / of_seed
+    plan.take("seeds", next(n for n, share in SEEDS if for_decision / n >= share * longest))
+    plan.take("decision", max(5, min(int(for_decision / plan.config.seeds), int(longest))))
+    rest = total - longest - plan.config.seeds * of_seed * plan.config.decision
+    plan.take(
+        "candidates",
+        MOST_CANDIDATES if _first(plan, rest, MOST_CANDIDATES) > longest / 10 else CANDIDATES,
+    )
+    plan.take("steps", max(5, min(_first(plan, rest, plan.config.candidates), int(longest))))
+    _last(plan, longest, each)
     c, s = plan.config, plan.settings
     plan.say(
         f"a step of the reference takes {1000 * step:.3g} ms here: {c.screened} architectures are "
         f"screened, {c.candidates} and the reference race over {c.steps} steps and more, "
         f"{c.finalists} and the reference are decided between by {c.seeds} seeds of {c.decision} "
         f"steps, and the last training has {s.epochs} epoch{'s'[: s.epochs != 1]} "
-        f"({duration(last * step)})"
+        f"({duration(longest * step)})"
     )
+
+
+def _times(seconds: float, each: float, *, least: int = 0, most: int) -> int:
+    """How often something can be done; never, where it cannot be done at all."""
+    return max(least, min(most, int(seconds / each))) if each else 0
+
+
+def _first(plan: _Plan, steps: float, candidates: int) -> int:
+    """Steps of a training of the first round, if the race has so many in all."""
+    config = altered(plan.config, {"candidates": candidates})
+    rounds = SuccessiveHalving(config).sizes
+    return int(steps / sum((n * DEARER + 1) * config.eta**i for i, n in enumerate(rounds)))

@@ -71,7 +71,7 @@ class Fitting:
         t = self.training
         seed = t.seed + number
         torch.manual_seed(seed_for(seed, "torch"))  # drop-path and users' dropout
-        net = train_mode(self.make(seed).to(self.devices.device))
+        net = train_mode(self.devices.placed(self.make(seed)))
         if t.network.drop_path and not hasattr(net, "drop_path"):
             raise ConfigError(
                 f"drop_path is {t.network.drop_path:g}, and the network has none; accepted: 0, or "

@@ -119,7 +119,7 @@ def evaluate(
         notes = test.notes
         for sentence in notes:
             notice(sentence)
-    net = weighted(files[0], job.space, job.arch, spec_of(job, task)).to(work.devices.device)
+    net = work.devices.placed(weighted(files[0], job.space, job.arch, spec_of(job, task)))
     show(net, task, "valid" if t.held_out else "pool", work.devices, job.path, own=work.own)
     metric, held = task.metric, f"held_out_{task.metric.name}"
     best = [
@@ -184,7 +184,7 @@ def _per_epoch(history: list[dict[str, Any]]) -> int:
 
 def _evaluate(job: TrainJob, task: Task, work: Fitting, file: Path, test: Examples) -> float:
     net = weighted(file, job.space, job.arch, spec_of(job, task))
-    return fitting.measured(work, net.to(work.devices.device), test)
+    return fitting.measured(work, work.devices.placed(net), test)
 
 
 def finished(job: TrainJob) -> TrainResult | None:

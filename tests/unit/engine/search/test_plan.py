@@ -10,7 +10,7 @@ import pytest
 import tiny
 from morphogen.core import ConfigError
 from morphogen.core.config import altered
-from morphogen.engine.search import plan
+from morphogen.engine.search import plan, speed, times
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
@@ -28,13 +28,13 @@ EXAMPLES = len(tiny.images())
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("0.5h", 1800)]
 )
 def test_times(text: str, seconds: float) -> None:
-    assert plan.seconds_of(text) == seconds
+    assert times.seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "5", "m", "5x", "1s", "-2m", "90d", "1e9h", "2m and more"])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ConfigError, match="accepted: 20s to 30 days"):
-        plan.seconds_of(text)
+        times.seconds_of(text)
 
 
 def test_a_time_is_for_the_planned_search() -> None:
@@ -60,7 +60,8 @@ def steps_of(settings: Settings, config: SuccessiveHalvingConfig, examples: int)
         (size * plan.DEARER + 1) * config.steps * config.eta**r for r, size in enumerate(sizes)
     )
     decided = config.seeds * config.decision * (1 + plan.DEARER * config.finalists)
-    return race + decided + settings.epochs * (examples // settings.batch_size)
+    last = settings.epochs * (examples // settings.batch_size)
+    return (race + decided if config.candidates else 0) + last
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,9 @@ def test_what_the_user_sets_is_kept() -> None:
     assert (config.candidates, config.seeds) == (5, 2)
 
 
-@pytest.mark.parametrize(("passes", "searched"), [(4, False), (11, False), (20, True), (500, True)])
+@pytest.mark.parametrize(
+    ("passes", "searched"), [(4, False), (99, False), (101, True), (500, True)]
+)
 def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched: bool) -> None:
     held = altered(QUICK.settings, {"batch_size": 20})
     made = plan._Plan(
@@ -110,7 +113,7 @@ def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched
     )
     task = ImageTask.of(tiny.images(), size=8)
     each = EXAMPLES // 20
-    pace = plan._Pace(step=2.0, proxy=0.1, perturbation=1.0)
+    pace = plan.Pace(step=2.0, proxy=0.1, perturbation=1.0)
     plan._lengths(made, task, pace, 2.0 * each * passes)
     assert (made.config.candidates > 0) is searched
     if not searched:
@@ -120,6 +123,22 @@ def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched
     share = made.settings.epochs / passes
     assert share <= 1
     assert share >= 0.35 or made.settings.epochs * each >= 0.9 * plan.MOST_STEPS
+
+    if searched:  # a decision that says something of the last training
+        assert made.config.decision >= 0.2 * made.settings.epochs * each
+        assert made.config.seeds >= 2
+
+
+@pytest.mark.parametrize("known", [0.0, 40.0, 300.0])
+def test_what_a_byte_costs_is_read_off_the_steps_of_several_architectures(monkeypatch, known):
+    measured = speed.Speed(NASBench201(), ImageTask.of(tiny.images(), size=8))
+
+    def step(settings: Settings, arch: Any = None) -> float:
+        flops, moved = measured._counted(settings, arch)
+        return 1e-9 * (flops + known * moved)
+
+    monkeypatch.setattr(measured, "step", step)
+    assert measured.flops_per_byte(QUICK.settings) == pytest.approx(known, abs=1e-6)
 
 
 def test_the_method_is_registered_under_the_name() -> None:

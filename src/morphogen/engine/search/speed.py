@@ -1,0 +1,145 @@
+"""How long the parts of a planned search take here, by a short measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import numpy as np
+from scipy.optimize import nnls
+
+from morphogen import cost
+from morphogen.bilevel.gates import softmax_gates, start_alphas
+from morphogen.core import Architecture
+from morphogen.engine.devices import one_device
+from morphogen.engine.search.job import spec_of
+from morphogen.engine.search.settings import Settings
+from morphogen.evaluators.short import ShortTraining
+from morphogen.methods.successive_halving import (
+    PERTURBED,
+    SuccessiveHalving,
+    SuccessiveHalvingConfig,
+    computable,
+)
+from morphogen.proxies import batch_of, score_architecture
+from morphogen.scoring.measures import zero_cost
+from morphogen.spaces import SearchSpace, reference_of
+from morphogen.tasks import Task
+from morphogen.tasks.problem import Problem
+
+MEASURED = 5
+"""Steps by which a step's time is known."""
+
+OTHERS = 6
+"""Architectures, beside the reference, by which it is known what moving memory costs."""
+
+MOST_PER_BYTE = 1000.0
+"""FLOPs that a byte may be counted as: where memory is nearly all that takes time."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of the parts of a search."""
+
+    step: float
+    """A training step of the reference."""
+    proxy: float
+    """An architecture in the screen; 0: there can be none."""
+    perturbation: float
+    """A search of Zero-Cost-PT; 0: there can be none."""
+
+
+class Speed:
+    """Measurements at sizes that are asked for, on one task."""
+
+    def __init__(self, space: SearchSpace, task: Task) -> None:
+        found = reference_of(space)
+        self.space = space if found is None else found.space
+        self.task = task
+        self._rng = np.random.default_rng(0)
+        self.arch: Architecture = (
+            self.space.sample(self._rng) if found is None else found.architecture
+        )
+
+    def cost(self, settings: Settings, flops_per_byte: float) -> float:
+        """Of the reference at these sizes, as the method counts it."""
+        flops, moved = self._counted(settings, self.arch)
+        return flops + flops_per_byte * moved
+
+    def step(self, settings: Settings, arch: Architecture | None = None) -> float:
+        """Seconds of a training step, the median of a few; of the reference, if no other."""
+        training = ShortTraining(
+            self._problem(settings),
+            self.arch if arch is None else arch,
+            steps=1 + MEASURED,
+            batch_size=settings.batch_size,
+            sgd=SuccessiveHalvingConfig().sgd,
+        )
+        taken = [_seconds(partial(training.advance, to)) for to in range(1, 2 + MEASURED)]
+        return median(taken[1:])
+
+    def flops_per_byte(self, settings: Settings) -> float:
+        """FLOPs that take as long as moving one byte, by steps of several architectures.
+
+        The least squares of relative errors, with neither FLOPs nor bytes of negative cost.
+        """
+        archs = [self.arch, *(self.space.sample(self._rng) for _ in range(OTHERS))]
+        rows = np.array([self._counted(settings, arch) for arch in archs], dtype=float)
+        taken = np.array([self.step(settings, arch) for arch in archs])
+        scale = rows.max(axis=0).clip(1.0)
+        (flop, byte), _ = nnls(rows / scale / taken[:, None], np.ones(len(archs)))
+        if not byte:
+            return 0.0
+        return float(min(MOST_PER_BYTE, byte / scale[1] / max(flop / scale[0], 1e-30)))
+
+    def pace(self, settings: Settings, config: SuccessiveHalvingConfig) -> Pace:
+        """Seconds of all parts."""
+        return Pace(
+            self.step(settings), self._proxy(settings, config), self._perturbation(settings, config)
+        )
+
+    def _proxy(self, settings: Settings, config: SuccessiveHalvingConfig) -> float:
+        problem = self._problem(settings)
+        names = computable([name.strip() for name in config.proxies.split(",")], problem)
+        batch = batch_of(self.task, settings.batch_size, settings.seed, problem.devices.device)
+
+        def score() -> object:
+            loss = self.task.loss
+            return score_architecture(names, self.space, self.arch, batch, problem.spec, loss=loss)
+
+        return min((_seconds(score) for _ in range(2 if names else 0)), default=0.0)
+
+    def _perturbation(self, settings: Settings, config: SuccessiveHalvingConfig) -> float:
+        problem = self._problem(settings)
+        if not SuccessiveHalving(config).perturbs(problem):
+            return 0.0
+        net = problem.supernet().eval()
+        alphas = start_alphas(self.space, problem.search_rng, problem.devices.device)
+        batch = batch_of(self.task, settings.batch_size, 0, problem.devices.device)
+        measure = zero_cost(problem, net, PERTURBED, batch)
+        each = _seconds(lambda: measure(softmax_gates(self.space, alphas)))
+        return each * sum(len(choice.options) for choice in self.space.choices)
+
+    def _counted(self, settings: Settings, arch: Architecture) -> Sequence[float]:
+        counted = cost.of(self.space, arch, spec_of(settings, self.task), self.task.example())
+        return counted.flops, counted.memory_access
+
+    def _problem(self, settings: Settings) -> Problem:
+        hardware = settings.hardware
+        return Problem(
+            self.space,
+            self.task,
+            spec_of(settings, self.task),
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            devices=one_device(hardware.accelerator, hardware.precision),
+        )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
