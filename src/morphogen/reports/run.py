@@ -248,13 +248,22 @@ class Run:
         if self.comparison is not None:
             return f"Compared {self.comparison.sentence}"
         command, does = self.to_compare
-        return f"Not compared with anything: `{command}` {does}"
+        return f"{self.uncompared}: `{command}` {does}"
+
+    @property
+    def uncompared(self) -> str:
+        """What is said where there was no comparison, without a full stop."""
+        reference = reference_of(self.space) if self.space else None
+        if reference and reference.architecture == self.architecture:
+            return f"It is the reference itself ({reference.name}), which nobody searched"
+        return "Not compared with anything"
 
     @property
     def to_compare(self) -> tuple[str, str]:
         """The command that compares, and what it does."""
         reference = reference_of(self.space) if self.space else None
-        named = f", the reference ({reference.name})" if reference else ""
+        itself = reference and reference.architecture == self.architecture
+        named = f", the reference ({reference.name})" if reference and not itself else ""
         command = shell("morphogen", "train", self.path, "--baseline")
         if spaces.needs_code(self.config["space"]):
             command = "result.train(baseline=True)"

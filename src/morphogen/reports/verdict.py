@@ -17,7 +17,7 @@ def verdict(run: Run) -> Html | None:
         command, does = run.to_compare
         return join(
             [
-                el("p", {"class": "verdict"}, "Not compared with anything."),
+                el("p", {"class": "verdict"}, f"{run.uncompared}."),
                 el("p", {}, el("code", {}, command), f" {does}."),
             ]
         )

@@ -184,6 +184,13 @@ def test_a_training_sees_the_data_as_the_search_did(data: str, tmp_path: Path) -
     assert found.comparison is None
     assert "Not compared with anything: `morphogen train" in read_run(tmp_path / "search").compared
     assert "Not compared with anything.</p>" in render([read_run(tmp_path / "search")], "1")
+    directory = RunDirectory(tmp_path / "search")
+    written = json.loads(directory.result_file.read_text())
+    same = {**written, "architecture": SPACE.format(RESNET.architecture)}
+    directory.result_file.write_text(json.dumps(same))
+    for text in (read_run(directory.path).compared, render([read_run(directory.path)], "1")):
+        assert "It is the reference itself (ResNet), which nobody searched" in text
+    directory.result_file.write_text(json.dumps(written))
     told = tiny.Told()
     plain = Training(
         epochs=1, network=TrainedNetwork(channels=2, depth=1), hardware=TrainingHardware(threads=1)
