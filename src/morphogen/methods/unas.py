@@ -47,7 +47,7 @@ from morphogen.bilevel.joint import Joint, draw, features, repetitions, softened
 from morphogen.bilevel.optimisers import Adam
 from morphogen.bilevel.state import BilevelState, alpha_step, weight_step
 from morphogen.bilevel.surrogate import linear, ridge
-from morphogen.core import Architecture, ConfigError
+from morphogen.core import Architecture, CapabilityError, ConfigError
 from morphogen.core.config import Amount, Count, Natural, Positive, Share, config
 from morphogen.cost import Paths, latency
 from morphogen.methods._contract import Metrics, Phase, method
@@ -282,6 +282,11 @@ class UNAS:
                 for batch in (train, valid)
             )
         if c.gap == "example":
+            if len(of_train) != len(of_valid):
+                raise CapabilityError(
+                    f"gap is 'example', and batches of these data have {len(of_train)} and "
+                    f"{len(of_valid)} {task.unit}; accepted: gap 'batch', or data with equal ones"
+                )
             found = of_train + c.gap_weight * (of_valid - of_train).abs()
         else:
             gap = (of_valid - of_train).mean()

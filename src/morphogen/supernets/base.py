@@ -56,8 +56,11 @@ class Supernet(nn.Module):
     """Whether its class reads `NetworkSpec.partial_channels`."""
 
     @abstractmethod
-    def forward(self, x: Tensor, gates: Gates) -> Tensor:
-        """Class scores [batch, classes] of images x [batch, channels, height, width]."""
+    def forward(self, x: Any, gates: Gates) -> Tensor:
+        """Class scores [batch, classes] of images x [batch, channels, height, width].
+
+        Of other data what the task's batches have as `x`, and what its loss takes.
+        """
 
     def options(self, choice: str, option: str) -> list[nn.Module]:
         """The modules that belong to an option of a choice, one for each place where it stands.

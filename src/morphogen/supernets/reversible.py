@@ -255,7 +255,7 @@ class _Reversible(Function):
             # Said here: autograd by itself may take a second derivative that is missing for zero.
             raise CapabilityError(
                 "gradients of a reversible sequence with create_graph=True; accepted: first "
-                "derivatives, or a sequence with plain=True"
+                "derivatives, or a sequence with plain=True (of a supernet: execution plain)"
             )
         run: _Run = ctx.run
         sequence, n = run.sequence, run.sequence.splits

@@ -27,7 +27,7 @@ class SequenceConfig(TaskConfig):
 
     spatial_dims: ClassVar[int | None] = 0
     dense: ClassVar[bool] = True
-    default_space: ClassVar[str] = "transformer"
+    default_space: ClassVar[str] = "dartsformer-small"
 
     source: str = ""
     """column, or ending of the files, of what is translated, such as en; by default the first"""
