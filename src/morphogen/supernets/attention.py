@@ -56,7 +56,8 @@ class Attention(nn.Module):
         scores = query @ keys[0].transpose(-1, -2) * query.shape[-1] ** -0.5
         if hidden is not None:
             scores = scores.masked_fill(hidden, float("-inf"))
-        found = scores.float().softmax(-1).to(keys[1].dtype) @ keys[1]
+        precise = torch.promote_types(scores.dtype, torch.float32)
+        found = scores.softmax(-1, dtype=precise).to(keys[1].dtype) @ keys[1]
         return self.out(found.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
