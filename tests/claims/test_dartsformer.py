@@ -248,8 +248,8 @@ def test_a_step_moves_weights_by_one_part_and_alphas_by_the_other() -> None:
     assert not all(torch.equal(x, y) for x, y in zip(w0, w1, strict=True))
     assert all(torch.equal(x, y) for x, y in zip(w1, w2, strict=True))
     assert not all(torch.equal(x, y) for x, y in zip(a1, a2, strict=True))
-    # Adam's first step is its rate: of theta a 10,000th of 5e-4, of alpha 3e-4.
-    assert max(float((x - y).abs().max()) for x, y in zip(w0, w1, strict=True)) < 1.01 * 5e-8
+    # Adam's first step is its rate: of theta a 10,000th of 5e-4 (and rounding), of alpha 3e-4.
+    assert max(float((x - y).abs().max()) for x, y in zip(w0, w1, strict=True)) < 1.3 * 5e-8
     moved = max(float((x - y).abs().max()) for x, y in zip(a1, a2, strict=True))
     assert moved == pytest.approx(3e-4, rel=1e-3)
 

@@ -84,7 +84,7 @@ class Vocabulary:
             held.decoder = library.decoders.Metaspace()
             trainer = trainers.BpeTrainer(**common)
         else:
-            letters = cuts.Split(library.Regex("(?s)."), "isolated")
+            letters = cuts.Split(library.Regex(r"[\s\S]"), "isolated")
             held.pre_tokenizer = letters if way == "characters" else cuts.WhitespaceSplit()
             if way == "characters":
                 held.decoder = library.decoders.Fuse()
