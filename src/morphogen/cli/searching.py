@@ -268,7 +268,7 @@ def _cut(text: str) -> str:
 
 
 def _cost(result: SearchResult) -> str:
-    cost, examples = result.cost, Described.of(RunDirectory(result.run).config()).examples
+    cost, examples = result.cost, Described.of(RunDirectory(result.run).config()).drawn
     text = f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU"
     if "full_epochs" in cost:
         text += f"; {cost['early_epochs']:g} epochs of early and {cost['full_epochs']:g} of full"

@@ -223,9 +223,9 @@ def report(result: TrainResult, *, as_json: bool) -> int:
     parts.append(
         fold(
             f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU, "
-            f"{count(int(cost['train_examples']))} {task.examples}; the network has "
+            f"{count(int(cost['train_examples']))} {task.drawn}; the network has "
             f"{count(int(cost['params']))} parameters and takes {cost['macs'] / 1e6:,.2f} M "
-            f"multiply-adds for {a(task.one)}.",
+            f"multiply-adds for {a(task.drawn.removesuffix('s'))}.",
             width(),
         )
     )

@@ -8,6 +8,7 @@ from itertools import combinations
 from morphogen.core.statistics import contrast, interval
 from morphogen.reports.charts import Series, lines
 from morphogen.reports.clouds import clouds
+from morphogen.reports.gathered import learning_curves
 from morphogen.reports.groups import Group, groups, names, plain
 from morphogen.reports.html import Child, Html, details, el, join, table
 from morphogen.reports.measures import Measure, listed, measured, seeds, told_apart
@@ -119,7 +120,9 @@ def sections(runs: Sequence[Run]) -> list[tuple[str, Html]]:
     drawn = _clouds(made)
     if drawn:
         found.append(("In the benchmark", el("div", {"class": "figures"}, *drawn)))
-    curves = [c for c in (_curve(made, *what) for what in _curves(runs)) if c is not None]
+    learnt = learning_curves([(g.name, g.style, g.runs) for g in made], 3)
+    curves = [] if learnt is None else [learnt]
+    curves += [c for c in (_curve(made, *what) for what in _curves(runs)) if c is not None]
     scored = _best_so_far(made)
     curves += [scored] if scored else []
     if curves:

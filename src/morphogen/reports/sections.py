@@ -17,6 +17,7 @@ from morphogen.reports.cells import choices_table, picture
 from morphogen.reports.charts import Series, figure, lines
 from morphogen.reports.clouds import clouds
 from morphogen.reports.examples import examples
+from morphogen.reports.gathered import learning_curves, own, taken
 from morphogen.reports.heat import Panel, heat_maps, matrices
 from morphogen.reports.html import Html, details, el, join, table
 from morphogen.reports.measures import seeds
@@ -279,6 +280,7 @@ def learning(run: Run, level: int) -> list[Html]:
     skips = (("skips", "skip connections"),)
     changed = (("decisions_changed", "share of choices"),)
     made = [
+        learning_curves([(run.method, 0, [run])], level),
         _over_epochs(run, level, "Loss", losses, LOSSES, "loss"),
         _over_epochs(run, level, "Supernet and its discretization", gap, measured, task.label),
         _over_epochs(run, level, "Entropy of the gates", ENTROPY, entropy, share=True),
@@ -290,7 +292,7 @@ def learning(run: Run, level: int) -> list[Html]:
 
 def others(run: Run, level: int) -> list[Html]:
     """Whatever else the method measures, a chart each."""
-    plain = PLAIN | {f"{name}_{run.task.metric}" for name, _ in MEASURED}
+    plain = PLAIN | {f"{name}_{run.task.metric}" for name, _ in MEASURED} | own(run.task)
     names = dict.fromkeys(name for row in run.metrics for name in row if name not in plain)
     text = f"A measure of {run.method}'s own, mean over the steps of an epoch; seed {run.seed}."
     made = []
@@ -424,9 +426,12 @@ def cost(run: Run, level: int) -> Html | None:
     for part, title in (("train", "train part"), ("valid", "search-validation part")):
         drawn = examples.get(part) if isinstance(examples, dict) else None
         if isinstance(drawn, int):
-            rows.append(
-                [f"{run.task.examples} drawn, {title}", count(drawn), count(round(drawn / n))]
-            )
+            rows.append([f"{run.task.drawn} drawn, {title}", count(drawn), count(round(drawn / n))])
+    if run.task.gathered:
+        spent = run.spent("cpu_seconds")
+        whole = sum(max(map(taken, rows)) for rows in _by_seed(run))
+        rate = count(round(whole / spent)) if spent else ""
+        rows.append([f"{run.task.gathered} for a second of CPU time", rate, ""])
     machine = run.config.get("machine", "unknown machine")
     return join(
         [
@@ -435,6 +440,12 @@ def cost(run: Run, level: int) -> Html | None:
             el("p", {}, f"Measured by the run itself on: {machine}."),
         ]
     )
+
+
+def _by_seed(run: Run) -> list[list[Mapping[str, Any]]]:
+    """Lines of the metrics of each seed."""
+    every = dict.fromkeys(row.get("seed") for row in run.metrics)
+    return [[row for row in run.metrics if row.get("seed") == seed] for seed in every]
 
 
 def _limits(run: Run) -> Html | None:

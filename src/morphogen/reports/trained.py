@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from morphogen.reports.charts import Series, lines
+from morphogen.reports.gathered import learning_curves, own
 from morphogen.reports.html import Html, el, join, table
 from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
@@ -26,8 +27,11 @@ def _curves(task: Described) -> list[tuple[str, str, str]]:
 def trained(run: Run, level: int) -> list[Html]:
     """A chart for each measure, a line in it for each seed."""
     seeds = sorted({row["seed"] for row in run.metrics if isinstance(row.get("seed"), int)})
-    made = []
+    learnt = learning_curves([("mean over seeds", 0, [run])], level)
+    made = [] if learnt is None else [learnt]
     for name, heading, label in _curves(run.task):
+        if name in own(run.task):
+            continue
         series = [
             Series(f"seed {seed}", found, i % 8)
             for i, seed in enumerate(seeds)

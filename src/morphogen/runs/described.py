@@ -39,6 +39,8 @@ class Described:
     """What they are called: images, signals, examples."""
     classes: tuple[str, ...] = ()
     """Names; empty for a task without classes."""
+    gathered: str = ""
+    """What is gathered with the network in training: frames; empty where examples are fixed."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Described:
@@ -57,6 +59,7 @@ class Described:
             bool(metric["higher_is_better"]),
             str(task["examples"]),
             tuple(map(str, task.get("classes") or ())),
+            str(task.get("gathered") or ""),
         )
 
     @property
@@ -68,6 +71,11 @@ class Described:
     def label(self) -> str:
         """Of an axis or a column: `accuracy, %`."""
         return f"{self.metric}, {self.unit}" if self.unit else self.metric
+
+    @property
+    def drawn(self) -> str:
+        """What batches are made of."""
+        return self.gathered or self.examples
 
     @property
     def one(self) -> str:

@@ -186,7 +186,10 @@ def split_sentence(job: TrainJob, task: Task) -> str:
     held_out, count, unit = job.training.held_out, task.length("pool"), task.unit
     train, valid = task.length("train"), task.length("valid")
     everything = f"all {count} training {unit}, those that a search used among them"
-    if held_out and task.own_valid:
+    if task.gathers:
+        kept = "judged in each epoch on others, to choose the best" if held_out else "the last kept"
+        text = f"trained on what the network itself gathered in {task.parts()['train']}; {kept}"
+    elif held_out and task.own_valid:
         text = (
             f"trained on all {train} {unit} of the train part; the {valid} of "
             "the data's own validation part were held out, to choose the best epoch"

@@ -212,7 +212,7 @@ class PolicyTask(Task):
             "actions": self.source.actions,
             "in_channels": self.in_channels,
             "observation": list(self.source.shape),
-            "frames": self.how.envs * self.how.horizon,
+            "gathered": "frames",
         }
 
     def prepared(self) -> list[str]:
