@@ -93,8 +93,11 @@ class RLDARTSState:
 
     @property
     def learned(self) -> list[Tensor]:
-        """The supernet's parameters, in a fixed order, and after them the alphas."""
-        return [*trainable(self.net).values(), *self.alphas]
+        """The supernet's parameters, in a fixed order, and after them the alphas.
+
+        Without those that are held fixed (`requires_grad` off), of either.
+        """
+        return [*trainable(self.net).values(), *(a for a in self.alphas if a.requires_grad)]
 
 
 @method(

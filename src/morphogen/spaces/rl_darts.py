@@ -59,6 +59,7 @@ the latter an agent that acts in small batches is another function than the one 
     supernet="morphogen.supernets.rl_darts",
     drawing="cell-pair",
     network={"channels": 16, "depth": 3},
+    search={"network.channels": 16, "network.depth": 3},  # Procgen, 16, 32 and 32 channels
     quick={"network.channels": 8, "network.depth": 3},
     reference="blocks=2",
     reference_space="impala-cnn",
