@@ -13,7 +13,7 @@ from morphogen.core.config import altered
 from morphogen.engine.search.presets import paper_preset
 from morphogen.engine.search.timetable import timetable
 from morphogen.methods.rl_darts import RLDARTS, RLDARTSConfig, RLDARTSState, standing
-from morphogen.spaces.rl_darts import MICRO
+from morphogen.spaces.rl_darts import MICRO, CellNorm
 from morphogen.spaces.rl_darts import RLDARTS as Cells
 from morphogen.supernets import Gates, NetworkSpec
 from morphogen.tasks.cut import Cut
@@ -26,8 +26,9 @@ CLOCK = Clock(0, 1, 0, 100)
 CELLS = Cells("small", nodes=2, stages=(1,), normals=1, side=8)
 
 
-def policy_problem(space: Cells, **task: int) -> Problem:
-    made = PolicyConfig(**{"envs": 4, "horizon": 16, "passes": 1, "episodes": 4, **task})
+def policy_problem(space: Cells, **task: Any) -> Problem:
+    numbers: dict[str, Any] = {"envs": 4, "horizon": 16, "passes": 1, "episodes": 4, **task}
+    made = PolicyConfig(**numbers)
     held = made.make("env:minatar/breakout", Cut())
     spec = NetworkSpec(channels=4, depth=1, classes=held.outputs(), in_channels=held.in_channels)
     return Problem(space, held, spec, batch_size=32)
@@ -73,7 +74,7 @@ def test_alphas_that_are_held_fixed_stay_and_weights_go_on() -> None:
 
 @pytest.mark.parametrize(("cell_norm", "same"), [("none", True), ("batch_stats", False)])
 def test_what_acts_is_what_is_trained_unless_norms_look_at_the_batch(
-    cell_norm: str, same: bool
+    cell_norm: CellNorm, same: bool
 ) -> None:
     """The ratio of probabilities is 1 before the first update, to 1e-5."""
     space = Cells("normed", nodes=2, stages=(1,), normals=1, side=8, cell_norm=cell_norm)

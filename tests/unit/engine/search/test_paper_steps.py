@@ -316,6 +316,8 @@ def test_the_paper_preset_trains_as_long_as_the_paper(card, space):
 def test_every_published_search_of_a_supernet_has_its_length_here():
     listed = {(card.method, space) for card, space in ROWS}
     for info in methods().values():
+        if info.name == "rl-darts":  # of frames, not of images: tests/claims/test_rl_darts.py
+            continue
         for name in () if info.black_box else info.published:
             for space in spaces.registered():
                 if re.fullmatch(rf"{name}(-s\d)?", space):

@@ -30,6 +30,7 @@ ABLE = (
     "dartsformer",
     "gdas",
     "idarts",
+    "rl-darts",
     "sd-darts",
     "single-stage",
     "snas",
