@@ -58,10 +58,12 @@ class Attention(nn.Module):
             scores = scores.masked_fill(hidden, float("-inf"))
         precise = torch.promote_types(scores.dtype, torch.float32)
         found = scores.softmax(-1, dtype=precise).to(keys[1].dtype) @ keys[1]
-        return self.out(found.transpose(1, 2).flatten(2))
+        out: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        return out
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, places, width = x.shape
+        return x.view(batch, places, self.heads, width // self.heads).transpose(1, 2)
 
 
 def grown(keys: Keys, new: Keys) -> Keys:

@@ -42,7 +42,8 @@ class Around(nn.Module):
     def forward(self, x: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
         """The stream after the part."""
         if self.first:
-            return x + self.dropout(part(self.norm(x)))
+            summed: Tensor = x + self.dropout(part(self.norm(x)))
+            return summed
         out: Tensor = self.norm(x + self.dropout(part(x)))
         return out
 
@@ -57,12 +58,11 @@ class FeedForward(nn.Sequential):
     """
 
     def __init__(self, width: int, inner: int, activation: str = "relu") -> None:
-        super().__init__(
-            nn.Linear(width, inner), ACTIVATIONS[activation](), nn.Linear(inner, width)
-        )
-        for part in (self[0], self[2]):
+        first, last = nn.Linear(width, inner), nn.Linear(inner, width)
+        for part in (first, last):
             nn.init.xavier_uniform_(part.weight)
             nn.init.zeros_(part.bias)
+        super().__init__(first, ACTIVATIONS[activation](), last)
 
 
 class Embedding(nn.Module):
@@ -146,7 +146,8 @@ class DecoderLayer(nn.Module):
 
         x = self.around[0](x, attend)
         x = self.around[1](x, lambda h: self.across(h, source, hidden))
-        return self.around[2](x, self.feed_forward), kept[0]
+        out: Tensor = self.around[2](x, self.feed_forward)
+        return out, kept[0]
 
 
 class TransformerNetwork(EncoderDecoder):
@@ -173,7 +174,7 @@ class TransformerNetwork(EncoderDecoder):
         """Scores `[batch, T, targets]`; see `EncoderDecoder`."""
         states, hidden = self.encode(source)
         x = self.target(target)
-        for layer in self.decoder:
+        for layer in self._decoder:
             x, _ = layer(x, layer.across.keys(states), hidden)
         return self._scores(x)
 
@@ -183,12 +184,13 @@ class TransformerNetwork(EncoderDecoder):
         x = self.source(source)
         for layer in self.encoder:
             x = layer(x, hidden)
-        return self.norms[0](x), hidden
+        states: Tensor = self.norms[0](x)
+        return states, hidden
 
     def start(self, memory: tuple[Tensor, Tensor]) -> Any:
         """Keys of the source and of no token yet, for each layer; and where padding is."""
         states, hidden = memory
-        source = tuple(layer.across.keys(states) for layer in self.decoder)
+        source = tuple(layer.across.keys(states) for layer in self._decoder)
         none = tuple((key[:, :, :0], value[:, :, :0]) for key, value in source)
         return {"source": source, "past": none, "hidden": hidden}
 
@@ -200,6 +202,10 @@ class TransformerNetwork(EncoderDecoder):
             x, keys = layer(x, source, cache["hidden"], own)
             past.append(keys)
         return self._scores(x)[:, 0], {**cache, "past": tuple(past)}
+
+    @property
+    def _decoder(self) -> list[DecoderLayer]:
+        return [layer for layer in self.decoder if isinstance(layer, DecoderLayer)]
 
     def _scores(self, x: Tensor) -> Tensor:
         return F.linear(self.norms[1](x), self.target.weight, self.bias)

@@ -21,7 +21,7 @@ from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.datasets import Fetched, MapDataset, require_data_set
 from morphogen.tasks.digests import digest, raw
-from morphogen.tasks.metric import Compare, Metric, Sums, added
+from morphogen.tasks.metric import Compare, Figure, Metric, Sums, added
 from morphogen.tasks.shown import Shown
 from morphogen.tasks.streams import Stream, once
 
@@ -446,6 +446,15 @@ class Task:
             None: nothing is known of how the metric varies.
         """
         return None
+
+    def finished(self, net: nn.Module, examples: Examples) -> tuple[Figure, ...]:
+        """What a finished network reaches beside the metric, of whole translations, say; here none.
+
+        Args:
+            net: in evaluation mode, on the device of the examples.
+            examples: of a part, or the opened test part.
+        """
+        return ()
 
     def check_output(self, output: Any, batch: Batch, *, whose: str) -> tuple[str, ...]:
         """Sentences on what is odd about a network's output for a batch.

@@ -21,6 +21,20 @@ def added(one: Sums, other: Sums) -> Sums:
     return {key: one[key] + value for key, value in other.items()} if one else other
 
 
+@dataclass(frozen=True)
+class Figure:
+    """What a finished network reaches beside the metric, by more than its outputs for batches."""
+
+    name: str
+    """As it is recorded and reported: `BLEU`."""
+    value: float
+    unit: str = ""
+    """`%`; empty for a bare number."""
+    higher_is_better: bool = True
+    how: str = ""
+    """How it was computed, in words or as a signature."""
+
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,40}")
 
 RESERVED = frozenset(

@@ -88,7 +88,7 @@ class Fitting:
                 f"the network of {self.text} has no weight to train; accepted: at least one with "
                 "requires_grad"
             )
-        optimiser = t.optimiser.make(weights.values())
+        optimiser = t.descent.make(weights.values())
         generator = torch.Generator().manual_seed(seed_for(seed, "data/train"))
         stream = self.task.stream(self.part, t.batch_size, generator, device=self.devices.device)
         return Fit(net, optimiser, stream, number)
@@ -153,7 +153,7 @@ def _epoch(fitting: Fitting, fit: Fit, recorder: Recorder) -> dict[str, Any]:
     loss_sum = torch.zeros((), device=fitting.devices.device)
     task, total = fitting.task, dict[str, Tensor]()
     train_mode(fit.net)
-    descent = t.optimiser
+    descent = t.descent
     weights = list(trainable(fit.net).values())
     for step in range(steps):
         loss, total_loss, sums = _forward(fitting, fit)

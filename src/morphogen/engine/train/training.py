@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
-from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.optimisers import SGD, Adam, Optimiser
 from morphogen.core import ConfigError
 from morphogen.core.config import (
     Amount,
@@ -84,16 +84,23 @@ class Training:
     and keep the last epoch"""
     patience: Natural = 0
     """stop after so many epochs without a better held-out accuracy; 0: never"""
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    """sgd, or adam, which Transformers need"""
     lr: Rate = 0.05
-    """learning rate of SGD, from which a cosine falls to lr-end, epoch by epoch"""
+    """learning rate, from which a cosine falls to lr-end, epoch by epoch"""
     lr_end: Amount = 0.0
-    """learning rate that the cosine would reach after the last epoch"""
+    """learning rate that the cosine would reach after the last epoch; of adam, 0: lr throughout"""
     momentum: Share = 0.9
-    """momentum of SGD"""
+    """momentum of sgd"""
     nesterov: bool = True
-    """Nesterov's momentum"""
+    """Nesterov's momentum, of sgd"""
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    """decay of the two moments of adam"""
+    warm_up: Natural = 0
+    """of adam: steps in which the learning rate rises to lr, to fall with the root of the steps
+    after that; 0: neither"""
     weight_decay: Amount = 5e-4
-    """L2 penalty of SGD"""
+    """L2 penalty, added to the gradient"""
     clip: Amount = 5.0
     """largest norm of the gradient; 0: no clipping"""
     loggers: str = ""
@@ -105,8 +112,17 @@ class Training:
     hardware: TrainingHardware = TrainingHardware()
 
     @property
-    def optimiser(self) -> SGD:
+    def descent(self) -> Optimiser:
         """The optimiser of the weights, as searches are configured with it."""
+        if self.optimiser == "adam":
+            return Adam(
+                lr=self.lr,
+                lr_end=self.lr_end,
+                betas=self.betas,
+                weight_decay=self.weight_decay,
+                clip=self.clip,
+                warm_up=self.warm_up,
+            )
         return SGD(
             lr=self.lr,
             lr_end=self.lr_end,
@@ -117,6 +133,11 @@ class Training:
         )
 
     def __post_init__(self) -> None:
+        if self.warm_up and self.optimiser != "adam":
+            raise ConfigError(
+                f"warm_up is {self.warm_up} and optimiser {self.optimiser!r}; accepted: optimiser "
+                "adam, or warm_up 0"
+            )
         if self.patience and not self.held_out:
             raise ConfigError(
                 f"patience is {self.patience} and held_out is 0; accepted: a held_out share, by "

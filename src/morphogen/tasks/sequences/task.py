@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from morphogen.core.errors import DataError, SpaceError
@@ -19,8 +19,10 @@ from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.labelled.groups import Groups
 from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
-from morphogen.tasks.metric import Compare, Metric, Sums
+from morphogen.tasks.metric import Compare, Figure, Metric, Sums
+from morphogen.tasks.sequences.beam import Beam, translated
 from morphogen.tasks.sequences.buckets import Buckets, BucketStream
+from morphogen.tasks.sequences.judge import bleu, error_rates, repetition
 from morphogen.tasks.sequences.pairs import Pairs, PairSource, joined
 from morphogen.tasks.sequences.readers import find
 from morphogen.tasks.sequences.rows import IdRows
@@ -29,6 +31,8 @@ from morphogen.tasks.streams import Stream
 
 Data = str | os.PathLike[str] | Pairs
 """What pairs of texts can be given as: a path, or pairs in memory."""
+
+BEAM = Beam()
 
 _SCORES = 2**26
 """Of the scores of a pass without gradients, at most: they take 4 bytes each."""
@@ -59,7 +63,7 @@ class PairExamples(Examples):
         notes: tuple[str, ...] = (),
     ) -> None:
         self.pairs, self.source, self.target = pairs, source, target
-        self.notes, self._device = notes, torch.device(device)
+        self.notes, self.device = notes, torch.device(device)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -77,8 +81,8 @@ class PairExamples(Examples):
         generator: torch.Generator | None = None,
     ) -> Batch:
         """The pairs of `rows[mine]`; there is no augmentation."""
-        source = self.source.padded(rows)[mine].to(self._device)
-        target = self.target.padded(rows)[mine].to(self._device)
+        source = self.source.padded(rows)[mine].to(self.device)
+        target = self.target.padded(rows)[mine].to(self.device)
         y = target[:, 1:]
         decoder = target[:, :-1].masked_fill(y == PAD, PAD)  # the end is no token of the decoder's
         return Batch((source, decoder), y, int((y != PAD).sum()))
@@ -110,6 +114,7 @@ class SequenceTask(Task):
         vocabulary: int = 8000,
         longest: int = 128,
         label_smoothing: float = 0.1,
+        beam: Beam = BEAM,
         seed: int = 0,
         own_valid: bool = False,
         asked: tuple[int, int] | None = None,
@@ -117,7 +122,7 @@ class SequenceTask(Task):
         self.name, self.pool, self.sides, self.seed = name, pool, sides, seed
         self.train_rows, self.valid_rows, self.own_valid = train_rows, valid_rows, own_valid
         self.asked = asked or (len(train_rows), len(valid_rows))
-        self.ways, self.label_smoothing = ways, label_smoothing
+        self.ways, self.label_smoothing, self.beam = ways, label_smoothing, beam
         self._test, self._size, self._longest = test, vocabulary, longest
         self._measure(pool.take(train_rows))
 
@@ -138,6 +143,7 @@ class SequenceTask(Task):
         vocabulary: int = 8000,
         longest: int = 128,
         label_smoothing: float = 0.1,
+        beam: Beam = BEAM,
     ) -> SequenceTask:
         """Read the training pairs, cut the search parts from them, and train the vocabularies.
 
@@ -157,12 +163,14 @@ class SequenceTask(Task):
             longest: tokens of a text, at most; longer ones are cut off.
             label_smoothing: share of a target that goes to all tokens alike, in the loss that
                 trains weights.
+            beam: how finished networks are asked for whole sequences.
 
         Raises:
             DataError: the data are missing, damaged, too few, or cannot be split.
             ConfigError: an option is out of range.
         """
-        sides, held = ("source", "target"), test
+        sides = "source", "target"
+        held: Pairs | PairSource | None = test
         if isinstance(data, Pairs):
             name, pool, first, own = "pairs", data, len(data), False
         else:
@@ -192,6 +200,7 @@ class SequenceTask(Task):
             vocabulary=vocabulary,
             longest=longest,
             label_smoothing=label_smoothing,
+            beam=beam,
             seed=seed,
             own_valid=own,
             asked=asked,
@@ -369,6 +378,37 @@ class SequenceTask(Task):
     def value(self, sums: Mapping[str, Tensor]) -> float:
         """The share of tokens that the network says next, given those before, in percent."""
         return float(100.0 * sums["right"] / sums["tokens"].clamp_min(1))
+
+    # -- finished networks -------------------------------------------------------------------
+
+    def finished(self, net: nn.Module, examples: Examples) -> tuple[Figure, ...]:
+        """BLEU of pieces of words, error rates of words and characters; and repetitions.
+
+        Of the sequences that beam search finds; error rates of one for each different source, by
+        the nearest of its targets.
+        """
+        if not isinstance(examples, PairExamples):
+            raise TypeError("examples of another task")
+        pairs, known = examples.pairs, dict[str, list[str]]()
+        for source, target in zip(pairs.sources, pairs.targets, strict=True):
+            known.setdefault(source, []).append(target)
+        rows = list(range(len(pairs)))
+        if self.ways[1] != "bpe":
+            rows = sorted({source: row for row, source in enumerate(pairs.sources)}.values())
+        chosen = pairs.take(torch.tensor(rows))
+        sources = examples.source.take(torch.tensor(rows))
+        said = self.target.texts(translated(net, sources, self.beam, examples.device))
+        cut = [self._cut(text) for text in said]
+        if self.ways[1] == "bpe":
+            figures = [bleu(said, chosen.targets)]
+        else:
+            right = [[*map(self._cut, known[source])] for source in chosen.sources]
+            figures = error_rates(cut, right)
+        return (*figures, repetition(cut, [*map(self._cut, chosen.targets)]))
+
+    def _cut(self, text: str) -> list[str]:
+        """Of what errors and repetitions are counted: words, or characters."""
+        return list(text) if self.ways[1] == "characters" else text.split()
 
     # -- the record --------------------------------------------------------------------------
 
