@@ -213,6 +213,8 @@ def report(result: TrainResult, *, as_json: bool) -> int:
         bold.format(_reached(TITLES[part], held, task))
         for part, held in task.reached(written).items()
     ]
+    for part, figure, held, how in task.figures(written):
+        parts.append(fold(_reached(TITLES[part], held, figure) + f" ({how})" * bool(how), width()))
     if result.comparison is not None:
         parts.append(bold.format(fold(f"Compared {result.comparison.sentence}.", width())))
     parts.append(fold(f"Split: {written['split']}.", width()))

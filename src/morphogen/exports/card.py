@@ -118,6 +118,11 @@ def _reached(result: Mapping[str, Any], said: Described) -> str:
         else:
             text += ", one seed (no interval)"
         lines.append(text)
+    for part, figure, held, how in said.figures(result):
+        text = f"- {TITLES[part]} {figure.metric}: {figure.value(held['mean'])}"
+        if held.get("low") is not None:
+            text += f", 95 % interval {figure.number(held['low'])} to {figure.number(held['high'])}"
+        lines.append(text + f" ({markdown(how)})" * bool(how))
     if result["seeds"] > 1:
         lines.append("- The figures are of all seeds; the files hold the weights of one.")
     return "\n".join([*lines, "", f"Split: {markdown(result['split'])}."])
@@ -147,6 +152,8 @@ def _training(
 
 def _input(signature: Signature) -> str:
     prepared = inputs_of(signature).described(signature)
+    if signature.structured and signature.kind != TENSORS:
+        return prepared
     if not signature.classes:
         return f"{prepared} Output: as the loss of the training takes it."
     shape = ", ".join(("batch", "classes", *map(str, inputs_of(signature).outputs(signature)[1:])))

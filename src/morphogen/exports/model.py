@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from morphogen.core import DataError
 from morphogen.core.names import shown
 from morphogen.exports.inputs import inputs_of
-from morphogen.runs.weights import TENSORS, Signature
+from morphogen.runs.weights import Signature
 from morphogen.supernets.nested import call
-from morphogen.tasks.inputs import Answer
+from morphogen.tasks.inputs import Answer, Asking
 
 BATCH, VALUES = 64, 2**26
 """Inputs that go through the network at once, at most, and numbers in them."""
@@ -36,6 +36,7 @@ class Model:
 
     def __init__(self, run: Callable[..., Any], signature: Signature, path: Path) -> None:
         self._run = partial(call, run) if isinstance(run, nn.Module) else run
+        self._net = run
         self.signature, self.path = signature, path
         self._inputs = inputs_of(signature)
 
@@ -66,6 +67,8 @@ class Model:
             DataError: one is no such input.
         """
         ready = [self._inputs.prepared(one, self.signature) for one in inputs]
+        if isinstance(self._inputs, Asking):
+            return self._inputs.stacked(ready)
         return torch.cat(ready) if ready else torch.empty(0, *self.signature.input_shape)
 
     def predict(self, inputs: Sequence[Any]) -> list[Any]:
@@ -123,6 +126,8 @@ class Model:
             return error
 
     def _said(self, ready: Sequence[Tensor], items: Sequence[Any]) -> Sequence[Answer]:
+        if isinstance(self._inputs, Asking):
+            return self._inputs.asked(self._net, self._inputs.stacked(ready), self.signature)
         scores: Tensor = self(torch.cat([*ready]))
         if not bool(scores.isfinite().all()):
             raise DataError(
@@ -138,7 +143,7 @@ class Model:
     def _size(self) -> str:
         s = self.signature
         size = self._inputs.shape(s)
-        if s.kind == TENSORS:
+        if s.structured:
             return size
         channels = f"{s.channels} channel{'s'[: s.channels != 1]}"
         return f"{size}, {channels}, {len(s.classes)} classes"

@@ -16,7 +16,7 @@ from typing import Any
 
 from morphogen.core import ConfigError, DataError
 from morphogen.exports.inputs import inputs_of
-from morphogen.runs.weights import KEY, TENSORS, Signature
+from morphogen.runs.weights import KEY, Signature
 from morphogen.supernets.nested import sizes_of
 
 OUTPUT = "scores"
@@ -50,7 +50,7 @@ def inputs(signature: Signature) -> dict[str, list[int | None]]:
 
     The name is the kind of the input; of several it is made of their keys and places.
     """
-    if signature.kind != TENSORS:
+    if not signature.structured:
         return {signature.kind: list(signature.input_shape)}
 
     def names(value: Any, words: tuple[str, ...] = ()) -> Iterator[str]:
@@ -130,7 +130,7 @@ def _other_shape(model: Any, signature: Signature) -> str:
     for word, values, wanted in (
         ("takes", takes, inputs(signature)),
         # What a task of a user's own gives is no row of scores, and only the task knows it.
-        *([("gives", gives, outputs)] if signature.kind != TENSORS else []),
+        *([("gives", gives, outputs)] if not signature.structured else []),
     ):
         if [value.name for value in values] != list(wanted):
             names = ", ".join(repr(value.name) for value in values) or "nothing"

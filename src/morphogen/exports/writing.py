@@ -145,6 +145,13 @@ def _task(data: Any, config: Mapping[str, Any], signature: Signature) -> Task:
                 f"{signature.example}; accepted: the data of the training"
             )
         return task
+    if signature.structured:
+        if task.kind != signature.kind:
+            raise DataError(
+                f"data {task.name!r} are {task.kind or 'a task'}, the network is for "
+                f"{signature.kind}; accepted: the data of the training"
+            )
+        return task
     classes = tuple(task.describe().get("classes", ()))
     if (task.in_channels, classes) != (signature.channels, signature.classes):
         raise DataError(

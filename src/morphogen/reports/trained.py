@@ -67,7 +67,22 @@ def reached(run: Run, level: int) -> Html | None:
             "were opened after the search, to measure it; the interval is what their number "
             "allows, and says nothing of what another seed would reach."
         )
-    return join([el("p", {}, text), table(f"{title(task.metric)} reached", head, rows, cards=True)])
+    made = [el("p", {}, text), table(f"{title(task.metric)} reached", head, rows, cards=True)]
+    others = [
+        [
+            f"{figure.label}",
+            TITLES[part].lower(),
+            figure.number(held["mean"]),
+            _range(held, figure),
+            ", ".join(map(figure.number, held["values"])),
+            how,
+        ]
+        for part, figure, held, how in task.figures(run.result)
+    ]
+    if others:
+        heads = ["figure", task.examples, "mean", "95 % interval", "each", "how"]
+        made.append(table("Reached by finished networks", heads, others, cards=True))
+    return join(made)
 
 
 def _range(known: Mapping[str, Any], task: Described) -> str:

@@ -102,6 +102,23 @@ class Described:
         found = {part: result.get(f"{part}_{self.metric}") for part in TITLES}
         return {part: held for part, held in found.items() if isinstance(held, Mapping)}
 
+    @staticmethod
+    def figures(result: Mapping[str, Any]) -> list[tuple[str, Described, Mapping[str, Any], str]]:
+        """What trained networks reached beside the metric.
+
+        Returns:
+            Of each figure the part, how it is written, what was reached, and how it was computed.
+        """
+        return [
+            (
+                str(one["part"]),
+                Described(one["name"], one["unit"], one["higher_is_better"], ""),
+                one["reached"],
+                str(one["how"]),
+            )
+            for one in result.get("figures") or ()
+        ]
+
     def covers(self, held: Mapping[str, Any]) -> str:
         """What the interval of a figure is over: `over 3 seeds`, or the examples of one network.
 

@@ -272,6 +272,18 @@ class Reached(Record):
         return self
 
 
+class Figure(Record):
+    """What trained networks reach beside the metric, see `morphogen.tasks.metric.Figure`."""
+
+    name: Text
+    unit: Text
+    higher_is_better: bool
+    how: Text
+    """How it was computed; empty where the name says it."""
+    part: Literal["test", "held_out"]
+    reached: Reached
+
+
 class Comparison(Record):
     """What was found, trained from scratch and beside others by one recipe."""
 
@@ -371,6 +383,7 @@ class Trained(SearchRecord, extra="allow"):
     seeds: Count
     test_openings: list[Text]
     weights: list[WeightsFile]
+    figures: list[Figure] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -435,6 +448,9 @@ class Shown(Record):
     text: Text
     pictures: list[Picture]
     legend: list[Legend]
+    head: list[Text] | None = None
+    """Of a table."""
+    rows: list[list[Text]] | None = None
 
 
 class Ranked(Record):

@@ -42,7 +42,8 @@ Width = Annotated[int, Field(ge=1, le=ranges.WIDTH.most, strict=True)]
 Depth = Annotated[int, Field(ge=1, le=ranges.DEPTH.most, strict=True)]
 Length = Annotated[int, Field(ge=1, le=ranges.LENGTH.most, strict=True)]
 Classes = Annotated[int, Field(ge=0, le=ranges.CLASSES.most, strict=True)]
-Channels = Annotated[int, Field(ge=0, le=ranges.WIDTH.most, strict=True)]
+Channels = Annotated[int, Field(ge=0, le=ranges.CLASSES.most, strict=True)]
+"""Of images and signals, or different tokens."""
 Text = Annotated[str, StringConstraints(max_length=2**20, strict=True)]
 Name = Annotated[str, StringConstraints(max_length=10_000, strict=True)]
 Number = Annotated[float, Field(strict=True)]
@@ -77,7 +78,9 @@ class Signature:
     kind: Name
     """of inputs: a kind of data that says how it is read (`tasks.inputs`), or tensors"""
     example: JsonValue = None
-    """of tensors: what one input is, as `supernets.nested.described` writes it"""
+    """of tensors, and of tokens: what one input is, as `supernets.nested.described` writes it"""
+    preparation: dict[Name, JsonValue] | None = None
+    """of tokens: what else is needed to make and to read them, such as vocabularies"""
     channels: Width = 1
     """of an input, such as 1 of a grey image and 3 of red, green and blue"""
     size: Length | tuple[Length, ...] = 1
@@ -92,7 +95,7 @@ class Signature:
     """data, split, settings, seed, command, versions of the training"""
 
     def __post_init__(self) -> None:
-        if self.kind == TENSORS:
+        if self.structured:
             with torch.device("meta"):  # takes no memory, whatever the file claims
                 held = tensors_of(zeros(self.example))  # refuses what is no description
             if sum(t.numel() for t in held) > LARGEST:
@@ -122,6 +125,11 @@ class Signature:
             raise ConfigError("Signature: classes has a name twice; accepted: different names")
 
     @property
+    def structured(self) -> bool:
+        """Whether an input is what `example` says, and not one array of channels and places."""
+        return self.kind == TENSORS or inputs_for(self.kind).axes == 0
+
+    @property
     def space_name(self) -> str:
         """Name of the search space."""
         return str(self.space.get("name", ""))
@@ -130,9 +138,9 @@ class Signature:
     def input_shape(self) -> tuple[int, ...]:
         """Channels and sizes: height and width of an image, points of time of a signal.
 
-        Empty of tensors.
+        Empty of tensors and tokens.
         """
-        if self.kind == TENSORS:
+        if self.structured:
             return ()
         if isinstance(self.size, tuple):
             return (self.channels, *self.size)
@@ -140,7 +148,7 @@ class Signature:
 
     def example_input(self, count: int) -> Any:
         """A batch of inputs of zeros, of the shapes that the network takes."""
-        if self.kind == TENSORS:
+        if self.structured:
             return zeros(self.example, count)
         return torch.zeros(count, *self.input_shape)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -51,6 +51,10 @@ class Prepared(Protocol):
     @property
     def example(self) -> Any:
         """Of a task of one's own: what one input is, as `supernets.nested.described` writes it."""
+
+    @property
+    def preparation(self) -> Mapping[str, Any] | None:
+        """What else is needed to make and to read tokens: vocabularies."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -136,3 +140,22 @@ class Inputs(Protocol):
 
     def described(self, signature: Prepared) -> str:
         """How inputs are prepared, for the model card."""
+
+
+@runtime_checkable
+class Asking(Inputs, Protocol):
+    """Inputs for which a network is run again and again, each time with what it has said before."""
+
+    def stacked(self, ready: Sequence[Tensor]) -> Tensor:
+        """Inputs as `prepared` gives them, in one tensor."""
+
+    def asked(
+        self, net: Callable[..., Any], inputs: Tensor, signature: Prepared
+    ) -> Sequence[Answer]:
+        """What a network says of each input.
+
+        Args:
+            net: a module, or what gives a network's outputs for the inputs of a batch.
+            inputs: of `stacked`.
+            signature: of the network.
+        """

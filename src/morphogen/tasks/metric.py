@@ -33,6 +33,8 @@ class Figure:
     higher_is_better: bool = True
     how: str = ""
     """How it was computed, in words or as a signature."""
+    bounds: tuple[float, float] = (-inf, inf)
+    """The least and the largest value it can have."""
 
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,40}")

@@ -44,7 +44,6 @@ def export(given: dict[str, Any]) -> int:
         raise ConfigError("--to is empty; accepted: onnx, torch-export or safetensors")
     from morphogen.exports import writing
     from morphogen.exports.loading import SUFFIXES
-    from morphogen.runs.described import Described
     from morphogen.runs.directory import RunDirectory
 
     done = writing.export(given["run"], to, given["out"] or None, data=given["data"] or None)
@@ -61,7 +60,7 @@ def export(given: dict[str, Any]) -> int:
     folder = done[0].path.parent
     print(f"{shown(folder / 'README.md')}: model card.\n\nTo use it:")
     loaded = [one.path for suffix in SUFFIXES for one in done if one.path.suffix == suffix]
-    if loaded and not Described.of(RunDirectory.open(given["run"]).config()).classes:
+    if loaded and RunDirectory.open(given["run"]).config()["settings"].get("task") is None:
         print(f"  morphogen.load({str(loaded[0])!r}) in Python")
     elif loaded:
         print(f"  {shell('morphogen', 'predict', loaded[0])} INPUT...")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from morphogen import cost
@@ -28,6 +29,7 @@ from morphogen.runs.records import Comparison, comparison_of
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Examples, Metric, Task
 from morphogen.tasks.kinds import Data, as_arguments
+from morphogen.tasks.metric import Figure
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +48,8 @@ class TrainResult:
     """The same of the held-out examples, which also chose the epoch; empty if none are held out."""
     weights: tuple[Path, ...]
     """The evaluated weights, one .safetensors file per seed."""
+    figures: tuple[Mapping[str, Any], ...]
+    """What else finished networks reach, such as BLEU: entries of result.json; often none."""
     cost: Mapping[str, float]
     """Seconds of wall clock and CPU, examples, and the network's parameters and MACs."""
     history: list[dict[str, Any]]
@@ -110,16 +114,23 @@ def evaluate(
     kind = "best" if t.held_out else "last"
     files = tuple(weights_file(job.path, t.seed + i, kind) for i in range(t.seeds))
     reached: list[float] = []
+    figures: list[dict[str, Any]] = []
     notes: tuple[str, ...] = ()  # of how the test examples were read, which nobody saw before
     if task.has_test:
         test = task.open_test(
             f"evaluation of {t.seeds} finished trainings from scratch", device=work.devices.device
         )
-        reached = [_evaluate(job, task, work, file, test) for file in files]
+        nets = (_network(job, task, work, file) for file in files)
+        both = [(fitting.measured(work, n, test), _finished(work, n, test)) for n in nets]
+        reached, figures = [value for value, _ in both], _figures("test", [f for _, f in both])
         notes = test.notes
         for sentence in notes:
             notice(sentence)
-    net = work.devices.placed(weighted(files[0], job.space, job.arch, spec_of(job, task)))
+    elif t.held_out:
+        held_out = task.examples("valid", device=work.devices.device)
+        nets = (_network(job, task, work, file) for file in files)
+        figures = _figures("held_out", [_finished(work, net.eval(), held_out) for net in nets])
+    net = _network(job, task, work, files[0])
     show(net, task, "valid" if t.held_out else "pool", work.devices, job.path, own=work.own)
     metric, held = task.metric, f"held_out_{task.metric.name}"
     best = [
@@ -156,6 +167,7 @@ def evaluate(
             if reached
             else None,
             held: {**_mean(best, metric), "values": best} if best else None,
+            **({"figures": figures} if figures else {}),
             "split": split_sentence(job, task),
             "test_openings": list(task.test_openings),
             "weights": [file.name for file in files],
@@ -168,7 +180,7 @@ def evaluate(
     return written
 
 
-def _mean(values: list[float], metric: Metric) -> dict[str, float]:
+def _mean(values: list[float], metric: Metric | Figure) -> dict[str, float]:
     """Mean and interval, whose ends are no values that the metric cannot have."""
     least, most = metric.bounds
     return {
@@ -182,9 +194,26 @@ def _per_epoch(history: list[dict[str, Any]]) -> int:
     return int(history[0]["examples"]["train"])
 
 
-def _evaluate(job: TrainJob, task: Task, work: Fitting, file: Path, test: Examples) -> float:
-    net = weighted(file, job.space, job.arch, spec_of(job, task))
-    return fitting.measured(work, work.devices.placed(net), test)
+def _network(job: TrainJob, task: Task, work: Fitting, file: Path) -> nn.Module:
+    """With the weights of a file, on the device."""
+    return work.devices.placed(weighted(file, job.space, job.arch, spec_of(job, task)))
+
+
+def _finished(work: Fitting, net: nn.Module, examples: Examples) -> tuple[Figure, ...]:
+    """What its task says of a finished network beside the metric."""
+    with torch.no_grad(), work.devices.autocast():
+        return work.task.finished(net.eval(), examples)
+
+
+def _figures(part: str, seeds: list[tuple[Figure, ...]]) -> list[dict[str, Any]]:
+    """Entries of result.json: each figure with its mean and interval over seeds."""
+    written = []
+    for each in zip(*seeds, strict=True):
+        values, one = [figure.value for figure in each], each[0]
+        entry = {"name": one.name, "unit": one.unit, "higher_is_better": one.higher_is_better}
+        held = {**_mean(values, one), "values": values}
+        written.append({**entry, "how": one.how, "part": part, "reached": held})
+    return written
 
 
 def finished(job: TrainJob) -> TrainResult | None:
@@ -205,6 +234,7 @@ def finished(job: TrainJob) -> TrainResult | None:
         test={k: v for k, v in test.items() if k != "values"},
         held_out={k: v for k, v in held.items() if k != "values"},
         weights=tuple(job.path / name for name in written["weights"]),
+        figures=tuple(written.get("figures") or ()),
         cost=written["cost"],
         history=history,
         run=job.path,

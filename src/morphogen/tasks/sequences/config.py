@@ -11,13 +11,17 @@ from morphogen.core.config import Share, config
 from morphogen.core.errors import DataError
 from morphogen.tasks.configs import TaskConfig, task_config
 from morphogen.tasks.cut import Cut
+from morphogen.tasks.sequences.beam import Beam
+from morphogen.tasks.sequences.inputs import LONGEST, WIDEST, TextInputs
 from morphogen.tasks.sequences.pairs import Pairs
 from morphogen.tasks.sequences.readers import find
 from morphogen.tasks.sequences.task import SequenceTask
 from morphogen.tasks.sequences.tokens import Way
 
 Tokens = Annotated[int, Field(ge=8, le=10**6)]
-Longest = Annotated[int, Field(ge=1, le=10_000)]
+Longest = Annotated[int, Field(ge=1, le=LONGEST)]
+Width = Annotated[int, Field(ge=WIDEST.least, le=WIDEST.most)]
+Penalty = Annotated[float, Field(ge=0, le=10)]
 
 
 @task_config("sequences")
@@ -44,6 +48,11 @@ class SequenceConfig(TaskConfig):
     label_smoothing: Share = 0.1
     """share of a target that goes to all tokens alike, in the loss that trains weights (0.1)"""
 
+    beam: Width = 5
+    """beginnings of a text that are held while a finished network is asked for it; 1: greedy"""
+    length_penalty: Penalty = 0.6
+    """exponent of the length by which texts compete there; 0: short ones win"""
+
     @classmethod
     def takes(cls, data: Any) -> bool:
         """Pairs in memory, parquet files with two columns of text, files of lines."""
@@ -53,6 +62,11 @@ class SequenceConfig(TaskConfig):
             return find(data) is not None
         except (DataError, OSError):
             return False
+
+    @classmethod
+    def inputs(cls) -> TextInputs:
+        """How a trained network is given other texts."""
+        return TextInputs()
 
     def make(self, data: Any, cut: Cut) -> SequenceTask:
         """The pairs, read and cut; see `SequenceTask.of`."""
@@ -69,4 +83,5 @@ class SequenceConfig(TaskConfig):
             vocabulary=self.vocabulary,
             longest=self.longest,
             label_smoothing=self.label_smoothing,
+            beam=Beam(self.beam, self.length_penalty),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 from morphogen.core.errors import ConfigError
@@ -22,7 +23,7 @@ def bleu(said: Sequence[str], references: Sequence[str]) -> Figure:
     library = _library("sacrebleu")
     metric = library.metrics.BLEU()
     value = float(metric.corpus_score(list(said), [list(references)]).score)
-    return Figure("BLEU", value, "", how=f"sacreBLEU {metric.get_signature()}")
+    return Figure("BLEU", value, "", how=f"sacreBLEU {metric.get_signature()}", bounds=(0.0, 100.0))
 
 
 def error_rates(said: Iterable[Tokens], references: Iterable[Sequence[Tokens]]) -> list[Figure]:
@@ -41,8 +42,8 @@ def error_rates(said: Iterable[Tokens], references: Iterable[Sequence[Tokens]]) 
         count += 1
     how = "edits over tokens of the nearest reference"
     return [
-        Figure("token error rate", 100 * edits / max(length, 1), "%", False, how),
-        Figure("sequence error rate", 100 * wrong / max(count, 1), "%", False),
+        Figure("token error rate", 100 * edits / max(length, 1), "%", False, how, (0.0, inf)),
+        Figure("sequence error rate", 100 * wrong / max(count, 1), "%", False, "", (0.0, 100.0)),
     ]
 
 
@@ -56,7 +57,7 @@ def repetitions(said: Sequence[Tokens]) -> float:
 def repetition(said: Sequence[Tokens], references: Sequence[Tokens]) -> Figure:
     """How often sequences repeat themselves, beside how often references do."""
     how = f"pairs of tokens that came before; of the references {repetitions(references):.2f} %"
-    return Figure("repetition", repetitions(said), "%", False, how)
+    return Figure("repetition", repetitions(said), "%", False, how, (0.0, 100.0))
 
 
 def _library(name: str) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch.nn import functional as F
 
 from morphogen.core.errors import DataError, SpaceError
 from morphogen.supernets.nested import length_of, shapes
-from morphogen.supernets.sequences import BEGIN, END, PAD, UNKNOWN
+from morphogen.supernets.sequences import PAD, UNKNOWN
 from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.digests import digest, raw
@@ -22,17 +24,22 @@ from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
 from morphogen.tasks.metric import Compare, Figure, Metric, Sums
 from morphogen.tasks.sequences.beam import Beam, translated
 from morphogen.tasks.sequences.buckets import Buckets, BucketStream
+from morphogen.tasks.sequences.inputs import Reading, decoder_and_next, encoded
 from morphogen.tasks.sequences.judge import bleu, error_rates, repetition
 from morphogen.tasks.sequences.pairs import Pairs, PairSource, joined
 from morphogen.tasks.sequences.readers import find
 from morphogen.tasks.sequences.rows import IdRows
 from morphogen.tasks.sequences.tokens import Vocabulary, Way
+from morphogen.tasks.shown import Shown
 from morphogen.tasks.streams import Stream
 
 Data = str | os.PathLike[str] | Pairs
 """What pairs of texts can be given as: a path, or pairs in memory."""
 
 BEAM = Beam()
+
+_SHOWN = 8
+"""Pairs in a report."""
 
 _SCORES = 2**26
 """Of the scores of a pass without gradients, at most: they take 4 bytes each."""
@@ -82,9 +89,7 @@ class PairExamples(Examples):
     ) -> Batch:
         """The pairs of `rows[mine]`; there is no augmentation."""
         source = self.source.padded(rows)[mine].to(self.device)
-        target = self.target.padded(rows)[mine].to(self.device)
-        y = target[:, 1:]
-        decoder = target[:, :-1].masked_fill(y == PAD, PAD)  # the end is no token of the decoder's
+        decoder, y = decoder_and_next(self.target.padded(rows)[mine].to(self.device))
         return Batch((source, decoder), y, int((y != PAD).sum()))
 
 
@@ -247,11 +252,18 @@ class SequenceTask(Task):
         """Train the vocabularies on all pairs, not on the train part."""
         self._measure(self.pool)
 
+    @property
+    def _reading(self) -> Reading:
+        beam = replace(self.beam, longest=self._longest + 1)
+        return Reading(self.source, self.target, self._longest, beam)
+
     def _encoded(self, pairs: Pairs) -> tuple[IdRows, IdRows]:
-        most = self._longest
-        sources = [[*ids[:most], END] for ids in self.source.ids(pairs.sources)]
-        targets = [[BEGIN, *ids[:most], END] for ids in self.target.ids(pairs.targets)]
-        return IdRows.of(sources), IdRows.of(targets)
+        return encoded(self._reading, pairs.sources, pairs.targets)
+
+    def inputs(self) -> dict[str, Any]:
+        """That there are ids of any number, and the vocabularies."""
+        ids = ["int64 [*]", "int64 [*]"]
+        return {"kind": self.kind, "example": ids, "preparation": self._reading.written()}
 
     def steps(self, part: str, batch_size: int) -> int:
         """Batches of an epoch of `stream`."""
@@ -397,7 +409,7 @@ class SequenceTask(Task):
             rows = sorted({source: row for row, source in enumerate(pairs.sources)}.values())
         chosen = pairs.take(torch.tensor(rows))
         sources = examples.source.take(torch.tensor(rows))
-        said = self.target.texts(translated(net, sources, self.beam, examples.device))
+        said = self.target.texts(translated(net, sources, self._reading.beam, examples.device))
         cut = [self._cut(text) for text in said]
         if self.ways[1] == "bpe":
             figures = [bleu(said, chosen.targets)]
@@ -410,6 +422,23 @@ class SequenceTask(Task):
         """Of what errors and repetitions are counted: words, or characters."""
         return list(text) if self.ways[1] == "characters" else text.split()
 
+    def shown(
+        self, forward: Callable[[Any], Any], part: str, *, device: torch.device | str = "cpu"
+    ) -> Shown:
+        """A few texts, what they should become, and what the network makes of them."""
+        n = self.length(part)
+        examples = self.examples(part)
+        rows = torch.linspace(0, n - 1, min(_SHOWN, n)).round().long()
+        pairs, sources = examples.pairs.take(rows), examples.source.take(rows)
+        ids = translated(forward, sources, self._reading.beam, torch.device(device))
+        where = {"valid": "validation", "pool": "training", "train": "training"}[part]
+        said = self.target.texts(ids)
+        return Shown(
+            f"{len(rows)} {where} {self.unit}, and what the network makes of the first side.",
+            head=(*self.sides, "said"),
+            rows=tuple(zip(pairs.sources, pairs.targets, said, strict=True)),
+        )
+
     # -- the record --------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
@@ -417,6 +446,7 @@ class SequenceTask(Task):
         return super().describe() | {
             "sides": list(self.sides),
             "vocabularies": [len(self.source), len(self.target)],
+            "tokenizers": version("tokenizers"),
             "in_channels": self.in_channels,
         }
 
