@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -133,9 +133,23 @@ class Case:
         return loss.detach(), torch.autograd.grad(loss, self.inputs, materialize_grads=True)
 
 
-def memory(depth: int, batch: int, plain: bool) -> dict[str, float]:
+class Step(Protocol):
+    """A network with its input and alphas; `Case` is one."""
+
+    net: nn.Module
+    inputs: Sequence[Tensor]
+    """Of which gradients are taken."""
+
+    def loss(self) -> Tensor:
+        """A scalar."""
+
+
+    def step(self) -> Sequence[Tensor]:
+        """All gradients."""
+
+
+def memory(case: Step) -> dict[str, float]:
     """MiB saved behind the forward pass, the most saved, the most allocated."""
-    case = Case(depth, batch, plain=plain)
     with SavedForBackward(without=case.inputs) as saved:
         loss = case.loss()
         after = saved.bytes
@@ -148,7 +162,7 @@ def memory(depth: int, batch: int, plain: bool) -> dict[str, float]:
     }
 
 
-def allocated_peak(case: Case) -> int:
+def allocated_peak(case: Step) -> int:
     """The most bytes that a step adds to what the allocator held before it."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
@@ -162,9 +176,8 @@ def allocated_peak(case: Case) -> int:
     return most
 
 
-def timed(depth: int, batch: int, rounds: int) -> dict[str, float]:
+def timed(ways: Sequence[Step], rounds: int) -> dict[str, float]:
     """Median CPU milliseconds of both steps; median and quartiles of the ratios of pairs."""
-    ways = [Case(depth, batch, plain=plain) for plain in (False, True)]
     taken: list[list[float]] = []
     for turn in range(rounds + 1):
         found = [0.0, 0.0]
@@ -191,16 +204,17 @@ def exactness(depth: int, batch: int, identity: bool, smooth: bool) -> dict[str,
     case = Case(depth, batch, identity=identity, smooth=smooth)
     (loss, found), (expected_loss, expected) = case.gradients(False), case.gradients(True)
     whole = [torch.cat([g.flatten() for g in some]) for some in (found, expected)]
-    errors = [_error(a, b) for a, b in zip(found, expected, strict=True) if b.any()]
+    errors = [norm_error(a, b) for a, b in zip(found, expected, strict=True) if b.any()]
     return {
         "loss_same_bits": bool(torch.equal(loss, expected_loss)),
-        "gradient_error": float(f"{_error(whole[0], whole[1]):.2g}"),
+        "gradient_error": float(f"{norm_error(whole[0], whole[1]):.2g}"),
         "gradient_error_of_the_worst_tensor": float(f"{max(errors):.2g}"),
         "drift": float(f"{max(case.net.drift(case.x.detach().chunk(2, -1), case.gates())):.2g}"),
     }
 
 
-def _error(found: Tensor, expected: Tensor) -> float:
+def norm_error(found: Tensor, expected: Tensor) -> float:
+    """The norm of the difference over that of what is expected."""
     return float((found - expected).norm() / expected.norm())
 
 
@@ -214,7 +228,7 @@ def main() -> None:
     figures: dict[str, Any] = {"tokens": batch * LENGTH, "width": WIDTH, "dropout": DROPOUT}
     held: dict[str, dict[int, dict[str, float]]] = {}
     for way in ("reversible", "plain"):
-        held[way] = {depth: memory(depth, batch, way == "plain") for depth in DEPTHS}
+        held[way] = {depth: memory(Case(depth, batch, plain=way == "plain")) for depth in DEPTHS}
         figures[f"memory, {way}"] = {f"{depth} layers": row for depth, row in held[way].items()}
         print(way, held[way], flush=True)
     least, most = DEPTHS[0], DEPTHS[-1]
@@ -226,7 +240,8 @@ def main() -> None:
         for way, rows in held.items()
     }
     figures[f"growth from {least} to {most} layers"] = growth
-    figures[f"time, {least} layers"] = spent = timed(least, batch, rounds)
+    ways = [Case(least, batch, plain=plain) for plain in (False, True)]
+    figures[f"time, {least} layers"] = spent = timed(ways, rounds)
     print(growth, spent, flush=True)
     few = min(batch, 8)
     exact = {
