@@ -143,7 +143,6 @@ class Step(Protocol):
     def loss(self) -> Tensor:
         """A scalar."""
 
-
     def step(self) -> Sequence[Tensor]:
         """All gradients."""
 
