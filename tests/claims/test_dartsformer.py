@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+import morphogen
 from morphogen import spaces
 from morphogen.bilevel.gates import softmax_gates
 from morphogen.cost.saved import SavedForBackward
@@ -252,6 +253,18 @@ def test_a_step_moves_weights_by_one_part_and_alphas_by_the_other() -> None:
     assert max(float((x - y).abs().max()) for x, y in zip(w0, w1, strict=True)) < 1.3 * 5e-8
     moved = max(float((x - y).abs().max()) for x, y in zip(a1, a2, strict=True))
     assert moved == pytest.approx(3e-4, rel=1e-3)
+
+
+def test_the_published_search_has_as_many_updates_as_the_paper() -> None:
+    held = morphogen.paper_preset("dartsformer", "dartsformer")
+    s, c = held.settings, held.options
+    assert s.epochs * s.steps_per_epoch == 30_000  # of weights and of alphas: 60,000 updates
+    assert (s.split.train_images, s.split.valid_images) == (2_500_000, 2_000_000)
+    assert (s.network.channels, s.network.depth, s.network.dropout) == (960, 6, 0.1)
+    assert (c.weights.lr, c.weights.warm_up, c.weights.betas) == (5e-4, 10_000, (0.9, 0.98))
+    assert (c.alpha.lr, c.alpha.weight_decay, c.alpha.betas) == (3e-4, 1e-3, (0.9, 0.98))
+    space = spaces.make("dartsformer")
+    assert (space.splits, space.layers, space.embedding, space.pooling) == (2, 2, 256, "max")
 
 
 def test_repeats_of_a_layer_share_their_alphas_and_not_their_weights() -> None:

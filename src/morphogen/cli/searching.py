@@ -93,7 +93,7 @@ class Arguments(Generic[Options]):
 
 def preset(name: str, info: MethodInfo, space: str, data: str = Target().data) -> Preset:
     """The defaults of `--preset name` for a method in a space, on data."""
-    held = paper_preset(info, space) if name == "paper" else quick_preset(info)
+    held = paper_preset(info, space) if name == "paper" else quick_preset(info, space)
     task = configured(held.settings.task, config_for(data))
     return replace(held, settings=replace(held.settings, task=task))
 
@@ -315,7 +315,7 @@ def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
     seed = (values["settings"]["seed"] + 1) % (SEED.most + 1)
     settings = from_mapping(Settings, {**values["settings"], "seed": seed})
     ran = Preset(settings, from_mapping(info.config, values["config"]))
-    quick = preset("quick", info, values["space"], values["data"])
+    quick = preset("quick", info, values["space"]["name"], values["data"])
     before = altered(quick.settings, {"split": usual(Split()), "batch_size": BATCH_SIZE})
     usually = option_sections(info, replace(quick, settings=before))
     words: list[str] = []

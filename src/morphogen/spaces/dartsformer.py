@@ -223,8 +223,8 @@ REFERENCE: dict[str, Any] = {
     "reference_reason": "it is what the space is to better, and what the field compares with",
 }
 
-DROPOUT = {"network.dropout": 0.1}
-QUICK = {"network.channels": 192, "network.depth": 2, **DROPOUT}
+ADAM = {"optimiser": "adam", "lr": 1e-3, "warm_up": 1000, "weight_decay": 0.0, "clip": 1.0}
+QUICK = {"network.channels": 192, "network.depth": 2, "network.dropout": 0.1}
 
 
 @register(
@@ -235,11 +235,14 @@ QUICK = {"network.channels": 192, "network.depth": 2, **DROPOUT}
     search={
         "network.channels": 960,
         "network.depth": 6,
-        **DROPOUT,
+        "network.dropout": 0.1,
         "split.train_images": 2_500_000,
         "split.valid_images": 2_000_000,
     },
-    quick=QUICK,
+    # 30,000 updates of weights and as many of alphas, on about 40,000 tokens each.
+    searches={"dartsformer": {"batch_size": 1400, "epochs": 30, "steps_per_epoch": 1000}},
+    quick={**QUICK, **ADAM},
+    quick_search=QUICK,
     **REFERENCE,
 )
 def published() -> DARTSformer:
@@ -259,7 +262,8 @@ def mean() -> DARTSformer:
     supernet="morphogen.supernets.dartsformer",
     drawing="choices",
     network={"channels": 192, "depth": 2, "classes": 8_000, "in_channels": 8_000},
-    quick=QUICK,
+    quick={**QUICK, **ADAM},
+    quick_search=QUICK,
     **REFERENCE,
 )
 def small() -> DARTSformer:

@@ -64,6 +64,8 @@ class SpaceInfo:
     """settings of the published training from scratch; None: nothing published"""
     quick: Settings = field(default_factory=dict)
     """settings of a training of minutes, where they are not the defaults"""
+    quick_search: Settings = field(default_factory=dict)
+    """settings of a search of minutes, where they are not the method's"""
     table: str = ""
     """name of the shipped benchmark table that measured its architectures"""
     reference: str = ""
@@ -113,6 +115,7 @@ def register(
     searches: Mapping[str, Settings] | None = None,
     evaluation: Settings | None = None,
     quick: Settings | None = None,
+    quick_search: Settings | None = None,
     table: str = "",
     reference: str = "",
     reference_space: str = "",
@@ -133,6 +136,7 @@ def register(
         searches: method -> what its published search in this space has otherwise.
         evaluation: settings of the published training from scratch.
         quick: settings of a training of minutes, where they are not the defaults.
+        quick_search: settings of a search of minutes, where they are not the method's.
         table: name of the shipped benchmark table.
         reference: text of the architecture that the field compares with.
         reference_space: name of the space that has it, where it is another.
@@ -173,6 +177,7 @@ def register(
             searches={**base.searches, **(searches or {})},
             evaluation=_merged(base.evaluation, evaluation),
             quick={**base.quick, **(quick or {})},
+            quick_search={**base.quick_search, **(quick_search or {})},
             table=table,
             reference=reference,
             reference_space=reference_space,

@@ -22,10 +22,16 @@ class Preset:
     """The method's configuration."""
 
 
-def quick_preset(method: MethodInfo | str) -> Preset:
-    """A search of minutes on a small machine."""
+def quick_preset(method: MethodInfo | str, space: SearchSpace | str | None = None) -> Preset:
+    """A search of minutes on a small machine.
+
+    Args:
+        method: the method.
+        space: in which, for spaces whose networks are larger than is usual; None: as is usual.
+    """
     info = method if isinstance(method, MethodInfo) else find(method)
-    return _preset(info, info.quick)
+    known = None if space is None else about(space)
+    return _preset(info, {**info.quick, **(known.quick_search if known else {})})
 
 
 def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:

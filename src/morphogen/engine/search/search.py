@@ -99,11 +99,14 @@ def search(
     if method is None:
         time = time or plan.usual_time(data)
     info, config = method_of(plan.NAME if method is None else method)
-    settings = quick_preset(info).settings if settings is None else settings
+    given = space_for(data) if space is None else space
+    if settings is None:
+        named = given if isinstance(given, str | SearchSpace) else None
+        settings = quick_preset(info, named).settings
     require_types(run, settings=(settings, Settings))
     settings = replace(settings, task=asked_of(data, settings.task))
     arguments.function("watcher", watcher, "a class or function that makes a watcher")
-    known = searched_space(space_for(data) if space is None else space, settings.without)
+    known = searched_space(given, settings.without)
     require_fit(known, data)
     info.require(known)
     info.build(config)  # a method sees for itself what no range says of its numbers

@@ -383,6 +383,7 @@ def test_what_is_published_names_spaces_and_fields_that_exist():
     for info in known.values():
         assert from_mapping(Settings, nested(info.search or {}))
         assert from_mapping(Training, nested({**(info.evaluation or {}), **info.quick}))
+        assert from_mapping(Settings, nested(info.quick_search))
         assert set(info.searches) <= set(methods())
         NetworkSpec(**info.network)
 
@@ -397,6 +398,7 @@ def test_a_space_says_what_methods_published_in_it(monkeypatch):
         searches={"darts": {"batch_size": 32, "weights.lr": 0.5}},
         evaluation={"epochs": 7},
         quick={"epochs": 3},
+        quick_search={"network.channels": 6, "epochs": 9},
     )(lambda: DARTS("cells"))
     there, usual = (morphogen.paper_preset("darts", name) for name in ("cells", "darts"))
     assert there.settings == altered(usual.settings, {"network.channels": 12, "batch_size": 32})
@@ -404,6 +406,10 @@ def test_a_space_says_what_methods_published_in_it(monkeypatch):
     assert morphogen.paper_preset("gdas", "cells").settings.batch_size == 256  # as in DARTS'
     assert paper_training("cells") == replace(paper_training("darts"), epochs=7)
     assert quick_training("cells") == replace(quick_training("darts"), epochs=3)
+    small = morphogen.quick_preset("spos", "cells").settings
+    usually = morphogen.quick_preset("spos").settings
+    assert small == altered(usually, {"network.channels": 6, "epochs": 9})
+    assert morphogen.quick_preset("spos", "darts").settings == usually
 
 
 def test_a_space_without_a_published_search_is_named():
