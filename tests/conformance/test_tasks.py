@@ -72,6 +72,17 @@ def games() -> Task:
     return PolicyConfig(envs=3, horizon=8, passes=2, episodes=8).make("env:minatar/breakout", Cut())
 
 
+class Tokens(nn.Module):
+    """Scores of the next token by the last one and the first of the source."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source, self.last = nn.Embedding(10, 10), nn.Embedding(10, 10)
+
+    def forward(self, source: Tensor, decoder: Tensor) -> Tensor:
+        return self.last(decoder) + self.source(source[:, :1])
+
+
 NETWORKS: dict[Callable[[], Task], Callable[[], nn.Module]] = {
     photos: lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
     signals: lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 4)),

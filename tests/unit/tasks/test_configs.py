@@ -75,5 +75,7 @@ def test_a_description_of_an_unknown_kind_or_of_another_size_is_refused(volumes)
     with pytest.raises(ConfigError, match="size is 9; accepted: voxels, at most 8"):
         volumes(size=9)
     text = volumes().to_json().replace('"kind": "volumes"', '"kind": "smells"')
-    with pytest.raises(DataError, match=r"'smells'.*known: images, segmentation, signals, volumes"):
+    with pytest.raises(
+        DataError, match=r"'smells'.*known: images, segmentation, sequences, signals, volumes"
+    ):
         Signature.from_json(text, "a file")
