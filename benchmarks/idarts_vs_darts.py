@@ -115,7 +115,7 @@ def main() -> None:
         with ThreadPoolExecutor(options.parallel) as pool:
             list(pool.map(lambda job: run(*job, options), jobs))
     if options.small:
-        print(json.dumps({v: rows(directory(v, 0, options))[-1]["loss"] for v in VARIANTS}))
+        print(json.dumps({v: rows(directory(v, 0, options))[-1]["architecture"] for v in VARIANTS}))
     else:
         report(options)
 
