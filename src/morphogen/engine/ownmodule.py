@@ -74,8 +74,10 @@ def try_space(
         SpaceError: the module does not fit the data, or fails.
     """
     if not isinstance(space, ModuleSpace):
+        batch = some(task, part, min(2, batch_size))
+        require_axes(space, batch)
         if not task.kind:  # of the kinds it is known which spaces serve
-            try_built_in(space, some(task, part, min(2, batch_size)), task)
+            try_built_in(space, batch, task)
         return space, ()
     batch = some(task, part, min(2, batch_size))
     known = materialised(space, batch.x, seed_for(seed, "weights"))
@@ -90,6 +92,21 @@ def try_space(
     return known, (*said, *odd)
 
 
+def require_axes(space: SearchSpace, batch: Batch) -> None:
+    """Refuse inputs that are no pictures, or no signals, where the space is of networks for them.
+
+    Raises:
+        SpaceError: the space takes other inputs.
+    """
+    dims, x = space.spatial_dims, batch.x
+    if dims and not (isinstance(x, Tensor) and x.is_floating_point() and x.ndim == 2 + dims):
+        axes = ", ".join(("n", "channels", *(("height", "width") if dims == 2 else ("time",))))
+        raise SpaceError(
+            f"space {space.name!r} takes one tensor [{axes}] of floating-point numbers, and the "
+            f"inputs of the task are {shapes(x)}; accepted: such inputs, or a module of your own"
+        )
+
+
 def try_built_in(space: SearchSpace, batch: Batch, task: Task) -> None:
     """Run a network of a built-in space on a task of one's own, and see that they fit.
 
@@ -100,15 +117,9 @@ def try_built_in(space: SearchSpace, batch: Batch, task: Task) -> None:
 
     Raises:
         ConfigError: it is not known how many outputs a network needs.
-        SpaceError: the space takes other inputs, or the loss other outputs.
+        SpaceError: the loss takes other outputs.
     """
-    dims, x = space.spatial_dims, batch.x
-    if dims and not (isinstance(x, Tensor) and x.is_floating_point() and x.ndim == 2 + dims):
-        axes = ", ".join(("n", "channels", *(("height", "width") if dims == 2 else ("time",))))
-        raise SpaceError(
-            f"space {space.name!r} takes one tensor [{axes}] of floating-point numbers, and the "
-            f"inputs of the task are {shapes(x)}; accepted: such inputs, or a module of your own"
-        )
+    x = batch.x
     if not task.outputs():
         raise ConfigError(
             f"outputs of the task is None; accepted for space {space.name!r}: the number of "

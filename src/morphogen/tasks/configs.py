@@ -47,6 +47,11 @@ class TaskConfig:
         return False
 
     @classmethod
+    def space_for(cls, data: Any) -> str:
+        """The space that is searched where none is named; by default the same for all data."""
+        return cls.default_space
+
+    @classmethod
     def inputs(cls) -> Inputs | None:
         """How a trained network is given other data of this kind; None: tensors, in Python only."""
         return None

@@ -55,7 +55,7 @@ def config_for(data: Data) -> type[TaskConfig]:
 def space_for(data: Data) -> str:
     """The name of the space in which data are searched if none is named."""
     kind = default_kind() if isinstance(data, Task) else config_for(data)
-    return kind.default_space
+    return kind.space_for(data)
 
 
 def require_fit(space: SearchSpace, data: Data) -> None:
@@ -71,7 +71,7 @@ def require_fit(space: SearchSpace, data: Data) -> None:
         return
     own = next(n for n, c in task_configs().items() if _alike(space, c))
     fitting = (name for name in spaces.registered() if _alike(spaces.info(name).kind, kind))
-    names = sorted(fitting, key=lambda name: name != kind.default_space)
+    names = sorted(fitting, key=lambda name: name != kind.space_for(data))
     given = f" {brief(data)}" if isinstance(data, str | os.PathLike) else ""
     raise SpaceError(
         f"space {space.name!r} is for {own}, and the data{given} are {name_of(kind)}; accepted: a "

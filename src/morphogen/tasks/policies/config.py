@@ -21,7 +21,7 @@ class PolicyConfig(TaskConfig):
     """Policies: environments, how much is played between updates, and the loss of PPO."""
 
     spatial_dims: ClassVar[int | None] = 2
-    default_space: ClassVar[str] = "nasbench201"
+    default_space: ClassVar[str] = "rl-darts"
 
     envs: Count = 16
     """environments side by side (paper: 64)"""
@@ -60,6 +60,12 @@ class PolicyConfig(TaskConfig):
     def takes(cls, data: Any) -> bool:
         """Names of environments."""
         return isinstance(data, str) and data.startswith(PREFIX)
+
+    @classmethod
+    def space_for(cls, data: Any) -> str:
+        """By the size of what is seen: ten by ten cells of MinAtar, or pictures."""
+        small = str(data).startswith(f"{PREFIX}minatar/")
+        return f"{cls.default_space}-minatar" if small else cls.default_space
 
     def make(self, data: Any, cut: Cut) -> PolicyTask:
         """Environments of a name, and the loss."""
