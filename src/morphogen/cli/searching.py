@@ -268,19 +268,19 @@ def _cut(text: str) -> str:
 
 
 def _cost(result: SearchResult) -> str:
-    cost, examples = result.cost, Described.of(RunDirectory(result.run).config()).drawn
+    cost, task = result.cost, Described.of(RunDirectory(result.run).config())
     text = f"Cost: {duration(cost['seconds'])} wall clock, {duration(cost['cpu_seconds'])} CPU"
     if "full_epochs" in cost:
         text += f"; {cost['early_epochs']:g} epochs of early and {cost['full_epochs']:g} of full"
         text += " trainings"
     drawn = [
-        f"{count(int(cost[key]))} {examples} drawn from {part}"
+        f"{count(int(cost[key]))} {task.drawn} drawn from {part}"
         for key, part in (
             ("train_examples", "the train part"),
             ("valid_examples", "the search-validation part"),
             ("pool_examples", "both parts together"),
         )
-        if key in cost and (cost[key] or "pool_examples" not in cost)
+        if key in cost and (cost[key] or not ("pool_examples" in cost or task.gathered))
     ]
     return fold("; ".join([text, *drawn]), width()) + "."
 

@@ -177,8 +177,12 @@ def preset(
     Raises:
         ConfigError: nothing is published for the space.
     """
-    held = paper_training(space, asked) if name == "paper" else quick_training(space, asked)
-    return replace(held, task=configured(held.task, config_for(data)))
+    kind = config_for(data)
+    if name == "paper":
+        held = paper_training(space, asked)
+    else:
+        held = quick_training(space, asked or kind())
+    return replace(held, task=configured(held.task, kind))
 
 
 def option_sections(held: Training, *, every_kind: bool = False) -> list[Section]:

@@ -35,7 +35,8 @@ def fitted(settings: Settings, task: Task) -> tuple[Settings, Sentences]:
     sizes = {
         "batch_size": (settings.batch_size or batch, settings.batch_size or usually),
     }
-    if settings.task is not None:  # a task that somebody made has its own parts
+    # A task that somebody made has its own parts, and so has one that gathers its examples.
+    if settings.task is not None and not task.gathers:
         sizes = {
             "split.train_images": (min(train, wanted.train_images), wanted.train_images),
             "split.valid_images": (min(valid, wanted.valid_images), wanted.valid_images),

@@ -56,6 +56,8 @@ class TaskConfig:
         """How a trained network is given other data of this kind; None: tensors, in Python only."""
         return None
 
+    trains: ClassVar[Mapping[str, Any]] = {}
+    """Numbers of a training from scratch of minutes, whatever the space: fields of `Training`."""
     sizes: ClassVar[tuple[str, ...]] = ()
     """Fields by which inputs are coarser or finer."""
 

@@ -103,7 +103,9 @@ def train(
     require_fit(known, data)
     arch = known.parse(architecture) if isinstance(architecture, str) else known.check(architecture)
     if training is None:
-        training = replace(quick_training(known), seeds=SEEDS if baseline else 1)
+        training = replace(
+            quick_training(known, asked_of(data, None)), seeds=SEEDS if baseline else 1
+        )
     require_types(run, training=(training, Training))
     training = replace(training, task=asked_of(data, training.task))
     arguments.function("watcher", watcher, "a class or function that makes a watcher")

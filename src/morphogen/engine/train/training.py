@@ -99,6 +99,8 @@ class Training:
     warm_up: Natural = 0
     """of adam: steps in which the learning rate rises to lr, to fall with the root of the steps
     after that; 0: neither"""
+    eps: Amount = 1e-8
+    """of adam: added to the root of the second moment"""
     weight_decay: Amount = 5e-4
     """L2 penalty, added to the gradient"""
     clip: Amount = 5.0
@@ -122,6 +124,7 @@ class Training:
                 weight_decay=self.weight_decay,
                 clip=self.clip,
                 warm_up=self.warm_up,
+                eps=self.eps,
             )
         return SGD(
             lr=self.lr,
@@ -174,7 +177,8 @@ def quick_training(space: SearchSpace | str, task: TaskConfig | None = None) -> 
         task: what the data are asked for.
     """
     known = about(space)
-    return _made(known.quick if known else {}, task)
+    of_kind = {} if task is None else task.trains
+    return _made({**(known.quick if known else {}), **of_kind}, task)
 
 
 def _made(numbers: Mapping[str, Any], task: TaskConfig | None) -> Training:

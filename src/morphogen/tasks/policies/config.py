@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -9,7 +10,8 @@ from pydantic import Field
 from morphogen.core.config import Amount, Count, Natural, Share, config
 from morphogen.tasks.configs import TaskConfig, task_config
 from morphogen.tasks.cut import Cut
-from morphogen.tasks.policies.environments import PREFIX, find
+from morphogen.tasks.policies.environments import PREFIX
+from morphogen.tasks.policies.inputs import EpisodeInputs, Place
 from morphogen.tasks.policies.ppo import Loss
 from morphogen.tasks.policies.rollouts import Gathering
 from morphogen.tasks.policies.task import PolicyTask
@@ -62,6 +64,22 @@ class PolicyConfig(TaskConfig):
         return isinstance(data, str) and data.startswith(PREFIX)
 
     @classmethod
+    def inputs(cls) -> EpisodeInputs:
+        """How a trained network is used: it plays."""
+        return EpisodeInputs()
+
+    trains: ClassVar[Mapping[str, Any]] = {
+        "epochs": 100,
+        "optimiser": "adam",
+        "lr": 5e-4,
+        "betas": (0.9, 0.999),
+        "eps": 1e-5,
+        "weight_decay": 0.0,
+        "clip": 0.5,
+        "held_out": 0.0,
+    }
+
+    @classmethod
     def space_for(cls, data: Any) -> str:
         """By the size of what is seen: ten by ten cells of MinAtar, or pictures."""
         small = str(data).startswith(f"{PREFIX}minatar/")
@@ -69,12 +87,7 @@ class PolicyConfig(TaskConfig):
 
     def make(self, data: Any, cut: Cut) -> PolicyTask:
         """Environments of a name, and the loss."""
-        source = find(
-            str(data),
-            sticky=self.sticky_actions,
-            train_levels=self.train_levels,
-            first_level=self.first_level,
-        )
+        place = Place(str(data), self.sticky_actions, self.train_levels, self.first_level)
         how = Gathering(
             envs=self.envs,
             horizon=self.horizon,
@@ -85,4 +98,4 @@ class PolicyConfig(TaskConfig):
             reward_clip=self.reward_clip,
         )
         loss = Loss(self.ratio_clip, self.value_clip, self.value_weight, self.entropy_bonus)
-        return PolicyTask(source, how, loss, episodes=self.episodes, seed=cut.seed)
+        return PolicyTask(place, how, loss, episodes=self.episodes, seed=cut.seed)

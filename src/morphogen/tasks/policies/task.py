@@ -9,14 +9,15 @@ import torch
 from torch import Generator, Tensor
 
 from morphogen.core.errors import SpaceError
-from morphogen.supernets.nested import length_of, shapes
+from morphogen.supernets.nested import described, length_of, shapes
 from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.digests import digest
 from morphogen.tasks.metric import Compare, Metric, Sums, added
-from morphogen.tasks.policies.environments.base import SEEDS, Source, begin_of
+from morphogen.tasks.policies.environments.base import SEEDS, begin_of
 from morphogen.tasks.policies.episodes import Episodes, played
+from morphogen.tasks.policies.inputs import Place
 from morphogen.tasks.policies.ppo import Loss
 from morphogen.tasks.policies.rollouts import Gathering, Rollouts
 from morphogen.tasks.streams import Stream
@@ -29,7 +30,7 @@ class PolicyTask(Task):
     """Act in environments; made by `PolicyConfig.make`.
 
     Args:
-        source: of the environments.
+        place: where is played.
         how: what is gathered between updates.
         loss: of each frame.
         episodes: of each part, by which a policy is judged.
@@ -43,9 +44,10 @@ class PolicyTask(Task):
     usual_batch = 256
 
     def __init__(
-        self, source: Source, how: Gathering, loss: Loss, *, episodes: int, seed: int = 0
+        self, place: Place, how: Gathering, loss: Loss, *, episodes: int, seed: int = 0
     ) -> None:
-        self.source, self.how, self.ppo = source, how, loss
+        self.place, self.how, self.ppo = place, how, loss
+        self.source = source = place.source()
         self.name, self.seed, self.own_valid = source.name, seed, True
         self._episodes = episodes
         self.train_rows = torch.arange(episodes)
@@ -230,10 +232,11 @@ class PolicyTask(Task):
         ]
 
     def inputs(self) -> dict[str, Any]:
-        """What a network takes: the shape of an observation."""
+        """What a network takes, and where it plays."""
         return {
-            "kind": "tensors",
-            "example": f"float32[*, {', '.join(map(str, self.source.shape))}]",
+            "kind": self.kind,
+            "example": described(self.example()),
+            "preparation": self.place.written(),
         }
 
     def contents(self) -> dict[str, Any]:
