@@ -41,7 +41,7 @@ def card(
         if signature.classes
         else f"# Network for {markdown(task.name)}",
         _use(signature, list(files)),
-        "## What it is\n\n" + _table(_facts(signature, result)),
+        "## What it is\n\n" + _table(_facts(signature, result, said.gathered)),
         "## How good it is\n\n" + _reached(result, said),
         "## How it was trained\n\n" + _training(signature, result, config, task),
         "## Input\n\n" + _input(signature),
@@ -97,14 +97,22 @@ def _commands(signature: Signature, files: Sequence[str]) -> str:
     )
 
 
-def _facts(signature: Signature, result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(signature: Signature, result: Mapping[str, Any], gathered: str) -> list[tuple[str, str]]:
+    """What the network is.
+
+    Args:
+        signature: of the network.
+        result: of its training.
+        gathered: what was gathered with it, if the examples are not fixed.
+    """
     spec, cost = signature.spec, result["cost"]
+    macs = f"{cost['macs'] / 1e6:,.2f} M"
     return [
         ("Search space", markdown(signature.space_name)),
         ("Architecture", code(signature.architecture)),
         ("Channels, depth", f"{spec.channels}, {spec.depth}"),
         ("Parameters", f"{cost['params']:,.0f}"),
-        (f"Multiply-adds for one {inputs_of(signature).one}", f"{cost['macs'] / 1e6:,.2f} M"),
+        ("Multiply-adds for one " + (gathered or f"{inputs_of(signature).one}s")[:-1], macs),
     ]
 
 
@@ -136,13 +144,14 @@ def _training(
 ) -> str:
     cost, origin = result["cost"], signature.origin
     versions = ", ".join(f"{name} {text}" for name, text in config["versions"].items())
+    said, size = Described.of(config), 0 if task.gathers else task.length("pool")
     drawn = sum(int(count) for name, count in cost.items() if name.endswith("_examples"))
     rows = [
-        ("Data", f"{markdown(config['data'])} ({task.length('pool'):,} training {task.unit})"),
+        ("Data", markdown(config["data"]) + f" ({size:,} training {task.unit})" * bool(size)),
         ("Weights", f"seed {origin['seed']}, epoch {origin['epoch']} ({origin['weights']})"),
         ("Seeds", str(result["seeds"])),
         ("Time", f"{cost['seconds']:,.0f} s wall clock, {cost['cpu_seconds']:,.0f} s CPU"),
-        (f"{task.unit.capitalize()} drawn", f"{drawn:,}"),
+        (f"{said.drawn.capitalize()} drawn", f"{drawn:,}"),
         ("Command", code(config["command"])),
         ("Versions", markdown(versions)),
         ("Machine", markdown(config["machine"])),

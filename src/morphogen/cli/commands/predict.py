@@ -32,7 +32,8 @@ OPTIONS = Section(
             "INPUT...",
             "image files of any size, folders of them, or .npy and .npz files with images "
             "[n, h, w] or [n, h, w, c], or with signals [n, channels, time]; one that cannot be "
-            "read is named, and the others are classified",
+            "read is named, and the others are classified. Of a policy how many episodes it is to "
+            "play",
             MISSING,
         ),
         Option(("--top",), "N", "classes to name for each input", "1"),
