@@ -76,6 +76,7 @@ def test_a_description_of_an_unknown_kind_or_of_another_size_is_refused(volumes)
         volumes(size=9)
     text = volumes().to_json().replace('"kind": "volumes"', '"kind": "smells"')
     with pytest.raises(
-        DataError, match=r"'smells'.*known: images, segmentation, sequences, signals, volumes"
+        DataError,
+        match=r"'smells'.*known: images, policies, segmentation, sequences, signals, volumes",
     ):
         Signature.from_json(text, "a file")
