@@ -105,6 +105,7 @@ class RLDARTSState:
     config=RLDARTSConfig,
     needs=[Differentiable],
     epochs=50,
+    quick={"epochs": 50, "diagnostics.images": 10},  # episodes, where it gathers: dear to play
     published={"rl-darts": PROCGEN},
 )
 class RLDARTS:
