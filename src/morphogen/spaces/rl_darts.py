@@ -61,6 +61,7 @@ the latter an agent that acts in small batches is another function than the one 
     network={"channels": 16, "depth": 3},
     search={"network.channels": 16, "network.depth": 3},  # Procgen, 16, 32 and 32 channels
     quick={"network.channels": 8, "network.depth": 3},
+    quick_search={"network.channels": 8, "network.depth": 3},
     reference="blocks=2",
     reference_space="impala-cnn",
     reference_name="IMPALA-CNN",
@@ -170,6 +171,7 @@ def classic() -> RLDARTS:
     like="rl-darts",
     network={"depth": 2},
     quick={"network.channels": 16, "network.depth": 2},
+    quick_search={"network.channels": 16, "network.depth": 2},
     reference="blocks=2",
     reference_space="impala-cnn-minatar",
     reference_name="IMPALA-CNN",
