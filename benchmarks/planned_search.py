@@ -112,7 +112,7 @@ def trained(case: Case, args: argparse.Namespace, path: Path, text: str, seconds
         "lr": 0.05,
         "task": held["task"],
         "network": {key: held["network"][key] for key in ("channels", "depth")},
-        "hardware": {"threads": 1},
+        "hardware": {"threads": 1, "precision": held["hardware"]["precision"]},
     }
 
     def run(epochs: int, out: Path) -> Any:
