@@ -41,6 +41,7 @@ CONFIG = SuccessiveHalvingConfig(
     finalists=1,
     largest=3.0,
     perturbations=0,
+    give_up=False,
 )
 
 
@@ -166,6 +167,30 @@ def test_a_doubling_is_worth_what_a_power_law_says() -> None:
     assert doubling(lengths[:1], 5000, 100.0) == 0
     assert doubling(lengths, 5000, np.inf) == 0
     assert doubling([[100, 60.0], [300, 60.0]], 5000, 100.0) == 0  # saturated
+
+
+def test_a_race_whose_rest_costs_more_than_it_finds_ends_and_the_reference_has_its_steps(
+    problem,
+) -> None:
+    """A lead that shrinks with the error, against the steps of the rest, by one power law."""
+    config = replace(CONFIG, give_up=True, candidates=3, steps=300, decision=700, seeds=2)
+    method = SuccessiveHalving(config)
+    last, rest = 3000, 2 * 700 * 2  # of two equally dear architectures
+    errors = {steps: 80 * steps**-0.25 for steps in (100, 300, last, last + rest)}
+    worth = (errors[last] - errors[last + rest]) * errors[300] / errors[last]
+    clock = Clock(3, 4, 9, 10, "round 1", (Ahead("train", 10, 300),))
+    for lead, spared in ((1.1 * worth, 0), (0.5 * worth, rest), (-1.0, rest)):
+        state = method.init(problem)
+        state.lengths = [[steps, 100 - errors[steps]] for steps in (100, 300)]
+        arms = [*state.drawn[:3], state.reference]
+        state.costs = dict.fromkeys(arms, 1.0)
+        now = 100 - errors[300]
+        state.rounds = [[arms, [now + lead, now - 5, now - 5, now]]]
+        assert method._spared(state, problem, clock) == spared
+        state.spared = spared
+        assert (method.derived(state) == state.reference) is (spared > 0)
+        assert method.ended(state, replace(clock, phase="decide")) is (spared > 0)
+        assert not method.ended(state, replace(clock, phase="train"))
 
 
 def test_scores_are_compared_at_equal_cost(played, problem) -> None:

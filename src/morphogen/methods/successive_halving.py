@@ -26,6 +26,10 @@ of a pass and the bytes that it moves, in FLOPs each. The learning rate falls to
 training, whatever its length: a score is that of a finished small training, not of an unfinished
 long one.
 
+After each round it is asked whether the rest of the search pays: the best candidate's lead over the
+reference, reduced as the reference's error is until the end, against what the steps of the rest
+would be worth there. If it does not, the reference has those steps.
+
 An epoch of the screen scores `SCREENED` architectures; in race and decision it is one training.
 
 Departures. The paper's arms go on where they stood, ours begin anew with a schedule of the new
@@ -114,6 +118,8 @@ class SuccessiveHalvingConfig:
     flops_per_byte: Amount = 25.0
     """FLOPs that take as long as moving one byte between memory and processor; 0: cost is counted
     in FLOPs alone"""
+    give_up: bool = True
+    """end the race where its rest costs more than it can find; the reference is trained for longer"""
     sgd: SGD = SGD(lr=0.05, lr_end=0.0)
 
 
@@ -155,6 +161,8 @@ class SuccessiveHalvingState:
     """[finalists, seeds so far, blocks], scores at equal cost; the reference last."""
     worth: dict[str, float] = field(default_factory=dict)
     """Of an arm of the decision: what its cost is worth in steps, in points of score."""
+    spared: int = 0
+    """Steps of the reference that the rest of the search would have taken, which did not pay."""
     best_score: float = WORST
     best_phase: str = ""
     costs: dict[str, float] = field(default_factory=dict, metadata={"checkpoint": False})
@@ -259,9 +267,11 @@ class SuccessiveHalving:
         return self._race(state, problem, clock)
 
     def ended(self, state: SuccessiveHalvingState, clock: Clock) -> bool:
-        """A small space has fewer architectures than there were to be."""
+        """A small space has fewer architectures than there were to be; or the rest did not pay."""
         if clock.phase == "screen":
             return len(state.proxies) == len(state.drawn)
+        if state.spared:
+            return clock.phase != "train"
         return clock.phase.startswith("round") and len(state.scores) == len(state.arms)
 
     # -- 1 -----------------------------------------------------------------------------------
@@ -341,6 +351,8 @@ class SuccessiveHalving:
         return self._figures(problem, state.reference, scores)
 
     def _race(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
+        if state.spared:
+            return {}
         number = int(clock.phase.split()[1]) - 1
         if clock.epoch == clock.step == 0:
             kept = self._kept(state, problem, self.sizes[number])
@@ -357,6 +369,7 @@ class SuccessiveHalving:
             worth = self._worth(state, problem, clock)
             equal = [s - worth[t] for t, s in zip(state.arms, state.scores, strict=True)]
             state.rounds.append([state.arms, equal])
+            state.spared = self._spared(state, problem, clock)
         return self._figures(problem, text, scores)
 
     def _kept(self, state: SuccessiveHalvingState, problem: Problem, count: int) -> list[str]:
@@ -371,18 +384,37 @@ class SuccessiveHalving:
         self, state: SuccessiveHalvingState, problem: Problem, clock: Clock
     ) -> dict[str, float]:
         """What each arm's score is to be lowered by, for its cost: 0 for the reference's."""
-        ahead = [phase.epochs * phase.steps for phase in clock.ahead if phase.phase == "train"]
-        slope = doubling(state.lengths, sum(ahead), _best_score(problem))
+        slope = doubling(state.lengths, _last(clock), _best_score(problem))
         reference = self.cost_of(state, problem, state.reference)
         return {
             text: slope * math.log2(self.cost_of(state, problem, text) / reference)
             for text in state.arms
         }
 
+    def _spared(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> int:
+        """The steps of the rest of the search, if they are worth more in the long training."""
+        c, done = self.config, len(state.rounds)
+        names, scores = state.rounds[-1]
+        order = sorted(range(len(names) - 1), key=lambda i: -scores[i])
+        whole = self.cost_of(state, problem, state.reference)
+        shares = [self.cost_of(state, problem, names[i]) / whole for i in order]
+        rounds = enumerate(self.sizes[done:], start=done)
+        rest = sum((sum(shares[:size]) + 1) * c.steps * c.eta**number for number, size in rounds)
+        rest += (sum(shares[: c.finalists]) + 1) * c.seeds * c.decision
+        last, best = _last(clock), _best_score(problem)
+        now, then = (error(state.lengths, steps, best) for steps in (state.lengths[-1][0], last))
+        lead = (scores[order[0]] - scores[-1]) * (then / now if now else 1.0)
+        pays = not c.give_up or lead > doubling(state.lengths, last, best) * math.log2(
+            1 + rest / last
+        )
+        return 0 if pays else round(rest)
+
     # -- 3 -----------------------------------------------------------------------------------
 
     def _decide(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
         c = self.config
+        if state.spared:
+            return {}
         if clock.epoch == clock.step == 0:
             kept = self._kept(state, problem, c.finalists)
             state.arms = [*kept, state.reference]
@@ -428,7 +460,8 @@ class SuccessiveHalving:
     def _train(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
         if clock.epoch == clock.step == 0:
             text = self.derived(state)
-            steps = self._steps(state, problem, text, clock.epochs * clock.steps)
+            planned = clock.epochs * clock.steps + state.spared
+            steps = self._steps(state, problem, text, planned)
             state.training.begin(text, steps, part="pool")
         done = clock.epoch * clock.steps + clock.step + 1
         state.training.advance(done, clock.epochs * clock.steps)
@@ -455,7 +488,7 @@ class SuccessiveHalving:
             low = gain if decision is None else decision.gain.low
             probably = gain > 0 and gain > (gain - (low or 0.0)) / 2
             return state.arms[best] if probably else state.reference
-        if not state.rounds:
+        if not state.rounds or state.spared:
             return state.reference
         names, scores = state.rounds[-1]
         return str(names[scores.index(max(scores))])
@@ -567,15 +600,24 @@ def _batch(problem: Problem) -> Batch:
 
 
 def doubling(lengths: Sequence[Sequence[float]], steps: float, best: float) -> float:
-    """What twice the steps are worth in score, at a length.
+    """What twice the steps are worth in score, at a length; see `error`."""
+    return error(lengths, steps, best) - error(lengths, 2 * steps, best)
 
-    The error, `best` less the score, is taken to fall as a power of the steps, which the shortest
-    and the longest of some trainings of one architecture show.
+
+def error(lengths: Sequence[Sequence[float]], steps: float, best: float) -> float:
+    """How far from the best score a training of some length ends.
+
+    The error is taken to fall as a power of the steps, which the shortest and the longest of some
+    trainings of one architecture show.
 
     Args:
         lengths: steps and score of each training, from short to long.
         steps: the length.
         best: the score that a perfect network has; infinite: not known, and nothing is claimed.
+
+    Returns:
+        The error, in units of score; 0 where nothing is known, and that of the longest training
+        where no longer ones are better.
     """
     lengths = [pair for pair in lengths if pair[1] > WORST]
     if len(lengths) < 2 or not math.isfinite(best) or steps <= 0:
@@ -583,9 +625,13 @@ def doubling(lengths: Sequence[Sequence[float]], steps: float, best: float) -> f
     (n1, s1), (n2, s2) = lengths[0], lengths[-1]
     e1, e2 = best - s1, best - s2
     if n2 <= n1 or e1 <= e2 or e2 <= 0:
-        return 0.0
-    power = math.log(e1 / e2) / math.log(n2 / n1)
-    return float(e2 * (n2 / steps) ** power * (1 - 2**-power))
+        return max(e2, 0.0)
+    return float(e2 * (n2 / steps) ** (math.log(e1 / e2) / math.log(n2 / n1)))
+
+
+def _last(clock: Clock) -> int:
+    """Steps of the long training, as planned."""
+    return sum(phase.epochs * phase.steps for phase in clock.ahead if phase.phase == "train")
 
 
 def _best_score(problem: Problem) -> float:
