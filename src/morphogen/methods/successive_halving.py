@@ -119,7 +119,7 @@ class SuccessiveHalvingConfig:
     """FLOPs that take as long as moving one byte between memory and processor; 0: cost is counted
     in FLOPs alone"""
     give_up: bool = True
-    """end the race where its rest costs more than it can find; the reference is trained for longer"""
+    """end the race where its rest costs more than it finds; the reference is trained for longer"""
     sgd: SGD = SGD(lr=0.05, lr_end=0.0)
 
 
