@@ -378,8 +378,20 @@ class Problem:
             more: a further term of the loss, of the output: self-distillation, say.
         """
         output = self.forward(net, gates, batch.x)
-        loss = self.task.loss(output, batch.y, train=True)
+        loss = self.task.loss(output, batch.y, train=True) * self._share(batch)
         return loss if more is None else loss + more(output)
+
+    def _share(self, batch: Batch) -> float:
+        """By what the mean loss of this process's share is multiplied.
+
+        So that the mean over processes is the mean over the joint batch, also where shares of as
+        many examples have unequally many units: tokens, pixels that are not void.
+        """
+        if self.devices.world == 1:
+            return 1.0
+        size = torch.tensor(float(batch.size), device=self.devices.device)
+        (mean,) = self.devices.mean([size])
+        return batch.size / float(mean) if mean else 1.0
 
     def bilevel_loss(
         self,
@@ -399,12 +411,13 @@ class Problem:
         """
         names = list(trainable(net))
         drawn = ReplayedDraws(self.devices.device, more=[self.search_rng])
+        share = self._share(batch)
 
         def loss(weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
             named = dict(zip(names, weights, strict=True))
             with drawn(), frozen_statistics(net):
                 output = self.forward(net, gates(alphas), batch.x, named)
-            value = self.task.loss(output, batch.y)
+            value = self.task.loss(output, batch.y) * share
             return value if more is None else value + more(output)
 
         return loss

@@ -18,14 +18,23 @@ if TYPE_CHECKING:
     from morphogen.cost import Cost, Latency
 
 
+_USUAL = {0: "20x20", 1: "1x128", 2: "3x32x32"}
+_CALLED = {0: "pair", 1: "signal", 2: "image"}
+_WANTED = {
+    0: "tokens of source x tokens of target, like 20x20",
+    1: "channels x points of time for a space of signals, like 6x128",
+    2: "channels x height x width, like 3x32x32 or 1x28x28",
+}
+
+
 def run(given: dict[str, Any]) -> int:
     """`morphogen cost SPACE ARCH...`, from its options."""
     from morphogen import spaces
 
     space = spaces.make(given["space"])
     archs = [space.parse(text) for text in given["arch"]]
-    axes = space.spatial_dims or 2
-    image = shape(given["image"] or ("1x128" if axes == 1 else "3x32x32"), axes)
+    axes = 2 if space.spatial_dims is None else space.spatial_dims
+    image = shape(given["image"] or _USUAL[axes], axes)
     sizes: dict[str, Any] = {
         name: whole(f"--{name}", given[name], accepted)
         for name, accepted in (
@@ -42,15 +51,17 @@ def run(given: dict[str, Any]) -> int:
     from morphogen.supernets import network
 
     spec = replace(cost.published(space), **sizes)
-    counts = [cost.of(space, arch, spec, image) for arch in archs]
+    spec = replace(spec, in_channels=image[0] if axes else spec.classes)
+    one = image if axes else _ids(image)
+    counts = [cost.of(space, arch, spec, one) for arch in archs]
     taken: list[Latency] = []
     if given["latency"]:
         for arch in archs:
-            cost.require(space, spec, image, batch=batch, arch=arch, training=False)
-        nets = [network(space, a, replace(spec, in_channels=image[0])) for a in archs]
+            cost.require(space, spec, one, batch=batch, arch=arch, training=False)
+        nets = [network(space, a, spec) for a in archs]
         taken = cost.latency(
             nets,
-            image,
+            one,
             batch=batch,
             rounds=rounds,
             threads=threads,
@@ -60,7 +71,7 @@ def run(given: dict[str, Any]) -> int:
             {
                 "space": space.name,
                 "image": list(image),
-                "spec": asdict(spec) | {"in_channels": image[0]},
+                "spec": asdict(spec),
                 "architectures": [
                     {
                         "architecture": space.format(arch),
@@ -75,27 +86,33 @@ def run(given: dict[str, Any]) -> int:
     lines = [f"  {i}  {space.format(arch)}" for i, arch in enumerate(archs, start=1)]
     about = _about(
         f"{space.name}, channels {spec.channels}, depth {spec.depth}, {spec.classes} "
-        f"classes, for one {'signal' if axes == 1 else 'image'} of {'x'.join(map(str, image))} in "
-        "float32.",
+        f"classes, for one {_CALLED[axes]} of {'x'.join(map(str, image))} in float32.",
         taken,
     )
     print("\n".join([*lines, "", _table(counts, taken), "", fold(about, width())]))
     return 0
 
 
+def _ids(lengths: tuple[int, ...]) -> Any:
+    """Ids of a pair of so many tokens."""
+    import torch
+
+    return tuple(torch.zeros(1, length, dtype=torch.int64) for length in lengths)
+
+
 def shape(text: str, axes: int) -> tuple[int, ...]:
-    """`3x32x32` as channels, height, width; with one axis `3x128` as channels, points of time."""
+    """`3x32x32` as channels, height, width; with one axis `3x128` as channels, points of time.
+
+    With none `20x22` as tokens of source and target.
+    """
     most = (ranges.WIDTH.most, *[ranges.SIDE.most if axes == 2 else ranges.LENGTH.most] * axes)
-    found = re.fullmatch("x".join(["([0-9]{1,9})"] * (1 + axes)), text.lower())
+    most = most if axes else (ranges.WIDTH.most, ranges.WIDTH.most)
+    found = re.fullmatch("x".join(["([0-9]{1,9})"] * len(most)), text.lower())
     sizes = tuple(int(n) for n in found.groups()) if found else (0,)
     if not all(1 <= size <= top for size, top in zip(sizes, most, strict=False)):
-        wanted = (
-            "channels x points of time for a space of signals, like 6x128"
-            if axes == 1
-            else "channels x height x width, like 3x32x32 or 1x28x28"
-        )
         raise ConfigError(
-            f"--image is {brief(text)}; accepted: {wanted}, at most {'x'.join(map(str, most))}"
+            f"--image is {brief(text)}; accepted: {_WANTED[axes]}, at most "
+            f"{'x'.join(map(str, most))}"
         )
     return sizes
 
@@ -150,12 +167,12 @@ OPTIONS = Section(
             ("--image",),
             "CxHxW",
             "channels, height and width of an image (default: 3x32x32); channels and points of "
-            "time of a signal, CxT (1x128)",
+            "time of a signal, CxT (1x128); tokens of source and target, SxT (20x20)",
             "",
         ),
         Option(("--channels",), "N", "C (default: as published for the space)", ""),
         Option(("--depth",), "N", "cells (default: as published for the space)", ""),
-        Option(("--classes",), "N", "number of classes (default: 10)", ""),
+        Option(("--classes",), "N", "number of classes, or of tokens (default: 10)", ""),
         Option(("--latency",), "", "measure the latency on this machine, too", False),
         Option(("--batch",), "N", "examples of a measured pass", "1"),
         Option(("--rounds",), "N", "measured passes of each network", "50"),
