@@ -127,6 +127,7 @@ SIZE: dict[str, Any] = {
 WITHOUT = {
     "signals": ("--image-size",),
     "segmentation": ("--image-size", "--depth", "--train-images", "--valid-images"),
+    "sequences": ("--image-size", "--channels", "--depth", "--train-images", "--valid-images"),
     "adding-a-task": ("--image-size", "--train-images", "--valid-images"),
 }
 """By page: flags that its data do not have."""
