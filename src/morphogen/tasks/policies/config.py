@@ -55,6 +55,8 @@ class PolicyConfig(TaskConfig):
     """Procgen: levels of the training part (paper: 200)"""
     first_level: Natural = 0
     """Procgen: the first of them"""
+    side: Natural = 0
+    """Procgen: pixels along a side to which pictures are averaged, a divisor of 64; 0: 64"""
     episodes: Count = 50
     """episodes by which a policy is judged, of each part (paper: 10)"""
 
@@ -87,7 +89,9 @@ class PolicyConfig(TaskConfig):
 
     def make(self, data: Any, cut: Cut) -> PolicyTask:
         """Environments of a name, and the loss."""
-        place = Place(str(data), self.sticky_actions, self.train_levels, self.first_level)
+        place = Place(
+            str(data), self.sticky_actions, self.train_levels, self.first_level, self.side
+        )
         how = Gathering(
             envs=self.envs,
             horizon=self.horizon,

@@ -54,6 +54,7 @@ class Place:
     sticky_actions: float
     train_levels: int
     first_level: int
+    side: int
 
     def source(self) -> Source:
         """The environments."""
@@ -62,6 +63,7 @@ class Place:
             sticky=self.sticky_actions,
             train_levels=self.train_levels,
             first_level=self.first_level,
+            side=self.side,
         )
 
     def written(self) -> dict[str, Any]:
@@ -77,7 +79,7 @@ class Place:
         """
         held = dict(signature.preparation or {})
         kinds = {"environments": str, "sticky_actions": float, "train_levels": int}
-        kinds["first_level"] = int
+        kinds |= {"first_level": int, "side": int}
         right = held.keys() == kinds.keys() and all(type(held[k]) is t for k, t in kinds.items())
         # A module before a colon would be imported by Gymnasium.
         if not right or ":" in held["environments"].partition(":")[2]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from morphogen.core.errors import CheckpointError, DataError, UnknownNameError
+from morphogen.core.errors import CheckpointError, ConfigError, DataError, UnknownNameError
 from morphogen.tasks import Batch, Stream
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.policies import PolicyConfig, PolicyTask
@@ -186,6 +186,20 @@ def test_procgen_begins_a_level_at_once_when_one_has_ended() -> None:
         assert min(moved) > 0, "a step that plays nothing"
         ends += int(step.ended.sum())
     assert ends >= 2
+
+
+def test_pictures_are_averaged_to_fewer_pixels() -> None:
+    wide = find(STARPILOT, sticky=0, train_levels=1, first_level=0)
+    small = find(STARPILOT, sticky=0, train_levels=1, first_level=0, side=32)
+    assert small.shape == (3, 32, 32)
+    assert small.prepared[0] == "pictures are averaged to 32 x 32 pixels"
+    pictures = wide.make([5]).reset()
+    means = torch.nn.functional.avg_pool2d(torch.from_numpy(pictures).double(), 2).numpy()
+    seen = small.make([5]).reset()
+    assert seen.dtype == np.uint8
+    assert np.array_equal(seen, np.floor(means + 0.5))
+    with pytest.raises(ConfigError, match="side is 48; accepted"):
+        find(STARPILOT, sticky=0, train_levels=1, first_level=0, side=48)
 
 
 def test_returns_have_an_interval_over_episodes() -> None:

@@ -12,7 +12,7 @@ PREFIX = "env:"
 __all__ = ["PREFIX", "Environments", "Source", "Step", "find"]
 
 
-def find(name: str, *, sticky: float, train_levels: int, first_level: int) -> Source:
+def find(name: str, *, sticky: float, train_levels: int, first_level: int, side: int = 0) -> Source:
     """The environments of a name.
 
     Args:
@@ -20,6 +20,7 @@ def find(name: str, *, sticky: float, train_levels: int, first_level: int) -> So
         sticky: of MinAtar, probability that an action is repeated.
         train_levels: of Procgen, levels of the training part.
         first_level: the first of them.
+        side: of Procgen, pixels along a side of what is seen; 0: 64.
 
     Raises:
         DataError: there are none, or their package is not installed.
@@ -29,7 +30,9 @@ def find(name: str, *, sticky: float, train_levels: int, first_level: int) -> So
         return minatar.MinAtar.of(_known("game of MinAtar", game, minatar.GAMES), sticky=sticky)
     if family == "procgen":
         known = _known("game of Procgen", game, procgen.GAMES)
-        return procgen.Procgen.of(known, train_levels=train_levels, first_level=first_level)
+        return procgen.Procgen.of(
+            known, train_levels=train_levels, first_level=first_level, side=side
+        )
     if family == "gymnasium" and game:
         return Gymnasium.of(game)
     raise DataError(

@@ -24,6 +24,9 @@ GAMES = (
     *("heist", "jumper", "leaper", "maze", "miner", "ninja", "plunder", "starpilot"),
 )
 
+SIDE = 64
+"""Pixels along a side of the pictures."""
+
 BLOCK = 2**29
 """Levels of the parts lie in blocks of so many numbers, so that no level is in two parts."""
 
@@ -42,8 +45,13 @@ class Procgen(Source):
     first_level: int
 
     @classmethod
-    def of(cls, game: str, *, train_levels: int, first_level: int) -> Procgen:
-        """The game of this name."""
+    def of(cls, game: str, *, train_levels: int, first_level: int, side: int = 0) -> Procgen:
+        """The game of this name; pictures are averaged to `side` pixels along each side, if any."""
+        side = side or SIDE
+        if side > SIDE or SIDE % side:
+            raise ConfigError(
+                f"side is {side}; accepted: pixels along a side of which {SIDE} is a multiple, or 0"
+            )
         if first_level + train_levels > BLOCK:
             raise ConfigError(
                 f"first_level is {first_level} of {train_levels} levels; accepted: levels below "
@@ -52,9 +60,12 @@ class Procgen(Source):
         return cls(
             name=f"procgen/{game}",
             actions=15,
-            shape=(3, 64, 64),
+            shape=(3, side, side),
             scale=255.0,
-            prepared=("pixels are divided by 255",),
+            prepared=(
+                *([f"pictures are averaged to {side} x {side} pixels"] if side < SIDE else []),
+                "pixels are divided by 255",
+            ),
             stored=False,
             game=game,
             train_levels=train_levels,
@@ -77,7 +88,7 @@ class Procgen(Source):
             start_level=first,
             num_threads=1,
         )
-        return ProcgenEnvironments(made, len(seeds))
+        return ProcgenEnvironments(made, len(seeds), self.shape[1])
 
     def levels(self, part: str) -> str:
         """Which levels are played in a part."""
@@ -94,22 +105,39 @@ class ProcgenEnvironments(Environments):
     Args:
         made: of `envpool`, with the interface of Gymnasium.
         count: games in it.
+        side: pixels along a side of what is seen.
     """
 
-    def __init__(self, made: Any, count: int) -> None:
-        self._made, self.count = made, count
+    def __init__(self, made: Any, count: int, side: int = SIDE) -> None:
+        self._made, self.count, self._side = made, count, side
 
     def reset(self) -> Observations:
         """Begin the first episodes."""
-        return np.array(self._made.reset()[0])
+        return self._seen(self._made.reset()[0])
 
     def step(self, actions: NDArray[np.int64]) -> Step:
         """Take an action in each."""
         seen, rewards, over, cut, _ = self._made.step(actions.astype(np.int32))
-        seen, cut = np.array(seen), np.asarray(cut) & ~np.asarray(over)
+        seen, cut = self._seen(seen), np.asarray(cut) & ~np.asarray(over)
         ended = np.asarray(over) | cut
         final = seen[cut]
         if ended.any():  # the pool itself would begin them with the next step, whatever its action
             begun, info = self._made.reset(np.flatnonzero(ended).astype(np.int32))
-            seen[info["env_id"]] = begun
+            seen[info["env_id"]] = self._seen(begun)
         return Step(seen, np.asarray(rewards, dtype=np.float64), ended, cut, final)
+
+    def _seen(self, pictures: NDArray[np.uint8]) -> Observations:
+        """Pictures [n, 3, 64, 64], averaged; a copy, since the pool writes them anew."""
+        return averaged(np.array(pictures), self._side)
+
+
+def averaged(pictures: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Means of squares of pixels, rounded: [n, c, s, s] -> [n, c, side, side]."""
+    n, channels, high, wide = pictures.shape
+    if side == high:
+        return pictures
+    squares = pictures.reshape(n, channels, side, high // side, side, wide // side)
+    pixels = (high // side) * (wide // side)
+    total: NDArray[np.uint32] = squares.sum(axis=(3, 5), dtype=np.uint32)
+    rounded: NDArray[np.uint8] = ((total + pixels // 2) // pixels).astype(np.uint8)
+    return rounded
