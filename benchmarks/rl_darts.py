@@ -14,8 +14,8 @@ the test part with the policy as it is then, actions drawn. Beside it a search w
 that gives noise, judged by its weights.
 
 One thread; runs can be cut off at any time, the same command goes on; two commands of different
-`--games` and `--runs`, one core each (`--report` reads several: `--runs A B`). About 105 CPU minutes
-for each game of MinAtar (512,000 frames a run), and 5.5 CPU hours for StarPilot (655,360).
+`--games` and `--runs`, one core each (`--report` reads several: `--runs A B`). About 105 CPU
+minutes for each game of MinAtar (512,000 frames a run), and 5.5 CPU hours for StarPilot (655,360).
 """
 
 from __future__ import annotations
