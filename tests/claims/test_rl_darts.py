@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from morphogen.bilevel.optimisers import Adam
 from morphogen.core.config import altered
 from morphogen.engine.search.presets import paper_preset
 from morphogen.engine.search.timetable import timetable
+from morphogen.engine.train.training import paper_training
 from morphogen.methods.rl_darts import RLDARTS, RLDARTSConfig, RLDARTSState, standing
 from morphogen.spaces.rl_darts import MICRO, CellNorm
 from morphogen.spaces.rl_darts import RLDARTS as Cells
@@ -140,6 +142,12 @@ def test_the_paper_s_search_is_that_of_its_code() -> None:
         0.2,
     )
     assert (task.value_weight, task.entropy_bonus, task.reward_clip) == (0.5, 0.01, 10.0)
+    for space in ("rl-darts", "rl-darts-classic", "impala-cnn"):
+        training = paper_training(space)
+        found = training.descent
+        assert isinstance(found, Adam)
+        assert (found.lr, found.eps, found.clip, found.weight_decay) == (5e-4, 1e-5, 0.5, 0.0)
+        assert (training.epochs, training.batch_size, training.task) == (382, 2048, task)
 
 
 POISONED = (*MICRO[:-1], "noise", "none")

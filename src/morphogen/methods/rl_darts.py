@@ -46,30 +46,13 @@ from morphogen.core import Architecture
 from morphogen.core.config import Positive, config
 from morphogen.methods._contract import Metrics, Phase, method
 from morphogen.spaces import Differentiable, SearchSpace
+from morphogen.spaces.impala_cnn import FRAMES
 from morphogen.supernets import Gates, Supernet
 from morphogen.supernets.relaxations import tempered
 from morphogen.tasks.problem import Clock, Problem, trainable
 
 NOTHING = "none"
 """The operation that is in the softmax and is never kept."""
-
-PROCGEN = {
-    "epochs": 382,  # 25 million frames
-    "batch_size": 2048,
-    "task.envs": 64,
-    "task.horizon": 1024,
-    "task.passes": 2,
-    "task.discount": 0.999,
-    "task.gae_lambda": 0.95,
-    "task.ratio_clip": 0.2,
-    "task.value_clip": 0.2,
-    "task.value_weight": 0.5,
-    "task.entropy_bonus": 0.01,
-    "task.reward_clip": 10.0,
-    "task.train_levels": 200,
-    "task.episodes": 10,
-}
-"""PPO on Procgen, easy, as the authors configure it."""
 
 
 @config
@@ -106,7 +89,7 @@ class RLDARTSState:
     needs=[Differentiable],
     epochs=50,
     quick={"epochs": 50, "diagnostics.images": 10},  # episodes, where it gathers: dear to play
-    published={"rl-darts": PROCGEN},
+    published={"rl-darts": {"epochs": FRAMES}},
 )
 class RLDARTS:
     """Joint descent on weights and architecture, on examples that the supernet gathers itself."""

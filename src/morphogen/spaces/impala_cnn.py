@@ -20,6 +20,41 @@ from morphogen.spaces.registry import register
 BLOCKS = "blocks"
 """The one choice."""
 
+PROCGEN = {
+    "batch_size": 2048,
+    "network.channels": 16,
+    "network.depth": 3,
+    "task.envs": 64,
+    "task.horizon": 1024,
+    "task.passes": 2,
+    "task.discount": 0.999,
+    "task.gae_lambda": 0.95,
+    "task.ratio_clip": 0.2,
+    "task.value_clip": 0.2,
+    "task.value_weight": 0.5,
+    "task.entropy_bonus": 0.01,
+    "task.reward_clip": 10.0,
+    "task.train_levels": 200,
+    "task.episodes": 10,
+}
+"""PPO on Procgen, easy, as google/brain_autorl (rl_darts) configures it."""
+
+FRAMES = 382
+"""Epochs of `PROCGEN` that are 25 million frames."""
+
+EVALUATION = {
+    **PROCGEN,
+    "epochs": FRAMES,
+    "optimiser": "adam",
+    "lr": 5e-4,
+    "betas": [0.9, 0.999],
+    "eps": 1e-5,
+    "weight_decay": 0.0,
+    "clip": 0.5,
+    "held_out": 0.0,
+}
+"""The same, of a training from scratch."""
+
 NAME, REASON = "IMPALA-CNN", "the published network has two residual blocks in each stage"
 
 
@@ -27,6 +62,7 @@ NAME, REASON = "IMPALA-CNN", "the published network has two residual blocks in e
     "impala-cnn",
     supernet="morphogen.supernets.impala_cnn",
     network={"channels": 16, "depth": 3},
+    evaluation=EVALUATION,
     quick={"network.channels": 16, "network.depth": 3},
     reference=f"{BLOCKS}=2",
     reference_name=NAME,
@@ -76,9 +112,10 @@ class ImpalaCNN(SearchSpace, Differentiable):
 
 @register(
     "impala-cnn-minatar",
-    like="impala-cnn",
-    network={"depth": 2},
-    quick={"network.depth": 2},
+    family="impala-cnn",
+    supernet="morphogen.supernets.impala_cnn",
+    network={"channels": 16, "depth": 2},
+    quick={"network.channels": 16, "network.depth": 2},
     reference=f"{BLOCKS}=2",
     reference_name=NAME,
     reference_reason=REASON,

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, get_args
 from morphogen.core import Architecture, SpaceError, UnknownNameError
 from morphogen.spaces.darts import DARTS, NOISE, Operations
 from morphogen.spaces.genotype import Genotype
+from morphogen.spaces.impala_cnn import EVALUATION, PROCGEN
 from morphogen.spaces.registry import register
 
 MICRO = ("conv_3x3", "relu", "tanh", "skip_connect", "none")
@@ -59,7 +60,8 @@ the latter an agent that acts in small batches is another function than the one 
     supernet="morphogen.supernets.rl_darts",
     drawing="cell-pair",
     network={"channels": 16, "depth": 3},
-    search={"network.channels": 16, "network.depth": 3},  # Procgen, 16, 32 and 32 channels
+    search=PROCGEN,
+    evaluation=EVALUATION,
     quick={"network.channels": 8, "network.depth": 3},
     quick_search={"network.channels": 8, "network.depth": 3},
     reference="blocks=2",
@@ -168,8 +170,10 @@ def classic() -> RLDARTS:
 
 @register(
     "rl-darts-minatar",
-    like="rl-darts",
-    network={"depth": 2},
+    family="rl-darts",
+    supernet="morphogen.supernets.rl_darts",
+    drawing="cell-pair",
+    network={"channels": 16, "depth": 2},
     quick={"network.channels": 16, "network.depth": 2},
     quick_search={"network.channels": 16, "network.depth": 2},
     reference="blocks=2",
