@@ -8,6 +8,7 @@ an adapter steps them for Stable-Baselines3, which monitors returns before rewar
 encoder is shared by policy and value, whose heads are linear; nothing is drawn in common, since the
 two libraries draw weights, actions and minibatches in another order. Judged are the last policies,
 both by the task's test episodes, and the episodes that ended in the last fifth of the training.
+CartPole is judged while it is still being learnt: after four times the frames all reach its 500.
 Rows are kept in runs/ppo/rows.jsonl; a run that was cut off goes on after them.
 """
 
@@ -36,7 +37,7 @@ LR, CLIP, EPS = 5e-4, 0.5, 1e-5
 GAMES: dict[str, dict[str, Any]] = {
     "env:minatar/breakout": {"envs": 16, "horizon": 128, "passes": 3, "batch": 256, "epochs": 90},
     "env:gymnasium/CartPole-v1": {
-        **{"envs": 8, "horizon": 128, "passes": 10, "batch": 128, "epochs": 60}
+        **{"envs": 8, "horizon": 128, "passes": 10, "batch": 128, "epochs": 15}
     },
 }
 SEEDS = (0, 1, 2)

@@ -92,6 +92,10 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
         ('"budget": 12, "epochs": 5', '"budget": 4, "epochs": 1'),
         ("epochs=2, batch_size=32)", "epochs=1, steps_per_epoch=2, batch_size=32)"),
     ),
+    "policies.md": (
+        ("--epochs 90", "--epochs 90 --horizon 8 --episodes 3"),
+        ("--baseline --epochs 100", "--baseline --epochs 100 --seeds 2"),
+    ),
     "one-shot.md": (
         (
             "--run supernet",
@@ -128,6 +132,7 @@ WITHOUT = {
     "signals": ("--image-size",),
     "segmentation": ("--image-size", "--depth", "--train-images", "--valid-images"),
     "sequences": ("--image-size", "--channels", "--depth", "--train-images", "--valid-images"),
+    "policies": ("--image-size", "--train-images", "--valid-images"),
     "adding-a-task": ("--image-size", "--train-images", "--valid-images"),
 }
 """By page: flags that its data do not have."""

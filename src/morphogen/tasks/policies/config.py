@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from morphogen.core.config import Amount, Count, Natural, Share, config
+from morphogen.core.errors import ConfigError
 from morphogen.tasks.configs import TaskConfig, task_config
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.policies.environments import PREFIX
@@ -88,7 +89,17 @@ class PolicyConfig(TaskConfig):
         return f"{cls.default_space}-minatar" if small else cls.default_space
 
     def make(self, data: Any, cut: Cut) -> PolicyTask:
-        """Environments of a name, and the loss."""
+        """Environments of a name, and the loss.
+
+        Raises:
+            ConfigError: a number of examples is asked for, of which there are none.
+        """
+        for name, size in (("train_images", cut.train), ("valid_images", cut.valid)):
+            if size is not None and name not in cut.at_most:
+                raise ConfigError(
+                    f"{name} is {size}, and {data} gives frames as they are played; accepted: 0, "
+                    "and the option episodes for how many a policy is judged by"
+                )
         place = Place(
             str(data), self.sticky_actions, self.train_levels, self.first_level, self.side
         )
