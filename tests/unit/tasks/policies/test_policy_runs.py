@@ -111,7 +111,7 @@ def test_the_journey_of_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_file_that_names_code_for_its_environment_is_refused() -> None:
     name = "env:gymnasium/antigravity:CartPole-v1"
-    held = SimpleNamespace(preparation=Place(name, 0.1, 1, 0).written())
+    held = SimpleNamespace(preparation=Place(name, 0.1, 1, 0, 0).written())
     with pytest.raises(DataError, match="a file that morphogen wrote"):
         Place.of(held)
     held.preparation["environments"] = "env:gymnasium/CartPole-v1"
