@@ -7,6 +7,7 @@ import torch
 
 import morphogen
 import sounds
+import tiny
 from morphogen import Training, spaces
 from morphogen.cli import main
 from morphogen.core.errors import DataError
@@ -23,24 +24,28 @@ TASK = {
 }
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The run of a training on two files, and their folder."""
-    folder = tmp_path_factory.mktemp("sounds")
-    data = sounds.written(folder / "data", {"train": 300, "val": 16, "test": 16})
-    training = Training(
-        epochs=12,
+def protocol(epochs, dropout=0.0):
+    """Of a small Transformer."""
+    return Training(
+        epochs=epochs,
         batch_size=16,
         optimiser="adam",
         lr=0.01,
         warm_up=60,
         weight_decay=0.0,
         task=TASK,
-        network={"channels": 32, "depth": 1, "dropout": 0.0},
+        network={"channels": 32, "depth": 1, "dropout": dropout},
         hardware={"threads": 1},
     )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The run of a training on two files, and their folder."""
+    folder = tmp_path_factory.mktemp("sounds")
+    data = sounds.written(folder / "data", {"train": 300, "val": 16, "test": 16})
     run = folder / "run"
-    morphogen.train(ARCH, space="transformer", data=str(data), training=training, run=run)
+    morphogen.train(ARCH, space="transformer", data=str(data), training=protocol(12), run=run)
     return run, data
 
 
@@ -116,3 +121,26 @@ def test_no_score_depends_on_a_later_token_or_on_padding(norm):
     assert torch.allclose(longer[:, :2], scores[:, :2], atol=1e-5)
     assert not torch.allclose(longer[:, 2], scores[:, 2], atol=1e-3)
     assert torch.allclose(torch.stack(steps, 1), scores, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_training_that_was_cut_off_ends_in_the_same_bits(tmp_path):
+    data = sounds.written(tmp_path / "data", {"train": 80, "val": 8})
+    given = {"space": "transformer", "data": str(data), "training": protocol(3, dropout=0.3)}
+    morphogen.train(ARCH, run=tmp_path / "whole", **given)
+    with pytest.raises(KeyboardInterrupt):
+        morphogen.train(ARCH, run=tmp_path / "cut", watcher=tiny.Stop(epochs=1, steps=2), **given)
+    morphogen.resume(tmp_path / "cut")
+    tiny.assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.slow
+def test_a_search_of_candidates_one_by_one_takes_pairs(tmp_path):
+    """The space has no supernet: a gradient method says so, and random search trains networks."""
+    data = sounds.written(tmp_path / "data", {"train": 80})
+    words = ["--space", "transformer", "--data", str(data), "--channels", "16", "--threads", "1"]
+    words += ["--source", "word", "--target", "sound", "--source-tokens", "characters"]
+    words += ["--target-tokens", "words", "--batch-size", "8", "--run", str(tmp_path / "run")]
+    assert main(["search", "gdas", *words]) == 2
+    assert main(["search", "random", "--evaluations", "2", "--evaluation-epochs", "1", *words]) == 0
+    assert RunDirectory(tmp_path / "run").result()["architecture"].startswith("norm=")

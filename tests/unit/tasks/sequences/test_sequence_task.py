@@ -7,10 +7,13 @@ import torch
 from torch import nn
 
 import sounds
+from morphogen import spaces
 from morphogen.core.errors import CheckpointError, ConfigError, DataError
+from morphogen.supernets import Gates, NetworkSpec
 from morphogen.supernets.sequences import BEGIN, END, PAD, SPECIAL, UNKNOWN, positions
 from morphogen.tasks.configs import task_configs
 from morphogen.tasks.kinds import config_for
+from morphogen.tasks.problem import Local, Problem
 from morphogen.tasks.sequences import Pairs, SequenceConfig, SequenceTask, Vocabulary
 from morphogen.tasks.sequences.buckets import Buckets, rounded
 
@@ -170,3 +173,36 @@ def test_pairs_of_one_source_come_to_one_part_and_empty_ones_are_left_out(tmp_pa
     task = SequenceTask.of(tmp_path / "t.parquet", ways=("words", "words"))
     assert task.pool.sources == ("x", "y")
     assert any("2 of the 4 pairs" in remark for remark in task.remarks())
+
+
+class Half(Local):
+    """One of two processes; what both have is known."""
+
+    world = 2
+
+    def __init__(self, rank: int) -> None:
+        self.rank, self.sizes = rank, [0.0, 0.0]
+
+    def mean(self, tensors):
+        return [torch.tensor(sum(self.sizes) / 2)]
+
+
+def test_shares_with_unequally_many_tokens_have_the_joint_mean(task):
+    """The mean over processes of what each descends is the loss of the joint batch."""
+    space = spaces.make("dartsformer-small")
+    spec = NetworkSpec(channels=48, depth=2, classes=task.outputs(), in_channels=task.in_channels)
+    arch = space.parse("ffn,ffn/self_attention,glu:ffn,ffn/self_attention,glu")
+    gates = Gates.of(space, arch)
+    alone = Problem(space, task, spec, batch_size=8)
+    net = alone.supernet()
+    joint, batches, halves = alone.batch("train"), [], [Half(0), Half(1)]
+    for half in halves:
+        problem = Problem(space, task, spec, batch_size=8, devices=half)
+        batches.append((problem, problem.batch("train")))
+    for half in halves:
+        half.sizes = [float(batch.size) for _, batch in batches]
+    assert halves[0].sizes[0] != halves[0].sizes[1]
+    with torch.no_grad():
+        shares = [problem.loss(net, gates, batch) for problem, batch in batches]
+        whole = alone.loss(net, gates, joint)
+    assert float(sum(shares)) / 2 == pytest.approx(float(whole), rel=1e-5)
