@@ -17,17 +17,18 @@ from morphogen.tasks.inputs import Failed
 
 
 def predict(model: str | os.PathLike[str] | Model, inputs: Any) -> list[Any]:
-    """What a trained network says of images or signals: of each a `Prediction`, or a `Mask`.
+    """What a trained network says of images, signals or texts.
 
     Args:
         model: what `load` takes (an exported file or its folder, a training's run), or a `Model`.
         inputs: image files, folders of them, .npy or .npz files of images, or uint8 arrays of
             pixels `[height, width]` or `[height, width, channels]`; one, or a list of them; or an
             array `[n, height, width, channels]` of n images. Of a network of signals .npy or .npz
-            files, or arrays `[channels, time]` or `[n, channels, time]`.
+            files, or arrays `[channels, time]` or `[n, channels, time]`. Of a network for sequences
+            texts, or .txt files of them.
 
     Returns:
-        One for each input, in their order.
+        One for each input, in their order: a `Prediction`, a `Mask`, a `Translation`.
 
     Raises:
         DataError: the model cannot be loaded, or an input cannot be read. `load(model).answers`

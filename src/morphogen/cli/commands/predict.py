@@ -1,4 +1,4 @@
-"""`morphogen predict`: what an exported network says of images or signals."""
+"""`morphogen predict`: what an exported network says of images, signals or texts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ OPTIONS = Section(
             "INPUT...",
             "image files of any size, folders of them, or .npy and .npz files with images "
             "[n, h, w] or [n, h, w, c], or with signals [n, channels, time]; one that cannot be "
-            "read is named, and the others are classified. Of a policy how many episodes it is to "
+            "read is named, and the others are answered. Of a network for sequences texts, each in "
+            "quotes, or .txt files with one in each line. Of a policy how many episodes it is to "
             "play",
             MISSING,
         ),
@@ -131,11 +132,12 @@ def _written(folder: Path, name: str, answer: Answer) -> Path:
 COMMAND = Command(
     "predict",
     "MODEL INPUT...",
-    "Classify images or signals with an exported network, which needs nothing else, or with the "
-    "network of a run.",
+    "Classify images or signals, or translate texts, with an exported network, which needs nothing "
+    "else, or with the network of a run.",
     (
         "morphogen predict model/model.onnx image.png",
         "morphogen predict model/model.onnx photos/*.jpg --top 3 --json",
+        "morphogen predict runs/translation 'A man rides a bicycle.'",
     ),
     predict,
     OPTIONS,
