@@ -1,10 +1,12 @@
 """SPOS in the small ShuffleNetV2 space on CIFAR-10, from the supernet to the trained winner.
 
-    python benchmarks/shufflenet.py            runs what is missing in --out; again: goes on
-    python benchmarks/shufflenet.py --report   results/shufflenet-cifar10.json
+    python benchmarks/shufflenet.py --data cifar10:PATH            runs what is missing in --out
+    python benchmarks/shufflenet.py --report                       results/shufflenet-cifar10.json
+    python benchmarks/shufflenet.py --data cifar10:PATH --small    that it works, in some minutes
 
-The limit is the median of the FLOPs of random architectures. The winner and random architectures
-under the same limit are trained from scratch, all alike and briefly, and measured on test images.
+Three seeds. The limit is the median of the FLOPs of random architectures. The winner and random
+architectures under the same limit are trained from scratch, all alike and briefly, three times
+each, and measured on test images. Seeds can be run in as many processes (`--seeds 0`, ...).
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ import numpy as np
 import record
 import torch
 from supernet_shifting import run
-from transfer import tested
+from transfer import EPOCHS, REPEATS, tested
 
 from morphogen import spaces
+from morphogen.core.config import altered
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.objectives import Costs
@@ -49,10 +52,12 @@ CONFIG = SPOSConfig(
     fitness_images=1000,
     recalibration_images=500,
 )
+FEW = altered(CONFIG, {"generations": 2, "population": 6, "parents": 3, "fitness_images": 200})
+LITTLE = altered(SETTINGS, {"epochs": 1, "steps_per_epoch": 5, "split.train_images": 640})
+"""Of a trial of the script."""
 
 
-def problem_for(data: str, seed: int) -> Problem:
-    s = SETTINGS
+def problem_for(data: str, seed: int, s: Settings) -> Problem:
     task = ImageTask.of(
         data,
         train_images=s.split.train_images,
@@ -69,27 +74,32 @@ def main() -> None:
     record.add_data(parser, "cifar10")
     parser.add_argument("--out", type=Path, default=Path("runs/shufflenet"))
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
-    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--small", action="store_true", help="that it works, in some minutes")
+    parser.add_argument("--report", action="store_true", help="of what is there; runs nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "cells.json"
-    rows: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     if options.report:
-        report(rows)
+        files = sorted(options.out.glob("cells-*.json"))
+        report({f.stem.rpartition("-")[2]: json.loads(f.read_text()) for f in files})
         return
-    for seed in options.seeds:
-        problem = problem_for(options.data, seed)
+    config, settings = (FEW, LITTLE) if options.small else (CONFIG, SETTINGS)
+    for seed in options.seeds[:1] if options.small else options.seeds:
+        file = options.out / f"cells-{seed}.json"
+        row: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"random": {}}
+        problem = problem_for(options.data, seed, settings)
         costs = Costs(problem.space, None, problem.spec, (3, 16, 16))
         rng = numpy_stream(seed, "benchmarks/shufflenet")
         drawn = [problem.space.sample(rng) for _ in range(200)]
         most = float(np.median([costs(a, "flops") for a in drawn]))
-        settings = replace(SETTINGS, seed=seed, limit=f"flops<={most / 1e6:.3f}M")
         found = run(
-            CONFIG, options.out / f"spos-{seed}", space=SPACE, data=options.data, settings=settings
+            config,
+            options.out / f"spos-{seed}",
+            space=SPACE,
+            data=options.data,
+            settings=replace(settings, seed=seed, limit=f"flops<={most / 1e6:.3f}M"),
         )
-        within = [a for a in drawn if costs(a, "flops") <= most][:RANDOM]
-        row = rows.setdefault(str(seed), {"random": {}})
+        within = [a for a in drawn if costs(a, "flops") <= most][: 1 if options.small else RANDOM]
         row |= {
             "limit": most,
             "architecture": found.text,
@@ -106,8 +116,8 @@ def main() -> None:
             held = row if name else row["random"]
             if (name or text) not in held:
                 held[name or text] = tested(problem, arch)
-                file.write_text(json.dumps(rows, indent=1))
-    print(json.dumps(rows), flush=True)
+                file.write_text(json.dumps(row, indent=1))
+        print(json.dumps(row), flush=True)
 
 
 def report(rows: dict[str, Any]) -> None:
@@ -165,7 +175,8 @@ def report(rows: dict[str, Any]) -> None:
         why=(
             f"the limit is {'kept' if kept else 'NOT kept'}; 'shown' asks for an interval of the "
             "gain over the median above 0, 'partly' for a mean gain above 0. Supernets of 3,000 "
-            "steps, 5 epochs of training from scratch on 10,000 images, all alike"
+            f"steps, {EPOCHS} epochs of training from scratch on 10,000 images, {REPEATS} times, "
+            "all alike"
         ),
     )
 

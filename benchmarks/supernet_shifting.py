@@ -105,7 +105,7 @@ class Sizes:
 def small() -> Sizes:
     few = {"generations": 2, "population": 6, "parents": 3, "mutants": 3, "crossovers": 3}
     few |= {"fitness_images": 200}
-    cut = {"epochs": 2, "steps_per_epoch": 10, "split.valid_images": 500}
+    cut = {"epochs": 2, "steps_per_epoch": 10, "split.train_images": 640, "split.valid_images": 500}
     return Sizes(
         altered(SETTINGS, cut), altered(SHIFT, few), altered(PLAIN, few), 12, 1000, truths=12,
         truth_steps=10,

@@ -34,6 +34,7 @@ from morphogen.bilevel.optimisers import SGD
 from morphogen.core import Architecture
 from morphogen.core.config import altered
 from morphogen.core.rng import numpy_stream
+from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.short import ShortTraining
 from morphogen.supernets import NetworkSpec
 from morphogen.tasks.classification import ImageTask
@@ -53,8 +54,7 @@ WITHOUT_LOSS, NEAR = 1.0, 0.5
 """Points of test accuracy: less than the first is no loss, an interval in the second nothing."""
 
 
-def problem_for(data: str, seed: int) -> Problem:
-    s = SETTINGS
+def problem_for(data: str, seed: int, s: Settings) -> Problem:
     task = ImageTask.of(
         data,
         train_images=s.split.train_images,
@@ -86,7 +86,8 @@ def tested(problem: Problem, arch: Architecture) -> float:
 
 def cell(seed: int, data: str, sources: Path, out: Path, few: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"seed": seed}
-    problem = problem_for(data, seed)
+    settings = replace(small().settings if few else SETTINGS, seed=seed)
+    problem = problem_for(data, seed, settings)
     config = altered(small().shift if few else altered(SHIFT, {"generations": 6}), CONSTANT)
     for name, length in LENGTHS.items():
         start = {"start": stage_1(sources, seed)} if name == "transfer" else {}
@@ -95,7 +96,7 @@ def cell(seed: int, data: str, sources: Path, out: Path, few: bool) -> dict[str,
             out / f"{name}-{seed}",
             space=SPACE,
             data=data,
-            settings=replace(small().settings if few else SETTINGS, seed=seed, **length),
+            settings=replace(settings, **length),
             **start,
         )
         shifting = [r for r in found.history if r.get("phase", "shifting") == "shifting"]
