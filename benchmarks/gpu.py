@@ -5,9 +5,10 @@
 
 It needs nothing but the package: images are those it ships, or random ones where only time counts.
 
-- Equality: the first epoch, of two steps, of every registered method, on the GPU in float32 (no
-  TF32) and on the CPU: same seed, same noise, since draws are the CPU's. Losses agree within 0.1 %,
-  gates within 0.02 (Adam's first steps have the size of its rate, whatever the gradient's).
+- Equality: the first epoch, of two steps, of every registered method, in NAS-Bench-201 or else the
+  first space that it serves, on the GPU in float32 (no TF32) and on the CPU: same seed, same noise,
+  since draws are the CPU's. A method that takes no images is named and left out. Losses agree within
+  0.1 %, gates within 0.02 (Adam's first steps have the size of its rate, whatever the gradient's).
 - Steps: a weight step and an alpha step of the NAS-Bench-201 and the DARTS supernet, in float32,
   TF32 and bfloat16, each beside the convolutions alone of the plain supernet in the same precision;
   with the steps as they are, and replayed as a CUDA graph (gates are soft, so that nothing depends
@@ -52,6 +53,7 @@ from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
 from morphogen.methods import MethodInfo, methods
 from morphogen.runs.directory import RunDirectory
+from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates, NetworkSpec
 from morphogen.tasks.classification import Augment, ImageTask
 from morphogen.tasks.kinds import asked_of
@@ -64,6 +66,8 @@ SEARCH = 6.0
 """Seconds that a short search may take."""
 LOSS, GATE = 1e-3, 0.02
 """Largest relative difference of a loss, and difference of a gate, that counts as equal."""
+NOT_HERE = "not on these images"
+"""Of methods of other kinds of data."""
 SUPERNETS = {"nasbench201": 5, "darts": 8}
 """Space -> depth; 16 channels, 64 images of 32 x 32 pixels."""
 BATCH, SIDE, CHANNELS = 64, 32, 16
@@ -93,6 +97,16 @@ class Until(Silent):
 
 
 # -- searches -------------------------------------------------------------------------------------
+
+
+def home(info: MethodInfo) -> SearchSpace:
+    """NAS-Bench-201, or the first of all spaces that the method serves."""
+    for name in ("nasbench201", *spaces.registered()):
+        space = spaces.make(name)
+        with contextlib.suppress(MorphogenError):
+            info.require(space)
+            return space
+    raise MorphogenError(f"method {info.name} serves no registered space; accepted: one of its own")
 
 
 def rows_of(
@@ -128,7 +142,7 @@ def rows_of(
         try:
             search(
                 info.name,
-                space="nasbench201",
+                space=home(info),
                 data=DATA,
                 settings=settings,
                 run=run,
@@ -177,7 +191,11 @@ def equality(names: list[str], device: str, left: Callable[[], float]) -> dict[s
         info = methods()[name]
         try:
             with precision("float32"):
-                here, _ = rows_of(info, "cpu", steps=2, rows=1, seconds=5 * SEARCH)
+                try:
+                    here, _ = rows_of(info, "cpu", steps=2, rows=1, seconds=5 * SEARCH)
+                except MorphogenError as error:
+                    found[name] = f"{NOT_HERE}: {' '.join(str(error).split())[:200]}"
+                    continue
                 there, _ = rows_of(info, device, steps=2, rows=1, seconds=5 * SEARCH)
             found[name] = differences(here, there)
         except (MorphogenError, RuntimeError) as error:  # the others are still to be looked at
@@ -413,13 +431,7 @@ def main() -> None:
         return LIMIT - (time.perf_counter() - began)
 
     asked = [name for name in options.methods.split(",") if name]
-    space = spaces.make("nasbench201")
-    names = []
-    for name, info in methods().items():
-        with contextlib.suppress(MorphogenError):
-            info.require(space)
-            if not asked or name in asked:
-                names.append(name)
+    names = [name for name in methods() if not asked or name in asked]
     found: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else f"none; CPU: {record.processor()}",
         "steps": step_times(device, left),
@@ -428,7 +440,8 @@ def main() -> None:
     }
     if not cuda or torch.cuda.device_count() > 1:
         found["two devices" if cuda else "two processes"] = two_devices(accelerator)
-    found["searches"] = searches(names, accelerator, left)
+    here = [n for n in names if not str(found["equality"][n]).startswith(NOT_HERE)]
+    found["searches"] = searches(here, accelerator, left)
     found["seconds"] = round(time.perf_counter() - began, 1)
     print(json.dumps(found, indent=2))
     if options.out:
@@ -448,6 +461,7 @@ def main() -> None:
 
 def write(found: dict[str, Any], wrong: list[str]) -> None:
     """results/gpu.json."""
+    elsewhere = [n for n, v in found["equality"].items() if str(v).startswith(NOT_HERE)]
     late = [
         n
         for part in ("equality", "searches")
@@ -465,12 +479,14 @@ def write(found: dict[str, Any], wrong: list[str]) -> None:
         published={"figure": "none", "source": ""},
         cost={"seconds": found["seconds"]},
         device=found["device"],
-        headline=f"{found['device']}: {len(found['equality']) - len(wrong) - len(late)} methods "
+        headline=f"{found['device']}: "
+        f"{len(found['equality']) - len(wrong) - len(late) - len(elsewhere)} methods "
         "equal to the CPU",
         verdict="not shown" if wrong else "partly" if late else "shown",
         why=f"losses within {LOSS:g}, gates within {GATE:g} after two steps"
         + (f"; further away: {', '.join(wrong)}" if wrong else "")
-        + (f"; no time left for: {', '.join(late)}" if late else ""),
+        + (f"; no time left for: {', '.join(late)}" if late else "")
+        + (f"; of other data than images: {', '.join(elsewhere)}" if elsewhere else ""),
     )
 
 

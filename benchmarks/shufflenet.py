@@ -37,6 +37,7 @@ SPACE, SEEDS, RANDOM = "shufflenet-small", (0, 1, 2), 9
 SETTINGS = Settings(
     epochs=15,
     steps_per_epoch=200,
+    batch_size=64,
     split={"train_images": 10000, "valid_images": 5000},
     task={"image_size": 16},
     network={"channels": 8},
