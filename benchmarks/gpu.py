@@ -8,7 +8,8 @@ It needs nothing but the package: images are those it ships, or random ones wher
 - Equality: the first epoch, of two steps, of every registered method, in NAS-Bench-201 or else the
   first space that it serves, on the GPU in float32 (no TF32) and on the CPU: same seed, same noise,
   since draws are the CPU's. A method that takes no images is named and left out. Losses agree
-  within 0.1 %, gates within 0.02 (Adam's first steps have the size of its rate, whatever the gradient's).
+  within 0.1 %, gates within 0.02 (Adam's first steps have the size of its rate, whatever the
+  gradient's).
 - Steps: a weight step and an alpha step of the NAS-Bench-201 and the DARTS supernet, in float32,
   TF32 and bfloat16, each beside the convolutions alone of the plain supernet in the same precision;
   with the steps as they are, and replayed as a CUDA graph (gates are soft, so that nothing depends
