@@ -244,7 +244,8 @@ def report(result: TrainResult, *, as_json: bool) -> int:
 
 def _reached(part: str, held: Mapping[str, Any], task: Described) -> str:
     text = f"{part} {task.metric}: {task.value(held['mean'])}"
-    if held["n"] > 1:
+    if "low" in held:
         low, high, *each = map(task.number, (held["low"], held["high"], *held["values"]))
-        text += f", 95 % interval {low} to {high} ({', '.join(each)})"
+        over = task.covers(held) if held.get("examples") else f"({', '.join(each)})"
+        text += f", 95 % interval {low} to {high} {over}"
     return text

@@ -234,6 +234,10 @@ def _laid_out(gradients: list[Tensor]) -> list[Tensor]:
 
 def measured(fitting: Fitting, net: nn.Module, part: str | Examples) -> float:
     """The task's metric on a part, or on the opened test part, in evaluation mode."""
+    return fitting.task.value(sums(fitting, net, part))
+
+
+def sums(fitting: Fitting, net: nn.Module, part: str | Examples) -> Sums:
+    """The sums from which it is computed."""
     seed, own = fitting.training.seed, fitting.own
-    sums = sums_of(net, fitting.task, part, fitting.devices, seed=seed, own=own)
-    return fitting.task.value(sums)
+    return sums_of(net, fitting.task, part, fitting.devices, seed=seed, own=own)

@@ -16,6 +16,7 @@ from morphogen.core import Architecture, RunError
 from morphogen.core.names import shown
 from morphogen.core.statistics import interval
 from morphogen.engine.record.evaluating import deployed, show, weighted
+from morphogen.engine.search.delivered import reached as reached_by_one
 from morphogen.engine.search.loop import TIMES
 from morphogen.engine.train import fitting
 from morphogen.engine.train.fitting import Fitting
@@ -27,7 +28,7 @@ from morphogen.runs.described import Described
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.runs.records import Comparison, comparison_of
 from morphogen.spaces import SearchSpace
-from morphogen.tasks import Examples, Metric, Task
+from morphogen.tasks import Examples, Metric, Sums, Task
 from morphogen.tasks.kinds import Data, as_arguments
 from morphogen.tasks.metric import Figure
 
@@ -113,7 +114,7 @@ def evaluate(
     t = job.training
     kind = "best" if t.held_out else "last"
     files = tuple(weights_file(job.path, t.seed + i, kind) for i in range(t.seeds))
-    reached: list[float] = []
+    known: dict[str, Any] | None = None
     figures: list[dict[str, Any]] = []
     notes: tuple[str, ...] = ()  # of how the test examples were read, which nobody saw before
     if task.has_test:
@@ -121,8 +122,9 @@ def evaluate(
             f"evaluation of {t.seeds} finished trainings from scratch", device=work.devices.device
         )
         nets = (_network(job, task, work, file) for file in files)
-        both = [(fitting.measured(work, n, test), _finished(work, n, test)) for n in nets]
-        reached, figures = [value for value, _ in both], _figures("test", [f for _, f in both])
+        both = [(fitting.sums(work, n, test), _finished(work, n, test)) for n in nets]
+        known = _over_seeds(task, [s for s, _ in both], len(test))
+        figures = _figures("test", [f for _, f in both])
         notes = test.notes
         for sentence in notes:
             notice(sentence)
@@ -163,9 +165,7 @@ def evaluate(
             "seed": t.seed,
             "seeds": t.seeds,
             "epochs": len(history),
-            f"test_{metric.name}": {**_mean(reached, metric), "values": reached}
-            if reached
-            else None,
+            f"test_{metric.name}": known,
             held: {**_mean(best, metric), "values": best} if best else None,
             **({"figures": figures} if figures else {}),
             "split": split_sentence(job, task),
@@ -178,6 +178,18 @@ def evaluate(
     if written is None:
         raise RunError(f"{job.path} changed while its result was written; accepted: a quiet disk")
     return written
+
+
+def _over_seeds(task: Task, sums: Sequence[Sums], examples: int) -> dict[str, Any]:
+    """The metric of several trainings on the test part, with its interval.
+
+    Of one network it is that over its examples, where they are drawn with it: an agent's episodes
+    differ more from each other than agents do.
+    """
+    if len(sums) == 1 and task.gathers:
+        return reached_by_one(task, sums[0], examples)
+    values = [task.value(one) for one in sums]
+    return {**_mean(values, task.metric), "values": values}
 
 
 def _mean(values: list[float], metric: Metric | Figure) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from morphogen.core.errors import SpaceError
 from morphogen.supernets.nested import described, length_of, shapes
@@ -14,7 +14,7 @@ from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.digests import digest
-from morphogen.tasks.metric import Compare, Metric, Sums, added
+from morphogen.tasks.metric import Compare, Figure, Metric, Sums, added
 from morphogen.tasks.policies.environments.base import SEEDS, begin_of
 from morphogen.tasks.policies.episodes import Episodes, played
 from morphogen.tasks.policies.inputs import Place
@@ -186,6 +186,17 @@ class PolicyTask(Task):
 
         reach = float(t.ppf(0.975, n - 1)) * (variance / n) ** 0.5
         return mean - reach, mean + reach
+
+    def finished(self, net: nn.Module, examples: Examples) -> tuple[Figure, ...]:
+        """The mean return on the levels that were trained on, where others are tested on."""
+        levels = self.source.levels("train")
+        if levels == self.source.levels("test"):
+            return ()
+        with torch.no_grad():
+            where = next(net.parameters()).device
+            sums = self.measure(net, self.once("train", self.at_once, device=where))
+        how = f"{self._episodes} episodes of {levels}"
+        return (Figure("return on training levels", self.value(sums), how=how),)
 
     def check_output(self, output: Any, batch: Batch, *, whose: str) -> tuple[str, ...]:
         """Refuse what is no row of logits and a value for each observation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -124,3 +125,13 @@ def test_a_training_of_a_policy_is_by_the_numbers_of_its_kind() -> None:
     assert (adam.lr, adam.eps, adam.betas, adam.clip) == (5e-4, 1e-5, (0.9, 0.999), 0.5)
     assert (adam.weight_decay, t.held_out, adam.at(None)) == (0.0, 0.0, 5e-4)  # type: ignore[arg-type]
     assert np.isclose(quick_training("nasbench201").lr, 0.05)
+
+
+@pytest.mark.slow
+def test_the_return_of_one_training_has_an_interval_over_its_episodes(tmp_path: Path) -> None:
+    once = replace(TRAINING, seeds=1, epochs=1)
+    found = train(
+        BLOCKS, space="impala-cnn-minatar", data=BREAKOUT, training=once, run=tmp_path / "run"
+    )
+    assert found.test["low"] <= found.test["mean"] <= found.test["high"]
+    assert found.test["examples"] == 3

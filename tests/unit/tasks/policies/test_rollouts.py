@@ -222,3 +222,13 @@ def test_what_is_no_environment_is_said() -> None:
         with pytest.raises(kind, match=said):
             task_of(name)
     assert all(a < b for a, b in pairwise(task_of(BREAKOUT).seeds("test").sort().values.tolist()))
+
+
+def test_where_levels_are_trained_on_the_return_on_them_is_told_too() -> None:
+    for data, known in ((STARPILOT, True), (BREAKOUT, False)):
+        task = task_of(data)
+        net = network(task)
+        test = task.open_test("to check")
+        figures = task.finished(net, test)
+        values = [task.value(task.measure(net, task.once("train", 4)))]
+        assert [figure.value for figure in figures] == (values if known else [])
