@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from morphogen import Settings
 from morphogen.bilevel.optimisers import Adam
 from morphogen.core.config import altered
 from morphogen.engine.search.presets import paper_preset
+from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.timetable import timetable
 from morphogen.engine.train.training import paper_training
 from morphogen.methods.rl_darts import RLDARTS, RLDARTSConfig, RLDARTSState, standing
@@ -23,6 +26,7 @@ from morphogen.tasks.policies import PolicyConfig
 from morphogen.tasks.policies.heads import log_probs, split
 from morphogen.tasks.problem import Clock, Problem
 from morphogen.testing import toys
+from morphogen.testing.runs import Interrupt, require_same_run
 
 CLOCK = Clock(0, 1, 0, 100)
 CELLS = Cells("small", nodes=2, stages=(1,), normals=1, side=8)
@@ -185,3 +189,25 @@ def test_noise_among_the_operations_loses_weight_in_an_environment() -> None:
     weights = {k: v for k, v in told.items() if k != "margin"}
     assert min(weights, key=weights.__getitem__) == "weight_noise"
     assert weights["weight_noise"] < 1 / 6 - 1e-3
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_plays_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """On Breakout, in cells with noise: games, weights and alphas end in the same bits."""
+    space = Cells("poisoned", POISONED, nodes=2, stages=(1,), normals=1, side=10)
+    numbers: dict[str, Any] = {
+        "task": {"name": "policies", "envs": 4, "horizon": 16, "passes": 2, "episodes": 3},
+        "network": {"channels": 4, "depth": 1},
+        "hardware": {"threads": 1},
+    }
+    settings = Settings(epochs=3, batch_size=32, **numbers)
+    config = altered(RLDARTSConfig(), {"weights.lr": 0.01})
+    given: dict[str, Any] = {"space": space, "data": "env:minatar/breakout", "settings": settings}
+    whole = search(config, run=tmp_path / "whole", **given)
+    with pytest.raises(KeyboardInterrupt):
+        search(config, run=tmp_path / "cut", watcher=Interrupt(epochs=2), **given)
+    again = resume(tmp_path / "cut")
+    assert again.text == whole.text
+    require_same_run(tmp_path / "cut", tmp_path / "whole")
+    assert whole.history[-1]["examples"]["train"] == 3 * 4 * 16
+    assert {"margin", "weight_noise", "entropy", "train_loss"} <= set(whole.history[-1])
