@@ -127,3 +127,98 @@ def test_what_it_cannot_be_is_refused():
         RLDARTS(operations="mikro")
     with pytest.raises(UnknownNameError, match="operation of space 'rl-darts'"):
         RLDARTS(operations=("sep_conv_3x3", "none"))
+
+
+SMALL = RLDARTS("small", ("conv_3x3", "relu", "tanh", "none"), nodes=3)
+
+
+def pairs(space, arch):
+    """(cell, node) -> what it keeps, as a set."""
+    cells = ("normal", "reduce")
+    return {(c, t): frozenset(space.kept(arch, c, t)) for c in cells for t in space.nodes}
+
+
+def test_neighbours_differ_in_one_kept_edge():
+    """Against all values of each node: those that share all but one pair with the present one."""
+    arch = SMALL.sample(np.random.default_rng(5))
+    now = pairs(SMALL, arch)
+    found = SMALL.neighbours(arch)
+    assert len(set(found)) == len(found)
+    options = ("conv_3x3", "relu", "tanh")
+    expected = set()
+    for (cell, target), kept in now.items():
+        every = [(o, s) for s in range(target) for o in options]
+        values = [{a} for a in every] if target == 1 else [
+            {a, b} for a in every for b in every if a[1] < b[1]
+        ]  # fmt: skip
+        for value in values:
+            (gone, come) = kept - value, value - kept
+            if len(come) != 1:
+                continue
+            ((old, source),), ((new, other),) = gone, come
+            # The edge stays and has another operation, or moves and takes its operation along.
+            if source == other or old == new:
+                expected.add((cell, target, frozenset(value)))
+    changed = set()
+    for neighbour in found:
+        after = pairs(SMALL, neighbour)
+        ((node, value),) = [(n, v) for n, v in after.items() if v != now[n]]
+        changed.add((*node, value))
+    assert changed == expected
+
+
+def test_a_child_has_every_node_of_either_parent():
+    rng = np.random.default_rng(2)
+    one, other = SMALL.sample(rng), SMALL.sample(rng)
+    sides = set()
+    for _ in range(20):
+        child = pairs(SMALL, SMALL.crossover(one, other, rng))
+        for node, value in child.items():
+            parents = pairs(SMALL, one)[node], pairs(SMALL, other)[node]
+            assert value in parents
+            if parents[0] != parents[1]:
+                sides.add((node, parents.index(value)))
+    assert len(sides) == 2 * len({node for node, _ in sides})
+
+
+def test_its_graph_is_that_of_its_operations():
+    """One input, five operations, the output: 21 entries of a triangle, and rows of operations."""
+    cell = "conv_3x3~0 | relu~0 tanh~1 | conv_3x3~1 relu~2"
+    arch = SMALL.parse(f"normal: {cell} ; reduce: {cell}")
+    vector = SMALL.encode(arch, "adjacency")
+    assert len(vector) == 2 * (21 + 5 * 3)
+    matrix = np.zeros((7, 7))
+    matrix[np.triu_indices(7, 1)] = vector[:21]
+    edges = {(int(a), int(b)) for a, b in np.argwhere(matrix)}
+    reads = {(0, 1), (0, 2), (1, 3), (1, 4), (2, 5), (3, 5)}  # 1: conv; 2, 3: node 2; 4, 5: node 3
+    assert edges == reads | {(i, 6) for i in range(1, 6)}
+    labels = vector[21:36].reshape(5, 3).argmax(1)
+    assert [SMALL.operations[i] for i in labels] == ["conv_3x3", "relu", "tanh", "conv_3x3", "relu"]
+
+
+def test_nodes_with_more_edges_than_they_keep_select():
+    chosen = {selection.choices: selection.keep for selection in SMALL.edge_selections()}
+    assert chosen == {
+        tuple(f"{cell}_3_{source}" for source in range(3)): 2 for cell in ("normal", "reduce")
+    }
+    assert SMALL.summed()[:2] == (("normal_1_0",), ("normal_2_0", "normal_2_1"))
+
+
+def test_a_record_of_another_space_is_refused():
+    record = "Genotype(normal=[('relu', 0)], normal_concat=[1, 2, 3], reduce=[], reduce_concat=[])"
+    with pytest.raises(ArchitectureError, match="genotype has 1 edges in the normal cell"):
+        SMALL.parse(record)
+    with pytest.raises(ArchitectureError, match=r"concatenates nodes \[2, 3\].*accepted: 1 to 3"):
+        SMALL.parse(record.replace("[1, 2, 3]", "[2, 3]"))
+    with pytest.raises(ArchitectureError, match="node 2 of the normal cell has no source 2"):
+        SMALL.parse("normal: relu~0 | relu~0 relu~2 | relu~0 relu~1 ; reduce: relu~0 | a~0 | b~0")
+
+
+def test_a_cell_of_nonlinearities_alone_is_no_matter_and_skips_are():
+    cell = "relu~0 | relu~0 tanh~1 | relu~0 relu~1"
+    assert SMALL.remarks(SMALL.parse(f"normal: {cell} ; reduce: {cell}")) == ()
+    space = spaces.make("rl-darts-minatar")
+    skips = "skip_connect~0 | skip_connect~0 skip_connect~1 | skip_connect~0 relu~1"
+    said = space.remarks(space.parse(f"normal: {skips} ; reduce: {cell}"))
+    assert len(said) == 1
+    assert said[0].startswith("4 of 5 operations of the normal cell are skip connections")
