@@ -27,7 +27,7 @@ from morphogen.methods import MethodInfo
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.reports.text import count, duration
 from morphogen.runs.provenance import on_threads
-from morphogen.spaces import ModuleSpace, SearchSpace
+from morphogen.spaces import ModuleSpace, SearchSpace, about
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
 from morphogen.tasks.configs import TaskConfig
@@ -135,7 +135,7 @@ def planned(
         it.
     """
     began = time.perf_counter()
-    usual = quick_preset(NAME)
+    usual = quick_preset(NAME, space)
     plan = _Plan(settings, config, usual.settings, usual.options)
     hardware = settings.hardware
     device = one_device(hardware.accelerator, hardware.precision).device
@@ -243,7 +243,7 @@ def _parts(plan: _Plan, task: Task) -> None:
 
 def _machine(plan: _Plan, speed: Speed) -> None:
     """The precision that is quicker here, and what moving memory costs in it."""
-    middle = _wide(plan.settings, 16, speed)
+    middle = plan.settings if _given(plan, speed.space) else _wide(plan.settings, 16, speed)
     if not isinstance(speed.space, ModuleSpace) and not plan.asked("hardware.precision"):
         low = altered(middle, {"hardware.precision": "bf16-mixed"})
         whole, half = speed.step(middle), speed.step(low)
@@ -260,6 +260,13 @@ def _wide(settings: Settings, channels: int, speed: Speed) -> Settings:
     return settings if own else altered(settings, {"network.channels": channels})
 
 
+def _given(plan: _Plan, space: SearchSpace) -> bool:
+    """Whether the width is the user's, or the one of the space."""
+    known = about(space)
+    sized = known is not None and "network.channels" in known.quick_search
+    return isinstance(space, ModuleSpace) or sized or plan.asked("network.channels")
+
+
 def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> Speed:
     """The largest network, on the finest inputs, that has enough steps and epochs in the time.
 
@@ -269,7 +276,7 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
     finest = Speed(space, tasks.finest)
     _machine(plan, finest)
     own = isinstance(finest.space, ModuleSpace)
-    fixed = own or plan.asked("network.channels")
+    fixed = _given(plan, finest.space)
     steps = max(1, tasks.finest.length("pool") // plan.settings.batch_size)  # of an epoch
     most = seconds / max(EPOCHS * steps, STEPS)  # seconds of a step
     at = {
@@ -300,7 +307,7 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
 def _why_width(*, fixed: bool, enough: bool) -> str:
     """Why a network is as wide as it is."""
     if fixed:
-        return "as asked for"
+        return "as asked for, or as is usual in the space"
     return (
         f"the largest network that sees the data {EPOCHS} times in the time, in {STEPS:,} steps "
         "or more"
