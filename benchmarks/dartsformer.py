@@ -45,11 +45,12 @@ from morphogen import Training, spaces
 from morphogen.bilevel.optimisers import Adam
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
+from morphogen.engine.train.trained import TrainResult
 from morphogen.methods.dartsformer import BETAS, DARTSformerConfig
 from morphogen.methods.spos import SPOSConfig
-from morphogen.runs.directory import RunDirectory
 from morphogen.spaces.transformer import USUAL
 from morphogen.supernets import NetworkSpec, network
+from morphogen.supernets.dartsformer import DARTSformerNetwork
 
 SPACE = "dartsformer-small"
 DERIVED, UNIFORM, TRANSFORMER = "DARTSformer", "uniform sampling", "Transformer"
@@ -91,6 +92,10 @@ class Experiment:
     published: Mapping[str, str]
 
 
+FEW = {"val": 50, "test": 50, "train": 400}
+"""Pairs of each part, with `--small`."""
+
+
 def multi30k(options: argparse.Namespace) -> tuple[Path, Path]:
     """Links to the files: of the training pairs alone, and of all."""
     source = Path(options.data.removeprefix("multi30k:")).resolve()
@@ -98,9 +103,11 @@ def multi30k(options: argparse.Namespace) -> tuple[Path, Path]:
     for folder, names in zip(folders, (("train",), ("train", "val", "test")), strict=True):
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
-            link = folder / f"{name}.parquet"
-            if not link.is_symlink():
-                link.symlink_to(source / f"{name}.parquet")
+            file = folder / f"{name}.parquet"
+            if options.small:
+                pq.write_table(pq.read_table(source / file.name)[: FEW[name]], file)
+            elif not file.is_symlink():
+                file.symlink_to(source / file.name)
     return folders
 
 
@@ -114,7 +121,7 @@ def pronunciations(options: argparse.Namespace) -> tuple[Path, Path]:
             said = " ".join(p.rstrip("012") for p in phonemes)
             of.setdefault(word, []).append(said)
     order = sorted(of, key=lambda word: hashlib.sha256(word.encode()).hexdigest())
-    sizes = {"val": 2000, "test": 2000, "train": 40_000}
+    sizes = FEW if options.small else {"val": 2000, "test": 2000, "train": 40_000}
     parts, at = {}, 0
     for name, size in sizes.items():
         parts[name], at = order[at : at + size], at + size
@@ -188,7 +195,7 @@ EXPERIMENTS = {
 def settings_of(e: Experiment, seed: int, steps: int, options: argparse.Namespace) -> Settings:
     """Of a search: half of the pairs for weights, half for what chooses."""
     epochs = 2 if options.small else 10
-    train = 400 if options.small else 14_500 if e.figure == "BLEU" else 20_000
+    train = 190 if options.small else 14_500 if e.figure == "BLEU" else 20_000
     return Settings(
         seed=seed,
         epochs=epochs,
@@ -232,15 +239,18 @@ def training_of(e: Experiment, seed: int, channels: int, options: argparse.Names
     )
 
 
-def equal_width(run: Path, params: int) -> int:
-    """The width of the Transformer whose parameters come nearest, for the data of a run."""
-    held = RunDirectory(run).config()["network"]
-    space = spaces.make("transformer")
+def equal_width(found: TrainResult) -> int:
+    """The width of the Transformer whose parameters come nearest to those of a trained network."""
+    net = found.network()
+    assert isinstance(net, DARTSformerNetwork)
+    tokens = [side.table.num_embeddings for side in (net.stacks.source, net.stacks.target)]
+    depth, space = len(net.stacks.encoder.layers), spaces.make("transformer")
 
     def off(width: int) -> int:
+        spec = NetworkSpec(channels=width, depth=depth, in_channels=tokens[0], classes=tokens[1])
         with torch.device("meta"):
-            net = network(space, space.parse(USUAL), NetworkSpec(**{**held, "channels": width}))
-        return abs(sum(p.numel() for p in net.parameters()) - params)
+            made = network(space, space.parse(USUAL), spec)
+        return abs(sum(p.numel() for p in made.parameters()) - int(found.cost["params"]))
 
     return min(range(16, 513, 8), key=off)
 
@@ -253,9 +263,8 @@ def one(e: Experiment, variant: str, seed: int, options: argparse.Namespace) -> 
         found = searched(e, variant, seed, options)
         text, spent = found.text, found.cost["cpu_seconds"]
     elif variant == TRANSFORMER:
-        first = options.runs / f"{DERIVED}-seed{seed}"
-        params = morphogen.resume(first).cost["params"]
-        text, space, width = USUAL, "transformer", equal_width(first, params)
+        first = morphogen.resume(options.runs / f"{DERIVED}-seed{seed}")
+        text, space, width = USUAL, "transformer", equal_width(first)
     else:
         rng = np.random.default_rng([seed, RANDOM.index(variant)])
         text = spaces.make(SPACE).format(spaces.make(SPACE).sample(rng))
