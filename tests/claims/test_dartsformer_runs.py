@@ -91,20 +91,21 @@ def test_every_family_of_methods_searches_the_space(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["reversal", "neighbours"])
 def test_what_is_derived_learns_the_task_and_is_above_random_networks(
     kind: str, tmp_path: Path
 ) -> None:
-    data = pairs(kind, 6000)
+    data = pairs(kind, 5000)
     asked = settings(
-        epochs=2, steps_per_epoch=75, split={"train_images": 3000, "valid_images": 3000}
+        epochs=2, steps_per_epoch=70, split={"train_images": 2500, "valid_images": 2500}
     )
     found = search(CONFIG, space=SPACE, data=data, settings=asked, run=tmp_path / "search")
     first, last = found.history[0], found.history[-1]
     assert last["train_loss"] < first["train_loss"]
     assert last["entropy"] < 0.99
     rng = np.random.default_rng(1)
-    archs = [found.architecture, *(SPACE.sample(rng) for _ in range(3))]
+    archs = [found.architecture, *(SPACE.sample(rng) for _ in range(2))]
     reached = []
     for number, arch in enumerate(archs):
         training = Training(
@@ -123,5 +124,5 @@ def test_what_is_derived_learns_the_task_and_is_above_random_networks(
             arch, space=SPACE, data=data, training=training, run=tmp_path / f"train{number}"
         )
         reached.append(trained.held_out["mean"])
-    assert reached[0] > 90
-    assert reached[0] >= median(reached[1:]) - 1
+    assert reached[0] > 90, (found.text, reached)
+    assert reached[0] >= median(reached[1:]) - 1, (found.text, reached)
