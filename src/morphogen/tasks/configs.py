@@ -33,6 +33,8 @@ class TaskConfig:
     """Axes of an input beside its channels, as `SearchSpace.spatial_dims`."""
     dense: ClassVar[bool] = False
     """Whether outputs are along these axes, too, as `SearchSpace.dense`."""
+    gathers: ClassVar[bool] = False
+    """Whether its tasks gather their examples with the network in training, as `Task.gathers`."""
     default_space: ClassVar[str] = ""
     """The space that is searched where none is named."""
     usual_data: ClassVar[str] = ""

@@ -58,6 +58,11 @@ def space_for(data: Data) -> str:
     return kind.space_for(data)
 
 
+def gathers(data: Data) -> bool:
+    """Whether their examples are gathered with the network in training."""
+    return data.gathers if isinstance(data, Task) else config_for(data).gathers
+
+
 def require_fit(space: SearchSpace, data: Data) -> None:
     """Refuse a space whose networks take other inputs than the data are.
 

@@ -263,8 +263,14 @@ class Problem:
             step: within the epoch.
 
         Raises:
-            ConfigError: there are fewer rows than a batch has.
+            ConfigError: there are fewer rows than a batch has, or examples are gathered, of which
+                there are no rows.
         """
+        if self.task.gathers:
+            raise ConfigError(
+                f"{purpose} asks for rows of the data, and those of {self.task.name!r} are "
+                "gathered with the network; accepted: batches of the parts, as of a fixed split"
+            )
         whole, devices = len(rows) // self.batch_size, self.devices
         if not whole:
             raise ConfigError(

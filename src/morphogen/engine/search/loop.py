@@ -224,20 +224,9 @@ def offered(method: Method, state: Any, space: SearchSpace) -> list[dict[str, An
 
 
 def _gather(method: Stepwise, state: Any, problem: Problem) -> None:
-    """Before an epoch of a task that gathers its examples: with the supernet as it stands now.
-
-    Raises:
-        ConfigError: the method has no supernet with gates that could.
-    """
-    if not problem.task.gathers:
-        return
-    if not isinstance(method, Relaxing) or not isinstance(state, WithSupernet):
-        raise ConfigError(
-            f"the method is {type(method).__name__}, which has no supernet under gates, and the "
-            f"examples of {problem.task.name!r} are gathered with one; accepted: a gradient method "
-            "whose gates can act, such as rl-darts"
-        )
-    problem.gather(state.net, method.gates(state, problem.space))
+    """Before an epoch of a task that gathers its examples: with the supernet as it stands now."""
+    if isinstance(method, Relaxing) and isinstance(state, WithSupernet) and problem.task.gathers:
+        problem.gather(state.net, method.gates(state, problem.space))
 
 
 def _ended(method: Stepwise, state: Any, clock: Clock) -> bool:

@@ -37,7 +37,7 @@ from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.warmstart import check_split, origin_of, read_run
 from morphogen.engine.search.warmstart import write as write_start
 from morphogen.engine.train.training import Training
-from morphogen.methods import MethodInfo, find
+from morphogen.methods import MethodInfo, Relaxing, find, methods
 from morphogen.runs.config import (
     Space,
     data_name,
@@ -50,7 +50,15 @@ from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import provenance, require_same_data
 from morphogen.spaces import SearchSpace
 from morphogen.tasks import Task
-from morphogen.tasks.kinds import USUAL_DATA, Data, asked_of, chosen, require_fit, space_for
+from morphogen.tasks.kinds import (
+    USUAL_DATA,
+    Data,
+    asked_of,
+    chosen,
+    gathers,
+    require_fit,
+    space_for,
+)
 
 
 @memory.reported(f"{cost.SMALLER}; what a run directory holds goes on with `morphogen resume`")
@@ -109,6 +117,7 @@ def search(
     known = searched_space(given, settings.without)
     require_fit(known, data)
     info.require(known)
+    _check_gathering(info, data)
     info.build(config)  # a method sees for itself what no range says of its numbers
     require_select(info, settings)
     settings = regularised(info, config, known, settings)
@@ -255,6 +264,21 @@ def _check_memory(info: MethodInfo, space: SearchSpace, s: Settings, task: Task)
         batch=s.batch_size,
         arch=space.sample(np.random.default_rng(0)) if info.black_box else None,
     )
+
+
+def _check_gathering(info: MethodInfo, data: Data) -> None:
+    """Examples that are gathered with the network in training need one that can act all the time.
+
+    Raises:
+        ConfigError: the method trains a supernet that has no gates by which it could.
+    """
+    if gathers(data) and not info.black_box and not issubclass(info.build, Relaxing):
+        known = [m.name for m in methods().values() if issubclass(m.build, Relaxing)]
+        raise ConfigError(
+            f"method {info.name!r} has no supernet under gates, and the examples of "
+            f"{data_name(data)} are gathered with one that acts; accepted: rl-darts, or another of "
+            f"{', '.join(known)}"
+        )
 
 
 def _check_batch(settings: Settings, task: Task) -> None:

@@ -24,6 +24,7 @@ class PolicyConfig(TaskConfig):
     """Policies: environments, how much is played between updates, and the loss of PPO."""
 
     spatial_dims: ClassVar[int | None] = 2
+    gathers: ClassVar[bool] = True
     default_space: ClassVar[str] = "rl-darts"
 
     envs: Count = 16

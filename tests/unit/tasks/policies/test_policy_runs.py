@@ -60,8 +60,14 @@ def test_a_search_that_is_cut_off_comes_to_the_same_bits(data: str, tmp_path: Pa
 
 
 def test_what_has_no_gates_that_act_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="such as rl-darts"):
+    with pytest.raises(ConfigError, match="accepted: rl-darts, or another of"):
         search("spos", data=BREAKOUT, settings=SEARCH, run=tmp_path / "run")
+    with pytest.raises(ConfigError, match="successive-halving"):
+        search(time="10s", data=BREAKOUT, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    asked = tiny.changed(SEARCH, train_images=5)
+    with pytest.raises(ConfigError, match="option episodes"):
+        search("rl-darts", data=BREAKOUT, settings=asked, run=tmp_path / "run")
     with pytest.raises(SpaceError, match=re.escape("[n, channels, height, width]")):
         search("gdas", data="env:gymnasium/CartPole-v1", settings=SEARCH, run=tmp_path / "cart")
 
