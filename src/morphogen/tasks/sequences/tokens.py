@@ -7,13 +7,14 @@ al., 2016, arXiv 1508.07909); `characters`; `words`, whatever stands between bla
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
 from morphogen.core.errors import ConfigError, DataError
-from morphogen.supernets.sequences import END, SPECIAL
+from morphogen.supernets.sequences import END, SPECIAL, UNKNOWN
 
 Way = Literal["bpe", "characters", "words"]
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -39,6 +40,9 @@ class Vocabulary:
         try:
             if not isinstance(text, str) or len(text) > LONGEST:
                 raise ValueError("too long, or no text")
+            # Else a text could say how it is to be cut: by a pattern that takes hours, say.
+            if _rules(text) not in [_rules(_untrained(way).to_str()) for way in WAYS]:
+                raise ValueError("other rules than those of bpe, characters or words")
             self._held = library.Tokenizer.from_str(text)
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
@@ -67,28 +71,11 @@ class Vocabulary:
         Raises:
             ConfigError: no such way, or the library is not installed.
         """
-        library = _library()
-        models, cuts, trainers = library.models, library.pre_tokenizers, library.trainers
         if way not in WAYS:
             raise ConfigError(f"tokens is {way!r}; accepted: {', '.join(WAYS)}")
-        unknown, special = SPECIAL[-1], list(SPECIAL)
-        model = (
-            models.BPE(unk_token=unknown) if way == "bpe" else models.WordLevel(unk_token=unknown)
-        )
-        held = library.Tokenizer(model)
-        held.normalizer = library.normalizers.NFC()
-        common = {"vocab_size": size, "special_tokens": special, "show_progress": False}
-        if way == "bpe":
-            # A blank is a part of the token after it, so that texts come back as they were.
-            held.pre_tokenizer = cuts.Sequence([cuts.Metaspace(), cuts.Punctuation()])
-            held.decoder = library.decoders.Metaspace()
-            trainer = trainers.BpeTrainer(**common)
-        else:
-            letters = cuts.Split(library.Regex(r"[\s\S]"), "isolated")
-            held.pre_tokenizer = letters if way == "characters" else cuts.WhitespaceSplit()
-            if way == "characters":
-                held.decoder = library.decoders.Fuse()
-            trainer = trainers.WordLevelTrainer(**common)
+        trainers, held = _library().trainers, _untrained(way)
+        kind = trainers.BpeTrainer if way == "bpe" else trainers.WordLevelTrainer
+        trainer = kind(vocab_size=size, special_tokens=list(SPECIAL), show_progress=False)
         held.train_from_iterator(texts, trainer)
         return cls(held.to_str())
 
@@ -98,7 +85,8 @@ class Vocabulary:
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, with none of the special tokens but `UNKNOWN`."""
         found = self._held.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [list(one.ids) for one in found]
+        # Signs of a text that spell a special token are none.
+        return [[max(i, UNKNOWN) for i in one.ids] for one in found]
 
     def texts(self, rows: Iterable[Sequence[int]]) -> list[str]:
         """The text of each row of ids up to its first `END`, special tokens left out."""
@@ -116,6 +104,33 @@ class Vocabulary:
 def _to_end(row: Sequence[int]) -> list[int]:
     ids = [int(i) for i in row]
     return ids[: ids.index(END)] if END in ids else ids
+
+
+def _untrained(way: Way) -> Any:
+    """A tokenizer that has no token but the special ones."""
+    library = _library()
+    models, cuts, decoders = library.models, library.pre_tokenizers, library.decoders
+    model = models.BPE if way == "bpe" else models.WordLevel
+    held = library.Tokenizer(model(unk_token=SPECIAL[UNKNOWN]))
+    held.normalizer = library.normalizers.NFC()
+    if way == "bpe":
+        # A blank is a part of the token after it, so that texts come back as they were.
+        held.pre_tokenizer = cuts.Sequence([cuts.Metaspace(), cuts.Punctuation()])
+        held.decoder = decoders.Metaspace()
+    elif way == "characters":
+        held.pre_tokenizer = cuts.Split(library.Regex(r"[\s\S]"), "isolated")
+        held.decoder = decoders.Fuse()
+    else:
+        held.pre_tokenizer = cuts.WhitespaceSplit()
+    held.add_special_tokens(list(SPECIAL))
+    return held
+
+
+def _rules(text: str) -> dict[str, Any]:
+    """All that a tokenizer's text says but its tokens."""
+    held: dict[str, Any] = json.loads(text)
+    rest = {k: v for k, v in held["model"].items() if k not in ("vocab", "merges")}
+    return {**held, "model": rest}
 
 
 def _library() -> Any:
