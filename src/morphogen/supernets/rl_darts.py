@@ -167,15 +167,21 @@ class MixedCell(nn.Module):
         shared = [t for t in terms if t.option in _SHARED or (t in skips and t not in folded)]
         done = {*convolved, *folded, *shared}
         self._plain(x, [t for t in terms if t not in done], gates, sums)
+        sent: Tensor | None = None
+        ends = [t.target for t in convolved]
         if convolved:
-            y = self._convolved(x, convolved, folded, gates)
-            for term, value in zip(convolved, y.chunk(len(convolved), 1), strict=True):
-                _add(sums, term.target, value)
+            sent = self._convolved(x, convolved, folded, gates).unflatten(1, (len(ends), -1))
         if shared:
-            ends = sorted({t.target for t in shared})
+            others = sorted({t.target for t in shared})
             pooled = average_pool(x) if stride == 2 else x
-            mixed = _mixed(pooled, shared, ends, gates)
-            for end, value in zip(ends, mixed.unbind(1), strict=True):
+            if others == ends:
+                sent = _mixed(pooled, shared, ends, gates, sent)
+            else:
+                mixed = _mixed(pooled, shared, others, gates)
+                for end, value in zip(others, mixed.unbind(1), strict=True):
+                    _add(sums, end, value)
+        if sent is not None:
+            for end, value in zip(ends, sent.unbind(1), strict=True):
                 _add(sums, end, value)
 
     def _convolved(
@@ -205,7 +211,13 @@ def _identity(conv: SameConv2d) -> Tensor:
     return F.pad(eye[:, :, None, None], [conv.reach] * 4)
 
 
-def _mixed(x: Tensor, terms: Sequence[Term], ends: Sequence[int], gates: Tensor) -> Tensor:
+def _mixed(
+    x: Tensor,
+    terms: Sequence[Term],
+    ends: Sequence[int],
+    gates: Tensor,
+    to: Tensor | None = None,
+) -> Tensor:
     """Sums of operations without parameters: [n, c, h, w] -> [n, ends, c, h, w].
 
     Args:
@@ -213,6 +225,7 @@ def _mixed(x: Tensor, terms: Sequence[Term], ends: Sequence[int], gates: Tensor)
         terms: the operations.
         ends: targets, in the order of the result.
         gates: flattened.
+        to: what they are added to, of the result's shape; None: zeros.
     """
     names = list(dict.fromkeys(t.option for t in terms))
     values = torch.stack([_SHARED[o](x) if o in _SHARED else x for o in names], 1)
@@ -222,7 +235,12 @@ def _mixed(x: Tensor, terms: Sequence[Term], ends: Sequence[int], gates: Tensor)
     weights = torch.zeros(len(ends) * len(names), dtype=gates.dtype, device=gates.device)
     weights = weights.index_put((places.to(gates.device),), gates_of(terms, gates))
     n = len(x)
-    mixed = torch.matmul(weights.reshape(len(ends), len(names)), values.flatten(2))
+    matrix = weights.reshape(1, len(ends), len(names)).expand(n, -1, -1)
+    rows = values.flatten(2)
+    if to is None:
+        mixed = torch.bmm(matrix, rows)
+    else:
+        mixed = torch.baddbmm(to.flatten(2).to(rows.dtype), matrix.to(rows.dtype), rows)
     return mixed.reshape(n, len(ends), *x.shape[1:])
 
 
