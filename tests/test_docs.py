@@ -95,6 +95,12 @@ SMALLER: dict[str, tuple[tuple[str, str], ...]] = {
     "policies.md": (
         ("--epochs 90", "--epochs 90 --horizon 8 --episodes 3"),
         ("--baseline --epochs 100", "--baseline --epochs 100 --seeds 2"),
+        ("--run runs/drawn", "--run runs/drawn --horizon 8 --episodes 2"),
+        (
+            'Settings(epochs=2, diagnostics={"images": 2})',
+            'Settings(epochs=2, diagnostics={"images": 2}, batch_size=8, task={"name": "policies", '
+            '"envs": 2, "horizon": 8, "episodes": 2}, hardware={"threads": 1})',
+        ),
     ),
     "one-shot.md": (
         (

@@ -170,7 +170,8 @@ class MixedCell(nn.Module):
         sent: Tensor | None = None
         ends = [t.target for t in convolved]
         if convolved:
-            sent = self._convolved(x, convolved, folded, gates).unflatten(1, (len(ends), -1))
+            y = self._convolved(x, convolved, folded, gates)
+            sent = y.reshape(len(y), len(ends), -1, *y.shape[2:])
         if shared:
             others = sorted({t.target for t in shared})
             pooled = average_pool(x) if stride == 2 else x
