@@ -316,7 +316,8 @@ def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
     settings = from_mapping(Settings, {**values["settings"], "seed": seed})
     ran = Preset(settings, from_mapping(info.config, values["config"]))
     quick = preset("quick", info, values["space"]["name"], values["data"])
-    before = altered(quick.settings, {"split": usual(Split()), "batch_size": BATCH_SIZE})
+    split = usual(Split()) if settings.split.train_images else Split()
+    before = altered(quick.settings, {"split": split, "batch_size": BATCH_SIZE})
     usually = option_sections(info, replace(quick, settings=before))
     words: list[str] = []
     for section, same in zip(option_sections(info, ran), usually, strict=True):
