@@ -202,6 +202,10 @@ def report(result: SearchResult, *, as_json: bool) -> int:
     own = bool(table and metric_on(table, known.config))
     if result.test:
         parts.append(fold(_reached(result, known.task), width()))
+        written = RunDirectory(result.run).result() or {}
+        for _, figure, held, how in known.task.figures(written):
+            text = f"Test {figure.metric}: {figure.value(held['mean'])}"
+            parts.append(fold(text + f" ({how})" * bool(how), width()))
     elif known.headline and not (found and own):
         what, value, _ = known.headline
         parts.append(fold(f"On these data: {what}: {value:.4g} (one seed, no interval).", width()))

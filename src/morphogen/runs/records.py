@@ -363,6 +363,7 @@ class Delivered(SearchRecord, extra="allow"):
     seeds: Literal[1]
     test_openings: list[Text]
     test_remarks: list[Text]
+    figures: list[Figure] | None = None
     weights: Annotated[list[Literal["network.safetensors"]], Field(min_length=1, max_length=1)]
 
     @model_validator(mode="after")

@@ -73,6 +73,8 @@ class Task:
     """Sizes of the two search parts from which they are cut again."""
     unit = "examples"
     """What its examples are called in sentences."""
+    finishes = False
+    """Whether there are figures of finished networks, see `finished`."""
     gathers = False
     """Whether the batches of its streams are gathered with the network in training."""
     usual_batch = 0

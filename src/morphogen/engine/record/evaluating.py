@@ -6,7 +6,7 @@ What a training from scratch ends with, and a search that delivers a trained net
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from morphogen.core import Architecture, NumericalError, RunError
 from morphogen.core.names import encodable
+from morphogen.core.statistics import interval
 from morphogen.runs.config import data_name
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.provenance import versions
@@ -26,8 +27,9 @@ from morphogen.spaces import SearchSpace
 from morphogen.supernets import NetworkSpec, enough_values, explained, network
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.supernets.nested import call, mapped
-from morphogen.tasks import Examples, Sums, Task
+from morphogen.tasks import Examples, Metric, Sums, Task
 from morphogen.tasks.kinds import Data
+from morphogen.tasks.metric import Figure
 from morphogen.tasks.problem import Devices
 
 
@@ -141,6 +143,46 @@ def show(net: nn.Module, task: Task, part: str, devices: Devices, run: Path, *, 
     seen = task.shown(forward_of(net, devices, own=own), part, device=devices.device)
     if seen is not None:
         RunDirectory(run).write_examples(seen.to_mapping())
+
+
+def finished_of(
+    net: nn.Module, task: Task, devices: Devices, examples: Examples
+) -> tuple[Figure, ...]:
+    """What a task says of a finished network beside its metric.
+
+    Args:
+        net: on the device.
+        task: which says it.
+        devices: where.
+        examples: of a part, or the opened test part.
+    """
+    with torch.no_grad(), devices.autocast():
+        return task.finished(net.eval(), examples)
+
+
+def figures_over(part: str, seeds: Sequence[tuple[Figure, ...]]) -> list[dict[str, Any]]:
+    """Entries of result.json: each figure with its mean and interval over seeds.
+
+    Args:
+        part: `test` or `held_out`.
+        seeds: of each its figures.
+    """
+    written = []
+    for each in zip(*seeds, strict=True):
+        values, one = [figure.value for figure in each], each[0]
+        entry = {"name": one.name, "unit": one.unit, "higher_is_better": one.higher_is_better}
+        held = {**within_bounds(values, one), "values": values}
+        written.append({**entry, "how": one.how, "part": part, "reached": held})
+    return written
+
+
+def within_bounds(values: Sequence[float], of: Metric | Figure) -> dict[str, float]:
+    """Mean and interval, whose ends are no values that the metric cannot have."""
+    least, most = of.bounds
+    return {
+        name: min(max(value, least), most) if name in ("low", "high") else value
+        for name, value in interval(list(values)).items()
+    }
 
 
 def sums_of(

@@ -10,6 +10,8 @@ from morphogen.core.config import to_mapping
 from morphogen.engine.record.evaluating import (
     deployed,
     deployed_names,
+    figures_over,
+    finished_of,
     show,
     signed,
     sums_of,
@@ -92,5 +94,9 @@ def deliver(job: Job, task: Task, devices: Devices, outcome: Outcome, net: nn.Mo
     )
     sums = sums_of(written, task, test, devices, seed=seed, own=own)
     return Delivered(
-        *sizes, reached(task, sums, len(test)), (*before, task.test_openings[-1]), test.notes
+        *sizes,
+        reached(task, sums, len(test)),
+        (*before, task.test_openings[-1]),
+        test.notes,
+        figures_over("test", [finished_of(written, task, devices, test)]),
     )

@@ -24,6 +24,8 @@ class Delivered:
     """Of the test part, with their reasons; those for a result that another replaced, too."""
     remarks: Sequence[str] = ()
     """Of how the test examples were read."""
+    figures: Sequence[Mapping[str, Any]] = ()
+    """What it reaches beside the metric, such as BLEU: entries of result.json; often none."""
 
     def entries(self, metric: str) -> dict[str, Any]:
         """Entries of result.json.
@@ -37,6 +39,7 @@ class Delivered:
             f"test_{metric}": dict(self.test) or None,
             "test_openings": list(self.openings),
             "test_remarks": list(self.remarks),
+            **({"figures": list(self.figures)} if self.figures else {}),
         }
 
     @classmethod
@@ -51,6 +54,7 @@ class Delivered:
             task.reached(written).get("test", {}),
             tuple(written["test_openings"]),
             tuple(written["test_remarks"]),
+            tuple(written.get("figures") or ()),
         )
 
 

@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from morphogen import cost
 from morphogen.core import Architecture, RunError
 from morphogen.core.names import shown
-from morphogen.core.statistics import interval
-from morphogen.engine.record.evaluating import deployed, show, weighted
+from morphogen.engine.record.evaluating import (
+    deployed,
+    figures_over,
+    finished_of,
+    show,
+    weighted,
+    within_bounds,
+)
 from morphogen.engine.search.delivered import reached as reached_by_one
 from morphogen.engine.search.loop import TIMES
 from morphogen.engine.train import fitting
@@ -28,9 +33,8 @@ from morphogen.runs.described import Described
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.runs.records import Comparison, comparison_of
 from morphogen.spaces import SearchSpace
-from morphogen.tasks import Examples, Metric, Sums, Task
+from morphogen.tasks import Sums, Task
 from morphogen.tasks.kinds import Data, as_arguments
-from morphogen.tasks.metric import Figure
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,7 +115,7 @@ def evaluate(
 
     How the test examples were read goes to `notice` and into the result.
     """
-    t = job.training
+    t, devices = job.training, work.devices
     kind = "best" if t.held_out else "last"
     files = tuple(weights_file(job.path, t.seed + i, kind) for i in range(t.seeds))
     known: dict[str, Any] | None = None
@@ -122,16 +126,17 @@ def evaluate(
             f"evaluation of {t.seeds} finished trainings from scratch", device=work.devices.device
         )
         nets = (_network(job, task, work, file) for file in files)
-        both = [(fitting.sums(work, n, test), _finished(work, n, test)) for n in nets]
+        both = [(fitting.sums(work, n, test), finished_of(n, task, devices, test)) for n in nets]
         known = _over_seeds(task, [s for s, _ in both], len(test))
-        figures = _figures("test", [f for _, f in both])
+        figures = figures_over("test", [f for _, f in both])
         notes = test.notes
         for sentence in notes:
             notice(sentence)
-    elif t.held_out:
-        held_out = task.examples("valid", device=work.devices.device)
+    elif t.held_out and task.finishes:
+        held_out = task.examples("valid", device=devices.device)
         nets = (_network(job, task, work, file) for file in files)
-        figures = _figures("held_out", [_finished(work, net.eval(), held_out) for net in nets])
+        each = [finished_of(net, task, devices, held_out) for net in nets]
+        figures = figures_over("held_out", each)
     net = _network(job, task, work, files[0])
     show(net, task, "valid" if t.held_out else "pool", work.devices, job.path, own=work.own)
     metric, held = task.metric, f"held_out_{task.metric.name}"
@@ -166,7 +171,7 @@ def evaluate(
             "seeds": t.seeds,
             "epochs": len(history),
             f"test_{metric.name}": known,
-            held: {**_mean(best, metric), "values": best} if best else None,
+            held: {**within_bounds(best, metric), "values": best} if best else None,
             **({"figures": figures} if figures else {}),
             "split": split_sentence(job, task),
             "test_openings": list(task.test_openings),
@@ -189,16 +194,7 @@ def _over_seeds(task: Task, sums: Sequence[Sums], examples: int) -> dict[str, An
     if len(sums) == 1 and task.gathers:
         return reached_by_one(task, sums[0], examples)
     values = [task.value(one) for one in sums]
-    return {**_mean(values, task.metric), "values": values}
-
-
-def _mean(values: list[float], metric: Metric | Figure) -> dict[str, float]:
-    """Mean and interval, whose ends are no values that the metric cannot have."""
-    least, most = metric.bounds
-    return {
-        name: min(max(value, least), most) if name in ("low", "high") else value
-        for name, value in interval(values).items()
-    }
+    return {**within_bounds(values, task.metric), "values": values}
 
 
 def _per_epoch(history: list[dict[str, Any]]) -> int:
@@ -209,23 +205,6 @@ def _per_epoch(history: list[dict[str, Any]]) -> int:
 def _network(job: TrainJob, task: Task, work: Fitting, file: Path) -> nn.Module:
     """With the weights of a file, on the device."""
     return work.devices.placed(weighted(file, job.space, job.arch, spec_of(job, task)))
-
-
-def _finished(work: Fitting, net: nn.Module, examples: Examples) -> tuple[Figure, ...]:
-    """What its task says of a finished network beside the metric."""
-    with torch.no_grad(), work.devices.autocast():
-        return work.task.finished(net.eval(), examples)
-
-
-def _figures(part: str, seeds: list[tuple[Figure, ...]]) -> list[dict[str, Any]]:
-    """Entries of result.json: each figure with its mean and interval over seeds."""
-    written = []
-    for each in zip(*seeds, strict=True):
-        values, one = [figure.value for figure in each], each[0]
-        entry = {"name": one.name, "unit": one.unit, "higher_is_better": one.higher_is_better}
-        held = {**_mean(values, one), "values": values}
-        written.append({**entry, "how": one.how, "part": part, "reached": held})
-    return written
 
 
 def finished(job: TrainJob) -> TrainResult | None:

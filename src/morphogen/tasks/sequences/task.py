@@ -104,6 +104,7 @@ class SequenceTask(Task):
 
     kind = "sequences"
     unit = "pairs"
+    finishes = True
     metric = Metric("token_accuracy", "%", bounds=(0.0, 100.0))
 
     def __init__(
