@@ -20,8 +20,8 @@ word's pronunciations. For each seed
 all trained from scratch by one recipe on all training pairs, the epoch chosen on the validation
 pairs, and measured once on the test pairs: the figure, and how much networks repeat themselves. No
 search sees the validation or the test pairs. The recipe is one of the field for small Transformers
-and was not tuned on these data. A seed takes about 110 CPU minutes of one core on multi30k (bfloat16), 40 on cmudict.
-Runs can be cut off at any time; the same command goes on.
+and was not tuned on these data. A seed takes about 110 CPU minutes of one core on multi30k (in
+bfloat16), 40 on cmudict. Runs can be cut off at any time; the same command goes on.
 """
 
 from __future__ import annotations
