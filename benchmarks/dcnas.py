@@ -143,7 +143,7 @@ def train(seed: int, options: argparse.Namespace, sizes: Sizes) -> None:
 def trained(problem: Problem, arch: Architecture, sizes: Sizes) -> dict[str, Any]:
     """Early and full search-validation accuracy of one cell, and its traces until the early one."""
     began = time.process_time()
-    training = ShortTraining(problem, arch, epochs=sizes.epochs, batch_size=BATCH, sgd=SGD_USED)
+    training = ShortTraining(problem, arch, epochs=sizes.epochs, batch_size=BATCH, descent=SGD_USED)
     traces = train_traced(training, sizes.early, ["params", "features"])
     early, early_seconds = training.score(), time.process_time() - began
     training.advance(training.steps)

@@ -343,7 +343,7 @@ def truths(data: str, file: Path, sizes: Sizes) -> None:
                 problem,
                 arch,
                 batch_size=sizes.settings.batch_size,
-                sgd=SGD(lr=0.05, lr_end=0.0),
+                descent=SGD(lr=0.05, lr_end=0.0),
                 steps=sizes.truth_steps,
                 repetition=repeat,
             )

@@ -76,7 +76,7 @@ def tested(problem: Problem, arch: Architecture) -> float:
             arch,
             epochs=EPOCHS,
             batch_size=64,
-            sgd=SGD(lr_end=0.0),
+            descent=SGD(lr_end=0.0),
             repetition=repeat,
         )
         training.advance(training.steps)

@@ -13,6 +13,7 @@ from torch import Tensor
 from morphogen import Settings
 from morphogen.bilevel.optimisers import Adam
 from morphogen.core.config import altered
+from morphogen.engine.search.evaluation import descent_of
 from morphogen.engine.search.presets import paper_preset
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.timetable import timetable
@@ -21,6 +22,7 @@ from morphogen.methods.rl_darts import RLDARTS, RLDARTSConfig, RLDARTSState, sta
 from morphogen.spaces.rl_darts import MICRO, CellNorm
 from morphogen.spaces.rl_darts import RLDARTS as Cells
 from morphogen.supernets import Gates, NetworkSpec
+from morphogen.tasks.classification.config import ImageConfig
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.policies import PolicyConfig
 from morphogen.tasks.policies.heads import log_probs, split
@@ -211,3 +213,22 @@ def test_a_search_that_is_killed_plays_on_as_if_it_had_not_been(tmp_path: Path) 
     require_same_run(tmp_path / "cut", tmp_path / "whole")
     assert whole.history[-1]["examples"]["train"] == 3 * 4 * 16
     assert {"margin", "weight_noise", "entropy", "train_loss"} <= set(whole.history[-1])
+
+
+def test_random_cells_are_trained_as_agents_are(tmp_path: Path) -> None:
+    adam = descent_of(PolicyConfig())
+    assert isinstance(adam, Adam)
+    assert (adam.lr, adam.eps, adam.clip) == (5e-4, 1e-5, 0.5)
+    assert descent_of(ImageConfig()) is descent_of(None) is None
+    numbers: dict[str, Any] = {
+        "task": {"name": "policies", "envs": 4, "horizon": 8, "passes": 1, "episodes": 2},
+        "network": {"channels": 4, "depth": 1},
+        "hardware": {"threads": 1},
+        "evaluation": {"budget": 2, "epochs": 1},
+    }
+    settings = Settings(batch_size=16, **numbers)
+    found = search(
+        "random", space=CELLS, data="env:minatar/breakout", settings=settings, run=tmp_path / "run"
+    )
+    assert "none" not in found.text
+    assert len(found.history) == 2

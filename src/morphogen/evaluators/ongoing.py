@@ -28,7 +28,7 @@ class OngoingTraining:
             self.problem,
             self.problem.space.parse(text),
             batch_size=self.batch_size,
-            sgd=self.sgd,
+            descent=self.sgd,
             steps=steps,
             repetition=repetition,
             part=part,

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from morphogen.bilevel.optimisers import SGD, gradient_step
+from morphogen.bilevel.optimisers import Optimiser, gradient_step
 from morphogen.core import Architecture, CheckpointError, ConfigError, NumericalError
 from morphogen.core.rng import seed_for
 from morphogen.spaces import ModuleSpace
@@ -34,7 +34,7 @@ class ShortTraining:
         epochs: passes over the train part in the whole training; the cosine goes over all of
             them, also where the training is cut off earlier.
         batch_size: examples per step, over all processes.
-        sgd: optimiser; cosine to its floor over the epochs.
+        descent: optimiser; a cosine goes to its floor over the epochs.
         steps: length in steps instead of epochs; the cosine then falls from step to step.
         repetition: which of several trainings of one architecture: each has its own weights at the
             start and its own batches, the same for all architectures.
@@ -48,12 +48,12 @@ class ShortTraining:
         *,
         epochs: int = 1,
         batch_size: int,
-        sgd: SGD,
+        descent: Optimiser,
         steps: int = 0,
         repetition: int = 0,
         part: str = "train",
     ) -> None:
-        self.problem, self.sgd = problem, sgd
+        self.problem, self.descent = problem, descent
         self.text = problem.space.format(arch)
         device = problem.devices.device
         purpose = f"evaluation/{repetition}" if repetition else "evaluation"
@@ -66,7 +66,7 @@ class ShortTraining:
         self._stream = problem.stream(part, batch_size, purpose)
         self.epochs, self._each = (steps, 1) if steps else (epochs, self._stream.steps_per_epoch)
         self._weights = [w for w in self.net.parameters() if w.requires_grad]
-        self._optimiser = sgd.make(self._weights)
+        self._optimiser = descent.make(self._weights)
         self.done = 0
         """Steps so far."""
 
@@ -109,7 +109,7 @@ class ShortTraining:
             output = call(self.net, batch.x)
         loss = problem.task.loss(mapped(torch.Tensor.float, output), batch.y, train=True)
         return gradient_step(
-            self._optimiser, self._weights, loss, self.sgd, clock, problem.mean_over_ranks
+            self._optimiser, self._weights, loss, self.descent, clock, problem.mean_over_ranks
         )
 
     def _acted(self, x: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.optimisers import SGD, Optimiser
 from morphogen.core import Architecture
 from morphogen.evaluators.short import ShortTraining
 from morphogen.evaluators.stage import FULL, Stage
@@ -23,7 +23,7 @@ class TrainingEvaluator:
         problem: space, data and size of the networks.
         epochs: passes over the train part.
         batch_size: examples per step.
-        sgd: optimiser; cosine to its floor over the epochs.
+        descent: optimiser; a cosine goes to its floor over the epochs. By default SGD.
         patience: epochs without a better search-validation metric after which the training
             ends; the score is then its best. It looks at no other architecture, so that scores do
             not depend on the order of evaluations. 0: all epochs, and the score is the last.
@@ -34,12 +34,12 @@ class TrainingEvaluator:
         problem: Problem,
         epochs: int,
         batch_size: int,
-        sgd: SGD | None = None,
+        descent: Optimiser | None = None,
         *,
         patience: int = 0,
     ) -> None:
         self.problem, self.epochs, self.batch_size = problem, epochs, batch_size
-        self.sgd, self.patience = sgd or SGD(lr_end=0.0), patience
+        self.descent, self.patience = descent or SGD(lr_end=0.0), patience
 
     def __call__(self, archs: Sequence[Architecture]) -> list[float]:
         """The search-validation metric after training, higher is better, one per architecture."""
@@ -51,7 +51,11 @@ class TrainingEvaluator:
         A longer stage starts anew: it repeats the shorter one's steps to the bit, and then goes on.
         """
         training = ShortTraining(
-            self.problem, arch, epochs=self.epochs, batch_size=self.batch_size, sgd=self.sgd
+            self.problem,
+            arch,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            descent=self.descent,
         )
         until = math.ceil(stage.budget * training.steps)
         if stage.trace is not None:

@@ -30,7 +30,7 @@ def problem() -> Problem:
 
 def training(problem: Problem, **changed) -> ShortTraining:
     arch = problem.space.parse(RESNET)
-    return ShortTraining(problem, arch, batch_size=8, sgd=RATE, **changed)
+    return ShortTraining(problem, arch, batch_size=8, descent=RATE, **changed)
 
 
 def weights(one: ShortTraining) -> torch.Tensor:
@@ -106,7 +106,9 @@ def test_a_kept_training_goes_on_to_the_same_bits(problem) -> None:
 def test_a_training_of_another_architecture_is_refused(problem) -> None:
     other = RESNET.replace("none~0", "avg_pool_3x3~0", 1)
     kept = training(problem, steps=2).state_dict()
-    strange = ShortTraining(problem, problem.space.parse(other), batch_size=8, sgd=RATE, steps=2)
+    strange = ShortTraining(
+        problem, problem.space.parse(other), batch_size=8, descent=RATE, steps=2
+    )
     with pytest.raises(CheckpointError, match="is of"):
         strange.load_state_dict(kept)
 

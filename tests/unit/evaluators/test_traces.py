@@ -22,7 +22,9 @@ def training(space=None, text: str = CELL, *, sgd: SGD | None = None, seed: int 
     space = space or make("nasbench201")
     problem = tiny.problem(space, seed=seed, **spec)
     arch = space.parse(text)
-    return ShortTraining(problem, arch, epochs=2, batch_size=25, sgd=sgd or SGD(lr=0.05, lr_end=0))
+    return ShortTraining(
+        problem, arch, epochs=2, batch_size=25, descent=sgd or SGD(lr=0.05, lr_end=0)
+    )
 
 
 def test_nothing_trained_is_nothing_changed():

@@ -184,7 +184,7 @@ def test_a_short_training_draws_from_a_stream_of_its_own_that_no_look_moves():
     ends = []
     for looks in (False, True):
         torch.manual_seed(int(looks))
-        training = ShortTraining(problem, arch, epochs=1, batch_size=16, sgd=SGD())
+        training = ShortTraining(problem, arch, epochs=1, batch_size=16, descent=SGD())
         outside = torch.get_rng_state()
         recorder = Recorder(training.net, "features", probe_of(training), layers_of(training.net))
         for step in (1, 2, 3):

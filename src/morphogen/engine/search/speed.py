@@ -76,7 +76,7 @@ class Speed:
             self.arch if arch is None else arch,
             steps=1 + MEASURED,
             batch_size=settings.batch_size,
-            sgd=SuccessiveHalvingConfig().sgd,
+            descent=SuccessiveHalvingConfig().sgd,
         )
         taken = [_seconds(partial(training.advance, to)) for to in range(1, 2 + MEASURED)]
         return median(taken[1:])

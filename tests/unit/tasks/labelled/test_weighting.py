@@ -122,7 +122,9 @@ def test_weights_count_where_weights_are_trained_and_not_in_scores():
         weighed = each * (1 + 4 * (y == 1))
         assert float(one.loss(net, gates, batch)) == pytest.approx(float(weighed.mean()), rel=1e-5)
         assert float(plain.loss(net, gates, batch)) == pytest.approx(float(each.mean()), rel=1e-5)
-    trainings = [ShortTraining(p, arch, epochs=1, batch_size=8, sgd=SGD()) for p in (one, plain)]
+    trainings = [
+        ShortTraining(p, arch, epochs=1, batch_size=8, descent=SGD()) for p in (one, plain)
+    ]
     for training in trainings:
         training.advance(2)
     first, second = (t.net.classifier.weight for t in trainings)
