@@ -10,14 +10,18 @@ import pytest
 import torch
 from torch import nn
 
+from morphogen import spaces
 from morphogen.core.errors import CheckpointError, ConfigError, DataError, UnknownNameError
+from morphogen.supernets import NetworkSpec
 from morphogen.tasks import Batch, Stream
 from morphogen.tasks.cut import Cut
 from morphogen.tasks.policies import PolicyConfig, PolicyTask
 from morphogen.tasks.policies.environments import find, kept
 from morphogen.tasks.policies.environments.base import part_of
 from morphogen.tasks.policies.environments.minatar import GAMES
+from morphogen.tasks.policies.environments.missing import needed
 from morphogen.tasks.policies.heads import log_probs, split
+from morphogen.tasks.problem import Problem
 
 BREAKOUT, STARPILOT, CARTPOLE = (
     "env:minatar/breakout",
@@ -232,3 +236,17 @@ def test_where_levels_are_trained_on_the_return_on_them_is_told_too() -> None:
         figures = task.finished(net, test)
         values = [task.value(task.measure(net, task.once("train", 4)))]
         assert [figure.value for figure in figures] == (values if known else [])
+
+
+def test_what_is_gathered_has_no_rows_to_be_drawn_by() -> None:
+    task = task_of(BREAKOUT)
+    spec = NetworkSpec(channels=2, depth=1, classes=7, in_channels=4)
+    problem = Problem(spaces.make("rl-darts-minatar"), task, spec, batch_size=24)
+    assert problem.steps("train") == 2 * 4
+    with pytest.raises(ConfigError, match="fixed split"):
+        problem.drawn(torch.arange(4), "split/train", 0, 0)
+
+
+def test_a_package_that_is_not_there_is_named_with_its_extra() -> None:
+    with pytest.raises(DataError, match=r"no_such_games.*pip install 'morphogen\[rl\]'"):
+        needed("no_such_games")
