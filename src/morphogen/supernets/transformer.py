@@ -142,7 +142,9 @@ class DecoderLayer(nn.Module):
         def attend(h: Tensor) -> Tensor:
             keys = own.keys(h)
             kept.append(keys if past is None else grown(past, keys))
-            return own(h, kept[0], future(h.shape[1], h.device) if past is None else None)
+            hidden_ones = future(h.shape[1], h.device) if past is None else None
+            found: Tensor = own(h, kept[0], hidden_ones)
+            return found
 
         x = self.around[0](x, attend)
         x = self.around[1](x, lambda h: self.across(h, source, hidden))

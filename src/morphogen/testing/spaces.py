@@ -49,7 +49,8 @@ class SpaceChecks(Checks):
     ) -> None:
         self.space = spaces.make(space) if isinstance(space, str) else space
         tokens = self.space.spatial_dims == 0
-        self.x: Any = (_ids() if tokens else _noise()) if x is None else x
+        given: Any = (_ids() if tokens else _noise()) if x is None else x
+        self.x = given
         if spec is None and tokens:
             spec = NetworkSpec(channels=48, depth=2, classes=TOKENS, in_channels=TOKENS)
         elif spec is None:

@@ -16,7 +16,7 @@ from torch import nn
 
 import tiny
 from morphogen import spaces
-from morphogen.bilevel.optimisers import SGD, gradient_step
+from morphogen.bilevel.optimisers import SGD, Adam, gradient_step
 from morphogen.core import ConfigError, DataError, RunError
 from morphogen.core.rng import seed_for
 from morphogen.engine.resume import resume
@@ -257,3 +257,13 @@ def test_gradients_in_another_order_of_memory_are_clipped_as_after_backward() ->
     sgd.make(twin.parameters()).step()
     for ours, theirs in zip(weights, twin.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_a_training_by_adam_warms_up_as_a_search_does():
+    held = Training(optimiser="adam", lr=1e-3, warm_up=100, betas=(0.9, 0.98), weight_decay=0.0)
+    assert held.descent == Adam(lr=1e-3, warm_up=100, betas=(0.9, 0.98), weight_decay=0.0, clip=5.0)
+    rates = [held.descent.at(Clock.after(step - 1, 3, 200)) for step in (1, 100, 400)]
+    assert rates == pytest.approx([1e-5, 1e-3, 5e-4])
+    assert isinstance(Training().descent, SGD)
+    with pytest.raises(ConfigError, match="warm_up is 100 and optimiser 'sgd'"):
+        Training(warm_up=100)
