@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import morphogen
 import sounds
@@ -12,6 +13,7 @@ from morphogen import Training, spaces
 from morphogen.cli import main
 from morphogen.core.errors import DataError
 from morphogen.runs.directory import RunDirectory
+from morphogen.runs.weights import KEY, read_weights
 from morphogen.spaces.transformer import USUAL
 
 ARCH = "norm=pre;heads=2;feed_forward=2x;activation=relu"
@@ -64,6 +66,27 @@ def test_a_training_reaches_an_accuracy_and_error_rates(trained):
     page = morphogen.report(run).path.read_text()
     for text in ("token error rate", "edits over tokens", shown["rows"][0][2]):
         assert text in page
+
+
+def test_a_file_that_says_something_else_of_its_texts_is_refused(trained, tmp_path):
+    run, _ = trained
+    tensors, signature = read_weights(run / "seed-0-best.safetensors")
+    written = json.loads(signature.to_json())
+    held = written["preparation"]
+    large = json.loads(held["source"])
+    words = large["model"]["vocab"]
+    words["Ж"] = len(words)  # for which the network has no weights
+    file = tmp_path / "model.safetensors"
+    for changed, said in (
+        (None, "longest None"),
+        ({**held, "beam": 10**9}, "beam 1000000000"),
+        ({**held, "source": "{}"}, "vocabulary of the file"),
+        ({**held, "source": json.dumps(large)}, "fewer tokens"),
+    ):
+        other = json.dumps({**written, "preparation": changed})
+        save_file(tensors, file, {KEY: other})
+        with pytest.raises(DataError, match=said):
+            morphogen.load(file).predict(["Ж"])
 
 
 @pytest.mark.slow
