@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="few tokens, no result file")
     small = parser.parse_args().small
     torch.set_num_threads(1)
-    batch, rounds, few = (2, 2, 2) if small else (64, 5, 8)
+    batch, rounds, few = (2, 2, 2) if small else (32, 5, 8)
     began = time.process_time()
     figures: dict[str, Any] = {"tokens of each side": batch * LENGTH, "width": WIDTH}
     ways = {"reversible": {}, "reversible, inputs kept": {"kept": True}, "plain": {"plain": True}}

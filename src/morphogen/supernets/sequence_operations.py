@@ -83,7 +83,7 @@ class _Windowed(Operation):
 
     def begin(self, h: Tensor, context: Context) -> Past:
         before = self.size - 1 if self.causal else self.size // 2
-        return (h.new_zeros(len(h), before, self.width),)
+        return (h.new_zeros(h.shape[0], before, self.width),)
 
     def window(self, x: Tensor, context: Context, past: Past) -> tuple[Tensor, Past]:
         """All that is in view of the places of `x`, [n, t + w - 1, c], and the next past."""
