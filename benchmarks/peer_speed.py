@@ -4,6 +4,9 @@
     python benchmarks/peer_speed.py --checkout autodl=AutoDL-Projects darts=darts confopt=...
     python benchmarks/peer_speed.py --checkout ... --small    tiny networks, no result file
 
+What was measured of a commit is kept in --out and not measured again, so that a run that was cut
+off goes on.
+
 A step is a pair: one on alpha and one on the weights, each on a batch of its own, with optimisers
 and whatever else the peer's search loop does to its network between two batches, but no logging.
 The peer gets batches that lie ready; ours draws and augments its own. Compared are steps of the
@@ -326,9 +329,7 @@ def commit(path: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def report(
-    found: Mapping[Row, Mapping[str, float]], commits: Mapping[str, str], seconds: float
-) -> None:
+def report(found: Mapping[Row, Mapping[str, float]], commits: Mapping[str, str]) -> None:
     names = {peer: f"{PEERS[peer][0]} at {commits[peer]}" for peer in commits}
     alike = {row: f["ratio"] for row, f in found.items() if not row.less}
     said = {
@@ -359,7 +360,15 @@ def report(
             "figure": "none",
             "source": "; ".join(f"github.com/{name}" for name in names.values()),
         },
-        cost={"cpu_seconds": round(seconds), "threads": 1},
+        cost={
+            "cpu_seconds": round(
+                sum(
+                    (f["turns"] + 1) * (f["peer, CPU seconds"] + f["ours, CPU seconds"])
+                    for f in found.values()
+                )
+            ),
+            "threads": 1,
+        },
         headline="peer's time / ours: " + "; ".join(f"{n}: {words}" for n, words in said.items()),
         verdict="shown" if len(faster) == len(alike) else "partly" if faster else "not shown",
         why="same method, space and size, one core, float32, with optimisers; the peer's batches "
@@ -373,7 +382,8 @@ def main() -> None:
     parser.add_argument(
         "--checkout", nargs="+", metavar="PEER=PATH", required=True, help=", ".join(PEERS)
     )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="turns that count")
+    parser.add_argument("--out", type=Path, default=Path("runs/peer-speed.jsonl"))
     parser.add_argument("--small", action="store_true", help="that it works, no result file")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -384,15 +394,25 @@ def main() -> None:
             parser.error(f"--checkout {text}; accepted: a folder for one of {', '.join(PEERS)}")
         paths[peer] = Path(path).resolve()
     sizes = Sizes(**SMALL) if options.small else Sizes()
-    begin, found = time.process_time(), {}
     rounds = 1 if options.small else options.rounds
+    commits = {peer: commit(path) for peer, path in paths.items()}
+    kept = {} if options.small else {(r["row"], r["commit"]): r for r in record.rows(options.out)}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[Row, dict[str, float]] = {}
     for row in ROWS:
-        if row.peer in paths:
-            found[row] = measured(row, paths[row.peer], sizes, rounds)
-            print(f"{row.peer}, {row.words}: {found[row]}", flush=True)
+        if row.peer not in paths:
+            continue
+        key = f"{row.peer}, {row.words}", commits[row.peer]
+        if key in kept:
+            found[row] = kept[key]["measured"]
+            continue
+        found[row] = measured(row, paths[row.peer], sizes, rounds)
+        print(f"{key[0]}: {found[row]}", flush=True)
+        if not options.small:
+            line = {"row": key[0], "commit": key[1], "measured": found[row]}
+            record.keep(options.out, line)
     if not options.small:
-        commits = {peer: commit(path) for peer, path in paths.items()}
-        report(found, commits, time.process_time() - begin)
+        report(found, commits)
 
 
 if __name__ == "__main__":
