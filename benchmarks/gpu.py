@@ -67,6 +67,7 @@ SEARCH = 6.0
 """Seconds that a short search may take."""
 LOSS, GATE = 1e-3, 0.02
 """Largest relative difference of a loss, and difference of a gate, that counts as equal."""
+LATE = "no time left"
 NOT_HERE = "not on these images"
 """Of methods of other kinds of data."""
 SUPERNETS = {"nasbench201": 5, "darts": 8}
@@ -187,7 +188,7 @@ def equality(names: list[str], device: str, left: Callable[[], float]) -> dict[s
     found: dict[str, Any] = {}
     for name in names:
         if left() < SEARCH:
-            found[name] = "no time left"
+            found[name] = LATE
             continue
         info = methods()[name]
         try:
@@ -198,7 +199,7 @@ def equality(names: list[str], device: str, left: Callable[[], float]) -> dict[s
                     found[name] = f"{NOT_HERE}: {' '.join(str(error).split())[:200]}"
                     continue
                 there, _ = rows_of(info, device, steps=2, rows=1, seconds=5 * SEARCH)
-            found[name] = differences(here, there)
+            found[name] = differences(here, there) if here and there else LATE
         except (MorphogenError, RuntimeError) as error:  # the others are still to be looked at
             found[name] = {"failed": " ".join(str(error).split())[:300], "equal": False}
         print(f"equality {name}: {found[name]}", file=sys.stderr, flush=True)
@@ -210,7 +211,7 @@ def searches(names: list[str], device: str, left: Callable[[], float]) -> dict[s
     found: dict[str, Any] = {}
     for name in names:
         if left() < 2 * SEARCH:
-            found[name] = "no time left"
+            found[name] = LATE
             continue
         began = time.perf_counter()
         try:
@@ -372,7 +373,7 @@ def step_times(device: torch.device, left: Callable[[], float]) -> dict[str, Any
             if kind == "TF32" and not cuda:
                 continue
             if left() < 10 * max(most, 1.0):
-                found[f"{name}, {kind}"] = "no time left"
+                found[f"{name}, {kind}"] = LATE
                 continue
             low = kind == "bfloat16"
 
@@ -463,12 +464,7 @@ def main() -> None:
 def write(found: dict[str, Any], wrong: list[str]) -> None:
     """results/gpu.json."""
     elsewhere = [n for n, v in found["equality"].items() if str(v).startswith(NOT_HERE)]
-    late = [
-        n
-        for part in ("equality", "searches")
-        for n, v in found[part].items()
-        if v == "no time left"
-    ]
+    late = [n for part in ("equality", "searches") for n, v in found[part].items() if v == LATE]
     record.write(
         "gpu",
         claim="Every method computes on a GPU what it computes on the CPU, within rounding.",
