@@ -75,10 +75,15 @@ def other(cls: type) -> dict[str, Any]:
         if isinstance(value, tuple):
             return [v / 2 for v in value]
         options = get_args(kind)
+        if options and is_dataclass(options[-1]):  # one configuration or another
+            return to_mapping(options[-1]())
         return options[-1] if options and options[-1] != value else (options or ("other",))[0]
 
     values: dict[str, Any] = {}
+    paths = {path for path, _ in everywhere(cls)}
     for path, field in everywhere(cls):
+        if path[-1] == "lr_end" and (*path[:-1], "warm_up") in paths:
+            continue  # an optimiser has one of the two
         at = values
         for name in path[:-1]:
             at = at.setdefault(name, {})

@@ -46,6 +46,7 @@ class SinglePathConfig:
     """Evolution with SPOS' numbers; the optimiser is that of its runs in NAS-Bench-201."""
 
     weights: Optimiser = SGD(lr=0.05, lr_end=0.0, nesterov=False, weight_decay=2.5e-4)
+    """optimiser of the supernet's weights (paper: SGD); Adam from Python"""
     population: Count = 50
     """P, architectures of a generation (paper: 50)"""
     generations: Count = 21

@@ -150,7 +150,7 @@ class ZeroCostPT:
         )  # d
         if clock.step == clock.steps - 1:
             state.found.append(problem.space.format(self.derive(state, problem.space)))
-        spans = [np.nanmax(d.scores) - np.nanmin(d.scores) for d in decisions]
+        spans = [np.ptp([s for s in d.scores if np.isfinite(s)] or [0.0]) for d in decisions]
         return {"score_span": float(np.mean(spans))}
 
     def _validate(self, state: ZeroCostPTState, problem: Problem) -> Metrics:

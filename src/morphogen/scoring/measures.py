@@ -65,12 +65,12 @@ def zero_cost(problem: Problem, net: Supernet, proxy: str, batch: Batch) -> Meas
 
 
 def proxy_of(problem: Problem, net: nn.Module, proxy: str, batch: Batch) -> float:
-    """A proxy of any network; NaN where it is no finite number."""
+    """A proxy of any network; minus infinity if nothing leads through it, NaN if no number."""
     return _number(score(proxy, net, batch.x, batch.y, loss=problem.task.loss))
 
 
 def _number(value: float) -> float:
-    return value if math.isfinite(value) else math.nan
+    return value if value < math.inf else math.nan
 
 
 @contextmanager

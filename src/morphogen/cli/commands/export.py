@@ -45,6 +45,7 @@ def export(given: dict[str, Any]) -> int:
     from morphogen.exports import writing
     from morphogen.exports.loading import SUFFIXES
     from morphogen.runs.directory import RunDirectory
+    from morphogen.tasks.configs import task_configs
 
     done = writing.export(given["run"], to, given["out"] or None, data=given["data"] or None)
     if given["json"]:
@@ -60,7 +61,8 @@ def export(given: dict[str, Any]) -> int:
     folder = done[0].path.parent
     print(f"{shown(folder / 'README.md')}: model card.\n\nTo use it:")
     loaded = [one.path for suffix in SUFFIXES for one in done if one.path.suffix == suffix]
-    if loaded and RunDirectory.open(given["run"]).config()["settings"].get("task") is None:
+    held = RunDirectory.open(given["run"]).config()["settings"].get("task")
+    if loaded and (held is None or task_configs()[held["name"]].inputs() is None):
         print(f"  morphogen.load({str(loaded[0])!r}) in Python")
     elif loaded:
         print(f"  {shell('morphogen', 'predict', loaded[0])} INPUT...")
