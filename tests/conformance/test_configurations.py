@@ -82,7 +82,7 @@ def other(cls: type) -> dict[str, Any]:
     values: dict[str, Any] = {}
     paths = {path for path, _ in everywhere(cls)}
     for path, field in everywhere(cls):
-        if path[-1] == "lr_end" and (*path[:-1], "warm_up") in paths:
+        if path[:-1] and path[-1] == "lr_end" and (*path[:-1], "warm_up") in paths:
             continue  # an optimiser has one of the two
         at = values
         for name in path[:-1]:
