@@ -26,7 +26,18 @@ TRAINING = [
 EVERYWHERE = ("darts", "gdas", "random", "spos")
 """Of each family one, which keeps the long promises in the default tier; the slow one has all."""
 
-LONG = ("works_in_nasbench201", "layers_that_draw_end_in_the_same_bits")
+LONG = (
+    "works_in_nasbench201",
+    "layers_that_draw_end_in_the_same_bits",
+    "resume_in_mid_epoch",
+    "resume_after_an_epoch",
+    "resume_in_the_first_epoch",
+    "space_and_module_are_unchanged",
+    "global_generators_and_threads_are_left_alone",
+    "another_seed_gives_another_search",
+    "measuring_moves_no_stream",
+    "frozen_parameters_stay",
+)
 
 CASES = [
     pytest.param(

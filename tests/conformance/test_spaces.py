@@ -11,7 +11,35 @@ from morphogen import space_of, spaces
 from morphogen.testing import SpaceChecks
 from morphogen.testing.toys import own
 
-SPACES = list(spaces.registered())
+SPACES = [*spaces.registered(), "own module"]
+
+EVERYWHERE = (
+    "nasbench201",
+    "darts",
+    "nasbench-macro",
+    "signal201",
+    "rl-darts",
+    "dartsformer-small",
+    "own module",
+)
+"""Of each family one, which keeps the long promises in the default tier; the slow one has all."""
+
+LONG = (
+    "a_path_leaves_other_options_without_gradient",
+    "the_gradient_reaches_every_gate",
+    "networks_stand_alone",
+    "every_path_of_the_supernet_gives_scores",
+)
+
+CASES = [
+    pytest.param(
+        name,
+        promise,
+        marks=[pytest.mark.slow] if promise in LONG and name not in EVERYWHERE else [],
+    )
+    for promise in SpaceChecks.promises()
+    for name in SPACES
+]
 
 
 @cache
@@ -28,7 +56,6 @@ def suite(name: str) -> SpaceChecks:
     return SpaceChecks(name, x=torch.randn(shape, generator=noise), samples=4)
 
 
-@pytest.mark.parametrize("promise", SpaceChecks.promises())
-@pytest.mark.parametrize("name", [*SPACES, "own module"])
+@pytest.mark.parametrize(("name", "promise"), CASES)
 def test_a_space_keeps_its_promises(name: str, promise: str) -> None:
     suite(name).check(promise)
