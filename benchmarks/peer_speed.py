@@ -342,7 +342,7 @@ def report(found: Mapping[Row, Mapping[str, float]], commits: Mapping[str, str])
     record.write(
         "peer-speed",
         claim="A search step takes less CPU time than that of the peers' own code, same method, "
-        "space and size, in float32 on one core.",
+        "space and size, in float32 on one core, at the sizes measured.",
         system="supernets, methods",
         command="python benchmarks/peer_speed.py --checkout "
         + " ".join(f"{peer}=PATH" for peer in commits),
