@@ -13,11 +13,10 @@ from torch import Tensor
 from morphogen import Settings
 from morphogen.bilevel.optimisers import Adam
 from morphogen.core.config import altered
-from morphogen.engine.search.evaluation import descent_of
 from morphogen.engine.search.presets import paper_preset
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.timetable import timetable
-from morphogen.engine.train.training import paper_training
+from morphogen.engine.train.training import own_descent, paper_training
 from morphogen.methods.rl_darts import RLDARTS, RLDARTSConfig, RLDARTSState, standing
 from morphogen.spaces.rl_darts import MICRO, CellNorm
 from morphogen.spaces.rl_darts import RLDARTS as Cells
@@ -216,10 +215,10 @@ def test_a_search_that_is_killed_plays_on_as_if_it_had_not_been(tmp_path: Path) 
 
 
 def test_random_cells_are_trained_as_agents_are(tmp_path: Path) -> None:
-    adam = descent_of(PolicyConfig())
+    adam = own_descent(CELLS, PolicyConfig())
     assert isinstance(adam, Adam)
     assert (adam.lr, adam.eps, adam.clip) == (5e-4, 1e-5, 0.5)
-    assert descent_of(ImageConfig()) is descent_of(None) is None
+    assert own_descent("nasbench201", ImageConfig()) is own_descent(None) is None
     numbers: dict[str, Any] = {
         "task": {"name": "policies", "envs": 4, "horizon": 8, "passes": 1, "episodes": 2},
         "network": {"channels": 4, "depth": 1},

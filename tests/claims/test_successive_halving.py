@@ -259,8 +259,10 @@ def test_without_candidates_the_reference_is_trained(problem) -> None:
 
 
 def test_a_network_that_cannot_be_trained_loses_and_the_search_goes_on(problem) -> None:
-    config = replace(CONFIG, screened=0, candidates=2, drawn=1, sgd=replace(CONFIG.sgd, lr=1e3))
-    config = replace(config, sgd=replace(config.sgd, clip=0.0))
+    config = replace(
+        CONFIG, screened=0, candidates=2, drawn=1, weights=replace(CONFIG.weights, lr=1e3)
+    )
+    config = replace(config, weights=replace(config.weights, clip=0.0))
     found = Played(problem, replace(config, steps=20, decision=4), epochs=1)
     assert found.method.derive(found.state, problem.space) is not None
 

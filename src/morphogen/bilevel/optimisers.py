@@ -61,8 +61,8 @@ class Adam:
     lr_end: Amount = 0.0
     """floor of a cosine that begins at lr; 0: the learning rate stays as it is (paper: constant)"""
     warm_up: Natural = 0
-    """steps in which the learning rate rises from 0 to lr, then to fall with the inverse square
-    root of the steps (Transformer: 4000); 0: it does not"""
+    """steps, at most half of all, in which the learning rate rises from 0 to lr, then to fall
+    with the inverse square root of the steps (Transformer: 4000); 0: it does not"""
     betas: tuple[Share, Share] = (
         0.5,
         0.999,
@@ -91,11 +91,13 @@ class Adam:
     def at(self, clock: Clock) -> float:
         """The learning rate of the clock's epoch; where it warms up, of its step.
 
-        lr min(t / T, sqrt(T / t)) in step t = 1, 2, ... (Vaswani et al., NeurIPS 2017, section 5.3)
+        lr min(t / T, sqrt(T / t)) in step t = 1, 2, ... (Vaswani et al., NeurIPS 2017, section
+        5.3). T is at most half of all steps: short trainings would never reach lr.
         """
         if self.warm_up:
             t = clock.epoch * clock.steps + clock.step + 1
-            return self.lr * min(t / self.warm_up, math.sqrt(self.warm_up / t))
+            warm_up = min(self.warm_up, max(1, clock.epochs * clock.steps // 2))
+            return self.lr * min(t / warm_up, math.sqrt(warm_up / t))
         return clock.cosine(self.lr, self.lr_end) if self.lr_end else self.lr
 
 

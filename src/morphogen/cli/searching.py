@@ -21,7 +21,7 @@ from morphogen.core.config import altered, config, from_mapping
 from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
 from morphogen.engine.search.plan import NAME as PLANNED
-from morphogen.engine.search.plan import usual_time
+from morphogen.engine.search.plan import usual_space, usual_time
 from morphogen.engine.search.presets import Preset, paper_preset, quick_preset
 from morphogen.engine.search.result import SearchResult
 from morphogen.engine.search.search import search as run_search
@@ -34,7 +34,7 @@ from morphogen.reports.standing import final_metrics, metric_on, result_text, st
 from morphogen.reports.text import columns, count, duration, fold
 from morphogen.runs.described import Described
 from morphogen.runs.directory import RunDirectory
-from morphogen.tasks.kinds import USUAL_DATA, config_for, configured, space_for
+from morphogen.tasks.kinds import USUAL_DATA, config_for, configured
 
 
 @config
@@ -93,8 +93,9 @@ class Arguments(Generic[Options]):
 
 def preset(name: str, info: MethodInfo, space: str, data: str = Target().data) -> Preset:
     """The defaults of `--preset name` for a method in a space, on data."""
-    held = paper_preset(info, space) if name == "paper" else quick_preset(info, space)
-    task = configured(held.settings.task, config_for(data))
+    kind = config_for(data)
+    held = paper_preset(info, space) if name == "paper" else quick_preset(info, space, kind())
+    task = configured(held.settings.task, kind)
     return replace(held, settings=replace(held.settings, task=task))
 
 
@@ -119,9 +120,9 @@ def search(entry: MethodEntry | None, words: Sequence[str]) -> int:
     info = find(entry.name if entry else PLANNED)
     data = peek(words, "--data", Target().data)
     if entry and any(word in HELP for word in words):
-        print(_help(entry, info, peek(words, "--space", space_for(Target().data))))
+        print(_help(entry, info, peek(words, "--space", usual_space(info, Target().data))))
         return 0
-    space = peek(words, "--space", "") or space_for(data)
+    space = peek(words, "--space", "") or usual_space(info, data)
     refuse_beside(words, config_for(data), data)
     held = preset(peek(words, "--preset", Target().preset), info, space, data)
     of_method: Any = Arguments  # [...] of a class that is known at run time only

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.optimisers import Optimiser
 from morphogen.evaluators.short import ShortTraining
 from morphogen.tasks.problem import Problem
 
@@ -17,7 +17,7 @@ class OngoingTraining:
 
     problem: Problem
     batch_size: int
-    sgd: SGD
+    descent: Optimiser
     now: ShortTraining | None = None
     asked: dict[str, Any] = field(default_factory=dict)
 
@@ -28,7 +28,7 @@ class OngoingTraining:
             self.problem,
             self.problem.space.parse(text),
             batch_size=self.batch_size,
-            descent=self.sgd,
+            descent=self.descent,
             steps=steps,
             repetition=repetition,
             part=part,

@@ -272,6 +272,9 @@ class MethodInfo:
     configuration that gives them."""
     delivering: tuple[type[Capability], ...] = ()
     """Capabilities that a space must have for the method to deliver a network."""
+    descent: str = ""
+    """Field of the configuration: the optimiser of networks that are trained from scratch. Spaces
+    and data that have one of their own (Transformers, policies) set it in the quick preset."""
 
     @property
     def algorithm(self) -> str:
@@ -354,6 +357,7 @@ def method(
     in_proportion: Sequence[str] = (),
     takes: Sequence[Regulariser] | Callable[[Any], Sequence[Regulariser]] = (),
     delivering: Sequence[type[Capability]] = (),
+    descent: str = "",
 ) -> Callable[[C], C]:
     """Class decorator: register a method once, beside its class.
 
@@ -380,6 +384,8 @@ def method(
             and has what `bilevel.regularisation.NEEDS` says.
         delivering: of a method that delivers a network, capabilities that the space must have for
             it; in other spaces it ends with an architecture, as other methods do.
+        descent: field of the configuration that is the optimiser of networks trained from scratch,
+            where a space or the data may have another one than is usual.
 
     Raises:
         ConfigError: the name is taken, or the class is no method or has no docstring.
@@ -426,6 +432,7 @@ def method(
             tuple(in_proportion),
             takes,
             tuple(delivering),
+            descent,
         )
         return cls
 

@@ -50,7 +50,7 @@ from torch import Tensor, nn
 
 from morphogen import cost
 from morphogen.bilevel.gates import softmax_gates, start_alphas
-from morphogen.bilevel.optimisers import SGD
+from morphogen.bilevel.optimisers import SGD, Optimiser
 from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.config import Amount, Count, Natural, config
 from morphogen.core.rng import numpy_stream
@@ -120,7 +120,8 @@ class SuccessiveHalvingConfig:
     in FLOPs alone"""
     give_up: bool = True
     """end the race where its rest costs more than it finds; the reference is trained for longer"""
-    sgd: SGD = SGD(lr=0.05, lr_end=0.0)
+    weights: Optimiser = SGD(lr=0.05, lr_end=0.0)
+    """optimiser of every training; Adam where space or data are trained with it"""
 
 
 @dataclass
@@ -177,6 +178,7 @@ class SuccessiveHalvingState:
     limits=True,
     anytime=True,
     quick={"epochs": 6},
+    descent="weights",
 )
 class SuccessiveHalving:
     """Screens by proxies, races by short trainings, decides by seeds, and trains the result."""
@@ -238,7 +240,7 @@ class SuccessiveHalving:
             if len(drawn) == wanted + 1:
                 break
         drawn.pop(reference, None)
-        rest = problem, problem.batch_size, c.sgd
+        rest = problem, problem.batch_size, c.weights
         perturbs = self._perturbations(problem)[0].epochs > 0
         return SuccessiveHalvingState(
             reference,

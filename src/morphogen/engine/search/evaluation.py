@@ -8,15 +8,13 @@ from functools import partial
 from typing import Any
 
 from morphogen import benchmarks, cost
-from morphogen.bilevel.optimisers import Optimiser
 from morphogen.core import Architecture
-from morphogen.core.config import from_mapping
 from morphogen.core.rng import numpy_stream
 from morphogen.engine.devices import one_device
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.job import Job, objectives_in, problem_of, task_of_job
 from morphogen.engine.search.settings import Settings
-from morphogen.engine.train.training import Training
+from morphogen.engine.train.training import own_descent
 from morphogen.evaluators.executors import Executor, Make, make_executor
 from morphogen.evaluators.limits import limits_of
 from morphogen.evaluators.objectives import Costs, Objectives
@@ -32,7 +30,6 @@ from morphogen.spaces.constrained import FEW, TRIES, Constrained
 from morphogen.supernets import NetworkSpec
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
-from morphogen.tasks.configs import TaskConfig
 from morphogen.tasks.problem import Problem
 
 CLASSES = {"CIFAR-100": 100, "ImageNet16-120": 120}
@@ -99,7 +96,7 @@ def evaluation_of(problem: Problem, s: Settings) -> Callable[[Question], Measure
         )
         return lambda question: (score(question[0]), None)
     training = TrainingEvaluator(
-        problem, e.epochs, s.batch_size, descent_of(s.task), patience=e.patience
+        problem, e.epochs, s.batch_size, own_descent(problem.space, s.task), patience=e.patience
     )
 
     def trained(question: Question) -> Measured:
@@ -113,16 +110,6 @@ def evaluation_of(problem: Problem, s: Settings) -> Callable[[Question], Measure
         return Objectives(aims, evaluate, costs)(arch), traces[0]
 
     return trained
-
-
-def descent_of(kind: TaskConfig | None) -> Optimiser | None:
-    """The optimiser with which data of a kind are trained from scratch, if it has one of its own.
-
-    Its rate is constant, or falls as the kind says: to the end of whichever training it is.
-    """
-    if kind is None or "optimiser" not in kind.trains:
-        return None
-    return from_mapping(Training, {**kind.trains}).descent
 
 
 def _costs(problem: Problem, s: Settings) -> Costs:

@@ -27,12 +27,12 @@ from morphogen.methods import MethodInfo
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.reports.text import count, duration
 from morphogen.runs.provenance import on_threads
-from morphogen.spaces import ModuleSpace, SearchSpace, about
+from morphogen.spaces import ModuleSpace, SearchSpace, about, make, reference_of
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
 from morphogen.tasks.configs import TaskConfig
 from morphogen.tasks.cut import Cut
-from morphogen.tasks.kinds import USUAL_DATA, Data, task_for
+from morphogen.tasks.kinds import USUAL_DATA, Data, space_for, task_for
 
 NAME = "successive-halving"
 """The method that is planned: that of a search which names none."""
@@ -86,6 +86,17 @@ def usual_time(data: Data) -> str:
     return "2m" if isinstance(data, str) and data == USUAL_DATA else "10m"
 
 
+def usual_space(info: MethodInfo, data: Data) -> str:
+    """The name of the space in which a method searches data if none is named.
+
+    A search that is planned races against the space's reference: where that is of another space
+    (a Transformer, of DARTSformer's), that one is searched.
+    """
+    name = space_for(data)
+    found = reference_of(make(name)) if info.name == NAME else None
+    return found.space.name if found else name
+
+
 @dataclass(frozen=True)
 class Planned:
     """What a search is made of."""
@@ -135,7 +146,7 @@ def planned(
         it.
     """
     began = time.perf_counter()
-    usual = quick_preset(NAME, space)
+    usual = quick_preset(NAME, space, settings.task)
     plan = _Plan(settings, config, usual.settings, usual.options)
     hardware = settings.hardware
     device = one_device(hardware.accelerator, hardware.precision).device
@@ -273,7 +284,8 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
     Returns:
         Measurements on the inputs that were chosen.
     """
-    finest = Speed(space, tasks.finest)
+    descent = plan.config.weights
+    finest = Speed(space, tasks.finest, descent)
     _machine(plan, finest)
     own = isinstance(finest.space, ModuleSpace)
     fixed = _given(plan, finest.space)
@@ -289,7 +301,7 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
     chosen, enough = options[int(np.argmin(costs))], False
     for place in np.argsort(costs):  # up to the first that is too slow
         held, width = options[place]
-        if Speed(space, tasks.at(held)).step(at[width]) > most:
+        if Speed(space, tasks.at(held), descent).step(at[width]) > most:
             break
         chosen, enough = options[place], True
     held, width = chosen
@@ -301,7 +313,7 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
     plan.take("network.channels", width)
     if not own:
         plan.say(f"{width} channels: {_why_width(fixed=fixed, enough=enough)}")
-    return Speed(space, tasks.at(held))
+    return Speed(space, tasks.at(held), descent)
 
 
 def _why_width(*, fixed: bool, enough: bool) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from morphogen.core import ConfigError, arguments
 from morphogen.core.config import altered, from_mapping, nested
 from morphogen.engine.search.settings import BATCH_SIZE, Settings
+from morphogen.engine.train.training import own_descent
 from morphogen.methods import MethodInfo, find
 from morphogen.spaces import SearchSpace, about, of_space, registered
+from morphogen.tasks.configs import TaskConfig
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,26 @@ class Preset:
     """The method's configuration."""
 
 
-def quick_preset(method: MethodInfo | str, space: SearchSpace | str | None = None) -> Preset:
+def quick_preset(
+    method: MethodInfo | str,
+    space: SearchSpace | str | None = None,
+    task: TaskConfig | None = None,
+) -> Preset:
     """A search of minutes on a small machine.
 
     Args:
         method: the method.
-        space: in which, for spaces whose networks are larger than is usual; None: as is usual.
+        space: in which, for spaces whose networks are larger than is usual, or trained otherwise;
+            None: as is usual.
+        task: what the data are asked for, of a kind that is trained otherwise.
     """
     info = method if isinstance(method, MethodInfo) else find(method)
     known = None if space is None else about(space)
-    return _preset(info, {**info.quick, **(known.quick_search if known else {})})
+    held = _preset(info, {**info.quick, **(known.quick_search if known else {})})
+    own = own_descent(space, task) if info.descent else None
+    return (
+        held if own is None else replace(held, options=replace(held.options, **{info.descent: own}))
+    )
 
 
 def paper_preset(method: MethodInfo | str, space: SearchSpace | str) -> Preset:

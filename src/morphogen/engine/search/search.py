@@ -57,7 +57,6 @@ from morphogen.tasks.kinds import (
     chosen,
     gathers,
     require_fit,
-    space_for,
 )
 
 
@@ -78,13 +77,13 @@ def search(
     """Find an architecture.
 
     Args:
-        method: a method's name (then with `quick_config`), or a method's configuration; by default
-            `successive-halving`, planned for the time.
+        method: a method's name (then with the options of `quick_preset`), or a method's
+            configuration; by default `successive-halving`, planned for the time.
         time: of wall clock for all of it, `90s`, `30m`, `2h`: sizes and lengths that nobody has set
             are then chosen to fit the data and the time. By default, without a method, `2m` on the
             embedded images and `10m` on other data.
         space: a built-in space's name, a space, or your own module with `OneOf` in it; by default
-            nasbench201, and signal201 for signals.
+            nasbench201, and what is usual for data of another kind (`signal201`, `transformer`).
         data: a name, a path, or an object, of a kind that `morphogen list data` shows; by default
             fashion-mnist.
         task: data, loss and metric of your own, instead of `data`.
@@ -107,12 +106,14 @@ def search(
     if method is None:
         time = time or plan.usual_time(data)
     info, config = method_of(plan.NAME if method is None else method)
-    given = space_for(data) if space is None else space
+    given = plan.usual_space(info, data) if space is None else space
+    named = given if isinstance(given, str | SearchSpace) else None
     if settings is None:
-        named = given if isinstance(given, str | SearchSpace) else None
         settings = quick_preset(info, named).settings
     require_types(run, settings=(settings, Settings))
     settings = replace(settings, task=asked_of(data, settings.task))
+    if method is None or isinstance(method, str):
+        config = quick_preset(info, named, settings.task).options
     arguments.function("watcher", watcher, "a class or function that makes a watcher")
     known = searched_space(given, settings.without)
     require_fit(known, data)

@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 
 from morphogen import cost
 from morphogen.bilevel.gates import softmax_gates, start_alphas
+from morphogen.bilevel.optimisers import Optimiser
 from morphogen.core import Architecture
 from morphogen.engine.devices import one_device
 from morphogen.engine.search.job import spec_of
@@ -55,10 +56,10 @@ class Pace:
 class Speed:
     """Measurements at sizes that are asked for, on one task."""
 
-    def __init__(self, space: SearchSpace, task: Task) -> None:
+    def __init__(self, space: SearchSpace, task: Task, descent: Optimiser) -> None:
         found = reference_of(space)
         self.space = space if found is None else found.space
-        self.task = task
+        self.task, self.descent = task, descent
         self._rng = np.random.default_rng(0)
         self.arch: Architecture = (
             self.space.sample(self._rng) if found is None else found.architecture
@@ -76,7 +77,7 @@ class Speed:
             self.arch if arch is None else arch,
             steps=1 + MEASURED,
             batch_size=settings.batch_size,
-            descent=SuccessiveHalvingConfig().sgd,
+            descent=self.descent,
         )
         taken = [_seconds(partial(training.advance, to)) for to in range(1, 2 + MEASURED)]
         return median(taken[1:])

@@ -97,8 +97,8 @@ class Training:
     betas: tuple[Share, Share] = (0.9, 0.98)
     """decay of the two moments of adam"""
     warm_up: Natural = 0
-    """of adam: steps in which the learning rate rises to lr, to fall with the root of the steps
-    after that; 0: neither"""
+    """of adam: steps, at most half of all, in which the learning rate rises to lr, to fall
+    with the root of the steps after that; 0: neither"""
     eps: Amount = 1e-8
     """of adam: added to the root of the second moment"""
     weight_decay: Amount = 5e-4
@@ -176,9 +176,24 @@ def quick_training(space: SearchSpace | str, task: TaskConfig | None = None) -> 
         space: of the architecture.
         task: what the data are asked for.
     """
-    known = about(space)
-    of_kind = {} if task is None else task.trains
-    return _made({**(known.quick if known else {}), **of_kind}, task)
+    return _made(_quick(space, task), task)
+
+
+def own_descent(
+    space: SearchSpace | str | None, task: TaskConfig | None = None
+) -> Optimiser | None:
+    """The optimiser of networks of a space, or on data of a kind, that have one of their own.
+
+    Its rate is constant, or falls as space or kind say: to the end of whichever training it is.
+    None where the usual one of who trains them does.
+    """
+    numbers = _quick(space, task)
+    return _made(numbers, task).descent if "optimiser" in numbers else None
+
+
+def _quick(space: SearchSpace | str | None, task: TaskConfig | None) -> dict[str, Any]:
+    known = None if space is None else about(space)
+    return {**(known.quick if known else {}), **({} if task is None else task.trains)}
 
 
 def _made(numbers: Mapping[str, Any], task: TaskConfig | None) -> Training:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+import sounds
 import tiny
+from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.core import ConfigError
 from morphogen.core.config import altered
 from morphogen.engine.search import plan, speed, times
@@ -137,6 +139,22 @@ def test_what_a_byte_costs_is_read_off_the_steps_of_several_architectures(monkey
 
     monkeypatch.setattr(measured, "step", step)
     assert measured.flops_per_byte(QUICK.settings) == pytest.approx(known, abs=1e-6)
+
+
+def test_transformers_are_raced_against_one_in_a_space_that_has_it(tmp_path) -> None:
+    data = sounds.written(tmp_path / "data", {"train": 32, "val": 8, "test": 8})
+    assert plan.usual_space(find(plan.NAME), str(data)) == "transformer"
+    assert plan.usual_space(find("dartsformer"), str(data)) == "dartsformer-small"
+    assert plan.usual_space(find(plan.NAME), "fashion-mnist") == "nasbench201"
+
+
+def test_what_is_trained_by_adam_is_raced_by_adam() -> None:
+    adam = quick_preset(plan.NAME, "transformer").options.weights
+    assert isinstance(adam, Adam)
+    assert (adam.lr, adam.warm_up, adam.betas, adam.clip) == (1e-3, 1000, (0.9, 0.98), 1.0)
+    assert quick_preset(plan.NAME, "nasbench201", ImageConfig()).options.weights == SGD(
+        lr=0.05, lr_end=0.0
+    )
 
 
 def test_the_method_is_registered_under_the_name() -> None:
