@@ -236,7 +236,7 @@ def one(space: str, variant: str, seed: int, options: argparse.Namespace) -> lis
     groups = sampled(problem.space)
     flat = [a for group in groups for a in group]
     truth = dict(zip(flat, map(float, table.scores(flat, column)), strict=True))
-    evaluator = SupernetEvaluator(problem, norms="batch", examples=2000)
+    evaluator = SupernetEvaluator(problem, norms="batch", examples=1000)
     trained = [row for row in found.history if "train_loss" in row]
     common = {"space": space, "seed": seed}
     row = {
