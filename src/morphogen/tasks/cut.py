@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Cut:
     """What is asked of the parts: two sizes for a search, or a share held out of a training."""
 
-    train: int | None = None
-    """Examples that train weights."""
-    valid: int | None = None
-    """Examples that train or rank architectures."""
+    train: int | float | None = None
+    """Examples that train weights: a count, or a fraction below 1."""
+    valid: int | float | None = None
+    """Examples that train or rank architectures, likewise."""
     at_most: Collection[str] = ()
     """Which of `train_images` and `valid_images` shrink to what the data have."""
     held_out: float | None = None
@@ -21,3 +22,14 @@ class Cut:
     channels: int | None = None
     """Channels of the inputs that the network takes; None: those that they have."""
     seed: int = 0
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """As the arguments of `ImageTask.of` and its like."""
+        return {
+            "train_images": self.train,
+            "valid_images": self.valid,
+            "at_most": self.at_most,
+            "held_out": self.held_out,
+            "seed": self.seed,
+        }

@@ -59,13 +59,9 @@ class ImageConfig(TaskConfig):
         """The images, read and cut; see `ImageTask.of`."""
         return ImageTask.of(
             data,
-            train_images=cut.train,
-            valid_images=cut.valid,
-            at_most=cut.at_most,
-            held_out=cut.held_out,
+            **cut.given,
             size=self.size,
             channels=cut.channels,
-            seed=cut.seed,
             augment=self.augment,
             class_weights=self.class_weights,
             label_smoothing=self.label_smoothing,

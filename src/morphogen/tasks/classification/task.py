@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,15 +14,15 @@ from torch import Tensor
 from morphogen.core.errors import ConfigError, DataError
 from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
-from morphogen.tasks.classification import contents
 from morphogen.tasks.classification.augment import PLAIN, Augment
 from morphogen.tasks.classification.images import Images, Source, checked, joined, require_shape
 from morphogen.tasks.classification.load import locate
 from morphogen.tasks.classification.readers.dataset import MapDataset, from_dataset
 from morphogen.tasks.cut import Cut
+from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.labelled.groups import shared_groups
 from morphogen.tasks.labelled.names import places
-from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
+from morphogen.tasks.labelled.split import parts_of
 from morphogen.tasks.labelled.task import LabelledTask
 from morphogen.tasks.labelled.weighting import ClassWeights
 from morphogen.tasks.pictures.normalising import normalisation, statistics
@@ -105,6 +105,17 @@ class ImageTask(LabelledTask[Images]):
     """
 
     kind = "images"
+    changes: ClassVar[Mapping[str, str]] = {
+        "images": "{} images then, {} now",
+        "shape": "images {} then, {} now",
+        "classes": "{} classes then, {} now",
+        "names": "other names of classes",
+        "labels": "other labels",
+        "pixels": "other pixels",
+        "split": "other rows in the search parts",
+    }
+    resizing = ("shape", "split")
+    shaping = ("pixels",)
 
     def __init__(
         self,
@@ -130,6 +141,7 @@ class ImageTask(LabelledTask[Images]):
             pool,
             train_rows,
             valid_rows,
+            test=test,
             seed=seed,
             own_valid=own_valid,
             asked=asked,
@@ -137,7 +149,7 @@ class ImageTask(LabelledTask[Images]):
             label_smoothing=label_smoothing,
         )
         self.augment = augment
-        self._test, self._size, self._channels = test, size, channels
+        self._size, self._channels = size, channels
         self._placed: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
         own_mean, own_std = (
             statistics(self.train.pixels) if mean is None or std is None else ((), ())
@@ -201,18 +213,11 @@ class ImageTask(LabelledTask[Images]):
             held: Images | Source | None = source
         else:
             held = None if test is None else _source(test, size)[1]
-        own = isinstance(source, Source) and "valid" in source.parts
-        asked: tuple[int, int] | None = None
-        if isinstance(source, Source) and own:
+        first = None
+        if isinstance(source, Source) and "valid" in source.parts:
             pool, first = joined(pool, source.read("valid", size).with_channels(channels), name)
-            train_rows, valid_rows = own_rows(
-                pool, first, train_images, valid_images, at_most=at_most, seed=seed
-            )
-        elif held_out is not None:
-            train_rows, valid_rows = hold_out(pool, held_out, seed)
-        else:
-            asked = sizes(pool, train_images, valid_images, at_most)
-            train_rows, valid_rows = split(pool, *asked, seed)
+        cut = Cut(train_images, valid_images, at_most, held_out, seed=seed)
+        train_rows, valid_rows, asked = parts_of(pool, cut, first)
         return cls(
             name,
             pool,
@@ -225,7 +230,7 @@ class ImageTask(LabelledTask[Images]):
             mean=mean,
             std=std,
             seed=seed,
-            own_valid=own,
+            own_valid=first is not None,
             asked=asked,
             class_weights=class_weights,
             label_smoothing=label_smoothing,
@@ -258,8 +263,7 @@ class ImageTask(LabelledTask[Images]):
         self, part: str, *, device: torch.device | str = "cpu", augmented: bool = False
     ) -> ImageExamples:
         """A part, from which batches can be made; see `Task.examples`."""
-        self.rows(part)  # refuses what is no part
-        images = self.pool if part == "pool" else self.train if part == "train" else self.valid
+        images = self.part(part)
         augment, place = self.augment if augmented else PLAIN, (part, torch.device(device))
         made = ImageExamples(
             images,
@@ -370,11 +374,16 @@ class ImageTask(LabelledTask[Images]):
 
     def contents(self) -> dict[str, Any]:
         """Numbers and digests of the images as they were read; the test part stays closed."""
-        return contents.of(self.pool, self.train_rows, self.valid_rows)
-
-    def changed(self, before: Mapping[str, Any], *, resized: bool = False) -> str | None:
-        """How these images differ from those whose `contents` are given; see `Task.changed`."""
-        return contents.changed(before, self.contents(), resized=resized)
+        pool = self.pool
+        return {
+            "images": len(pool),
+            "classes": len(pool.classes),
+            "shape": list(pool.pixels.shape[1:]),
+            "names": digest(name.encode() + b"\0" for name in pool.classes),
+            "labels": digest([raw(pool.labels)]),
+            "pixels": digest([raw(pool.pixels)]),
+            "split": digest([raw(self.train_rows), b"/", raw(self.valid_rows)]),
+        }
 
 
 # --- statistics ----------------------------------------------------------------------------------

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,32 +14,22 @@ from torch.nn import functional as F
 from morphogen.core.errors import ConfigError, SpaceError
 from morphogen.core.statistics import proportion
 from morphogen.supernets.nested import length_of, shapes
-from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch
 from morphogen.tasks.labelled.data import Labelled
-from morphogen.tasks.labelled.groups import Groups, shared_groups
 from morphogen.tasks.labelled.remarks import remarks
 from morphogen.tasks.labelled.split import chosen_rows
 from morphogen.tasks.labelled.weighting import ClassWeights
 from morphogen.tasks.labelled.weighting import class_weights as weights_of
 from morphogen.tasks.metric import Compare, Metric, Sums
+from morphogen.tasks.pooled import PooledTask
 
 L = TypeVar("L", bound=Labelled)
 
 
-class LabelledTask(Task, Generic[L]):
+class LabelledTask(PooledTask[L]):
     """Examples of classes, cut into two disjoint search parts by class and seed, groups whole.
 
-    Args:
-        name: of the data, for reports.
-        pool: all examples of a search, of which `train` and `valid` are cut.
-        train_rows: int64, the rows of `pool` in `train`, ascending.
-        valid_rows: int64, the rows of `pool` in `valid`, ascending.
-        seed: of the split.
-        own_valid: whether the data came with a search-validation part; `valid` is of it then, and
-            `pool` is both.
-        asked: the sizes from which the parts are cut again; groups, which come whole, may have left
-            less. None: as many as they have.
+    Args: those of `PooledTask`, and
         class_weights: of the loss that trains weights, see `weighting`.
         label_smoothing: of the same: the share of a label that goes to all classes alike.
 
@@ -49,6 +38,7 @@ class LabelledTask(Task, Generic[L]):
     """
 
     metric = Metric("accuracy", "%", bounds=(0.0, 100.0))
+    drawn_by = ("class", "seed")
 
     def __init__(
         self,
@@ -57,6 +47,7 @@ class LabelledTask(Task, Generic[L]):
         train_rows: Tensor,
         valid_rows: Tensor,
         *,
+        test: Any,
         seed: int,
         own_valid: bool,
         asked: tuple[int, int] | None,
@@ -65,24 +56,21 @@ class LabelledTask(Task, Generic[L]):
     ) -> None:
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {label_smoothing}; accepted: 0 or more, below 1")
-        self.name, self.pool, self.seed, self.own_valid = name, pool, seed, own_valid
-        self.train_rows, self.valid_rows = train_rows, valid_rows
-        self.asked = asked or (len(train_rows), len(valid_rows))
+        super().__init__(
+            name,
+            pool,
+            train_rows,
+            valid_rows,
+            test=test,
+            seed=seed,
+            own_valid=own_valid,
+            asked=asked,
+        )
         self.label_smoothing = label_smoothing
         self._class_weights = class_weights
         self._weights = weights_of(class_weights, self._counts(train_rows), pool.classes)
 
     # -- data --------------------------------------------------------------------------------
-
-    @cached_property
-    def train(self) -> L:
-        """The part that trains weights in a search."""
-        return self.pool.take(self.train_rows)
-
-    @cached_property
-    def valid(self) -> L:
-        """The part that trains or ranks architectures in a search."""
-        return self.pool.take(self.valid_rows)
 
     @property
     def unit(self) -> str:  # type: ignore[override]
@@ -94,18 +82,9 @@ class LabelledTask(Task, Generic[L]):
         """Names of the classes."""
         return self.pool.classes
 
-    def rows(self, part: str) -> Tensor:
-        """The rows of a part in `pool`, int64 `[n]`, ascending."""
-        return torch.arange(len(self.pool)) if part == "pool" else super().rows(part)
-
     def choose(self, part: str, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """`count` rows of a part, the classes mixed evenly from first to last; 0 is all rows."""
         return chosen_rows(self.pool.labels[self.rows(part)].numpy(), count, rng)
-
-    @property
-    def groups(self) -> Groups | None:
-        """The group of each row of the pool."""
-        return self.pool.groups
 
     def outputs(self) -> int:
         """Number of classes."""
@@ -122,39 +101,13 @@ class LabelledTask(Task, Generic[L]):
 
     # -- the record --------------------------------------------------------------------------
 
-    def parts(self) -> dict[str, str]:
-        """What the search parts are, in words, for the record of a run."""
-        train, valid = len(self.train_rows), len(self.valid_rows)
-        if self.own_valid:
-            return {
-                "train": f"{train} {self.pool.unit} of the data's train part",
-                "valid": f"{valid} {self.pool.unit} of the data's own validation part",
-            }
-        by = "class and seed" if self.pool.groups is None else "group, class and seed"
-        cut = f"of {len(self.pool)} training {self.pool.unit}, by {by} {self.seed}"
-        whole = self._groups_in_words()
-        return {
-            "train": f"{train} {cut}{whole.get('train', '')}",
-            "valid": f"{valid} others {cut}{whole.get('valid', '')}",
-        }
-
-    def _groups_in_words(self) -> dict[str, str]:
-        if self.pool.groups is None:
-            return {}
-        counts = {p: len(np.unique(self.pool.groups[self.rows(p)])) for p in ("train", "valid")}
-        return {p: f"; {n} groups, none of them in the other part" for p, n in counts.items()}
-
     def describe(self) -> dict[str, Any]:
         """All that a report knows of the task: also its classes."""
         return super().describe() | {"classes": list(self.classes)}
 
     def remarks(self) -> list[str]:
         """What a user should know of the data, a sentence each."""
-        said = remarks(self.pool)
-        if self.own_valid and self.pool.groups is not None:
-            train, valid = (self.pool.groups[self.rows(p).numpy()] for p in ("train", "valid"))
-            said += shared_groups(train, valid, "the validation part")
-        return said
+        return remarks(self.pool) + self.overlap()
 
     # -- loss and metric ---------------------------------------------------------------------
 

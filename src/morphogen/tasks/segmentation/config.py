@@ -63,13 +63,9 @@ class SegmentationConfig(TaskConfig):
         """The images and masks, read and cut; see `SegmentationTask.of`."""
         return SegmentationTask.of(
             data,
-            train_images=cut.train,
-            valid_images=cut.valid,
-            at_most=cut.at_most,
-            held_out=cut.held_out,
+            **cut.given,
             size=self.size,
             channels=cut.channels,
-            seed=cut.seed,
             void=self.void,
             names=[name.strip() for name in self.class_names.split(",") if name.strip()],
             augment=SceneAugment(crop=self.resized_crop, flip=self.flip),

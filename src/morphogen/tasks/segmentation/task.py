@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,15 +15,16 @@ from torch.nn import functional as F
 
 from morphogen.core.errors import DataError, SpaceError
 from morphogen.supernets.nested import length_of, shapes
-from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
+from morphogen.tasks.cut import Cut
 from morphogen.tasks.digests import digest, raw
-from morphogen.tasks.labelled.groups import Groups, shared_groups
-from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
+from morphogen.tasks.labelled.groups import shared_groups
+from morphogen.tasks.labelled.split import parts_of
 from morphogen.tasks.labelled.weighting import ClassWeights, class_weights
 from morphogen.tasks.metric import Compare, Metric, Sums
 from morphogen.tasks.pictures.normalising import normalisation, normalise, statistics
 from morphogen.tasks.pictures.stacking import Side
+from morphogen.tasks.pooled import PooledTask
 from morphogen.tasks.segmentation.augment import PLAIN, SceneAugment
 from morphogen.tasks.segmentation.colours import overlaid, side_by_side, swatches
 from morphogen.tasks.segmentation.legend import Legend, legend, pixels_of
@@ -90,7 +91,7 @@ class SceneExamples(Examples):
         return Batch(normalise(x, self._scale, self._shift), y.long(), int((y != VOID).sum()))
 
 
-class SegmentationTask(Task):
+class SegmentationTask(PooledTask[Scenes]):
     """A class for every pixel; made by `SegmentationTask.of`.
 
     Attributes:
@@ -104,6 +105,17 @@ class SegmentationTask(Task):
     kind = "segmentation"
     unit = "images"
     metric = Metric("miou", "%", bounds=(0.0, 100.0))
+    changes: ClassVar[Mapping[str, str]] = {
+        "images": "{} images then, {} now",
+        "shape": "images {} then, {} now",
+        "classes": "{} classes then, {} now",
+        "names": "other names of classes",
+        "masks": "other masks",
+        "pixels": "other pixels",
+        "split": "other rows in the search parts",
+    }
+    resizing = ("shape", "split")
+    shaping = ("masks", "pixels")
 
     def __init__(
         self,
@@ -122,11 +134,18 @@ class SegmentationTask(Task):
         own_valid: bool = False,
         asked: tuple[int, int] | None = None,
     ) -> None:
-        self.name, self.pool, self.legend, self.seed = name, pool, legend, seed
-        self.train_rows, self.valid_rows, self.own_valid = train_rows, valid_rows, own_valid
-        self.asked = asked or (len(train_rows), len(valid_rows))
-        self.augment = augment
-        self._test, self._size, self._channels = test, size, channels
+        super().__init__(
+            name,
+            pool,
+            train_rows,
+            valid_rows,
+            test=test,
+            seed=seed,
+            own_valid=own_valid,
+            asked=asked,
+        )
+        self.legend, self.augment = legend, augment
+        self._size, self._channels = size, channels
         self._asked_weights = weights
         self._measure(self.train)
 
@@ -170,25 +189,17 @@ class SegmentationTask(Task):
         """
         name, source = ("scenes", data) if isinstance(data, Scenes) else _located(data)
         parts = () if isinstance(source, Scenes) else source.parts
-        own = "valid" in parts
         pool = source if isinstance(source, Scenes) else source.read("train", size)
-        first = len(pool)
-        if isinstance(source, SceneSource) and own:
+        first = None
+        if isinstance(source, SceneSource) and "valid" in parts:
+            first = len(pool)
             pool = joined(pool, source.read("valid", size), name)
         pool = pool.with_channels(channels)
         pool = replace(pool, names=dict(enumerate(names))) if names else pool
         known = legend(pool, void, f"data {name!r}")
         pool = known.counted(pool, f"data {name!r}")
-        rows, asked = pool.as_rows(), None
-        if own:
-            train_rows, valid_rows = own_rows(
-                rows, first, train_images, valid_images, at_most=at_most, seed=seed
-            )
-        elif held_out is not None:
-            train_rows, valid_rows = hold_out(rows, held_out, seed)
-        else:
-            asked = sizes(rows, train_images, valid_images, at_most)
-            train_rows, valid_rows = split(rows, *asked, seed)
+        cut = Cut(train_images, valid_images, at_most, held_out, seed=seed)
+        train_rows, valid_rows, asked = parts_of(pool.as_rows(), cut, first)
         return cls(
             name,
             pool,
@@ -201,40 +212,21 @@ class SegmentationTask(Task):
             augment=augment or SceneAugment(),
             weights=class_weights,
             seed=seed,
-            own_valid=own,
+            own_valid=first is not None,
             asked=asked,
         )
 
     # -- data --------------------------------------------------------------------------------
-
-    @cached_property
-    def train(self) -> Scenes:
-        """The part that trains weights in a search."""
-        return self.pool.take(self.train_rows)
-
-    @cached_property
-    def valid(self) -> Scenes:
-        """The part that trains or ranks architectures in a search."""
-        return self.pool.take(self.valid_rows)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.legend.classes
 
-    def rows(self, part: str) -> Tensor:
-        """The rows of a part in `pool`, int64 `[n]`, ascending."""
-        return torch.arange(len(self.pool)) if part == "pool" else super().rows(part)
-
     @property
     def in_channels(self) -> int:
         """Channels of an image."""
         return self.pool.channels
-
-    @property
-    def groups(self) -> Groups | None:
-        """The group of each row of the pool."""
-        return self.pool.groups
 
     def outputs(self) -> int:
         """Number of classes."""
@@ -250,9 +242,7 @@ class SegmentationTask(Task):
         self, part: str, *, device: torch.device | str = "cpu", augmented: bool = False
     ) -> SceneExamples:
         """A part, from which batches can be made; see `Task.examples`."""
-        self.rows(part)  # refuses what is no part
-        scenes = self.pool if part == "pool" else self.train if part == "train" else self.valid
-        return self._examples(scenes, device, self.augment if augmented else PLAIN)
+        return self._examples(self.part(part), device, self.augment if augmented else PLAIN)
 
     def _examples(
         self,
@@ -285,11 +275,6 @@ class SegmentationTask(Task):
         self._weights = class_weights(self._asked_weights, counts, self.classes)
 
     # -- the test part -----------------------------------------------------------------------
-
-    @property
-    def has_test(self) -> bool:
-        """Whether there is a test part to open."""
-        return self._test is not None
 
     def _test_examples(self, device: torch.device) -> SceneExamples:
         held, where = self._test, f"the test part of {self.name!r}"
@@ -430,19 +415,6 @@ class SegmentationTask(Task):
 
     # -- the record --------------------------------------------------------------------------
 
-    def parts(self) -> dict[str, str]:
-        """What the search parts are, in words, for the record of a run."""
-        groups = self.pool.groups
-        if self.own_valid or groups is None:
-            return super().parts()
-        train, valid = len(self.train_rows), len(self.valid_rows)
-        cut = f"of {len(self.pool)} training images, by group and seed {self.seed}"
-        n = {p: len(np.unique(groups[self.rows(p).numpy()])) for p in ("train", "valid")}
-        return {
-            "train": f"{train} {cut}; {n['train']} groups, none of them in the other part",
-            "valid": f"{valid} others {cut}; {n['valid']} groups, none of them in the other part",
-        }
-
     def describe(self) -> dict[str, Any]:
         """All that a report knows of the task: also its classes and the shape of an image."""
         return super().describe() | {
@@ -476,10 +448,7 @@ class SegmentationTask(Task):
             f"{100 * float(share[first]):.3g} % of the other pixels are {self.classes[first]!r}: "
             f"a network that says nothing else has a mIoU of {alone:.2g} %"
         )
-        if self.own_valid and self.pool.groups is not None:
-            train, valid = (self.pool.groups[self.rows(p).numpy()] for p in ("train", "valid"))
-            said += shared_groups(train, valid, "the validation part")
-        return said
+        return said + self.overlap()
 
     def contents(self) -> dict[str, Any]:
         """Numbers and digests of the images and masks as they were read; the test part closed."""
@@ -493,30 +462,6 @@ class SegmentationTask(Task):
             "pixels": digest([raw(pool.pixels)]),
             "split": digest([raw(self.train_rows), b"/", raw(self.valid_rows)]),
         }
-
-    def changed(self, before: Mapping[str, Any], *, resized: bool = False) -> str | None:
-        """How these data differ from those whose `contents` are given; see `Task.changed`."""
-        now = self.contents()
-        shaped = resized and before.get("shape") != now["shape"]
-        for name, words in _CHANGES.items():
-            free = (
-                name in ("shape", "split") if resized else False,
-                name in ("masks", "pixels") and shaped,
-            )
-            if before.get(name) != now[name] and not any(free):
-                return words.format(before.get(name), now[name])
-        return None
-
-
-_CHANGES = {
-    "images": "{} images then, {} now",
-    "shape": "images {} then, {} now",
-    "classes": "{} classes then, {} now",
-    "names": "other names of classes",
-    "masks": "other masks",
-    "pixels": "other pixels",
-    "split": "other rows in the search parts",
-}
 
 
 def _located(data: str | os.PathLike[str]) -> tuple[str, SceneSource]:

@@ -72,11 +72,7 @@ class SequenceConfig(TaskConfig):
         """The pairs, read and cut; see `SequenceTask.of`."""
         return SequenceTask.of(
             data,
-            train_images=cut.train,
-            valid_images=cut.valid,
-            at_most=cut.at_most,
-            held_out=cut.held_out,
-            seed=cut.seed,
+            **cut.given,
             source=self.source,
             target=self.target,
             ways=(self.source_tokens, self.target_tokens),

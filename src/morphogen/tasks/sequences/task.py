@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from morphogen.core.errors import DataError, SpaceError
 from morphogen.supernets.nested import length_of, shapes
 from morphogen.supernets.sequences import PAD, UNKNOWN
-from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
+from morphogen.tasks.cut import Cut
 from morphogen.tasks.digests import digest, raw
-from morphogen.tasks.labelled.groups import Groups
-from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
+from morphogen.tasks.labelled.split import parts_of
 from morphogen.tasks.metric import Compare, Figure, Metric, Sums
+from morphogen.tasks.pooled import PooledTask
 from morphogen.tasks.sequences.beam import Beam, translated
 from morphogen.tasks.sequences.buckets import Buckets, BucketStream
 from morphogen.tasks.sequences.inputs import Reading, decoder_and_next, encoded
@@ -93,7 +93,7 @@ class PairExamples(Examples):
         return Batch((source, decoder), y, int((y != PAD).sum()))
 
 
-class SequenceTask(Task):
+class SequenceTask(PooledTask[Pairs]):
     """Texts for texts; made by `SequenceTask.of`.
 
     Attributes:
@@ -106,6 +106,14 @@ class SequenceTask(Task):
     unit = "pairs"
     finishes = True
     metric = Metric("token_accuracy", "%", bounds=(0.0, 100.0))
+    changes: ClassVar[Mapping[str, str]] = {
+        "pairs": "{} pairs then, {} now",
+        "sources": "other sources",
+        "targets": "other targets",
+        "split": "other rows in the search parts",
+        "vocabularies": "other vocabularies: another version of tokenizers?",
+    }
+    resizing = ("split", "vocabularies")
 
     def __init__(
         self,
@@ -125,12 +133,20 @@ class SequenceTask(Task):
         own_valid: bool = False,
         asked: tuple[int, int] | None = None,
     ) -> None:
-        self.name, self.pool, self.sides, self.seed = name, pool, sides, seed
-        self.train_rows, self.valid_rows, self.own_valid = train_rows, valid_rows, own_valid
-        self.asked = asked or (len(train_rows), len(valid_rows))
+        super().__init__(
+            name,
+            pool,
+            train_rows,
+            valid_rows,
+            test=test,
+            seed=seed,
+            own_valid=own_valid,
+            asked=asked,
+        )
+        self.sides = sides
         self.ways, self.label_smoothing, self.beam = ways, label_smoothing, beam
-        self._test, self._size, self._longest = test, vocabulary, longest
-        self._measure(pool.take(train_rows))
+        self._size, self._longest = vocabulary, longest
+        self._measure(self.train)
 
     @classmethod
     def of(
@@ -178,28 +194,23 @@ class SequenceTask(Task):
         sides = "source", "target"
         held: Pairs | PairSource | None = test
         if isinstance(data, Pairs):
-            name, pool, first, own = "pairs", data, len(data), False
+            name, pool, first = "pairs", data, None
         else:
             found = _located(data)
-            name, own = found.name, "valid" in found.parts
+            name, first = found.name, None
             sides = _sides(found, source, target)
             pool = found.read("train", *sides)
-            first = len(pool)
-            if own:
+            if "valid" in found.parts:
+                first = len(pool)
                 pool = joined(pool, found.read("valid", *sides))
             held = found if "test" in found.parts else None
-        rows, asked = pool.as_rows(), None
-        if own:
-            parts = own_rows(rows, first, train_images, valid_images, at_most=at_most, seed=seed)
-        elif held_out is not None:
-            parts = hold_out(rows, held_out, seed)
-        else:
-            asked = sizes(rows, train_images, valid_images, at_most)
-            parts = split(rows, *asked, seed)
+        cut = Cut(train_images, valid_images, at_most, held_out, seed=seed)
+        train_rows, valid_rows, asked = parts_of(pool.as_rows(), cut, first)
         return cls(
             name,
             pool,
-            *parts,
+            train_rows,
+            valid_rows,
             test=held,
             sides=sides,
             ways=ways,
@@ -208,29 +219,16 @@ class SequenceTask(Task):
             label_smoothing=label_smoothing,
             beam=beam,
             seed=seed,
-            own_valid=own,
+            own_valid=first is not None,
             asked=asked,
         )
 
     # -- data --------------------------------------------------------------------------------
 
-    def rows(self, part: str) -> Tensor:
-        """The rows of a part in `pool`, int64 `[n]`, ascending."""
-        return torch.arange(len(self.pool)) if part == "pool" else super().rows(part)
-
-    def length(self, part: str) -> int:
-        """Pairs of a part."""
-        return len(self.rows(part))
-
     @property
     def in_channels(self) -> int:
         """Different tokens of sources."""
         return len(self.source)
-
-    @property
-    def groups(self) -> Groups | None:
-        """Of each row of the pool, which pairs have its source."""
-        return self.pool.groups
 
     def outputs(self) -> int:
         """Different tokens of targets."""
@@ -311,11 +309,6 @@ class SequenceTask(Task):
         return source, decoder
 
     # -- the test part -----------------------------------------------------------------------
-
-    @property
-    def has_test(self) -> bool:
-        """Whether there is a test part to open."""
-        return self._test is not None
 
     def _test_examples(self, device: torch.device) -> PairExamples:
         held = self._test
@@ -489,30 +482,12 @@ class SequenceTask(Task):
             "split": digest([raw(self.train_rows), b"/", raw(self.valid_rows)]),
         }
 
-    def changed(self, before: Mapping[str, Any], *, resized: bool = False) -> str | None:
-        """How these data differ from those whose `contents` are given; see `Task.changed`."""
-        now = self.contents()
-        for name, words in _CHANGES.items():
-            if before.get(name) != now[name] and not (resized and name in _RESIZED):
-                return words.format(before.get(name), now[name])
-        return None
-
 
 _WORDS = {
     "bpe": "pieces of words",
     "characters": "characters",
     "words": "words between blanks",
 }
-
-_CHANGES = {
-    "pairs": "{} pairs then, {} now",
-    "sources": "other sources",
-    "targets": "other targets",
-    "split": "other rows in the search parts",
-    "vocabularies": "other vocabularies: another version of tokenizers?",
-}
-
-_RESIZED = ("split", "vocabularies")
 
 
 def _cross_entropy(output: Tensor, y: Tensor) -> Tensor:

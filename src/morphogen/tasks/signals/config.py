@@ -61,12 +61,8 @@ class SignalConfig(TaskConfig):
         """The signals, read and cut; see `SignalTask.of`."""
         return SignalTask.of(
             data,
-            train_images=cut.train,
-            valid_images=cut.valid,
-            at_most=cut.at_most,
-            held_out=cut.held_out,
+            **cut.given,
             channels=cut.channels,
-            seed=cut.seed,
             augment=SignalAugment(jitter=self.jitter, scaling=self.scaling),
             class_weights=self.class_weights,
             label_smoothing=self.label_smoothing,

@@ -6,17 +6,18 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.batches import Batch, Examples
+from morphogen.tasks.cut import Cut
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.labelled.groups import joined_groups, shared_groups
 from morphogen.tasks.labelled.names import places
-from morphogen.tasks.labelled.split import hold_out, own_rows, sizes, split
+from morphogen.tasks.labelled.split import parts_of
 from morphogen.tasks.labelled.task import LabelledTask
 from morphogen.tasks.labelled.weighting import ClassWeights
 from morphogen.tasks.signals.augment import PLAIN, SignalAugment
@@ -84,6 +85,15 @@ class SignalTask(LabelledTask[Signals]):
     """
 
     kind = "signals"
+    changes: ClassVar[Mapping[str, str]] = {
+        "signals": "{} signals then, {} now",
+        "shape": "signals {} then, {} now",
+        "classes": "{} classes then, {} now",
+        "names": "other names of classes",
+        "labels": "other labels",
+        "values": "other values",
+        "split": "other rows in the search parts",
+    }
 
     def __init__(
         self,
@@ -105,13 +115,14 @@ class SignalTask(LabelledTask[Signals]):
             pool,
             train_rows,
             valid_rows,
+            test=test,
             seed=seed,
             own_valid=own_valid,
             asked=asked,
             class_weights=class_weights,
             label_smoothing=label_smoothing,
         )
-        self.augment, self._test = augment, test
+        self.augment = augment
         self.mean, self.std = statistics(self.train.values)
 
     @classmethod
@@ -143,19 +154,12 @@ class SignalTask(LabelledTask[Signals]):
                 "network"
             )
         parts = () if isinstance(source, Signals) else source.parts
-        own = "valid" in parts
-        asked: tuple[int, int] | None = None
-        if isinstance(source, SignalSource) and own:
+        first = None
+        if isinstance(source, SignalSource) and "valid" in parts:
             valid = source.read("valid").aligned(pool, f"the search-validation part of {name!r}")
             first, pool = len(pool), joined(pool, valid)
-            train_rows, valid_rows = own_rows(
-                pool, first, train_images, valid_images, at_most=at_most, seed=seed
-            )
-        elif held_out is not None:
-            train_rows, valid_rows = hold_out(pool, held_out, seed)
-        else:
-            asked = sizes(pool, train_images, valid_images, at_most)
-            train_rows, valid_rows = split(pool, *asked, seed)
+        cut = Cut(train_images, valid_images, at_most, held_out, seed=seed)
+        train_rows, valid_rows, asked = parts_of(pool, cut, first)
         return cls(
             name,
             pool,
@@ -164,7 +168,7 @@ class SignalTask(LabelledTask[Signals]):
             test=source if isinstance(source, SignalSource) and "test" in parts else None,
             augment=augment,
             seed=seed,
-            own_valid=own,
+            own_valid=first is not None,
             asked=asked,
             class_weights=class_weights,
             label_smoothing=label_smoothing,
@@ -186,9 +190,7 @@ class SignalTask(LabelledTask[Signals]):
         self, part: str, *, device: torch.device | str = "cpu", augmented: bool = False
     ) -> SignalExamples:
         """A part, from which batches can be made; see `Task.examples`."""
-        self.rows(part)  # refuses what is no part
-        signals = self.pool if part == "pool" else self.train if part == "train" else self.valid
-        return self._examples(signals, device, self.augment if augmented else PLAIN)
+        return self._examples(self.part(part), device, self.augment if augmented else PLAIN)
 
     def _examples(
         self,
@@ -217,11 +219,6 @@ class SignalTask(LabelledTask[Signals]):
         self.mean, self.std = statistics(self.pool.values)
 
     # -- the test part -----------------------------------------------------------------------
-
-    @property
-    def has_test(self) -> bool:
-        """Whether there is a test part to open."""
-        return self._test is not None
 
     def _test_examples(self, device: torch.device) -> SignalExamples:
         held, where = self._test, f"the test part of {self.name!r}"
@@ -287,25 +284,6 @@ class SignalTask(LabelledTask[Signals]):
             "values": digest([raw(pool.values)]),
             "split": digest([raw(self.train_rows), b"/", raw(self.valid_rows)]),
         }
-
-    def changed(self, before: Mapping[str, Any], *, resized: bool = False) -> str | None:
-        """How these signals differ from those whose `contents` are given; see `Task.changed`."""
-        now = self.contents()
-        for name, words in _CHANGES.items():
-            if before.get(name) != now[name] and not (resized and name == "split"):
-                return words.format(before.get(name), now[name])
-        return None
-
-
-_CHANGES = {
-    "signals": "{} signals then, {} now",
-    "shape": "signals {} then, {} now",
-    "classes": "{} classes then, {} now",
-    "names": "other names of classes",
-    "labels": "other labels",
-    "values": "other values",
-    "split": "other rows in the search parts",
-}
 
 
 def joined(train: Signals, valid: Signals) -> Signals:
