@@ -73,9 +73,13 @@ class Origin:
         return difference is None
 
 
+Begun = tuple[Mapping[str, Tensor], Origin]
+"""The weights of a supernet, and where they are from."""
+
+
 def read_run(
     run: str | Path, space: SearchSpace, settings: Settings, *, what: str = "from"
-) -> tuple[Any, Origin]:
+) -> Begun:
     """The supernet's state of a finished run, and its origin; `what` names it in messages.
 
     Raises:

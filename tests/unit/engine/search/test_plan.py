@@ -131,7 +131,8 @@ def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched
 
 @pytest.mark.parametrize("known", [0.0, 40.0, 300.0])
 def test_what_a_byte_costs_is_read_off_the_steps_of_several_architectures(monkeypatch, known):
-    measured = speed.Speed(NASBench201(), ImageTask.of(tiny.images(), size=8))
+    task = ImageTask.of(tiny.images(), size=8)
+    measured = speed.Speed(NASBench201(), task, QUICK.options.weights)
 
     def step(settings: Settings, arch: Any = None) -> float:
         flops, moved = measured._counted(settings, arch)
