@@ -1,8 +1,8 @@
 """One JSON file per claim in results/, and the texts that are made of them and of the code.
 
     python benchmarks/record.py          rewrites README's tables, of results/*.json and of the
-                                         methods, docs/command-line.md, of the options, and
-                                         docs/budgets.md, of a result
+                                         methods, docs/command-line.md, of the options,
+                                         docs/budgets.md, of a result, and benchmarks/README.md
     python benchmarks/record.py --check  fails if they are not that
 
 A claim's script calls `write`; nothing in results/ is written by hand.
@@ -28,6 +28,7 @@ RESULTS = ROOT / "results"
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "command-line.md"
 BUDGETS = ROOT / "docs" / "budgets.md"
+SCRIPTS = ROOT / "benchmarks" / "README.md"
 PACKAGES = ("torch", "numpy", "lightning-fabric")
 
 Verdict = Literal["shown", "partly", "not shown"]
@@ -166,11 +167,13 @@ def made() -> dict[Path, str]:
     """Every text that is made from the code and from results/, by its file."""
     import budgets_page
     import commands_page
+    import scripts_page
 
     return {
         README: readme(),
         COMMANDS: commands_page.page(),
         BUDGETS: budgets_page.page(RESULTS),
+        SCRIPTS: scripts_page.page(ROOT / "benchmarks", RESULTS),
     }
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/regret.py             runs what is missing, with the embedded images
     python benchmarks/regret.py --data cifar10:PATH      with these
-    python benchmarks/regret.py --report    the results, the pictures and docs/budgets.md
+    python benchmarks/regret.py --report    two files in results/, pictures, and docs/budgets.md
     python benchmarks/regret.py --small     a few seconds a run, in --runs alone: no result
 
 Every registered method that serves the space, on NAS-Bench-201 and NAS-Bench-Macro: with 1, 5 and
