@@ -18,12 +18,12 @@ import tiny
 from morphogen import cost
 from morphogen.core.statistics import crossed_contrast
 from morphogen.engine.search.search import search
+from morphogen.evaluators.learning_curve import LearningCurve
 from morphogen.methods.successive_halving import (
     BLOCKS,
     SuccessiveHalving,
     SuccessiveHalvingConfig,
     computable,
-    doubling,
 )
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces.nasbench201 import RESNET, NASBench201
@@ -162,11 +162,12 @@ def test_a_doubling_is_worth_what_a_power_law_says() -> None:
     def score(steps: float) -> float:
         return 100 - 80 * steps**-0.25
 
-    lengths = [[n, score(n)] for n in (100, 300, 900)]
-    assert doubling(lengths, 5000, 100.0) == pytest.approx(score(10_000) - score(5000))
-    assert doubling(lengths[:1], 5000, 100.0) == 0
-    assert doubling(lengths, 5000, np.inf) == 0
-    assert doubling([[100, 60.0], [300, 60.0]], 5000, 100.0) == 0  # saturated
+    lengths = [(n, score(n)) for n in (100, 300, 900)]
+    curve = LearningCurve(lengths, 100.0)
+    assert curve.doubling(5000) == pytest.approx(score(10_000) - score(5000))
+    assert LearningCurve(lengths[:1], 100.0).doubling(5000) == 0
+    assert LearningCurve(lengths, np.inf).doubling(5000) == 0
+    assert LearningCurve([(100, 60.0), (300, 60.0)], 100.0).doubling(5000) == 0  # saturated
 
 
 def test_a_race_whose_rest_costs_more_than_it_finds_ends_and_the_reference_has_its_steps(
@@ -197,7 +198,8 @@ def test_scores_are_compared_at_equal_cost(played, problem) -> None:
     """Each is lowered by a doubling's worth for each doubling of the reference's cost."""
     lengths = played.state.lengths
     assert [n for n, _ in lengths] == [1, 2, 6]
-    slope = doubling(lengths[:2], 2 * problem.steps("pool"), 100.0)
+    curve = LearningCurve([(n, s) for n, s in lengths[:2]], 100.0)
+    slope = curve.doubling(2 * problem.steps("pool"))
     raw = played.scores["round 1"]
     arms, equal = played.state.rounds[0]
     costs = [played.method.cost_of(played.state, problem, text) for text in arms]

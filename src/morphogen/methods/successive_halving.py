@@ -55,6 +55,7 @@ from morphogen.core import Architecture, ConfigError, NumericalError
 from morphogen.core.config import Amount, Count, Natural, config
 from morphogen.core.rng import numpy_stream
 from morphogen.core.statistics import crossed_contrast
+from morphogen.evaluators.learning_curve import LearningCurve
 from morphogen.evaluators.ongoing import OngoingTraining
 from morphogen.methods._contract import Candidate, Decision, Metrics, Phase, method
 from morphogen.proxies import batch_of, named, rank_sum, score_architecture, suited
@@ -386,7 +387,7 @@ class SuccessiveHalving:
         self, state: SuccessiveHalvingState, problem: Problem, clock: Clock
     ) -> dict[str, float]:
         """What each arm's score is to be lowered by, for its cost: 0 for the reference's."""
-        slope = doubling(state.lengths, _last(clock), _best_score(problem))
+        slope = self._curve(state, problem).doubling(_last(clock))
         reference = self.cost_of(state, problem, state.reference)
         return {
             text: slope * math.log2(self.cost_of(state, problem, text) / reference)
@@ -403,13 +404,18 @@ class SuccessiveHalving:
         rounds = enumerate(self.sizes[done:], start=done)
         rest = sum((sum(shares[:size]) + 1) * c.steps * c.eta**number for number, size in rounds)
         rest += (sum(shares[: c.finalists]) + 1) * c.seeds * c.decision
-        last, best = _last(clock), _best_score(problem)
-        now, then = (error(state.lengths, steps, best) for steps in (state.lengths[-1][0], last))
+        last, curve = _last(clock), self._curve(state, problem)
+        now, then = curve.error(state.lengths[-1][0]), curve.error(last)
         lead = (scores[order[0]] - scores[-1]) * (then / now if now else 1.0)
-        pays = not c.give_up or lead > doubling(state.lengths, last, best) * math.log2(
-            1 + rest / last
-        )
+        pays = not c.give_up or lead > curve.doubling(last) * math.log2(1 + rest / last)
         return 0 if pays else round(rest)
+
+    def _curve(self, state: SuccessiveHalvingState, problem: Problem) -> LearningCurve:
+        """The reference's, as far as it is known."""
+        metric = problem.task.metric
+        low, high = metric.bounds
+        best = float(metric.score(high if metric.higher_is_better else low))
+        return LearningCurve([(n, s) for n, s in state.lengths if s > WORST], best)
 
     # -- 3 -----------------------------------------------------------------------------------
 
@@ -601,42 +607,6 @@ def _batch(problem: Problem) -> Batch:
     return batch_of(problem.task, problem.batch_size, problem.seed, problem.devices.device)
 
 
-def doubling(lengths: Sequence[Sequence[float]], steps: float, best: float) -> float:
-    """What twice the steps are worth in score, at a length; see `error`."""
-    return error(lengths, steps, best) - error(lengths, 2 * steps, best)
-
-
-def error(lengths: Sequence[Sequence[float]], steps: float, best: float) -> float:
-    """How far from the best score a training of some length ends.
-
-    The error is taken to fall as a power of the steps, which the shortest and the longest of some
-    trainings of one architecture show.
-
-    Args:
-        lengths: steps and score of each training, from short to long.
-        steps: the length.
-        best: the score that a perfect network has; infinite: not known, and nothing is claimed.
-
-    Returns:
-        The error, in units of score; 0 where nothing is known, and that of the longest training
-        where no longer ones are better.
-    """
-    lengths = [pair for pair in lengths if pair[1] > WORST]
-    if len(lengths) < 2 or not math.isfinite(best) or steps <= 0:
-        return 0.0
-    (n1, s1), (n2, s2) = lengths[0], lengths[-1]
-    e1, e2 = best - s1, best - s2
-    if n2 <= n1 or e1 <= e2 or e2 <= 0:
-        return max(e2, 0.0)
-    return float(e2 * (n2 / steps) ** (math.log(e1 / e2) / math.log(n2 / n1)))
-
-
 def _last(clock: Clock) -> int:
     """Steps of the long training, as planned."""
     return sum(phase.epochs * phase.steps for phase in clock.ahead if phase.phase == "train")
-
-
-def _best_score(problem: Problem) -> float:
-    metric = problem.task.metric
-    low, high = metric.bounds
-    return float(metric.score(high if metric.higher_is_better else low))
