@@ -306,7 +306,7 @@ def report_table(out: Path) -> None:
     scores = [figures[f"darts supernet, {way}"]["of each seed"] for way in WAYS]
     text = (
         f"table test accuracy of each seed: magnitude {scores[0]}, perturbation {scores[1]} %, "
-        f"gain {gain['mean']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})"
+        f"gain {record.said(gain)}"
     )
     s, m, n = TABLE_SETTINGS, TABLE_METHOD, TABLE_SETTINGS.network
     size = to_mapping(s.task)["image_size"]
@@ -469,8 +469,7 @@ def judge(figures: Mapping[str, Any], weak: str) -> tuple[record.Verdict, str]:
         text += (
             f", of a blank supernet {blank[f'{weak} of 16']} ({blank['accuracy']['mean']:.1f} %)"
         )
-    if "low" in gain:
-        text += f"; gain {gain['mean']:+.1f} ({gain['low']:+.1f} to {gain['high']:+.1f})"
+    text += f"; gain {record.said(gain, 1)}"
     fewer = [new < old for old, new in zip(*numbers, strict=True)]
     collapsed = min(numbers[0]) > 8
     verdict: record.Verdict = "not shown"

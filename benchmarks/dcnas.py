@@ -526,16 +526,12 @@ def report(runs: Path, sizes: Sizes) -> None:
     )
 
 
-def text(difference: dict[str, float]) -> str:
-    return f"{difference['mean']:+.2f} ({difference['low']:+.2f} to {difference['high']:+.2f})"
-
-
 def headline(ours: dict[str, Any]) -> str:
     return (
         f"{ours['dc']['mean']:.2f} %; points against random selection "
-        f"{text(ours['dc minus random selection, equal cost'])}, plain early stopping "
-        f"{text(ours['dc minus plain early stopping'])}, random clusters "
-        f"{text(ours['dc minus random clusters of the same sizes'])}"
+        f"{record.said(ours['dc minus random selection, equal cost'])}, plain early stopping "
+        f"{record.said(ours['dc minus plain early stopping'])}, random clusters "
+        f"{record.said(ours['dc minus random clusters of the same sizes'])}"
     )
 
 

@@ -430,9 +430,8 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         few = d["few-shot less one supernet"]["tau within parts of the first edge"]
         gm = d["gm-nas less random splits"]["tau"]
         return (
-            f"{space}: tau inside parts, few-shot less one supernet {few['mean']:+.3f} "
-            f"({few['low']:+.3f} to {few['high']:+.3f}); tau, matched less random splits "
-            f"{gm['mean']:+.3f} ({gm['low']:+.3f} to {gm['high']:+.3f})"
+            f"{space}: tau inside parts, few-shot less one supernet "
+            f"{record.said(few, 3)}; tau, matched less random splits {record.said(gm, 3)}"
         )
 
     record.write(
@@ -499,7 +498,7 @@ def main() -> None:
     if options.small:
         figures = {s: of_space([r for r in rows if r["space"] == s]) for s in options.spaces}
         print(json.dumps(figures, indent=1))
-    elif rows:
+    elif options.report:
         report(rows)
 
 

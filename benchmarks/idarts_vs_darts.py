@@ -287,18 +287,12 @@ def judge(
         f"{len(final[DARTS])} seeds, a reduced budget. DARTS ends with {kept[DARTS]:.1f} skip "
         f"connections of 6, with T = 4 {kept[CONTROL]:.1f}, iDARTS {kept[IDARTS]:.1f}. What is "
         "gained in points, with 95 % intervals: "
-        + "; ".join(f"{question} {said(found)}" for question, found in gains.items())
+        + "; ".join(f"{question} {record.said(found)}" for question, found in gains.items())
     )
     more_skips = kept[DARTS] > kept[IDARTS]
     if overall.get("low", -1.0) > 0 and more_skips:
         return "shown", words
     return ("partly" if overall["mean"] > 0 and more_skips else "not shown"), words
-
-
-def said(found: Mapping[str, float]) -> str:
-    """A gain with its interval, in words."""
-    low, high = (f"{found.get(k, float('nan')):+.2f}" for k in ("low", "high"))
-    return f"{found['mean']:+.2f} ({low} to {high}, {found['n']:.0f} seeds)"
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def table() -> None:
         why=(
             f"{len(SEEDS)} seeds, {GENERATIONS} generations of 20, 1,000 evaluations each. Gain of "
             "both over accuracy alone, with 95 % intervals: "
-            + "; ".join(f"{name} {tabled.said(gain)}" for name, gain in gains.items())
+            + "; ".join(f"{name} {record.said(gain)}" for name, gain in gains.items())
             + ". 'Shown' asks that the interval excludes 0 on all three data sets and in the "
             "control (none twice), 'partly' that it does on one data set. Accuracy alone repeats "
             "itself with matrices: "
@@ -257,7 +257,7 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         verdict="shown" if len(better) == len(gains) else "partly" if better else "not shown",
         why=(
             "Gains with 95 % intervals: "
-            + "; ".join(f"{name} {tabled.said(gain)}" for name, gain in gains.items())
+            + "; ".join(f"{name} {record.said(gain)}" for name, gain in gains.items())
             + ". 'Shown' asks that all of them exclude 0, 'partly' that one does. The card of the "
             "method expects none where no architecture comes twice (paths). The supernets are "
             "small and briefly trained"

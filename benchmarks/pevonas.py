@@ -134,7 +134,7 @@ def table() -> None:
         why=(
             "; ".join(f"{claim}: {'yes' if ok else 'no'}" for claim, ok in tests_of.items())
             + f". {len(SEEDS)} seeds; gains with 95 % intervals: "
-            + "; ".join(f"{name} {tabled.said(gain)}" for name, gain in gains.items())
+            + "; ".join(f"{name} {record.said(gain)}" for name, gain in gains.items())
             + ". Whether a supernet's error does fall with the space is not asked here. By the "
             "mean fitness of what an option was evaluated in (`rule marginal`), shrinking ends at "
             + " and ".join(
@@ -290,10 +290,10 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         verdict="shown" if len(better) == len(over) else "partly" if better else "not shown",
         why=(
             "Gains with 95 % intervals: "
-            + "; ".join(f"{name} {tabled.said(gain)}" for name, gain in gains.items())
+            + "; ".join(f"{name} {record.said(gain)}" for name, gain in gains.items())
             + ". Kendall's tau in the last stage's space, of the shrunken supernet minus that of "
             "the whole one: "
-            + "; ".join(f"{name} {tabled.said(order)}" for name, order in orders.items())
+            + "; ".join(f"{name} {record.said(order)}" for name, order in orders.items())
             + ". 'Shown' asks that the gains over one stage exclude 0 in both spaces, 'partly' in "
             "one. Small and briefly trained supernets"
         ),

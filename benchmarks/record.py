@@ -92,6 +92,14 @@ def write(
     return path
 
 
+def said(interval: Mapping[str, float], digits: int = 2) -> str:
+    """A difference in words, with its interval where there is one."""
+    mean = f"{interval['mean']:+.{digits}f}"
+    if "low" not in interval:
+        return f"{mean} (one seed)"
+    return f"{mean} ({interval['low']:+.{digits}f} to {interval['high']:+.{digits}f})"
+
+
 def add_data(parser: argparse.ArgumentParser, name: str) -> None:
     """The option `--data`: a standard set in a folder of the user's; a report needs none."""
     parser.add_argument(

@@ -461,10 +461,6 @@ def report(rows: Sequence[dict[str, Any]], truth: Sequence[dict[str, Any]]) -> N
     def said(name: str) -> str:
         return f"{name} " + " / ".join(f"{figures[f'{name}: tau'][a]['mean']:.2f}" for a in ARMS)
 
-    def words(found: Mapping[str, float], digits: int = 2) -> str:
-        low, high = (f"{found[k]:+.{digits}f}" for k in ("low", "high"))
-        return f"{found['mean']:+.{digits}f} ({low} to {high})"
-
     ceiling = figures["better half: tau of halves"]
     record.write(
         "supernet-shifting",
@@ -498,8 +494,8 @@ def report(rows: Sequence[dict[str, Any]], truth: Sequence[dict[str, Any]]) -> N
         ),
         why=(
             f"{len(seeds)} seeds, 95 % intervals. Gain in tau over as many uniform steps: "
-            + "; ".join(f"{top} {words(found)}" for top, found in gain.items())
-            + f". Of what is found, in points of the table: {words(best)}. Between two halves of "
+            + "; ".join(f"{top} {record.said(found)}" for top, found in gain.items())
+            + f". Of what is found, in points of the table: {record.said(best)}. Between two halves of "
             f"the images the taus in the better half are "
             + " / ".join(f"{ceiling[a]['mean']:.2f}" for a in ARMS)
             + ". 'Shown' asks that the interval in the better half lies above 0, which was fixed "

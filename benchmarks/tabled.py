@@ -33,13 +33,6 @@ def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     }
 
 
-def said(interval: Mapping[str, float]) -> str:
-    """A difference in words, with its interval where there is one."""
-    if "low" not in interval:
-        return f"{interval['mean']:+.2f} (one seed)"
-    return f"{interval['mean']:+.2f} ({interval['low']:+.2f} to {interval['high']:+.2f})"
-
-
 def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each figure over seeds."""
     return {name: statistics.fmean(row[name] for row in rows) for name in rows[0]}
