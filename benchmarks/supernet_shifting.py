@@ -495,8 +495,8 @@ def report(rows: Sequence[dict[str, Any]], truth: Sequence[dict[str, Any]]) -> N
         why=(
             f"{len(seeds)} seeds, 95 % intervals. Gain in tau over as many uniform steps: "
             + "; ".join(f"{top} {record.said(found)}" for top, found in gain.items())
-            + f". Of what is found, in points of the table: {record.said(best)}. Between two halves of "
-            f"the images the taus in the better half are "
+            + f". Of what is found, in points of the table: {record.said(best)}. Between two "
+            f"halves of the images the taus in the better half are "
             + " / ".join(f"{ceiling[a]['mean']:.2f}" for a in ARMS)
             + ". 'Shown' asks that the interval in the better half lies above 0, which was fixed "
             "before; 'partly' that the one in the best tenth does"
