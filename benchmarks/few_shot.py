@@ -322,6 +322,12 @@ def costs(space: str, options: argparse.Namespace) -> dict[str, Any]:
 
 # -- the report ------------------------------------------------------------------------------------
 
+CENTRAL = (
+    "few-shot's order inside parts is better than one supernet's",
+    "gradient matching orders better than random splits",
+)
+"""What the two papers claim."""
+
 MEASURES = (
     "tau",
     "tau by accuracy",
@@ -391,7 +397,7 @@ def of_space(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, 
     claims = {
         "few-shot's order inside parts is not worse by 0.05 than one supernet's": gain["mean"]
         > -0.05,
-        "few-shot's order inside parts is better than one supernet's": gain.get("low", -1) > 0,
+        CENTRAL[0]: gain.get("low", -1) > 0,
         "few-shot's tau is above 0.2": figures["few-shot"]["tau"]["mean"] > 0.2,
         "matched groups agree more than random ones, in every seed": all(
             r["cosine within the chosen groups"] > r["of random groups of that edge"] for r in gm
@@ -399,7 +405,7 @@ def of_space(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, 
         "gm-nas finds what is above the table's mean, in every seed": all(
             r["table, of the result"] > r["table, mean of all"] for r in gm
         ),
-        "gradient matching orders better than random splits": matched["tau"].get("low", -1) > 0,
+        CENTRAL[1]: matched["tau"].get("low", -1) > 0,
     }
     if len(gm[0]["groups"][0] + gm[0]["groups"][1]) >= 5:  # ten pairs; of three it is chance
         agree = agreed["Spearman of two estimates of the distances"]["mean"] > 0.6
@@ -423,14 +429,15 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         for space, (_, each) in found.items()
         for name, ok in each.items()
     }
-    held = sum(claims.values())
+    held = [all(found[s][1][claim] for claim in CENTRAL) for s in found]
 
     def told(space: str) -> str:
         d = found[space][0]["differences"]
+        one = found[space][0]["one supernet"]["tau"]
         few = d["few-shot less one supernet"]["tau within parts of the first edge"]
         gm = d["gm-nas less random splits"]["tau"]
         return (
-            f"{space}: tau inside parts, few-shot less one supernet "
+            f"{space}: tau of one supernet {one['mean']:.2f}; inside parts, few-shot less it "
             f"{record.said(few, 3)}; tau, matched less random splits {record.said(gm, 3)}"
         )
 
@@ -458,9 +465,11 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         },
         cost={"cpu_seconds": round(sum(r.get("cpu_seconds", 0) for r in rows))},
         headline="; ".join(map(told, found)),
-        verdict="shown" if held == len(claims) else "partly" if held > 2 else "not shown",
+        verdict="shown" if all(claims.values()) else "partly" if any(held) else "not shown",
         why="; ".join(f"{claim}: {'yes' if ok else 'no'}" for claim, ok in claims.items())
-        + ". A reduced budget: some 6,000 passes a search.",
+        + f". 'Shown' asks for all of it, 'partly' in one space for: {'; '.join(CENTRAL)}. A "
+        "reduced budget, some 6,000 passes a search; where the tau of one supernet is near 0, "
+        "parts have no order to be better than, and only the other space answers.",
     )
 
 
