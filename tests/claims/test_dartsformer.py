@@ -242,7 +242,7 @@ def test_a_step_moves_weights_by_one_part_and_alphas_by_the_other() -> None:
 
     held.batch = batch  # type: ignore[method-assign]
     for step in range(2):
-        method.step(state, held, Clock(0, 1, step, 2))
+        method.step(state, held, Clock(0, 10_000, step, 2))
     assert [part for part, *_ in asked] == ["train", "valid", "train", "valid"]
     (_, w0, a0), (_, w1, a1), (_, w2, a2), _ = asked
     assert all(torch.equal(x, y) for x, y in zip(a0, a1, strict=True))

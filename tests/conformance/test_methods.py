@@ -20,7 +20,7 @@ NAMES = list(methods())
 TRAINING = [
     name
     for name, info in methods().items()
-    if not info.black_box and hasattr(info.config(), "weights")
+    if not info.black_box and not info.descent and hasattr(info.config(), "weights")
 ]
 
 EVERYWHERE = ("darts", "gdas", "random", "spos")

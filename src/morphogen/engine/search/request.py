@@ -139,7 +139,8 @@ def prepared(
     info, config, known, data = asked.info, asked.config, asked.space, asked.data
     settings = asked.settings
     seconds = plan.require_time(info, time)
-    begun = None if start is None else read_run(os.fspath(start), known, settings)
+    start = os.fspath(start) if isinstance(start, os.PathLike) else start
+    begun = None if start is None else read_run(start, known, settings)
     origin = begun[1] if begun else None
     made = plan.planned(known, data, settings, config, seconds) if seconds else None
     if made:
@@ -170,7 +171,7 @@ def prepared(
         share,
         made,
         time if made else None,
-        None if start is None else os.fspath(start),
+        start,
         begun,
     )
 

@@ -109,7 +109,9 @@ def search(
         )
         held = ready.described(directory)
         directory.begin(held | ({} if beside is None else {"baseline": to_mapping(beside)}))
-    return _run(where, job, ready.task)
+    several = job.settings.hardware.devices > 1
+    found = launch(where, job) if several else write_result(job, run_job(where, job, ready.task))
+    return with_baseline(job, found)
 
 
 @memory.reported(f"{cost.SMALLER}, in a new run, or more memory")
@@ -165,10 +167,6 @@ def resume(
         task = task_of(images, settings, origin=origin)
         require_same_data(directory, values, task)
         job = extended(directory, values, job, task, change)
-    return _run(where, job, task)
-
-
-def _run(where: Any, job: Job, task: Task | None) -> SearchResult:
     several = job.settings.hardware.devices > 1
     found = launch(where, job) if several else write_result(job, run_job(where, job, task))
     return with_baseline(job, found)
