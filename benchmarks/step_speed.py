@@ -231,7 +231,7 @@ def gradient_methods() -> dict[str, Any]:
     found["unas, a network for each example"] = each
     found["unas, a network for a batch"] = altered(each, {"samples": "batch", "softening": 0.08})
     distilled = found.pop("sd-darts")
-    found["sd-darts, three teachers"] = altered(distilled, {"start": 0.0, "gap": 1})
+    found["sd-darts, three teachers"] = altered(distilled, {"warm_up": 0.0, "gap": 1})
     return found | dict.fromkeys(REGULARISED, found["darts"])
 
 
