@@ -13,8 +13,8 @@ HEAD = """<!-- Made by `python benchmarks/record.py` of scripts and results: not
 
 Each script says at its top what it asks, how it is called and what it writes. One that trains keeps
 a row for each part of its experiment in `runs/NAME/rows.jsonl` and goes on after them when it is
-called again; `--report` writes the result of those that are there. Rows of experiments that are not
-finished are kept in `results/rows/NAME.jsonl`: copied to `runs/NAME/rows.jsonl`, they are not made
+called again; `--report` writes the result of those that are there. Rows that took hours, finished
+or not, are kept in `results/rows/NAME.jsonl`: copied to `runs/NAME/rows.jsonl`, they are not made
 again. Data are the user's to fetch ([public data](../docs/public-data.md)); results need none.
 
 | Script | What it asks | What it has shown |
