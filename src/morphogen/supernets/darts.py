@@ -9,7 +9,7 @@ edge after edge. `fused`: all that leaves a node at once, channels-last:
 
 - ReLU and pooling once per node. The norm of a pool has no parameters, so in train mode the edges
   that leave a node agree on it: computed once, it is added to each target with that edge's gate.
-- Dilated convolutions work on the four grids of every second pixel (`operations.split_phases`),
+- Dilated convolutions work on the four grids of every second pixel (`convolution.split_phases`),
   where they are ordinary ones; their sum is put together once per node.
 - `fused.mix` folds the gate into the last norm of each option and adds into the nodes in place.
 
@@ -29,6 +29,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from morphogen.spaces.darts import EDGES, NODES, DARTSCells
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
+from morphogen.supernets.convolution import depthwise, join_phases, split_phases
 from morphogen.supernets.darts_network import (
     CellInputs,
     DARTSNetwork,
@@ -46,9 +47,6 @@ from morphogen.supernets.operations import (
     Noise,
     Pool,
     SepConv,
-    depthwise,
-    join_phases,
-    split_phases,
     strided,
 )
 from morphogen.supernets.partial import Channels, edge_weights

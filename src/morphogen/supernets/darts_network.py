@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from morphogen.core import Architecture, ConfigError, DataError
 from morphogen.spaces.darts import NODES, DARTSCells
+from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec
 from morphogen.supernets.dimensions import Dimensions, of_network
 from morphogen.supernets.operations import (
@@ -266,7 +267,7 @@ class DARTSNetwork(nn.Module):
         signals: of signals [n, in_channels, t] of any length. With spec.auxiliary and in train
         mode, a pair: the scores, and those of the auxiliary head.
         """
-        s0, s1 = self.stem(x)
+        s0, s1 = self.stem(fused.quick_layout(x))
         extra: Tensor | None = None
         for i, cell in enumerate(self.cells):
             s0, s1 = s1, cell(s0, s1, self.drop_path)

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import fused
+from morphogen.supernets.convolution import Conv1d, Conv2d
 
 Sides = int | tuple[int, int]
 """What torch takes for a kernel's size, stride, padding or dilation."""
@@ -56,7 +57,7 @@ class Dimensions:
     ) -> nn.Conv1d | nn.Conv2d:
         """A convolution; by default padded so that at stride 1 the sample keeps its size."""
         padding = dilation * (size - 1) // 2 if padding is None else padding
-        kind: Any = nn.Conv1d if self._flat else nn.Conv2d
+        kind: Any = Conv1d if self._flat else Conv2d
         made: nn.Conv1d | nn.Conv2d = kind(
             c_in,
             c_out,

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from morphogen.core import Architecture
 from morphogen.spaces.nasbench_macro import LAYERS, NASBenchMacro, layer_name
+from morphogen.supernets import fused
 from morphogen.supernets.base import Layered, NetworkSpec, register
+from morphogen.supernets.convolution import Conv2d
 
 STRIDED = (1, 3, 6)
 """Layers, from 1, that halve the image and double the channels."""
@@ -42,11 +44,11 @@ class InvertedResidual(nn.Module):
     def __init__(self, c_in: int, c_out: int, stride: int, expansion: int, kernel: int) -> None:
         super().__init__()
         c = c_in * expansion
-        self.expand = nn.Sequential(nn.Conv2d(c_in, c, 1, bias=False), nn.BatchNorm2d(c))
+        self.expand = nn.Sequential(Conv2d(c_in, c, 1, bias=False), nn.BatchNorm2d(c))
         self.depthwise = nn.Sequential(
-            nn.Conv2d(c, c, kernel, stride, kernel // 2, groups=c, bias=False), nn.BatchNorm2d(c)
+            Conv2d(c, c, kernel, stride, kernel // 2, groups=c, bias=False), nn.BatchNorm2d(c)
         )
-        self.project = nn.Sequential(nn.Conv2d(c, c_out, 1, bias=False), nn.BatchNorm2d(c_out))
+        self.project = nn.Sequential(Conv2d(c, c_out, 1, bias=False), nn.BatchNorm2d(c_out))
         self.residual = stride == 1 and c_in == c_out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +63,7 @@ def operation(name: str, c_in: int, c_out: int, stride: int) -> nn.Module:
         return InvertedResidual(c_in, c_out, stride, *_BLOCKS[name])
     if stride == 1:
         return nn.Identity()
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+    return nn.Sequential(Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
 
 
 def _widths(spec: NetworkSpec) -> list[tuple[int, int, int]]:
@@ -81,12 +83,17 @@ class _Ends(nn.Module):
         super().__init__()
         c, last, head = spec.channels, _widths(spec)[-1][1], HEAD * spec.channels
         self.stem = nn.Sequential(
-            nn.Conv2d(spec.in_channels, c, 3, padding=1, bias=False), nn.BatchNorm2d(c), nn.ReLU6()
+            Conv2d(spec.in_channels, c, 3, padding=1, bias=False), nn.BatchNorm2d(c), nn.ReLU6()
         )
         self.head = nn.Sequential(
-            nn.Conv2d(last, head, 1, bias=False), nn.BatchNorm2d(head), nn.ReLU6()
+            Conv2d(last, head, 1, bias=False), nn.BatchNorm2d(head), nn.ReLU6()
         )
         self.classifier = nn.Linear(head, spec.classes)
+
+    def begin(self, x: Tensor) -> Tensor:
+        """The first layer's input."""
+        out: Tensor = self.stem(fused.quick_layout(x))
+        return out
 
     def scores(self, x: Tensor) -> Tensor:
         """Class scores of the last layer's output."""
@@ -116,7 +123,7 @@ class NASBenchMacroNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores [n, classes] of images [n, in_channels, h, w]."""
-        return self.ends.scores(self.layers(self.ends.stem(x)))
+        return self.ends.scores(self.layers(self.ends.begin(x)))
 
 
 class NASBenchMacroSupernet(Layered):
@@ -140,8 +147,7 @@ class NASBenchMacroSupernet(Layered):
 
     def begin(self, x: Tensor) -> Tensor:
         """The first layer's input."""
-        out: Tensor = self.ends.stem(x)
-        return out
+        return self.ends.begin(x)
 
     def scores(self, x: Tensor) -> Tensor:
         """Class scores of the last layer's output."""

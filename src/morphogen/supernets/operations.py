@@ -1,20 +1,13 @@
-"""Operations and blocks of the DARTS space as plain modules, and a quick depthwise convolution.
+"""Operations and blocks of the DARTS space as plain modules.
 
 Composition, strides and norms as in the authors' cnn/operations.py and model.py (Liu, Simonyan and
 Yang, ICLR 2019, arXiv 1806.09055). Convolutions have no bias. Batch norms are not affine in a
 supernet and affine in a stand-alone network, where pools have none at all.
-
-`depthwise` is for the CPU: oneDNN computes the weight gradient of a depthwise kernel more than
-three columns wide some ten times slower than that of a narrow one, and both gradients of a dilated
-one slower still. The first is avoided by cutting a 5x5 kernel in two for the gradient only; the
-second by `split_phases`, on which a convolution of dilation 2 is one of dilation 1. Signals as
-images of one row (`dimensions.ROWS`) have kernels of one row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -293,149 +286,3 @@ def operation(
     if name not in BUILDERS:
         raise UnknownNameError("operation", name, BUILDERS)
     return BUILDERS[name](channels, stride, affine=affine, dims=dims)
-
-
-# -- quick depthwise convolution -----------------------------------------------------------------
-
-
-def split_phases(x: Tensor, *, rows: bool = False) -> Tensor:
-    """The four grids of every second pixel of `x`, as more samples; h and w must be even.
-
-    A k x k convolution of dilation 2 and same padding on `x` is the one of dilation 1 on this.
-
-    Args:
-        x: [n, c, h, w].
-        rows: `x` are signals as images of one row, of which there are two grids; w must be even.
-
-    Returns:
-        [4n, c, h / 2, w / 2], channels-last; of rows [2n, c, 1, w / 2].
-    """
-    n, c, h, w = x.shape
-    k = 1 if rows else 2
-    grid = x.permute(0, 2, 3, 1).reshape(n, h // k, k, w // 2, 2, c)
-    split = grid.permute(0, 2, 4, 1, 3, 5).reshape(2 * k * n, h // k, w // 2, c)
-    return split.permute(0, 3, 1, 2)
-
-
-def join_phases(x: Tensor, *, rows: bool = False) -> Tensor:
-    """Inverse of `split_phases`: [4n, c, h / 2, w / 2] -> [n, c, h, w], channels-last."""
-    m, c, h, w = x.shape
-    k = 1 if rows else 2
-    n = m // (2 * k)
-    grid = x.permute(0, 2, 3, 1).reshape(n, k, 2, h, w, c)
-    return grid.permute(0, 3, 1, 4, 2, 5).reshape(n, k * h, 2 * w, c).permute(0, 3, 1, 2)
-
-
-def depthwise(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
-    """F.conv2d, depthwise with same padding, with a quick weight gradient; twice differentiable.
-
-    Args:
-        x: channels-last [n, c, h, w].
-        weight: [c, 1, k, k], k odd; or [c, 1, 1, k], on images of one row, which stay one.
-        stride: 1 or 2.
-    """
-    kind = x.device.type
-    if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
-        low = torch.get_autocast_dtype(kind)
-        # oneDNN has no quick gradients of a strided depthwise convolution in bfloat16.
-        low = torch.float32 if stride > 1 and kind == "cpu" else low
-        with torch.autocast(kind, enabled=False):
-            return _depthwise(x.to(low), weight.to(low), stride)
-    return _depthwise(x, weight, stride)
-
-
-def _depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    quick = weight.shape[-1] == SLOW and x.device.type == "cpu" and torch.is_grad_enabled()
-    if not (quick and weight.requires_grad):
-        return F.conv2d(x, weight, None, *_steps(weight.shape, stride), 1, x.shape[1])
-    # Two nodes of the graph, so that a pass that asks for no weight gradient computes none: torch
-    # skips whole nodes, but computes everything that a hand-written one returns. The tensors that
-    # a node needs but has no gradient for are held, not passed: no edge of the graph leads there.
-    result: Tensor = _ByInput.apply(x, _Held(weight), stride)  # type: ignore[no-untyped-call]
-    tap = _ByWeight.apply(weight, _Held(x), stride, result.shape)  # type: ignore[no-untyped-call]
-    joined: Tensor = _Join.apply(result, tap)  # type: ignore[no-untyped-call]
-    return joined
-
-
-SLOW = 5
-"""Kernel size whose weight gradient oneDNN computes slowly: more than three columns."""
-
-
-def _steps(kernel: torch.Size, stride: int) -> tuple[list[int], list[int]]:
-    """Strides and same padding for a kernel [c, 1, height, width], down and along."""
-    high, wide = kernel[2:]
-    return [stride if high > 1 else 1, stride], [high // 2, wide // 2]
-
-
-class _Held:
-    """A tensor that autograd does not look into."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
-class _ByInput(torch.autograd.Function):
-    """The convolution; knows the gradient of its input only."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: _Held, stride: int) -> Tensor:
-        ctx.weight, ctx.stride, ctx.shape = weight, stride, x.shape
-        kernel = weight.tensor
-        return F.conv2d(x, kernel, None, *_steps(kernel.shape, stride), 1, x.shape[1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        kernel = ctx.weight.tensor
-        # Only shape and layout of the input matter.
-        like = torch.empty(
-            ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last
-        )
-        return _backward(grad, like, kernel, *_steps(kernel.shape, ctx.stride), 0), None, None
-
-
-class _ByWeight(torch.autograd.Function):
-    """Zeros of the result's shape; knows the gradient of the weight."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, x: _Held, stride: int, shape: torch.Size) -> Tensor:
-        ctx.x, ctx.stride, ctx.kernel = x, stride, weight.shape
-        return weight.new_zeros(()).expand(shape)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        # A 5x5 kernel is two 5x3 kernels that share a column, on images padded on one side.
-        # Likewise 1x5 and 1x3.
-        x, high = ctx.x.tensor, ctx.kernel[2]
-        strides, (pad, _) = _steps(ctx.kernel, ctx.stride)
-        kernel = grad.new_empty(()).expand(x.shape[1], 1, high, 3)
-        # Padding belongs to the images, too, where they are lower than the kernel: slow otherwise.
-        above = pad if x.shape[2] < high else 0
-        left, right = (
-            _backward(grad, F.pad(x, (*sides, above, above)), kernel, strides, [pad - above, 0], 1)
-            for sides in ((2, 0), (0, 2))
-        )
-        return torch.cat([left, right[..., 1:]], -1), None, None, None
-
-
-class _Join(torch.autograd.Function):
-    """The first tensor; its gradient goes to both."""
-
-    @staticmethod
-    def forward(ctx: Any, result: Tensor, tap: Tensor) -> Tensor:
-        return result.view_as(result)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        return grad, grad
-
-
-def _backward(
-    grad: Tensor, x: Tensor, kernel: Tensor, stride: list[int], padding: list[int], which: int
-) -> Tensor:
-    """Gradient of a depthwise convolution: of its input (`which` 0) or its weight (1)."""
-    mask = [which == 0, which == 1, False]
-    found = torch.ops.aten.convolution_backward(
-        grad, x, kernel, None, stride, padding, [1, 1], False, [0, 0], x.shape[1], mask
-    )
-    result: Tensor = found[which]
-    return result

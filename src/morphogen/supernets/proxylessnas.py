@@ -18,12 +18,13 @@ from morphogen.core import Architecture
 from morphogen.spaces.proxylessnas import BLOCKS, IDENTITY, Layer, ProxylessNAS
 from morphogen.supernets import fused
 from morphogen.supernets.base import Layered, NetworkSpec, register
+from morphogen.supernets.convolution import Conv2d
 
 EPS = 1e-3
 """Of all batch norms, as in TensorFlow."""
 
 
-class Convolution(nn.Conv2d):
+class Convolution(Conv2d):
     """Without bias; weights from N(0, sqrt(2 / (k k c_out))).
 
     Args:
@@ -104,12 +105,8 @@ class _Ends(nn.Module):
         self.classifier = nn.Linear(head, spec.classes)
 
     def begin(self, x: Tensor) -> Tensor:
-        """The first layer's input.
-
-        Channels-last on the CPU, where that halves the time of a depthwise convolution's gradient.
-        """
-        x = fused.channels_last(x) if x.device.type == "cpu" else x
-        out: Tensor = self.first(F.relu6(self.stem(x)))
+        """The first layer's input."""
+        out: Tensor = self.first(F.relu6(self.stem(fused.quick_layout(x))))
         return out
 
     def scores(self, x: Tensor) -> Tensor:

@@ -33,7 +33,9 @@ from morphogen.spaces.short_connections import (
     path_choice,
     sources,
 )
+from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
+from morphogen.supernets.convolution import Conv2d
 from morphogen.supernets.gates import Gates, weighted
 from morphogen.supernets.operations import ReLUConvBN
 
@@ -63,7 +65,7 @@ class Path(nn.Module):
         super().__init__()
         c_in, c_out = channels * source // LEVELS[0], channels * level // LEVELS[0]
         self.finer = source > level
-        self.conv = nn.Conv2d(c_in, c_out, 1, stride=max(level // source, 1), bias=False)
+        self.conv = Conv2d(c_in, c_out, 1, stride=max(level // source, 1), bias=False)
         self.norm = nn.BatchNorm2d(c_out, affine=False)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
@@ -87,10 +89,10 @@ class Separable(nn.Module):
     def __init__(self, channels: int, size: int, dilation: int) -> None:
         super().__init__()
         around = dilation * (size - 1) // 2
-        self.depthwise = nn.Conv2d(
+        self.depthwise = Conv2d(
             channels, channels, size, 1, around, dilation, groups=channels, bias=False
         )
-        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.pointwise = Conv2d(channels, channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,11 +113,11 @@ class MobileConv(nn.Module):
     def __init__(self, channels: int, size: int, expansion: int) -> None:
         super().__init__()
         c = channels * expansion
-        self.expand = nn.Sequential(nn.Conv2d(channels, c, 1, bias=False), nn.BatchNorm2d(c))
+        self.expand = nn.Sequential(Conv2d(channels, c, 1, bias=False), nn.BatchNorm2d(c))
         self.depthwise = nn.Sequential(
-            nn.Conv2d(c, c, size, padding=size // 2, groups=c, bias=False), nn.BatchNorm2d(c)
+            Conv2d(c, c, size, padding=size // 2, groups=c, bias=False), nn.BatchNorm2d(c)
         )
-        self.project = nn.Conv2d(c, channels, 1, bias=False)
+        self.project = Conv2d(c, channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,7 +148,7 @@ def resized(x: Tensor, size: Size) -> Tensor:
 
 
 def _conv(c_in: int, c_out: int, stride: int) -> nn.Sequential:
-    conv = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+    conv = Conv2d(c_in, c_out, 3, stride, 1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU())
 
 
@@ -197,15 +199,15 @@ class Grid(nn.Module):
         self.stem = nn.Sequential(_conv(spec.in_channels, c, 2), _conv(c, c, 1), _conv(c, c, 2))
         self.cells = nn.ModuleDict({operation_choice(node): Cell(node, c, kept) for node in nodes})
         self.levels = nn.ModuleDict(
-            {s: nn.Conv2d(c * int(s) // LEVELS[0], wide, 1, bias=False) for s in kept(HEAD)}
+            {s: Conv2d(c * int(s) // LEVELS[0], wide, 1, bias=False) for s in kept(HEAD)}
         )
         self.last = nn.Sequential(
-            nn.BatchNorm2d(wide), nn.ReLU(), _conv(wide, wide, 1), nn.Conv2d(wide, spec.classes, 1)
+            nn.BatchNorm2d(wide), nn.ReLU(), _conv(wide, wide, 1), Conv2d(wide, spec.classes, 1)
         )
 
     def forward(self, x: Tensor, terms: Terms) -> Tensor:
         """Scores `[n, classes, h, w]` of images `[n, in_channels, h, w]`."""
-        first = self.stem(x)
+        first = self.stem(fused.quick_layout(x))
         done: dict[Node, Tensor] = {(0, LEVELS[0]): first}
         high, wide = first.shape[2:]
         size = {LEVELS[0]: (int(high), int(wide))}
@@ -217,13 +219,13 @@ class Grid(nn.Module):
             """Of a node, when something asks for it."""
             if node not in done:
                 paths = modules_of(self, path_choice(node))
-                fused = _sum(
+                joined = _sum(
                     (paths[s](output((node[0] - 1, int(s))), size[node[1]]), weight)
                     for s, weight in terms(path_choice(node))
                 )
                 operations = modules_of(self, operation_choice(node))
                 done[node] = _sum(
-                    (operations[name](fused), weight)
+                    (operations[name](joined), weight)
                     for name, weight in terms(operation_choice(node))
                 )
             return done[node]

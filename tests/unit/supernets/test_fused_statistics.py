@@ -12,6 +12,7 @@ from torch.nn.functional import batch_norm, cross_entropy
 from morphogen.spaces import make
 from morphogen.supernets import Gates, NetworkSpec, build
 from morphogen.supernets.fused import BatchNorm, normalised, served
+from morphogen.supernets.fused.blocks import products
 from morphogen.supernets.fused.statistics import statistics
 
 
@@ -77,6 +78,14 @@ def test_one_batch_of_the_two_layouts_at_once_is_torchs():
     assert not served(torch.ones(4, 3, 1, 1))
     assert not served(torch.ones(4, 3, 2, 2))
     assert not served(images(4, 3, 2, 2).double())
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 16384, 16500])
+def test_products_of_many_rows_are_those_of_float64(rows):
+    g = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(rows, n, generator=g)[:, 1:] for n in (9, 5))
+    wanted = x.double().t() @ y.double()
+    torch.testing.assert_close(products(x, y).double(), wanted, rtol=5e-6, atol=0)
 
 
 @pytest.mark.parametrize(("name", "depth"), [("nasbench201", 1), ("darts", 3)])

@@ -1,4 +1,4 @@
-"""The operations of the DARTS space, and the quick depthwise convolution."""
+"""The operations of the DARTS space."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ from morphogen.supernets.operations import (
     ReLUConvBN,
     SepConv,
     Zero,
-    depthwise,
     drop_path,
-    join_phases,
     operation,
-    split_phases,
 )
 
 
@@ -144,72 +141,3 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
     assert drop_path(x, 0.0) is x
     with pytest.raises(ConfigError, match="drop_path"):
         drop_path(x, 1.0)
-
-
-# -- quick depthwise convolution -----------------------------------------------------------------
-
-
-def test_phases_there_and_back():
-    x = torch.randn(3, 4, 6, 10)
-    split = split_phases(x)
-    assert split.shape == (12, 4, 3, 5)
-    assert split.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(join_phases(split), x)
-
-
-@pytest.mark.parametrize("size", [3, 5])
-def test_dilated_convolution_on_phases(size):
-    x = torch.randn(2, 3, 8, 12)
-    weight = torch.randn(3, 1, size, size)
-    wanted = F.conv2d(x, weight, None, 1, size - 1, 2, 3)
-    assert torch.allclose(join_phases(depthwise(split_phases(x), weight)), wanted, atol=1e-5)
-    strided = F.conv2d(x, weight, None, 2, size - 1, 2, 3)
-    assert torch.allclose(depthwise(x[:, :, ::2, ::2], weight), strided, atol=1e-5)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("shape", [(2, 3, 6, 8), (2, 2, 5, 7), (2, 2, 4, 4)])
-def test_depthwise_equals_torch_to_the_second_derivative(shape, stride):
-    x = torch.randn(shape, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
-    w = torch.randn(shape[1], 1, 5, 5, dtype=torch.float64)
-
-    def found(convolution):
-        a, b = x.clone().requires_grad_(), w.clone().requires_grad_()
-        y = convolution(a, b)
-        first = torch.autograd.grad((y**3).sum(), (a, b), create_graph=True)
-        second = torch.autograd.grad(sum((g**2).sum() for g in first), (a, b))
-        return [y, *first, *second]
-
-    quick = found(lambda a, b: depthwise(a, b, stride))
-    torch_ = found(lambda a, b: F.conv2d(a, b, None, stride, 2, 1, shape[1]))
-    for q, t in zip(quick, torch_, strict=True):
-        assert torch.allclose(q, t, rtol=1e-10, atol=1e-9)
-
-
-def test_depthwise_computes_only_the_gradients_asked_for(monkeypatch):
-    from morphogen.supernets import operations
-
-    asked = []
-    original = operations._backward
-    monkeypatch.setattr(operations, "_backward", lambda *a: asked.append(a[-1]) or original(*a))
-    x = torch.randn(1, 2, 6, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
-    w = torch.randn(2, 1, 5, 5, requires_grad=True)
-    torch.autograd.grad(depthwise(x, w).sum(), x)
-    assert asked == [0]
-    asked.clear()
-    torch.autograd.grad(depthwise(x.detach(), w).sum(), w)
-    assert asked == [1, 1]
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-def test_depthwise_under_autocast(stride):
-    x = torch.randn(2, 4, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
-    w = torch.randn(4, 1, 5, 5, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        y = depthwise(x, w, stride)
-    assert y.dtype == (torch.bfloat16 if stride == 1 else torch.float32)
-    gx, gw = torch.autograd.grad(y.float().sum(), (x, w))
-    assert gx.dtype == gw.dtype == torch.float32
-    wx, ww = torch.autograd.grad(F.conv2d(x, w, None, stride, 2, 1, 4).sum(), (x, w))
-    assert torch.allclose(gx, wx, atol=0.1, rtol=0.05)
-    assert torch.allclose(gw, ww, atol=0.5, rtol=0.05)

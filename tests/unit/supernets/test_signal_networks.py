@@ -12,15 +12,13 @@ from morphogen.core import DataError
 from morphogen.cost import of
 from morphogen.spaces import make
 from morphogen.supernets import Gates, NetworkSpec, build, network
+from morphogen.supernets.convolution import depthwise, join_phases, split_phases
 from morphogen.supernets.dimensions import ROWS, SIGNALS
 from morphogen.supernets.fused import average_pool
 from morphogen.supernets.operations import (
     BUILDERS,
-    depthwise,
     drop_path,
-    join_phases,
     operation,
-    split_phases,
 )
 
 CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
@@ -169,19 +167,6 @@ def test_rows_have_two_phases_and_windows_of_one_row():
     for stride in (1, 2):
         pooled = F.avg_pool1d(x.squeeze(2), 3, stride, 1, count_include_pad=False)
         assert torch.allclose(average_pool(x, stride, rows=True).squeeze(2), pooled, atol=1e-6)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-def test_quick_gradients_of_wide_kernels_on_one_row(stride):
-    x = torch.randn(3, 4, 1, 12, requires_grad=True)
-    weight = torch.randn(4, 1, 1, 5, requires_grad=True)
-    quick = depthwise(x.contiguous(memory_format=torch.channels_last), weight, stride)
-    plain = F.conv1d(x.squeeze(2), weight.squeeze(2), None, stride, 2, 1, 4)
-    up = torch.randn(plain.shape)
-    found = torch.autograd.grad(quick, (x, weight), up.unsqueeze(2))
-    wanted = torch.autograd.grad(plain, (x, weight), up)
-    for a, b in zip(found, wanted, strict=True):
-        assert torch.allclose(a, b, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SPEC)

@@ -34,6 +34,7 @@ from morphogen.supernets.fused.layout import (
     at_least_float32,
     channels_last,
     full_precision,
+    quick_layout,
 )
 from morphogen.supernets.fused.mixing import mix, mix_plain
 from morphogen.supernets.fused.norms import (
@@ -72,6 +73,7 @@ __all__ = [
     "mix_plain",
     "moments_plain",
     "normalised",
+    "quick_layout",
     "running_moments",
     "served",
     "several_processes",

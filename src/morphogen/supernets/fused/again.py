@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from morphogen.supernets.fused.blocks import products
 from morphogen.supernets.fused.layout import as_images, as_matrix, at_least_float32, channels_last
 from morphogen.supernets.fused.terms import Wiring
 
@@ -92,7 +93,7 @@ def backward_linear(
     matrix = at_least_float32(as_matrix(channels_last(source)))
     rows = matrix.shape[0]
     centred = matrix - matrix.sum(0) / rows
-    covariance = centred.t() @ centred / rows
+    covariance = products(centred, centred) / rows
     spread = torch.zeros_like(covariance)
     gradient: Tensor | None = None
     constant: Tensor = torch.zeros_like(covariance[0])
@@ -109,7 +110,7 @@ def backward_linear(
         mixed = weight @ covariance
         scale = ((mixed * weight).sum(1) + eps).rsqrt()
         factor = scale if gains is None else scale * gains[first + piece]
-        product = d.t() @ centred
+        product = products(d, centred)
         s2 = (product * weight).sum(1)
         by_gain[first + piece] = (s2 * scale).sum()
         curve = -factor * s2 * scale * scale

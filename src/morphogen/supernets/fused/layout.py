@@ -15,6 +15,11 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def quick_layout(x: Tensor) -> Tensor:
+    """Images [n, c, h, w] channels-last on a CPU, where that speeds up depthwise gradients."""
+    return channels_last(x) if x.device.type == "cpu" and x.ndim == 4 else x
+
+
 def as_matrix(x: Tensor) -> Tensor:
     """View of a channels-last `x` [n, c, h, w] as a matrix [n * h * w, c]; never a copy."""
     return x.permute(0, 2, 3, 1).view(-1, x.shape[1])

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from morphogen.supernets.fused.blocks import products
 from morphogen.supernets.fused.layout import (
     as_images,
     as_matrix,
@@ -79,7 +80,7 @@ def covariance_plain(x: Tensor) -> tuple[Tensor, Tensor]:
     rows = joint_rows(x)
     mean = _joint_sum(x.sum(0)) / rows
     centred = x - mean
-    return mean, _joint_sum(centred.t() @ centred) / rows
+    return mean, _joint_sum(products(centred, centred)) / rows
 
 
 class BatchNorm(nn.BatchNorm2d):
