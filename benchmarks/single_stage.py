@@ -1,8 +1,8 @@
 """Single-stage search on CamVid, beside a fixed network of the same grid at equal time.
 
-    python benchmarks/single_stage.py --data PATH      runs what is missing under --runs
-    python benchmarks/single_stage.py --report         results/single-stage-camvid.json
-    python benchmarks/single_stage.py --data PATH --small   that it works, in some minutes
+    python benchmarks/single_stage.py --data camvid:PATH   runs what is missing under --runs
+    python benchmarks/single_stage.py --report             results/single-stage-camvid.json
+    python benchmarks/single_stage.py --data camvid:PATH --small   that it works, in some minutes
 
 PATH is a folder with train.parquet and val.parquet: columns `image` and `label` of encoded images,
 367 and 101 of them, ids 0 to 10 and 11 for void. Everything is trained on the first and measured on
@@ -65,7 +65,7 @@ BASELINE = "all paths, sep_conv_3x3"
 
 def prepared(options: argparse.Namespace) -> Path:
     """A folder whose test part is CamVid's validation part, so that no search has it."""
-    source, folder = Path(options.data).resolve(), Path(options.runs) / "data"
+    source, folder = Path(options.data.removeprefix("camvid:")).resolve(), Path(options.runs) / "data"
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in (("train", "train.parquet"), ("test", "val.parquet")):
         link = folder / f"{name}.parquet"
@@ -237,7 +237,7 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
             "beside a fixed network of the same grid at equal time."
         ),
         system="single-stage, segmentation",
-        command="python benchmarks/single_stage.py --data PATH",
+        command="python benchmarks/single_stage.py --data camvid:PATH",
         seeds=sorted({r["seed"] for r in rows}),
         split=(
             "367 training images of CamVid, all of which train weights or coefficients; measured "

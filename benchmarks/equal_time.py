@@ -1,0 +1,237 @@
+"""What is there to be found: cells and sizes beside the ResNet cell, trained for the same time.
+
+    python benchmarks/equal_time.py --data cifar10:PATH     runs what is missing under --runs
+    python benchmarks/equal_time.py --report                results/equal-time.json
+    python benchmarks/equal_time.py --data cifar10:PATH --small   that it works, in some minutes
+
+A search takes time that the reference could train in. What it may cost at most is what the best of
+the space is better by, where both train for as long. So, on 4,000 of CIFAR-10's training images,
+everything below trains for `--seconds` of CPU time of one thread (as many epochs as are had in it
+by the pace of two), and is measured once on the test images:
+
+- reference: the ResNet cell at the sizes that a planned search would choose;
+- cells: of NAS-Bench-201's table, which no search would know, the best ones, and the best ones of
+  at most half and a quarter of the reference's FLOPs, at the reference's sizes;
+- sizes: the ResNet cell at other image sizes, channels and cells in a row.
+
+The same seeds train each. The file also says, by the table alone, how many cells are better than
+the ResNet cell after equal epochs, and what they cost. Rows are kept as they are made; the same
+command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import planned_sets
+import pyarrow.parquet as parquet
+import record
+import tabled
+
+import morphogen
+from morphogen import Training, cost
+from morphogen.supernets import NetworkSpec
+
+IMAGES, SECONDS = 4000, 300
+COLUMN = "cifar10_test_200"
+RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
+SIDE, CHANNELS, DEPTH = 32, 16, 1
+SIZES = (
+    (32, 8, 1), (32, 24, 1), (32, 32, 1), (32, 16, 2), (32, 16, 3), (32, 8, 3),
+    (24, 16, 1), (24, 32, 1), (16, 16, 1), (16, 32, 1), (16, 64, 1), (16, 32, 3),
+)  # fmt: skip
+SHARES = {"of any cost": 1e9, "of half the cost": 0.5, "of a quarter of the cost": 0.25}
+EACH = 3
+"""Cells of each share."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network, and its inputs."""
+
+    name: str
+    text: str = RESNET
+    side: int = SIDE
+    channels: int = CHANNELS
+    depth: int = DEPTH
+
+
+def flops(text: str) -> int:
+    """Of a cell at the reference's sizes."""
+    spec = NetworkSpec(channels=CHANNELS, depth=DEPTH)
+    return cost.of(tabled.SPACE, tabled.SPACE.parse(text), spec, (3, SIDE, SIDE)).flops
+
+
+def variants() -> Iterator[Variant]:
+    """All of them, the reference first."""
+    yield Variant("reference")
+    column = tabled.column(COLUMN)
+    best, most = sorted(column, key=lambda text: -column[text]), flops(RESNET)
+    for words, share in SHARES.items():
+        found: list[str] = []
+        for text in best:
+            if flops(text) <= share * most and text != RESNET:
+                found.append(text)
+                yield Variant(f"cell {words}, {len(found)}", text)
+            if len(found) == EACH:
+                break
+    for side, channels, depth in SIZES:
+        yield Variant(
+            f"{side} px, {channels} channels, depth {depth}", RESNET, side, channels, depth
+        )
+
+
+def prepared(options: argparse.Namespace) -> Path:
+    """The images as a file: the first of the training part, and the whole test part."""
+    file: Path = options.runs / "images.npz"
+    if not file.exists():
+        source, few = Path(options.data.removeprefix("cifar10:")), options.small
+        first = {"train": 400, "test": 200} if few else {"train": IMAGES, "test": None}
+        arrays = {}
+        for part, size in first.items():
+            (held,) = source.glob(f"**/{part}-*.parquet")
+            rows = parquet.read_table(held).slice(0, size).to_pylist()
+            arrays[f"x_{part}"] = np.stack([planned_sets.picture(row["img"]) for row in rows])
+            arrays[f"y_{part}"] = np.array([row["label"] for row in rows])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, **arrays)
+    return file
+
+
+def one(variant: Variant, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """A training for about so many seconds of CPU time."""
+
+    def fit(epochs: int, name: str) -> Any:
+        path = options.runs / f"{name}-seed{seed}"
+        if (path / "config.yaml").exists():
+            return morphogen.resume(path)
+        training = Training(
+            epochs=epochs,
+            batch_size=64,
+            seed=seed,
+            held_out=0.0,
+            lr=0.05,
+            task={"image_size": variant.side},
+            network={"channels": variant.channels, "depth": variant.depth},
+            hardware={"threads": 1},
+        )
+        data = str(prepared(options))
+        return morphogen.train(
+            variant.text, space="nasbench201", data=data, training=training, run=path
+        )
+
+    name = variant.name.replace(" ", "-").replace(",", "")
+    each = fit(2, f"{name}-pace").history[-1]["cpu_seconds"]
+    found = fit(max(2, round(options.seconds / each)), name)
+    return {
+        "variant": variant.name,
+        "seed": seed,
+        "text": variant.text,
+        "test": found.test["mean"],
+        "epochs": len(found.history),
+        "params": found.cost["params"],
+        "macs": found.cost["macs"],
+        "cpu_seconds": found.cost["cpu_seconds"],
+    }
+
+
+def by_the_table() -> dict[str, Any]:
+    """What the table says of the ResNet cell: what is better, and what that costs."""
+    column, mine = tabled.column(COLUMN), flops(RESNET)
+    better = [text for text, value in column.items() if value > column[RESNET]]
+    costs = [flops(text) / mine for text in better]
+    return {
+        "cells": len(column),
+        "better than the ResNet cell": len(better),
+        "of these no dearer in FLOPs": sum(c <= 1 for c in costs),
+        "FLOPs of the cheapest of them in those of the ResNet cell": min(costs),
+        "their median FLOPs likewise": float(np.median(costs)),
+        "points that the best is better by": max(column.values()) - column[RESNET],
+    }
+
+
+def report(rows: Sequence[dict[str, Any]]) -> None:
+    """results/equal-time.json of what is there."""
+    of: dict[str, dict[int, dict[str, Any]]] = {}
+    for row in rows:
+        of.setdefault(row["variant"], {})[row["seed"]] = row
+    reference = of["reference"]
+    figures: dict[str, Any] = {"unit": "test accuracy in %", "by the table": by_the_table()}
+    gains = {}
+    for name, mine in of.items():
+        figures[name] = {
+            "test": record.interval([r["test"] for r in mine.values()]),
+            "epochs": [r["epochs"] for r in mine.values()],
+        }
+        both = sorted(mine.keys() & reference.keys())
+        if name != "reference":
+            gains[name] = record.interval([mine[s]["test"] - reference[s]["test"] for s in both])
+    figures["minus the reference, of the same seed"] = gains
+    figures["rows"] = list(rows)
+
+    def best(kind: str) -> str:
+        names = [name for name in gains if name.startswith("cell") == (kind == "cell")]
+        return max(names, key=lambda name: gains[name]["mean"])
+
+    cell, size = best("cell"), best("size")
+    table = figures["by the table"]
+    clear = [name for name, gain in gains.items() if gain.get("low", 0) > 0]
+    record.write(
+        "equal-time",
+        claim="There are networks better than the ResNet cell's that are trained for as long: what "
+        "a search can find at most.",
+        system="search without a method",
+        headline=f"points above the ResNet cell at equal time, 4,000 images: {cell} "
+        f"{record.said(gains[cell])}; {size} {record.said(gains[size])}; of the table's cells "
+        f"{table['of these no dearer in FLOPs']} are better and no dearer",
+        verdict="shown" if clear else "not shown",
+        why=f"above, the interval free of 0 (the best of several, so flattered): "
+        f"{', '.join(clear) or 'none'}",
+        command="python benchmarks/equal_time.py --data cifar10:PATH",
+        seeds=sorted({row["seed"] for row in rows}),
+        split=f"{IMAGES} of CIFAR-10's training images; measured once on its test images",
+        figures=figures,
+        published={"figure": "none", "source": "no paper: a question of this package"},
+        cost={
+            "cpu_seconds": round(sum(row["cpu_seconds"] for row in rows)),
+            "threads": 1,
+            "runs": len(rows),
+        },
+    )
+
+
+def main() -> None:
+    """Run what is missing, or report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    record.add_data(parser, "cifar10")
+    parser.add_argument("--runs", type=Path, default=Path("runs/equal-time"))
+    parser.add_argument("--seconds", type=float, default=0, help=f"{SECONDS}; with --small 5")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", default=[""], help="parts of their names; all")
+    parser.add_argument("--small", action="store_true", help="that it works, in some minutes")
+    parser.add_argument("--report", action="store_true", help="of what is there; runs nothing")
+    options = parser.parse_args()
+    options.seconds = options.seconds or (5 if options.small else SECONDS)
+    file = options.runs / "rows.jsonl"
+    if options.report:
+        report(record.rows(file))
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for seed in options.seeds:
+        for variant in variants():
+            done = {(r["variant"], r["seed"]) for r in record.rows(file)}
+            wanted = any(part in variant.name for part in options.variants)
+            if wanted and (variant.name, seed) not in done:
+                row = one(variant, seed, options)
+                record.keep(file, row)
+                print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
