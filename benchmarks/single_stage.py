@@ -65,7 +65,10 @@ BASELINE = "all paths, sep_conv_3x3"
 
 def prepared(options: argparse.Namespace) -> Path:
     """A folder whose test part is CamVid's validation part, so that no search has it."""
-    source, folder = Path(options.data.removeprefix("camvid:")).resolve(), Path(options.runs) / "data"
+    source, folder = (
+        Path(options.data.removeprefix("camvid:")).resolve(),
+        Path(options.runs) / "data",
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in (("train", "train.parquet"), ("test", "val.parquet")):
         link = folder / f"{name}.parquet"
