@@ -38,7 +38,7 @@ import morphogen
 from morphogen import Training, cost
 from morphogen.supernets import NetworkSpec
 
-IMAGES, SECONDS = 4000, 300
+IMAGES, FROM, SECONDS = 4000, 10_000, 300
 COLUMN = "cifar10_test_200"
 RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
 SIDE, CHANNELS, DEPTH = 32, 16, 1
@@ -88,15 +88,15 @@ def variants() -> Iterator[Variant]:
 
 
 def prepared(options: argparse.Namespace) -> Path:
-    """The images as a file: the first of the training part, and the whole test part."""
+    """The images as a file: some of the training part, and the whole test part."""
     file: Path = options.runs / "images.npz"
     if not file.exists():
-        source, few = Path(options.data.removeprefix("cifar10:")), options.small
-        first = {"train": 400, "test": 200} if few else {"train": IMAGES, "test": None}
+        source = Path(options.data.removeprefix("cifar10:"))
+        some = {"train": (FROM, options.images), "test": (0, 200 if options.small else None)}
         arrays = {}
-        for part, size in first.items():
+        for part, (at, size) in some.items():
             (held,) = source.glob(f"**/{part}-*.parquet")
-            rows = parquet.read_table(held).slice(0, size).to_pylist()
+            rows = parquet.read_table(held).slice(at, size).to_pylist()
             arrays[f"x_{part}"] = np.stack([planned_sets.picture(row["img"]) for row in rows])
             arrays[f"y_{part}"] = np.array([row["label"] for row in rows])
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -212,6 +212,7 @@ def main() -> None:
     record.add_data(parser, "cifar10")
     parser.add_argument("--runs", type=Path, default=Path("runs/equal-time"))
     parser.add_argument("--seconds", type=float, default=0, help=f"{SECONDS}; with --small 5")
+    parser.add_argument("--images", type=int, default=IMAGES, help="to train with; 4000")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", default=[""], help="parts of their names; all")
     parser.add_argument("--small", action="store_true", help="that it works, in some minutes")
