@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -33,3 +35,20 @@ class Cut:
             "held_out": self.held_out,
             "seed": self.seed,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The rows of the two search parts."""
+
+    train: Tensor
+    """int64, ascending."""
+    valid: Tensor
+    """Likewise."""
+    seed: int = 0
+    """By which they were drawn."""
+    own_valid: bool = False
+    """Whether the data came with a search-validation part, of which `valid` is."""
+    asked: tuple[int, int] | None = None
+    """The sizes from which the parts are cut again; groups, which come whole, may have left less.
+    None: as many as they have."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from morphogen.tasks.base import Task
+from morphogen.tasks.cut import Parts
 from morphogen.tasks.labelled.groups import Groups, shared_groups
 
 
@@ -36,14 +37,9 @@ class PooledTask(Task, Generic[P]):
     Args:
         name: of the data, for reports.
         pool: all examples of a search, of which `train` and `valid` are cut.
-        train_rows: int64, the rows of `pool` in `train`, ascending.
-        valid_rows: int64, the rows of `pool` in `valid`, ascending.
+        parts: the rows of `pool` in `train` and in `valid`; of data that came with both, `pool`
+            is both.
         test: the test part, or where it can be read; None: there is none.
-        seed: of the split.
-        own_valid: whether the data came with a search-validation part; `valid` is of it then, and
-            `pool` is both.
-        asked: the sizes from which the parts are cut again; groups, which come whole, may have left
-            less. None: as many as they have.
     """
 
     drawn_by: ClassVar[tuple[str, ...]] = ("seed",)
@@ -55,21 +51,11 @@ class PooledTask(Task, Generic[P]):
     shaping: ClassVar[tuple[str, ...]] = ()
     """Entries that may, too, where `shape` is another."""
 
-    def __init__(
-        self,
-        name: str,
-        pool: P,
-        train_rows: Tensor,
-        valid_rows: Tensor,
-        *,
-        test: Any,
-        seed: int,
-        own_valid: bool,
-        asked: tuple[int, int] | None,
-    ) -> None:
-        self.name, self.pool, self.seed, self.own_valid = name, pool, seed, own_valid
-        self.train_rows, self.valid_rows, self._test = train_rows, valid_rows, test
-        self.asked = asked or (len(train_rows), len(valid_rows))
+    def __init__(self, name: str, pool: P, parts: Parts, *, test: Any) -> None:
+        self.name, self.pool, self._test = name, pool, test
+        self.train_rows, self.valid_rows = parts.train, parts.valid
+        self.seed, self.own_valid = parts.seed, parts.own_valid
+        self.asked = parts.asked or (len(parts.train), len(parts.valid))
 
     # -- data --------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from morphogen.tasks.classification.augment import PLAIN, Augment
 from morphogen.tasks.classification.images import Images, Source, checked, joined, require_shape
 from morphogen.tasks.classification.load import locate
 from morphogen.tasks.classification.readers.dataset import MapDataset, from_dataset
-from morphogen.tasks.cut import Cut
+from morphogen.tasks.cut import Cut, Parts
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.labelled.groups import shared_groups
 from morphogen.tasks.labelled.names import places
@@ -121,8 +121,7 @@ class ImageTask(LabelledTask[Images]):
         self,
         name: str,
         pool: Images,
-        train_rows: Tensor,
-        valid_rows: Tensor,
+        parts: Parts,
         *,
         test: Images | Source | None,
         size: int | None,
@@ -130,21 +129,14 @@ class ImageTask(LabelledTask[Images]):
         augment: Augment,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
-        seed: int,
-        own_valid: bool = False,
-        asked: tuple[int, int] | None = None,
         class_weights: ClassWeights = "none",
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(
             name,
             pool,
-            train_rows,
-            valid_rows,
+            parts,
             test=test,
-            seed=seed,
-            own_valid=own_valid,
-            asked=asked,
             class_weights=class_weights,
             label_smoothing=label_smoothing,
         )
@@ -217,21 +209,16 @@ class ImageTask(LabelledTask[Images]):
         if isinstance(source, Source) and "valid" in source.parts:
             pool, first = joined(pool, source.read("valid", size).with_channels(channels), name)
         cut = Cut(train_images, valid_images, at_most, held_out, seed=seed)
-        train_rows, valid_rows, asked = parts_of(pool, cut, first)
         return cls(
             name,
             pool,
-            train_rows,
-            valid_rows,
+            parts_of(pool, cut, first),
             test=held,
             size=size,
             channels=channels,
             augment=augment or Augment(),
             mean=mean,
             std=std,
-            seed=seed,
-            own_valid=first is not None,
-            asked=asked,
             class_weights=class_weights,
             label_smoothing=label_smoothing,
         )

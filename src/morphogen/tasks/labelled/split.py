@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import ConfigError, DataError
-from morphogen.tasks.cut import Cut
+from morphogen.tasks.cut import Cut, Parts
 from morphogen.tasks.labelled.data import Labelled
 from morphogen.tasks.labelled.groups import split_groups
 
@@ -83,10 +83,8 @@ def apportion(total: int, weights: np.ndarray) -> np.ndarray:
     return whole
 
 
-def parts_of(
-    images: Labelled, cut: Cut, first: int | None = None
-) -> tuple[Tensor, Tensor, tuple[int, int] | None]:
-    """Rows of the two search parts, as they are asked for.
+def parts_of(images: Labelled, cut: Cut, first: int | None = None) -> Parts:
+    """The two search parts, as they are asked for.
 
     Args:
         images: all of them.
@@ -94,20 +92,17 @@ def parts_of(
         first: of data that come with both parts, how many are of the train part, which is first;
             the others are the search-validation part, whole or as many of it as are asked for.
 
-    Returns:
-        Row numbers, int64, ascending; and the sizes that were asked for of one part that was cut.
-
     Raises:
         DataError: they are too few, or cannot be split.
         ConfigError: a size is out of range.
     """
     if first is not None:
         rows = own_rows(images, first, cut.train, cut.valid, at_most=cut.at_most, seed=cut.seed)
-        return *rows, None
+        return Parts(*rows, cut.seed, own_valid=True)
     if cut.held_out is not None:
-        return *hold_out(images, cut.held_out, cut.seed), None
+        return Parts(*hold_out(images, cut.held_out, cut.seed), cut.seed)
     asked = sizes(images, cut.train, cut.valid, cut.at_most)
-    return *split(images, *asked, cut.seed), asked
+    return Parts(*split(images, *asked, cut.seed), cut.seed, asked=asked)
 
 
 def hold_out(images: Labelled, share: float, seed: int) -> tuple[Tensor, Tensor]:

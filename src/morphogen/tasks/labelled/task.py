@@ -15,6 +15,7 @@ from morphogen.core.errors import ConfigError, SpaceError
 from morphogen.core.statistics import proportion
 from morphogen.supernets.nested import length_of, shapes
 from morphogen.tasks.batches import Batch
+from morphogen.tasks.cut import Parts
 from morphogen.tasks.labelled.data import Labelled
 from morphogen.tasks.labelled.remarks import remarks
 from morphogen.tasks.labelled.split import chosen_rows
@@ -44,31 +45,18 @@ class LabelledTask(PooledTask[L]):
         self,
         name: str,
         pool: L,
-        train_rows: Tensor,
-        valid_rows: Tensor,
+        parts: Parts,
         *,
         test: Any,
-        seed: int,
-        own_valid: bool,
-        asked: tuple[int, int] | None,
         class_weights: ClassWeights,
         label_smoothing: float,
     ) -> None:
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {label_smoothing}; accepted: 0 or more, below 1")
-        super().__init__(
-            name,
-            pool,
-            train_rows,
-            valid_rows,
-            test=test,
-            seed=seed,
-            own_valid=own_valid,
-            asked=asked,
-        )
+        super().__init__(name, pool, parts, test=test)
         self.label_smoothing = label_smoothing
         self._class_weights = class_weights
-        self._weights = weights_of(class_weights, self._counts(train_rows), pool.classes)
+        self._weights = weights_of(class_weights, self._counts(parts.train), pool.classes)
 
     # -- data --------------------------------------------------------------------------------
 

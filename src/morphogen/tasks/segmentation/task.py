@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from morphogen.core.errors import DataError, SpaceError
 from morphogen.supernets.nested import length_of, shapes
 from morphogen.tasks.batches import Batch, Examples
-from morphogen.tasks.cut import Cut
+from morphogen.tasks.cut import Cut, Parts
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.labelled.groups import shared_groups
 from morphogen.tasks.labelled.split import parts_of
@@ -122,28 +122,15 @@ class SegmentationTask(PooledTask[Scenes]):
         name: str,
         pool: Scenes,
         legend: Legend,
-        train_rows: Tensor,
-        valid_rows: Tensor,
+        parts: Parts,
         *,
         test: Scenes | SceneSource | None = None,
         size: Side | None = None,
         channels: int | None = None,
         augment: SceneAugment = PLAIN,
         weights: ClassWeights = "none",
-        seed: int = 0,
-        own_valid: bool = False,
-        asked: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(
-            name,
-            pool,
-            train_rows,
-            valid_rows,
-            test=test,
-            seed=seed,
-            own_valid=own_valid,
-            asked=asked,
-        )
+        super().__init__(name, pool, parts, test=test)
         self.legend, self.augment = legend, augment
         self._size, self._channels = size, channels
         self._asked_weights = weights
@@ -199,21 +186,16 @@ class SegmentationTask(PooledTask[Scenes]):
         known = legend(pool, void, f"data {name!r}")
         pool = known.counted(pool, f"data {name!r}")
         cut = Cut(train_images, valid_images, at_most, held_out, seed=seed)
-        train_rows, valid_rows, asked = parts_of(pool.as_rows(), cut, first)
         return cls(
             name,
             pool,
             known,
-            train_rows,
-            valid_rows,
+            parts_of(pool.as_rows(), cut, first),
             test=source if isinstance(source, SceneSource) and "test" in parts else None,
             size=size,
             channels=channels,
             augment=augment or SceneAugment(),
             weights=class_weights,
-            seed=seed,
-            own_valid=first is not None,
-            asked=asked,
         )
 
     # -- data --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from morphogen.core.errors import DataError, SpaceError
 from morphogen.supernets.nested import length_of, shapes
 from morphogen.supernets.sequences import PAD, UNKNOWN
 from morphogen.tasks.batches import Batch, Examples
-from morphogen.tasks.cut import Cut
+from morphogen.tasks.cut import Cut, Parts
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.labelled.split import parts_of
 from morphogen.tasks.metric import Compare, Figure, Metric, Sums
@@ -119,8 +119,7 @@ class SequenceTask(PooledTask[Pairs]):
         self,
         name: str,
         pool: Pairs,
-        train_rows: Tensor,
-        valid_rows: Tensor,
+        parts: Parts,
         *,
         test: Pairs | PairSource | None = None,
         sides: tuple[str, str] = ("source", "target"),
@@ -129,20 +128,8 @@ class SequenceTask(PooledTask[Pairs]):
         longest: int = 128,
         label_smoothing: float = 0.1,
         beam: Beam = BEAM,
-        seed: int = 0,
-        own_valid: bool = False,
-        asked: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(
-            name,
-            pool,
-            train_rows,
-            valid_rows,
-            test=test,
-            seed=seed,
-            own_valid=own_valid,
-            asked=asked,
-        )
+        super().__init__(name, pool, parts, test=test)
         self.sides = sides
         self.ways, self.label_smoothing, self.beam = ways, label_smoothing, beam
         self._size, self._longest = vocabulary, longest
@@ -205,12 +192,10 @@ class SequenceTask(PooledTask[Pairs]):
                 pool = joined(pool, found.read("valid", *sides))
             held = found if "test" in found.parts else None
         cut = Cut(train_images, valid_images, at_most, held_out, seed=seed)
-        train_rows, valid_rows, asked = parts_of(pool.as_rows(), cut, first)
         return cls(
             name,
             pool,
-            train_rows,
-            valid_rows,
+            parts_of(pool.as_rows(), cut, first),
             test=held,
             sides=sides,
             ways=ways,
@@ -218,9 +203,6 @@ class SequenceTask(PooledTask[Pairs]):
             longest=longest,
             label_smoothing=label_smoothing,
             beam=beam,
-            seed=seed,
-            own_valid=first is not None,
-            asked=asked,
         )
 
     # -- data --------------------------------------------------------------------------------

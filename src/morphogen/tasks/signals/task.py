@@ -13,7 +13,7 @@ from torch import Tensor
 
 from morphogen.core.errors import DataError
 from morphogen.tasks.batches import Batch, Examples
-from morphogen.tasks.cut import Cut
+from morphogen.tasks.cut import Cut, Parts
 from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.labelled.groups import joined_groups, shared_groups
 from morphogen.tasks.labelled.names import places
@@ -99,26 +99,18 @@ class SignalTask(LabelledTask[Signals]):
         self,
         name: str,
         pool: Signals,
-        train_rows: Tensor,
-        valid_rows: Tensor,
+        parts: Parts,
         *,
         test: Signals | SignalSource | None = None,
         augment: SignalAugment = PLAIN,
-        seed: int = 0,
-        own_valid: bool = False,
-        asked: tuple[int, int] | None = None,
         class_weights: ClassWeights = "none",
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(
             name,
             pool,
-            train_rows,
-            valid_rows,
+            parts,
             test=test,
-            seed=seed,
-            own_valid=own_valid,
-            asked=asked,
             class_weights=class_weights,
             label_smoothing=label_smoothing,
         )
@@ -159,17 +151,12 @@ class SignalTask(LabelledTask[Signals]):
             valid = source.read("valid").aligned(pool, f"the search-validation part of {name!r}")
             first, pool = len(pool), joined(pool, valid)
         cut = Cut(train_images, valid_images, at_most, held_out, seed=seed)
-        train_rows, valid_rows, asked = parts_of(pool, cut, first)
         return cls(
             name,
             pool,
-            train_rows,
-            valid_rows,
+            parts_of(pool, cut, first),
             test=source if isinstance(source, SignalSource) and "test" in parts else None,
             augment=augment,
-            seed=seed,
-            own_valid=first is not None,
-            asked=asked,
             class_weights=class_weights,
             label_smoothing=label_smoothing,
         )

@@ -12,6 +12,7 @@ from morphogen.core.errors import CheckpointError, ConfigError, DataError
 from morphogen.supernets import Gates, NetworkSpec
 from morphogen.supernets.sequences import BEGIN, END, PAD, SPECIAL, UNKNOWN, positions
 from morphogen.tasks.configs import task_configs
+from morphogen.tasks.cut import Parts
 from morphogen.tasks.kinds import config_for
 from morphogen.tasks.problem import Local, Problem
 from morphogen.tasks.sequences import Pairs, SequenceConfig, SequenceTask, Vocabulary
@@ -65,7 +66,7 @@ def test_a_hostile_vocabulary_is_refused():
 def test_vocabularies_know_the_training_part_alone():
     pairs = Pairs(["a b", "a c", "z z"], ["x", "y", "z"])
     ways = ("words", "words")
-    task = SequenceTask("pairs", pairs, torch.tensor([0, 1]), torch.tensor([2]), ways=ways)
+    task = SequenceTask("pairs", pairs, Parts(torch.tensor([0, 1]), torch.tensor([2])), ways=ways)
     assert task.source.ids(["z a"])[0][0] == UNKNOWN
     task.train_on_all()
     assert UNKNOWN not in task.source.ids(["z a"])[0]
