@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from morphogen.engine.search.result import memorised
+from morphogen.engine.search.remarks import memorised
 from morphogen.engine.search.search import search
 from morphogen.tasks.classification import Images
 from morphogen.testing.toys import OwnNetwork

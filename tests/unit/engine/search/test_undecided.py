@@ -7,7 +7,7 @@ import pytest
 
 import run_directories as made
 from morphogen import benchmarks, spaces
-from morphogen.engine.search.result import UNDECIDED, discretised, lower_half, undecided
+from morphogen.engine.search.remarks import UNDECIDED, discretised, lower_half, undecided
 from morphogen.runs.described import Described
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from morphogen.engine.search.presets import quick_config
-from morphogen.engine.search.result import unordered
+from morphogen.engine.search.remarks import unordered
 from morphogen.engine.search.search import search
 from morphogen.methods import find
 from morphogen.tasks.classification import Images
