@@ -12,7 +12,8 @@ by the pace of two), and is measured once on the test images:
 - reference: the ResNet cell at the sizes that a planned search would choose;
 - cells: of NAS-Bench-201's table, which no search would know, the best ones, and the best ones of
   at most half and a quarter of the reference's FLOPs, at the reference's sizes;
-- sizes: the ResNet cell at other image sizes, channels and cells in a row.
+- sizes: the ResNet cell at other image sizes, channels and cells in a row;
+- AnyNet: residual networks at those pixels, one choice at a time.
 
 The same seeds train each. The file also says, by the table alone, how many cells are better than
 the ResNet cell after equal epochs, and what they cost. Rows are kept as they are made; the same
@@ -36,6 +37,7 @@ import tabled
 
 import morphogen
 from morphogen import Training, cost
+from morphogen.spaces import anynet
 from morphogen.supernets import NetworkSpec
 
 IMAGES, FROM, SECONDS = 4000, 10_000, 300
@@ -45,6 +47,16 @@ SIDE, CHANNELS, DEPTH = 32, 16, 1
 SIZES = (
     (32, 8, 1), (32, 24, 1), (32, 32, 1), (32, 16, 2), (32, 16, 3), (32, 8, 3),
     (24, 16, 1), (24, 32, 1), (16, 16, 1), (16, 32, 1), (16, 64, 1), (16, 32, 3),
+)  # fmt: skip
+STRIDED = {"stem": "conv_3x3_stride_2"}
+DEEPER = {"depth_1": "2", "depth_2": "2", "depth_3": "2"}
+LATE = {"depth_1": "1", "depth_2": "2", "depth_3": "3"}
+ANYNETS: tuple[tuple[int, dict[str, str]], ...] = (
+    (8, {}), (16, {}), (16, STRIDED), (32, STRIDED), (64, STRIDED), (32, {"stem": "patches_2x2"}),
+    (32, STRIDED | DEEPER), (16, STRIDED | DEEPER), (8, DEEPER), (32, STRIDED | LATE),
+    (32, STRIDED | {"squeeze": "1/4"}), (64, STRIDED | {"block": "bottleneck"}),
+    (32, STRIDED | {"block": "inverted"}), (32, STRIDED | {"width_3": "1/2"}),
+    (32, STRIDED | {"width_1": "1/2", "width_3": "2"}),
 )  # fmt: skip
 SHARES = {"of any cost": 1e9, "of half the cost": 0.5, "of a quarter of the cost": 0.25}
 EACH = 3
@@ -57,6 +69,7 @@ class Variant:
 
     name: str
     text: str = RESNET
+    space: str = "nasbench201"
     side: int = SIDE
     channels: int = CHANNELS
     depth: int = DEPTH
@@ -82,9 +95,13 @@ def variants() -> Iterator[Variant]:
             if len(found) == EACH:
                 break
     for side, channels, depth in SIZES:
-        yield Variant(
-            f"{side} px, {channels} channels, depth {depth}", RESNET, side, channels, depth
-        )
+        name = f"{side} px, {channels} channels, depth {depth}"
+        yield Variant(name, side=side, channels=channels, depth=depth)
+    for channels, changed in ANYNETS:
+        arch = dict(part.split("=") for part in anynet.RESNET.split(";")) | changed
+        words = ", ".join(f"{k} {v}" for k, v in changed.items()) or "ResNet"
+        text = ";".join(f"{k}={v}" for k, v in arch.items())
+        yield Variant(f"anynet, {channels} channels, {words}", text, "anynet", channels=channels)
 
 
 def prepared(options: argparse.Namespace) -> Path:
@@ -123,10 +140,10 @@ def one(variant: Variant, seed: int, options: argparse.Namespace) -> dict[str, A
         )
         data = str(prepared(options))
         return morphogen.train(
-            variant.text, space="nasbench201", data=data, training=training, run=path
+            variant.text, space=variant.space, data=data, training=training, run=path
         )
 
-    name = variant.name.replace(" ", "-").replace(",", "")
+    name = variant.name.replace(" ", "-").replace(",", "").replace("/", ":")
     each = fit(2, f"{name}-pace").history[-1]["cpu_seconds"]
     found = fit(max(2, round(options.seconds / each)), name)
     return {

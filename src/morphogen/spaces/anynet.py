@@ -1,0 +1,84 @@
+"""AnyNet for small images: the sizes of a residual network, and the block that it is made of.
+
+Radosavovic, Kosaraju, Girshick, He and Dollár, Designing Network Design Spaces, CVPR 2020, arXiv
+2003.13678, section 3.2: a stem, a body of stages that halve the image, and a head; of each stage
+the number of blocks and their width are free. Departures, for images of some ten pixels a side and
+trainings of minutes: three stages instead of four, the first of which keeps the image's size;
+widths as multiples of C, 2C and 4C instead of any number; the stem, the kind of block and squeeze
+and excitation (Hu et al., CVPR 2018, arXiv 1709.01507) are chosen, too, each for the whole network.
+
+The reference is the ResNet for small images (He et al., CVPR 2016, arXiv 1512.03385, section 4.2)
+of 6n + 2 layers with n = 1: one basic block in each stage, of C, 2C and 4C channels.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import ClassVar
+
+from morphogen.core import Architecture, Choice
+from morphogen.spaces.base import SearchSpace
+from morphogen.spaces.registry import register
+
+STAGES = (1, 2, 3)
+
+STEMS = ("conv_3x3", "conv_3x3_stride_2", "patches_2x2")
+"""How the image comes to the first stage: at its own size, or at half of it."""
+
+DEPTHS = ("1", "2", "3", "4")
+"""Blocks of a stage."""
+
+WIDTHS = ("1/2", "3/4", "1", "3/2", "2")
+"""Channels of a stage, in C times one, two and four."""
+
+BLOCKS = ("basic", "bottleneck", "inverted")
+"""Two 3x3 convolutions; one between two of 1x1, of half the width; one of every channel by itself
+between two of 1x1, of three times the width."""
+
+SQUEEZES = ("none", "1/4")
+"""Squeeze and excitation, of so much of the width inside."""
+
+RESNET = (
+    "stem=conv_3x3;depth_1=1;width_1=1;depth_2=1;width_2=1;depth_3=1;width_3=1;block=basic;"
+    "squeeze=none"
+)
+
+
+@register(
+    "anynet",
+    supernet="morphogen.supernets.anynet",
+    drawing="choices",
+    network={"channels": 16},
+    quick={"network.channels": 16},
+    reference=RESNET,
+    reference_name="ResNet",
+    reference_reason="it is the residual network that the field begins with on small images",
+)
+class AnyNet(SearchSpace):
+    """Sizes of residual networks: blocks and width of three stages, stem, block, squeezing."""
+
+    spatial_dims: ClassVar[int | None] = 2
+
+    def __init__(self, name: str = "anynet") -> None:
+        sized = ((f"depth_{i}", DEPTHS, f"width_{i}", WIDTHS) for i in STAGES)
+        super().__init__(
+            name,
+            [
+                Choice("stem", STEMS),
+                *(Choice(c, o) for d, ds, w, ws in sized for c, o in ((d, ds), (w, ws))),
+                Choice("block", BLOCKS),
+                Choice("squeeze", SQUEEZES),
+            ],
+        )
+
+
+def width(arch: Architecture, stage: int, channels: int) -> int:
+    """Channels of a stage, even.
+
+    Args:
+        arch: of the space.
+        stage: from 1.
+        channels: C.
+    """
+    wanted = channels * 2 ** (stage - 1) * Fraction(arch.one(f"width_{stage}"))
+    return max(2, 2 * int(round(wanted / 2)))
