@@ -80,5 +80,5 @@ def width(arch: Architecture, stage: int, channels: int) -> int:
         stage: from 1.
         channels: C.
     """
-    wanted = channels * 2 ** (stage - 1) * Fraction(arch.one(f"width_{stage}"))
-    return max(2, 2 * int(round(wanted / 2)))
+    pairs: int = round(channels * 2 ** (stage - 1) * Fraction(arch.one(f"width_{stage}")) / 2)
+    return max(2, 2 * pairs)
