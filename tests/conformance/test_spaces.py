@@ -53,7 +53,12 @@ def suite(name: str) -> SpaceChecks:
         32 if name.startswith(("shufflenet", "proxylessnas")) else 16
     )  # which halves it five times
     shape = (2, 1, 64) if name.startswith("signal") else (2, 1, side, side)
-    return SpaceChecks(name, x=torch.randn(shape, generator=noise), samples=4)
+    return SpaceChecks(
+        name,
+        x=torch.randn(shape, generator=noise),
+        samples=4,
+        supernet=name != "anynet",
+    )
 
 
 @pytest.mark.parametrize(("name", "promise"), CASES)
