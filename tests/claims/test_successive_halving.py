@@ -102,7 +102,34 @@ def test_the_reference_is_in_every_round_and_in_the_decision(played) -> None:
 
 
 def test_random_architectures_race_with_the_chosen_ones(played) -> None:
-    assert set(played.state.drawn[:3]) <= set(played.arms["round 1"])
+    at_random = [text for text in played.state.drawn if text not in played.state.near]
+    assert set(at_random[:3]) <= set(played.arms["round 1"])
+
+
+def test_one_half_of_the_drawn_is_the_reference_with_a_few_changes(problem) -> None:
+    def apart(text: str) -> int:
+        pairs = zip(text.split("|"), RESNET.split("|"), strict=True)
+        return sum(a != b for a, b in pairs)
+
+    for near in (1, 3):
+        state = SuccessiveHalving(replace(CONFIG, screened=200, near=near)).init(problem)
+        assert len(state.drawn) == 200
+        assert set(state.near) < set(state.drawn)
+        assert {apart(text) for text in state.near} == set(range(1, near + 1))
+        assert RESNET not in state.drawn
+        others = [apart(text) for text in state.drawn if text not in state.near]
+        # Of six choices with five options each, four fifths differ.
+        assert np.mean(others) == pytest.approx(4.8, abs=0.3)
+    assert 70 < len(state.near) <= 100  # some come twice
+    assert not SuccessiveHalving(replace(CONFIG, near=0)).init(problem).near
+
+
+def test_a_space_of_the_reference_alone_has_nothing_to_change(problem) -> None:
+    arch = problem.space.parse(RESNET)
+    alone = problem.space.restrict(dict(arch.items()))
+    spec = NetworkSpec(channels=2, depth=1, classes=problem.task.outputs(), in_channels=1)
+    lone = Problem(alone, problem.task, spec, batch_size=10, seed=3)
+    assert SuccessiveHalving(CONFIG).init(lone).drawn == []
 
 
 def test_the_decision_trains_both_with_every_seed_equally_long(played) -> None:

@@ -3,8 +3,9 @@
 Paper: Jamieson, Talwalkar. Non-stochastic best arm identification. AISTATS 2016. arXiv 1502.07943.
 
     the reference: the space's network made by hand; it is in every round
-    1. screen: score many random architectures by zero-cost proxies, without training, and add up
-       their ranks; and have Zero-Cost-PT choose in an untrained supernet (arXiv 2106.06799);
+    1. screen: score many architectures by zero-cost proxies, without training, and add up their
+       ranks: one half random ones, the other the reference with a few choices changed; and have
+       Zero-Cost-PT choose in an untrained supernet (arXiv 2106.06799);
        candidates are its choices, the best of each band of cost, and some drawn at random
     2. pilot: train the reference for 1/eta of a first training
        race: train every candidate for a short while and measure it on a third of the search-
@@ -51,7 +52,7 @@ from torch import Tensor, nn
 from morphogen import cost
 from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.bilevel.optimisers import SGD, Optimiser
-from morphogen.core import Architecture, ConfigError, NumericalError
+from morphogen.core import Architecture, ConfigError, NumericalError, SpaceError
 from morphogen.core.config import Amount, Count, Natural, config
 from morphogen.core.rng import numpy_stream
 from morphogen.core.statistics import crossed_contrast
@@ -91,6 +92,8 @@ class SuccessiveHalvingConfig:
 
     screened: Natural = 200
     """architectures that zero-cost proxies rank; 0: candidates are drawn at random"""
+    near: Natural = 3
+    """changes at most in which one half of them differ from the reference; 0: all are random"""
     proxies: str = "nwot,synflow"
     """the proxies whose ranks are added; `morphogen score --help` lists them"""
     perturbations: Natural = 1
@@ -135,6 +138,8 @@ class SuccessiveHalvingState:
     """What that is called."""
     drawn: list[str]
     """In the order in which they are screened."""
+    near: list[str]
+    """Those of them that are the reference with a few changes."""
     training: OngoingTraining
     """Under way, or the one whose network is delivered."""
     best: OngoingTraining
@@ -234,19 +239,24 @@ class SuccessiveHalving:
         """The reference, and architectures drawn at random; nothing trained."""
         c, space, rng = self.config, problem.space, problem.numpy_rng
         reference, against = _reference(space, rng)
+        known = c.near > 0 and reference_within(space) is not None
         wanted = max(c.screened, c.candidates)
-        drawn: dict[str, None] = {}
-        for _ in range(10 * wanted):  # a small space may not have as many
-            drawn[space.format(space.sample(rng))] = None
+        drawn: dict[str, bool] = {}
+        for place in range(10 * wanted):  # a small space may not have as many
+            near = known and place % 2 == 1
+            arch = self._changed(space, reference, rng) if near else space.sample(rng)
+            drawn.setdefault(space.format(arch), near)
             if len(drawn) == wanted + 1:
                 break
         drawn.pop(reference, None)
+        chosen = list(drawn)[:wanted]
         rest = problem, problem.batch_size, c.weights
         perturbs = self._perturbations(problem)[0].epochs > 0
         return SuccessiveHalvingState(
             reference,
             against,
-            list(drawn)[:wanted],
+            chosen,
+            [text for text in chosen if drawn[text]],
             OngoingTraining(*rest),
             OngoingTraining(*rest),
             start_alphas(space, problem.search_rng, problem.devices.device) if perturbs else [],
@@ -254,6 +264,16 @@ class SuccessiveHalving:
             problem.supernet().eval() if perturbs else None,
             computable=computable(self._proxies, problem) if c.screened else [],
         )
+
+    def _changed(self, space: SearchSpace, text: str, rng: np.random.Generator) -> Architecture:
+        """An architecture after one mutation or more, at most `near`."""
+        arch = space.parse(text)
+        for _ in range(1 + int(rng.integers(self.config.near))):
+            try:
+                arch = space.mutate(arch, rng)
+            except SpaceError:  # nothing else is in the space, or within its limits
+                break
+        return arch
 
     def step(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
         """One architecture screened, or a stretch of one training."""
@@ -327,7 +347,8 @@ class SuccessiveHalving:
         costs = [self.cost_of(state, problem, text) for text in drawn]
         most = c.largest * self.cost_of(state, problem, state.reference) if c.largest else math.inf
         within = [i for i, one in enumerate(costs) if one <= most] or list(range(len(costs)))
-        at_random = within[: min(c.drawn, c.candidates)]
+        at_random = [i for i in within if drawn[i] not in state.near] or within
+        at_random = at_random[: min(c.drawn, c.candidates)]
         chosen = within
         if state.proxies and state.proxies[0]:
             sums = rank_sum(list(zip(*state.proxies, strict=True)))
