@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,16 @@ def one(variant: Variant, seed: int, options: argparse.Namespace) -> dict[str, A
     }
 
 
+def shares(column: Mapping[str, float], edges: int) -> float:
+    """The share of better cells among those that differ from the ResNet cell in so many edges."""
+
+    def changed(text: str) -> int:
+        return sum(a != b for a, b in zip(text.split("|"), RESNET.split("|"), strict=True))
+
+    near = [value for text, value in column.items() if changed(text) == edges]
+    return sum(value > column[RESNET] for value in near) / len(near)
+
+
 def table() -> None:
     """results/resnet-by-table.json: what is better than the ResNet cell, and what that costs."""
     mine, figures, said = flops(RESNET), dict[str, Any](), []
@@ -188,6 +198,10 @@ def table() -> None:
             ),
             "FLOPs of the cheapest of them, the ResNet cell's as 1": min(costs),
             "their median FLOPs likewise": float(np.median(costs)),
+            "share of better cells": {
+                "of all": len(better) / len(column),
+                **{f"of those that differ in {k} edges": shares(column, k) for k in (1, 2, 3)},
+            },
         }
         found = figures[name]
         said.append(
