@@ -238,7 +238,7 @@ class _Padded:
         size = n * (h + 2 * above) * self.width * c
         self._memory = x.new_empty(
             size + 2 * before * c
-        )  # the last images are read beyond their end
+        )  # images are read beyond the last one's end
         rows = self._memory[:size].view(n, h + 2 * above, self.width, c)
         rows[:, :, :before] = 0
         rows[:, :above] = 0
