@@ -236,9 +236,8 @@ class _Padded:
         self.width = w + before
         self._shape = n, c, h + 2 * above, self.width
         size = n * (h + 2 * above) * self.width * c
-        self._memory = x.new_empty(
-            size + 2 * before * c
-        )  # images are read beyond the last one's end
+        # More than the images take: they are read beyond the end of the last one.
+        self._memory = x.new_empty(size + 2 * before * c)
         rows = self._memory[:size].view(n, h + 2 * above, self.width, c)
         rows[:, :, :before] = 0
         rows[:, :above] = 0
