@@ -142,9 +142,10 @@ def rank(
         "fit": fit,
         "encoding": encoding,
     }
-    for name, value in (("proxy", proxy), ("predictor", predictor), ("column", column)):
+    named = {"proxy": proxy, "predictor": predictor, "column": column}
+    for name, value in named.items():
         arguments.instance(name, value, str, "a name")
-    subject = _subject({"run": run, "proxy": proxy, "predictor": predictor, "column": column})
+    subject = _subject({"run": run, **named})
     if not isinstance(run, Scorer):
         _require_used(subject, asked)
     arguments.whole("seed", seed, ranges.SEED)
@@ -166,17 +167,7 @@ def rank(
         scorer, known = _of_run(directory, where, options, space, data)
         record = directory.scores_file if record is None else record
     else:
-        searched = known_space(options["space"])
-        if proxy:
-            scorer, known = _of_proxy(proxy, searched, where, options, seed)
-        elif predictor:
-            known = where.truth_of(searched)
-            scorer = scorers.predictor_scorer(
-                predictor, known, fit=options["fit"], encoding=options["encoding"], seed=seed
-            )
-        else:
-            scorer = scorers.column_scorer(searched, column, where.table)
-            known = where.truth_of(searched, scorer.data)
+        scorer, known = _of_name(subject, named[subject], where, options, seed)
     if within != 1.0:
         known = known.within(within)
     slow = subject in ("run", "proxy") and truth is None
@@ -235,6 +226,21 @@ def _of_run(
         images=options["images"],
     )
     return scorer, where.truth_of(searched, scorer.data)
+
+
+def _of_name(
+    subject: str, name: str, where: _Where, options: dict[str, Any], seed: int
+) -> tuple[Scorer, Truth]:
+    """Of a proxy, a predictor or a column."""
+    space = known_space(options["space"])
+    if subject == "proxy":
+        return _of_proxy(name, space, where, options, seed)
+    if subject == "predictor":
+        known = where.truth_of(space)
+        fit, encoding = options["fit"], options["encoding"]
+        return scorers.predictor_scorer(name, known, fit=fit, encoding=encoding, seed=seed), known
+    scorer = scorers.column_scorer(space, name, where.table)
+    return scorer, where.truth_of(space, scorer.data)
 
 
 def _of_proxy(
