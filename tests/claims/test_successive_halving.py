@@ -132,6 +132,14 @@ def test_a_space_of_the_reference_alone_has_nothing_to_change(problem) -> None:
     assert SuccessiveHalving(CONFIG).init(lone).drawn == []
 
 
+def test_a_step_of_the_clock_is_as_much_work_as_it_has_training_steps(problem) -> None:
+    phases = SuccessiveHalving(CONFIG).phases(problem, 2)
+    work = {phase.name: phase.work * (phase.steps or 1) for phase in phases}
+    steps = {"pilot": CONFIG.steps / CONFIG.eta, "round 1": 2, "round 2": 6, "decide": 3}
+    assert {name: work[name] for name in steps} == pytest.approx(steps)
+    assert work["train"] == 1
+
+
 def test_the_decision_trains_both_with_every_seed_equally_long(played) -> None:
     counted = Counter(played.trained["decide"])
     assert set(counted.values()) == {2}

@@ -98,7 +98,8 @@ def report(
     """All diagnostics of one epoch, as far as there are gates and an architecture."""
     out = {} if gates is None else {"entropy": entropy(gates)}
     if arch is not None:
-        out["skips"] = skip_connections(arch)
+        if any(is_skip(option) for choice in problem.space.choices for option in choice.options):
+            out["skips"] = skip_connections(arch)
         out["decisions_changed"] = decisions_changed(before, arch)
     if net is not None and gates is not None and arch is not None and examples:
         out |= discretization_gap(problem, net, gates, arch, examples)

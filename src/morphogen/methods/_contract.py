@@ -57,6 +57,9 @@ class Phase:
     part: str = "valid"
     """The part of the data that an epoch is a pass over: of the parts that a step takes a batch of,
     the one whose batches the publication counts."""
+    work: float = 1.0
+    """How long a step is about, in steps of the other phases: so the time that is left is known
+    before a phase has begun."""
 
 
 @runtime_checkable

@@ -211,15 +211,21 @@ class SuccessiveHalving:
     def phases(self, problem: Problem, epochs: int) -> list[Phase]:
         """One for each stage; of the race and of the decision an epoch is a training."""
         c = self.config
+        rounds = [(size, c.steps * c.eta**i / TICKS) for i, size in enumerate(self.sizes)]
         return [
             Phase("screen", math.ceil(c.screened / SCREENED) if c.candidates else 0, SCREENED),
             *self._perturbations(problem),
-            Phase("pilot", int(c.candidates > 0), TICKS),
+            Phase("pilot", int(c.candidates > 0), TICKS, work=c.steps / c.eta / TICKS),
             *(
-                Phase(f"round {number}", size + 1, TICKS)
-                for number, size in enumerate(self.sizes, start=1)
+                Phase(f"round {number}", size + 1, TICKS, work=work)
+                for number, (size, work) in enumerate(rounds, start=1)
             ),
-            Phase("decide", (c.finalists + 1) * c.seeds if c.candidates else 0, TICKS),
+            Phase(
+                "decide",
+                (c.finalists + 1) * c.seeds if c.candidates else 0,
+                TICKS,
+                work=c.decision / TICKS,
+            ),
             Phase("train", epochs, part="pool"),
         ]
 

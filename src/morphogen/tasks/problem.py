@@ -99,6 +99,8 @@ class Ahead(NamedTuple):
     epochs: int
     steps: int
     """Of an epoch."""
+    work: float = 1.0
+    """About how long a step is, in those of the other phases."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class Clock:
     """Which phase of the search; the numbers above are of this phase alone."""
     ahead: tuple[Ahead, ...] = ()
     """Phases to come, for who watches: his clock counts the epochs of all phases."""
+    work: float = 1.0
+    """See `Ahead`."""
 
     @classmethod
     def after(cls, done: int, epochs: int, steps: int) -> Self:

@@ -19,6 +19,7 @@ from morphogen.evaluators.diagnostics import (
 )
 from morphogen.spaces import SearchSpace, make
 from morphogen.supernets import Gates, space_of
+from morphogen.tasks.problem import Problem
 
 ARCH = "block1=conv3;block2=skip;pool=max"
 
@@ -143,6 +144,15 @@ def test_recalibration_reaches_the_norms_of_a_fused_cell():
         loss = float(nn.functional.cross_entropy(net(x, path), y))
     assert gap["recalibrated_loss"] == pytest.approx(loss, rel=1e-5)
     assert abs(gap["discrete_loss"] - gap["recalibrated_loss"]) > 0.01
+
+
+def test_skips_are_counted_where_the_space_has_any(trained):
+    problem, _, _ = trained
+    for name, counted in (("nasbench201", True), ("nasbench-macro", True), ("anynet", False)):
+        space = make(name)
+        arch = space.sample(problem.numpy_rng)
+        some = Problem(space, problem.task, problem.spec, batch_size=10, seed=0)
+        assert ("skips" in report(some, None, None, arch, None, 0)) == counted
 
 
 def test_a_report_without_images_measures_no_network(trained):

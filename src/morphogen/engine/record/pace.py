@@ -26,6 +26,8 @@ class _Phase:
     """Of the steps."""
     first: float = 0.0
     """Of the first step, in which much is made for the first time."""
+    work: float = 1.0
+    """Of a step; see `Ahead`."""
     epochs: int = 0
     between: float = 0.0
     """Seconds of what follows the steps of an epoch: diagnostics, a checkpoint."""
@@ -79,6 +81,7 @@ class Pace:
         phase = self._phases[clock.phase]
         phase.steps += 1
         phase.seconds += took
+        phase.work = clock.work
         if phase.steps == 1:
             phase.first = took
 
@@ -111,7 +114,8 @@ class Pace:
     def remaining(self) -> tuple[float | None, list[str]]:
         """Seconds to the end, None if not known yet; and the phases for which that is a guess.
 
-        A phase that has not begun is taken to go on as the phase before it: as long for a step.
+        A phase that has not begun is taken to go on as the phase before it: as long for a step, or
+        for as much work as its steps are.
         """
         c = self.clock
         if c is None:
@@ -119,19 +123,21 @@ class Pace:
         here = c.epochs - c.epoch - sum(phase.epochs for phase in c.ahead)
         step = self._step(c.phase, c.steps)
         if step is None:
-            step = self._before(c.phase)
+            before = self._before(c.phase)
+            step = None if before is None else before * c.work
         if step is None:
             return None, []
+        unit = step / c.work
         between = self._phases[c.phase].after
         left = (here * c.steps - c.step) * step + (here - self._closed) * between
         guessed = []
-        for name, epochs, steps in c.ahead:
+        for name, epochs, steps, work in c.ahead:
             own = self._step(name, steps)
             if own is None:
                 guessed.append(name)
             else:
-                step = own
-            left += epochs * steps * step
+                unit = own / work
+            left += epochs * steps * unit * work
         return max(left, 0.0), guessed
 
     def left(self) -> str:
@@ -157,8 +163,9 @@ class Pace:
         return found
 
     def _before(self, name: str) -> float | None:
-        """Of a phase that has just begun: as long for a step as the phase before it."""
+        """Seconds of a step of work 1 in the phase before one that has just begun."""
         for other, phase in reversed(self._phases.items()):
-            if other != name and phase.steps > 1:
-                return phase.step(2)
+            step = phase.step(2) if other != name and phase.steps > 1 else None
+            if step is not None:
+                return step / phase.work
         return None

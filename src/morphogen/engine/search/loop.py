@@ -115,7 +115,7 @@ def run_steps(
         problem.progress = 1.0 if later else clock.epoch / clock.epochs
         _gather(method, state, problem)
         total, ahead = done + len(plan) - place, plan.ahead(place)
-        watched = Clock(done, total, 0, clock.steps, clock.phase, ahead)
+        watched = Clock(done, total, 0, clock.steps, clock.phase, ahead, clock.work)
         for step in range(clock.steps):
             figures = method.step(state, problem, replace(clock, step=step))
             _add(metrics, figures, done, step)

@@ -34,8 +34,8 @@ class Timetable(Sequence[Clock]):
         left = place = place if place >= 0 else place + len(self)
         for phase in self.phases:
             if 0 <= left < phase.epochs:
-                later = self.ahead(place)
-                return Clock(left, phase.epochs, 0, phase.steps or 0, phase.name, later)
+                steps, later = phase.steps or 0, self.ahead(place)
+                return Clock(left, phase.epochs, 0, steps, phase.name, later, phase.work)
             left -= phase.epochs
         raise IndexError(place)
 
@@ -50,7 +50,7 @@ class Timetable(Sequence[Clock]):
         """The phases that come after that of an epoch."""
         begins = accumulate((phase.epochs for phase in self.phases), initial=0)
         return tuple(
-            Ahead(phase.name, phase.epochs, phase.steps or 0)
+            Ahead(phase.name, phase.epochs, phase.steps or 0, phase.work)
             for phase, begin in zip(self.phases, begins, strict=False)
             if begin > place
         )

@@ -42,7 +42,8 @@ class Run:
                     self.now += (SECONDS if made else FIRST)[phase.phase]
                     made += 1
                     ahead = tuple(self.phases[i + 1 :])
-                    clock = Clock(done - 1, total, step + 1, phase.steps, phase.phase, ahead)
+                    at = done - 1, total, step + 1, phase.steps, phase.phase
+                    clock = Clock(*at, ahead, phase.work)
                     self.pace.at(clock)
                     yield phase.phase, made
                 self.now += BETWEEN[phase.phase]
@@ -116,6 +117,35 @@ def test_a_resumed_run_knows_the_pace_from_its_record() -> None:
     left, guessed = run.pace.remaining()
     assert guessed == ["tuning"]
     assert left == pytest.approx((2 * 5 - 1) * 30.0 + 3 * 2 * 30.0)
+
+
+def test_the_work_of_a_step_makes_a_guess_of_what_has_not_begun() -> None:
+    """Where steps of all phases take as long for their work, all is known from the second on."""
+    phases = [
+        Ahead("evolution", 2, 5, 60.0),
+        Ahead("tuning", 3, 4, 14.0),
+        Ahead("last", 50, 9, 0.5),
+    ]
+    seconds = {phase.phase: phase.work / 2 for phase in phases}
+    run = Run(phases)
+    now, end = 0.0, sum(p.epochs * p.steps * seconds[p.phase] for p in phases)
+    run.pace = Pace(lambda: now)
+    total = sum(phase.epochs for phase in phases)
+    done, checked = 0, 0
+    for i, phase in enumerate(phases):
+        for _ in range(phase.epochs):
+            for step in range(phase.steps):
+                now += seconds[phase.phase]
+                at = done, total, step + 1, phase.steps, phase.phase
+                run.pace.at(Clock(*at, tuple(phases[i + 1 :]), phase.work))
+                left, guessed = run.pace.remaining()
+                if left is not None:
+                    assert left == pytest.approx(end - now, abs=1e-6)
+                    assert guessed == [p.phase for p in phases[i + 1 :]]
+                    checked += 1
+            run.pace.epoch()
+            done += 1
+    assert checked == sum(p.epochs * p.steps for p in phases) - 1
 
 
 def test_a_phase_that_ends_early_is_not_waited_for() -> None:
