@@ -252,6 +252,17 @@ def test_candidates_cost_at_most_so_many_times_the_reference(problem) -> None:
     assert max(costs) <= most
 
 
+def test_without_a_screen_the_first_that_are_cheap_enough_race(problem) -> None:
+    method = SuccessiveHalving(replace(CONFIG, screened=0, largest=1.0, candidates=5, drawn=2))
+    state = method.init(problem)
+    most = method.cost_of(state, problem, RESNET)
+    cheap = [text for text in state.drawn if method.cost_of(state, problem, text) <= most]
+    assert len(cheap) < len(state.drawn) == 50
+    at_random = [text for text in cheap if text not in state.near][:2]
+    rest = [text for text in cheap if text not in at_random][:3]
+    assert method.candidates_of(state, problem) == [*rest, *at_random]
+
+
 def test_the_screen_takes_the_best_of_each_band_by_the_sum_of_ranks(problem) -> None:
     method = SuccessiveHalving(replace(CONFIG, largest=0.0, bands=2, candidates=4, drawn=0))
     state = method.init(problem)

@@ -73,6 +73,9 @@ PERTURBED = "nwot_eval"
 SCREENED = 20
 """Architectures of an epoch of the screen."""
 
+SPARE = 10
+"""Architectures drawn for each candidate where none are screened."""
+
 TICKS = 10
 """Steps of the clock in an epoch that is a training."""
 
@@ -246,7 +249,8 @@ class SuccessiveHalving:
         c, space, rng = self.config, problem.space, problem.numpy_rng
         reference, against = _reference(space, rng)
         known = c.near > 0 and reference_within(space) is not None
-        wanted = max(c.screened, c.candidates)
+        # Of those that are not screened some are too dear to race.
+        wanted = max(c.screened, c.candidates) if c.screened else SPARE * c.candidates
         drawn: dict[str, bool] = {}
         for place in range(10 * wanted):  # a small space may not have as many
             near = known and place % 2 == 1

@@ -66,6 +66,8 @@ class SpaceInfo:
     """settings of a training of minutes, where they are not the defaults"""
     quick_search: Settings = field(default_factory=dict)
     """settings of a search of minutes, where they are not the method's"""
+    quick_searches: Mapping[str, Settings] = field(default_factory=dict)
+    """method -> what its search of minutes has otherwise in this space, as `searches`"""
     table: str = ""
     """name of the shipped benchmark table that measured its architectures"""
     reference: str = ""
@@ -116,6 +118,7 @@ def register(
     evaluation: Settings | None = None,
     quick: Settings | None = None,
     quick_search: Settings | None = None,
+    quick_searches: Mapping[str, Settings] | None = None,
     table: str = "",
     reference: str = "",
     reference_space: str = "",
@@ -137,6 +140,7 @@ def register(
         evaluation: settings of the published training from scratch.
         quick: settings of a training of minutes, where they are not the defaults.
         quick_search: settings of a search of minutes, where they are not the method's.
+        quick_searches: method -> what its search of minutes has otherwise in this space.
         table: name of the shipped benchmark table.
         reference: text of the architecture that the field compares with.
         reference_space: name of the space that has it, where it is another.
@@ -178,6 +182,7 @@ def register(
             evaluation=_merged(base.evaluation, evaluation),
             quick={**base.quick, **(quick or {})},
             quick_search={**base.quick_search, **(quick_search or {})},
+            quick_searches={**base.quick_searches, **(quick_searches or {})},
             table=table,
             reference=reference,
             reference_space=reference_space,

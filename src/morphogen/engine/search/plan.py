@@ -352,7 +352,9 @@ def _lengths(plan: _Plan, task: Task, pace: Pace, left: float) -> None:
         )
         return
     plan.take("drawn", 1)
-    screened = plan.take("screened", _times(SCREEN * left, pace.proxy, least=20, most=1000))
+    screened = plan.config.screened  # none in a space in which proxies say nothing
+    if screened:
+        screened = plan.take("screened", _times(SCREEN * left, pace.proxy, least=20, most=1000))
     searches = plan.take("perturbations", _times(SCREEN * left, pace.perturbation, most=4))
     total -= (screened * pace.proxy + searches * pace.perturbation) / step
     longest = min(LAST * total, max(MOST_EPOCHS * each, MOST_STEPS))

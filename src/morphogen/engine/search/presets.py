@@ -39,7 +39,8 @@ def quick_preset(
     """
     info = method if isinstance(method, MethodInfo) else find(method)
     known = None if space is None else about(space)
-    held = _preset(info, {**info.quick, **(known.quick_search if known else {})})
+    in_space = {**known.quick_search, **known.quick_searches.get(info.name, {})} if known else {}
+    held = _preset(info, {**info.quick, **in_space})
     own = own_descent(space, task) if info.descent else None
     return (
         held if own is None else replace(held, options=replace(held.options, **{info.descent: own}))

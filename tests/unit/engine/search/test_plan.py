@@ -18,6 +18,7 @@ from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
 from morphogen.methods import find
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
+from morphogen.spaces import make
 from morphogen.spaces.nasbench201 import NASBench201
 from morphogen.tasks.classification import ImageTask
 from morphogen.tasks.classification.config import ImageConfig
@@ -127,6 +128,15 @@ def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched
     if searched:  # a decision that says something of the last training
         assert made.config.decision >= 0.2 * made.settings.epochs * each
         assert made.config.seeds >= 2
+
+
+def test_sizes_race_as_they_are_drawn_and_are_screened_where_the_user_says_so() -> None:
+    usual = quick_preset(plan.NAME, "anynet")
+    space, settings = make("anynet"), replace(usual.settings, task=ImageConfig(image_size=8))
+    for asked, screened in (({}, 0), ({"screened": 30}, 30)):
+        made = plan.planned(space, tiny.images(), settings, altered(usual.options, asked), 400.0)
+        assert made.config.candidates >= plan.CANDIDATES
+        assert made.config.screened == screened
 
 
 @pytest.mark.parametrize("known", [0.0, 40.0, 300.0])
