@@ -67,14 +67,13 @@ class TaskConfig:
         """The task of data of this kind, cut into its parts."""
         raise NotImplementedError
 
-    def at_sizes(self, data: Any, cut: Cut) -> tuple[Task, tuple[tuple[Self, float], ...]]:
+    def at_sizes(self, data: Any, cut: Cut) -> tuple[Task, tuple[Self, ...]]:
         """The task at the finest inputs that are worth while, and how it can be had coarser.
 
         Returns:
-            The task; and configurations, the task's own first, each with the share of an input's
-            places that it leaves.
+            The task; and configurations, the task's own first, each coarser than the one before.
         """
-        return self.make(data, cut), ((self, 1.0),)
+        return self.make(data, cut), (self,)
 
 
 _CONFIGS: dict[str, type[TaskConfig]] = {}

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
 import torch
 
 from morphogen.core import ConfigError
@@ -41,7 +40,7 @@ WIDTHS = (64, 48, 32, 24, 16, 8)
 """Channels among which a network's are chosen, the widest first."""
 
 EPOCHS, STEPS = 16, 4000
-"""Of the reference, in all of the time: the largest network that has both is chosen."""
+"""Of the reference, in all of the time: the widest network that has both is chosen."""
 
 MOST_EPOCHS, MOST_STEPS = 150, 6000
 """Beyond the larger of the two a longer last training gains little; the time goes to the search."""
@@ -212,15 +211,15 @@ class _Tasks:
         self._read: dict[TaskConfig | None, Task] = {}
         self.seconds = 0.0
         """That the last reading took."""
-        self.sizes: Sequence[tuple[TaskConfig | None, float]] = ((self._held, 1.0),)
-        """Configurations, the finest inputs first, each with its share of their places."""
+        self.sizes: Sequence[TaskConfig | None] = (self._held,)
+        """Configurations, the finest inputs first."""
         if self._held is None or isinstance(data, Task) or _sized(self._held):
             self.finest = self.at(self._held)
         else:
             start = time.perf_counter()
             self.finest, self.sizes = self._held.at_sizes(data, self._cut)
             self.seconds = time.perf_counter() - start
-            self._read[self.sizes[0][0]] = self.finest
+            self._read[self.sizes[0]] = self.finest
 
     def at(self, config: TaskConfig | None) -> Task:
         """The task so configured."""
@@ -279,7 +278,10 @@ def _given(plan: _Plan, space: SearchSpace) -> bool:
 
 
 def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> Speed:
-    """The largest network, on the finest inputs, that has enough steps and epochs in the time.
+    """The widest network that has enough steps and epochs in the time, on the finest inputs.
+
+    Coarser ones only where the narrowest is too slow: what is not in the inputs no width brings
+    back.
 
     Returns:
         Measurements on the inputs that were chosen.
@@ -295,16 +297,14 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
         width: altered(plan.settings, {"network.channels": width})
         for width in ((plan.settings.network.channels,) if fixed else WIDTHS)
     }
-    per_byte = plan.config.flops_per_byte
-    options = [(held, width) for held, _ in tasks.sizes for width in at]
-    costs = [share * finest.cost(at[width], per_byte) for _, share in tasks.sizes for width in at]
-    chosen, enough = options[int(np.argmin(costs))], False
-    for place in np.argsort(costs):  # up to the first that is too slow
-        held, width = options[place]
-        if Speed(space, tasks.at(held), descent).step(at[width]) > most:
+    held, width, enough = tasks.sizes[-1], min(at), False
+    for size in tasks.sizes:
+        for wider in sorted(at):  # up to the first that is too slow
+            if Speed(space, tasks.at(size), descent).step(at[wider]) > most:
+                break
+            held, width, enough = size, wider, True
+        if enough:
             break
-        chosen, enough = options[place], True
-    held, width = chosen
     if held is not None and held != plan.settings.task:
         plan.settings = replace(plan.settings, task=held)
         plan.chosen |= {f"task.{name}" for name in held.sizes}
@@ -321,7 +321,7 @@ def _why_width(*, fixed: bool, enough: bool) -> str:
     if fixed:
         return "as asked for, or as is usual in the space"
     return (
-        f"the largest network that sees the data {EPOCHS} times in the time, in {STEPS:,} steps "
+        f"the widest network that sees the data {EPOCHS} times in the time, in {STEPS:,} steps "
         "or more"
         if enough
         else "the smallest, for the time is short for these data"
@@ -340,15 +340,18 @@ def _lengths(plan: _Plan, task: Task, pace: Pace, left: float) -> None:
     step = pace.step
     each = max(1, task.length("pool") // plan.settings.batch_size)
     total = left / step
-    if not (plan.config.candidates if plan.asked("candidates") else total >= PASSES * each):
+    asked = plan.asked("candidates")
+    if not (plan.config.candidates if asked else total >= PASSES * each):
         plan.take("candidates", 0)
         plan.take("screened", 0)
         _last(plan, total, each)
+        known = f"a step of the reference takes {1000 * step:.3g} ms here, which is "
+        known += f"{total / each:.2g} passes over the data in the time"
         plan.say(
-            f"a step of the reference takes {1000 * step:.3g} ms here, which is "
-            f"{total / each:.2g} passes over the data in the time: too few to search with, so that "
-            "the reference is trained for all of it; from about "
-            f"{duration(PASSES * each * step / (1 - OVERHEAD))} on there is a search"
+            f"{known}: no race is asked for, so that the reference is trained for all of it"
+            if asked
+            else f"{known}: too few to search with, so that the reference is trained for all of "
+            f"it; from about {duration(PASSES * each * step / (1 - OVERHEAD))} on there is a search"
         )
         return
     plan.take("drawn", 1)

@@ -65,11 +65,6 @@ class Speed:
             self.space.sample(self._rng) if found is None else found.architecture
         )
 
-    def cost(self, settings: Settings, flops_per_byte: float) -> float:
-        """Of the reference at these sizes, as the method counts it."""
-        flops, moved = self._counted(settings, self.arch)
-        return flops + flops_per_byte * moved
-
     def step(self, settings: Settings, arch: Architecture | None = None) -> float:
         """Seconds of a training step, the median of a few; of the reference, if no other."""
         training = ShortTraining(

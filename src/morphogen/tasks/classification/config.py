@@ -67,7 +67,7 @@ class ImageConfig(TaskConfig):
             label_smoothing=self.label_smoothing,
         )
 
-    def at_sizes(self, data: Any, cut: Cut) -> tuple[ImageTask, tuple[tuple[Self, float], ...]]:
+    def at_sizes(self, data: Any, cut: Cut) -> tuple[ImageTask, tuple[Self, ...]]:
         """The images as they are, or `LARGEST` pixels if they are larger or of several sizes.
 
         And half as wide and high, where that leaves `SMALLEST` pixels.
@@ -83,7 +83,7 @@ class ImageConfig(TaskConfig):
             task = replace(self, image_size=high).make(data, cut)
         half = -(-high // 2 // GRAIN) * GRAIN
         sides = [high, *([half] if half >= SMALLEST else [])]
-        return task, tuple((replace(self, image_size=s), s * s / high / wide) for s in sides)
+        return task, tuple(replace(self, image_size=side) for side in sides)
 
     @property
     def augment(self) -> Augment:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 import sounds
 import tiny
@@ -20,7 +21,7 @@ from morphogen.methods import find
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.spaces import make
 from morphogen.spaces.nasbench201 import NASBench201
-from morphogen.tasks.classification import ImageTask
+from morphogen.tasks.classification import Images, ImageTask
 from morphogen.tasks.classification.config import ImageConfig
 
 QUICK = quick_preset(plan.NAME)
@@ -117,6 +118,15 @@ def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched
     pace = plan.Pace(step=2.0, proxy=0.1, perturbation=1.0)
     plan._lengths(made, task, pace, 2.0 * each * passes)
     assert (made.config.candidates > 0) is searched
+    asked = plan._Plan(
+        replace(held, task=ImageConfig()), altered(QUICK.options, {"candidates": 0}),
+        QUICK.settings, QUICK.options,
+    )  # fmt: skip
+    plan._lengths(asked, task, pace, 2.0 * each * passes)
+    assert asked.settings.epochs == passes
+    assert asked.said[-1].endswith(
+        "no race is asked for, so that the reference is trained for all of it"
+    )
     if not searched:
         assert made.settings.epochs == passes
         assert made.config.screened == 0
@@ -137,6 +147,26 @@ def test_sizes_race_as_they_are_drawn_and_are_screened_where_the_user_says_so() 
         made = plan.planned(space, tiny.images(), settings, altered(usual.options, asked), 400.0)
         assert made.config.candidates >= plan.CANDIDATES
         assert made.config.screened == screened
+
+
+@pytest.mark.parametrize(
+    ("seconds", "side", "channels"),
+    [(1e9, 32, 64), (100.0, 32, 24), (98.0, 32, 16), (34.0, 32, 8), (32.0, 16, 24), (1.0, 16, 8)],
+)
+def test_images_stay_as_fine_as_the_time_allows(monkeypatch, seconds, side, channels) -> None:
+    """Where a step takes a microsecond for each pixel and channel."""
+    pixels = torch.randint(256, (60, 3, 32, 32), dtype=torch.uint8)
+    images = Images(pixels, torch.arange(60) % 3, ("a", "b", "c"))
+
+    def step(measured: speed.Speed, settings: Settings, arch: Any = None) -> float:
+        return 1e-6 * measured.task.image_size**2 * settings.network.channels
+
+    monkeypatch.setattr(speed.Speed, "step", step)
+    held = altered(replace(QUICK.settings, task=ImageConfig()), {"batch_size": 20})
+    made = plan._Plan(held, QUICK.options, QUICK.settings, QUICK.options)
+    plan._network(made, NASBench201(), plan._Tasks(made, images), seconds)
+    assert made.settings.task.image_size == side
+    assert made.settings.network.channels == channels
 
 
 @pytest.mark.parametrize("known", [0.0, 40.0, 300.0])
