@@ -39,12 +39,12 @@ import tabled
 import morphogen
 from morphogen import Training, cost
 from morphogen.spaces import anynet
+from morphogen.spaces.nasbench201 import RESNET
 from morphogen.supernets import NetworkSpec
 
 IMAGES, FROM, SECONDS = 4000, 10_000, 300
 COLUMN = "cifar10_test_200"
 COLUMNS = (COLUMN, "cifar100_test_200", "imagenet16_120_test_200")
-RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
 SIDE, CHANNELS, DEPTH = 32, 16, 1
 SIZES = (
     (32, 8, 1), (32, 24, 1), (32, 32, 1), (32, 16, 2), (32, 16, 3), (32, 8, 3),

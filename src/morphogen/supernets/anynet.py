@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from morphogen.core import Architecture, CapabilityError
+from morphogen.core import Architecture
 from morphogen.spaces.anynet import STAGES, AnyNet, width
 from morphogen.supernets import fused
-from morphogen.supernets.base import NetworkSpec, Supernet, register
+from morphogen.supernets.base import NetworkSpec, no_supernet, register
 from morphogen.supernets.dimensions import IMAGES
 
 INSIDE = {"basic": 1.0, "bottleneck": 0.5, "inverted": 3.0}
@@ -132,11 +132,4 @@ class AnyNetNetwork(nn.Module):
         return scores
 
 
-def _supernet(space: AnyNet, spec: NetworkSpec) -> Supernet:
-    raise CapabilityError(
-        f"space {space.name!r} has no supernet, since its options share no weights; accepted: a "
-        "method that trains its candidates one by one, or another space"
-    )
-
-
-register(AnyNet, supernet=_supernet, network=AnyNetNetwork)
+register(AnyNet, supernet=no_supernet, network=AnyNetNetwork)

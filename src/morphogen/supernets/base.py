@@ -196,6 +196,18 @@ class _Entry:
 _REGISTRY: dict[type[SearchSpace], _Entry] = {}
 
 
+def no_supernet(space: SearchSpace, spec: NetworkSpec) -> Supernet:
+    """The `supernet` of a space whose options share no weights: there is none.
+
+    Raises:
+        CapabilityError: always.
+    """
+    raise CapabilityError(
+        f"space {space.name!r} has no supernet, since its options share no weights; accepted: a "
+        "method that trains its candidates one by one, or another space"
+    )
+
+
 def register(space: type[SearchSpace], *, supernet: Builder, network: NetworkBuilder) -> None:
     """Say once, beside the classes, how the supernet and the networks of a space are built.
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from morphogen.core import Architecture, CapabilityError
+from morphogen.core import Architecture
 from morphogen.spaces.transformer import Transformer
 from morphogen.supernets.attention import Attention, Keys, future, grown, padding
-from morphogen.supernets.base import NetworkSpec, Supernet, register
+from morphogen.supernets.base import NetworkSpec, no_supernet, register
 from morphogen.supernets.sequences import PAD, EncoderDecoder, positions
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -222,11 +222,4 @@ def _around(arch: Architecture, spec: NetworkSpec) -> Around:
     return Around(spec.channels, first=arch.one("norm") == "pre", dropout=spec.dropout)
 
 
-def _supernet(space: Transformer, spec: NetworkSpec) -> Supernet:
-    raise CapabilityError(
-        f"space {space.name!r} has no supernet, since its options share no weights; accepted: a "
-        "method that trains its candidates one by one, or another space"
-    )
-
-
-register(Transformer, supernet=_supernet, network=TransformerNetwork)
+register(Transformer, supernet=no_supernet, network=TransformerNetwork)

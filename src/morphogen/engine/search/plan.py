@@ -36,8 +36,8 @@ from morphogen.tasks.kinds import USUAL_DATA, Data, space_for, task_for
 NAME = "successive-halving"
 """The method that is planned: that of a search which names none."""
 
-WIDTHS = (64, 48, 32, 24, 16, 8)
-"""Channels among which a network's are chosen, the widest first."""
+WIDTHS = (8, 16, 24, 32, 48, 64)
+"""Channels among which a network's are chosen, the narrowest first."""
 
 EPOCHS, STEPS = 16, 4000
 """Of the reference, in all of the time: the widest network that has both is chosen."""
@@ -299,7 +299,7 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
     }
     held, width, enough = tasks.sizes[-1], min(at), False
     for size in tasks.sizes:
-        for wider in sorted(at):  # up to the first that is too slow
+        for wider in at:  # up to the first that is too slow
             if Speed(space, tasks.at(size), descent).step(at[wider]) > most:
                 break
             held, width, enough = size, wider, True
@@ -374,9 +374,10 @@ def _lengths(plan: _Plan, task: Task, pace: Pace, left: float) -> None:
     plan.take("steps", max(5, min(_first(plan, rest, plan.config.candidates), int(longest))))
     _last(plan, longest, each)
     c, s = plan.config, plan.settings
+    screen = f"{c.screened} architectures are screened, " if c.screened else ""
     plan.say(
-        f"a step of the reference takes {1000 * step:.3g} ms here: {c.screened} architectures are "
-        f"screened, {c.candidates} and the reference race over {c.steps} steps and more, "
+        f"a step of the reference takes {1000 * step:.3g} ms here: {screen}{c.candidates} "
+        f"candidates and the reference race over {c.steps} steps and more, "
         f"{c.finalists} and the reference are decided between by {c.seeds} seeds of {c.decision} "
         f"steps, and the last training has {s.epochs} epoch{'s'[: s.epochs != 1]} "
         f"({duration(longest * step)})"
