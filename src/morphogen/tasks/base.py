@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -165,13 +165,18 @@ class Task:
                 )
         if cut.held_out is None or self.own_valid:
             return self
-        other, n = copy(self), self.length("pool")
+        other = self.all()
+        n = other.length("pool")
         for part in ("train", "valid"):  # of a class that keeps them: they are of the old rows
             other.__dict__.pop(part, None)
         held = min(max(round(cut.held_out * n), 1), n - 1) if cut.held_out else 0
         other.train_rows, other.valid_rows = parted(n, n - held, cut.seed)
         other.asked = n - held, held
         return other
+
+    def all(self) -> Self:
+        """A copy whose pool is all that there is to train on, also what no search part has."""
+        return copy(self)
 
     def train_on_all(self) -> None:
         """Measure what is measured on training examples (means, weights) on the whole pool."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from morphogen.tasks.base import Task
 from morphogen.tasks.cut import Parts
+from morphogen.tasks.digests import digest, raw
 from morphogen.tasks.labelled.groups import Groups, shared_groups
 
 
@@ -32,13 +34,13 @@ P = TypeVar("P", bound=Pool)
 
 
 class PooledTask(Task, Generic[P]):
-    """Two disjoint search parts that are rows of one pool, and a test part that is read later.
+    """Two disjoint search parts, the pool of both, and a test part that is read later.
 
     Args:
         name: of the data, for reports.
-        pool: all examples of a search, of which `train` and `valid` are cut.
-        parts: the rows of `pool` in `train` and in `valid`; of data that came with both, `pool`
-            is both.
+        whole: all training examples that there are; of data that came with a search-validation
+            part, these are in it, too.
+        parts: the rows of `whole` in `train` and in `valid`; what is in neither is not searched on.
         test: the test part, or where it can be read; None: there is none.
     """
 
@@ -51,13 +53,29 @@ class PooledTask(Task, Generic[P]):
     shaping: ClassVar[tuple[str, ...]] = ()
     """Entries that may, too, where `shape` is another."""
 
-    def __init__(self, name: str, pool: P, parts: Parts, *, test: Any) -> None:
-        self.name, self.pool, self._test = name, pool, test
-        self.train_rows, self.valid_rows = parts.train, parts.valid
+    def __init__(self, name: str, whole: P, parts: Parts, *, test: Any) -> None:
+        self.name, self.whole, self._test = name, whole, test
+        kept = torch.cat([parts.train, parts.valid]).sort().values
+        self._pooled(whole if len(kept) == len(whole) else whole.take(kept), kept)
+        self.train_rows, self.valid_rows = (
+            torch.searchsorted(kept, rows) for rows in (parts.train, parts.valid)
+        )
         self.seed, self.own_valid = parts.seed, parts.own_valid
         self.asked = parts.asked or (len(parts.train), len(parts.valid))
 
+    def _pooled(self, pool: P, kept: Tensor) -> None:
+        """Have these rows of all training examples as the pool."""
+        self.pool, self._kept = pool, kept
+
     # -- data --------------------------------------------------------------------------------
+
+    def all(self) -> Self:
+        """A copy whose pool is all training examples."""
+        other = copy(self)
+        other.train_rows = self._kept[self.train_rows]
+        other.valid_rows = self._kept[self.valid_rows]
+        other._pooled(self.whole, torch.arange(len(self.whole)))
+        return other
 
     @cached_property
     def train(self) -> P:
@@ -99,11 +117,16 @@ class PooledTask(Task, Generic[P]):
             n = {p: len(np.unique(groups[self.rows(p).numpy()])) for p in ("train", "valid")}
             whole = {p: f"; {k} groups, none of them in the other part" for p, k in n.items()}
         words = " and ".join(filter(None, (", ".join(by[:-1]), by[-1])))
-        cut = f"of {len(self.pool)} training {self.unit}, by {words} {self.seed}"
+        cut = f"of {len(self.whole)} training {self.unit}, by {words} {self.seed}"
         return {
             "train": f"{train} {cut}{whole.get('train', '')}",
             "valid": f"{valid} others {cut}{whole.get('valid', '')}",
         }
+
+    @property
+    def split(self) -> str:
+        """A digest of which training examples are in which part."""
+        return digest([raw(self._kept[self.train_rows]), b"/", raw(self._kept[self.valid_rows])])
 
     def overlap(self) -> list[str]:
         """Groups that are in both of the search parts that the data came with, in a sentence."""

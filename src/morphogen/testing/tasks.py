@@ -38,7 +38,8 @@ class TaskChecks(Checks):
         train, valid = (set(task.rows(part).tolist()) for part in ("train", "valid"))
         require(not train & valid, f"{len(train & valid)} examples are in both search parts")
         require(len(train) == task.length("train"), "length of train is not its rows")
-        require(len(train | valid) <= task.length("pool"), "the pool is smaller than its parts")
+        pool = task.rows("pool").tolist()
+        require(sorted(train | valid) == pool, "the pool is not both search parts in one")
 
     def check_the_split_is_the_same_again(self) -> None:
         """A task that is made again has the same examples in the same parts."""

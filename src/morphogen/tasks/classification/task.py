@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from morphogen.core.errors import ConfigError, DataError
-from morphogen.tasks.base import Task
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.classification.augment import PLAIN, Augment
 from morphogen.tasks.classification.images import Images, Source, checked, joined, require_shape
@@ -92,15 +91,15 @@ class ImageTask(LabelledTask[Images]):
 
     Attributes:
         name: of the data, for reports.
-        pool: all images of a search, of which `train` and `valid` are cut.
+        whole: all training images.
+        whole: those of them that are in `train` or `valid`.
         train_rows: int64, the rows of `pool` in `train`, ascending.
         valid_rows: int64, the rows of `pool` in `valid`, ascending.
         mean: per channel of the train part, on the scale of 0 to 1.
         std: likewise.
         augment: what training batches undergo.
         seed: of the split.
-        own_valid: whether the data came with a search-validation part; `valid` is of it then, and
-            `pool` is both.
+        own_valid: whether the data came with a search-validation part; `valid` is of it then.
         label_smoothing: of the loss that trains weights.
     """
 
@@ -120,7 +119,7 @@ class ImageTask(LabelledTask[Images]):
     def __init__(
         self,
         name: str,
-        pool: Images,
+        whole: Images,
         parts: Parts,
         *,
         test: Images | Source | None,
@@ -134,7 +133,7 @@ class ImageTask(LabelledTask[Images]):
     ) -> None:
         super().__init__(
             name,
-            pool,
+            whole,
             parts,
             test=test,
             class_weights=class_weights,
@@ -146,8 +145,8 @@ class ImageTask(LabelledTask[Images]):
         own_mean, own_std = (
             statistics(self.train.pixels) if mean is None or std is None else ((), ())
         )
-        self.mean = _per_channel("mean", mean, pool.channels, own_mean)
-        self.std = _per_channel("std", std, pool.channels, own_std)
+        self.mean = _per_channel("mean", mean, whole.channels, own_mean)
+        self.std = _per_channel("std", std, whole.channels, own_std)
         if min(self.std) <= 0:
             raise ConfigError(f"std is {self.std}; accepted: a number above 0 per channel")
 
@@ -227,11 +226,10 @@ class ImageTask(LabelledTask[Images]):
         """Without what lies on a device: another process places its own."""
         return {**self.__dict__, "_placed": {}}
 
-    def cut(self, cut: Cut) -> Task:
-        """This task with its parts as they are asked for; see `Task.cut`."""
-        other = super().cut(cut)
-        if isinstance(other, ImageTask) and other is not self:
-            other._placed = {}  # what lies on a device is of the old parts
+    def all(self) -> Self:
+        """A copy whose pool is all training images."""
+        other = super().all()
+        other._placed = {}  # what lies on a device is of the old parts
         return other
 
     # -- data --------------------------------------------------------------------------------
@@ -361,15 +359,15 @@ class ImageTask(LabelledTask[Images]):
 
     def contents(self) -> dict[str, Any]:
         """Numbers and digests of the images as they were read; the test part stays closed."""
-        pool = self.pool
+        whole = self.whole
         return {
-            "images": len(pool),
-            "classes": len(pool.classes),
-            "shape": list(pool.pixels.shape[1:]),
-            "names": digest(name.encode() + b"\0" for name in pool.classes),
-            "labels": digest([raw(pool.labels)]),
-            "pixels": digest([raw(pool.pixels)]),
-            "split": digest([raw(self.train_rows), b"/", raw(self.valid_rows)]),
+            "images": len(whole),
+            "classes": len(whole.classes),
+            "shape": list(whole.pixels.shape[1:]),
+            "names": digest(name.encode() + b"\0" for name in whole.classes),
+            "labels": digest([raw(whole.labels)]),
+            "pixels": digest([raw(whole.pixels)]),
+            "split": self.split,
         }
 
 

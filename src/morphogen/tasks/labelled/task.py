@@ -44,7 +44,7 @@ class LabelledTask(PooledTask[L]):
     def __init__(
         self,
         name: str,
-        pool: L,
+        whole: L,
         parts: Parts,
         *,
         test: Any,
@@ -53,10 +53,10 @@ class LabelledTask(PooledTask[L]):
     ) -> None:
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {label_smoothing}; accepted: 0 or more, below 1")
-        super().__init__(name, pool, parts, test=test)
+        super().__init__(name, whole, parts, test=test)
         self.label_smoothing = label_smoothing
         self._class_weights = class_weights
-        self._weights = weights_of(class_weights, self._counts(parts.train), pool.classes)
+        self._weights = weights_of(class_weights, self._counts(self.train_rows), whole.classes)
 
     # -- data --------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class LabelledTask(PooledTask[L]):
 
     def remarks(self) -> list[str]:
         """What a user should know of the data, a sentence each."""
-        return remarks(self.pool) + self.overlap()
+        return remarks(self.whole) + self.overlap()
 
     # -- loss and metric ---------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ class SegmentationTask(PooledTask[Scenes]):
     """A class for every pixel; made by `SegmentationTask.of`.
 
     Attributes:
-        pool: all images of a search, their ids counted, of which `train` and `valid` are cut.
+        whole: all images of a search, their ids counted, of which `train` and `valid` are cut.
         legend: which ids are the classes.
         mean: per channel of the train part, on the scale of 0 to 1.
         std: likewise.
@@ -120,7 +120,7 @@ class SegmentationTask(PooledTask[Scenes]):
     def __init__(
         self,
         name: str,
-        pool: Scenes,
+        whole: Scenes,
         legend: Legend,
         parts: Parts,
         *,
@@ -130,7 +130,7 @@ class SegmentationTask(PooledTask[Scenes]):
         augment: SceneAugment = PLAIN,
         weights: ClassWeights = "none",
     ) -> None:
-        super().__init__(name, pool, parts, test=test)
+        super().__init__(name, whole, parts, test=test)
         self.legend, self.augment = legend, augment
         self._size, self._channels = size, channels
         self._asked_weights = weights
@@ -434,15 +434,15 @@ class SegmentationTask(PooledTask[Scenes]):
 
     def contents(self) -> dict[str, Any]:
         """Numbers and digests of the images and masks as they were read; the test part closed."""
-        pool = self.pool
+        whole = self.whole
         return {
-            "images": len(pool),
-            "shape": list(pool.pixels.shape[1:]),
+            "images": len(whole),
+            "shape": list(whole.pixels.shape[1:]),
             "classes": len(self.classes),
             "names": digest(name.encode() + b"\0" for name in self.classes),
-            "masks": digest([raw(pool.masks)]),
-            "pixels": digest([raw(pool.pixels)]),
-            "split": digest([raw(self.train_rows), b"/", raw(self.valid_rows)]),
+            "masks": digest([raw(whole.masks)]),
+            "pixels": digest([raw(whole.pixels)]),
+            "split": self.split,
         }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from morphogen.supernets.nested import length_of, shapes
 from morphogen.supernets.sequences import PAD, UNKNOWN
 from morphogen.tasks.batches import Batch, Examples
 from morphogen.tasks.cut import Cut, Parts
-from morphogen.tasks.digests import digest, raw
+from morphogen.tasks.digests import digest
 from morphogen.tasks.labelled.split import parts_of
 from morphogen.tasks.metric import Compare, Figure, Metric, Sums
 from morphogen.tasks.pooled import PooledTask
@@ -97,7 +97,8 @@ class SequenceTask(PooledTask[Pairs]):
     """Texts for texts; made by `SequenceTask.of`.
 
     Attributes:
-        pool: all pairs of a search, of which `train` and `valid` are cut.
+        whole: all training pairs.
+        pool: those of them that are in `train` or `valid`.
         source: the vocabulary of sources, trained on the train part.
         target: likewise of targets.
     """
@@ -229,6 +230,12 @@ class SequenceTask(PooledTask[Pairs]):
         self.source, self.target = vocabularies
         self._ids = self._encoded(self.pool)
 
+    def all(self) -> Self:
+        """A copy whose pool is all training pairs."""
+        other = super().all()
+        other._ids = other._encoded(other.pool)
+        return other
+
     def train_on_all(self) -> None:
         """Train the vocabularies on all pairs, not on the train part."""
         self._measure(self.pool)
@@ -301,7 +308,7 @@ class SequenceTask(PooledTask[Pairs]):
         return PairExamples(held, *self._encoded(held), device=device, notes=self._shared(held))
 
     def _shared(self, held: Pairs) -> tuple[str, ...]:
-        known = set(zip(self.pool.sources, self.pool.targets, strict=True))
+        known = set(zip(self.whole.sources, self.whole.targets, strict=True))
         both = sum(pair in known for pair in zip(held.sources, held.targets, strict=True))
         if not both:
             return ()
@@ -451,17 +458,17 @@ class SequenceTask(PooledTask[Pairs]):
     @cached_property
     def _texts(self) -> dict[str, str]:
         return {
-            "sources": digest(text.encode() + b"\0" for text in self.pool.sources),
-            "targets": digest(text.encode() + b"\0" for text in self.pool.targets),
+            "sources": digest(text.encode() + b"\0" for text in self.whole.sources),
+            "targets": digest(text.encode() + b"\0" for text in self.whole.targets),
         }
 
     def contents(self) -> dict[str, Any]:
         """Numbers and digests of the texts and vocabularies; the test part stays closed."""
         return {
-            "pairs": len(self.pool),
+            "pairs": len(self.whole),
             **self._texts,
             "vocabularies": digest([self.source.text.encode(), b"\0", self.target.text.encode()]),
-            "split": digest([raw(self.train_rows), b"/", raw(self.valid_rows)]),
+            "split": self.split,
         }
 
 

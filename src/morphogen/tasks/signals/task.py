@@ -78,7 +78,8 @@ class SignalTask(LabelledTask[Signals]):
     """Classification of signals, made by `SignalTask.of`.
 
     Attributes:
-        pool: all signals of a search, of which `train` and `valid` are cut.
+        whole: all training signals.
+        pool: those of them that are in `train` or `valid`.
         mean: per channel of the train part.
         std: likewise.
         augment: what training batches undergo.
@@ -98,7 +99,7 @@ class SignalTask(LabelledTask[Signals]):
     def __init__(
         self,
         name: str,
-        pool: Signals,
+        whole: Signals,
         parts: Parts,
         *,
         test: Signals | SignalSource | None = None,
@@ -108,7 +109,7 @@ class SignalTask(LabelledTask[Signals]):
     ) -> None:
         super().__init__(
             name,
-            pool,
+            whole,
             parts,
             test=test,
             class_weights=class_weights,
@@ -261,15 +262,15 @@ class SignalTask(LabelledTask[Signals]):
 
     def contents(self) -> dict[str, Any]:
         """Numbers and digests of the signals as they were read; the test part stays closed."""
-        pool = self.pool
+        whole = self.whole
         return {
-            "signals": len(pool),
-            "shape": list(pool.values.shape[1:]),
-            "classes": len(pool.classes),
-            "names": digest(name.encode() + b"\0" for name in pool.classes),
-            "labels": digest([raw(pool.labels)]),
-            "values": digest([raw(pool.values)]),
-            "split": digest([raw(self.train_rows), b"/", raw(self.valid_rows)]),
+            "signals": len(whole),
+            "shape": list(whole.values.shape[1:]),
+            "classes": len(whole.classes),
+            "names": digest(name.encode() + b"\0" for name in whole.classes),
+            "labels": digest([raw(whole.labels)]),
+            "values": digest([raw(whole.values)]),
+            "split": self.split,
         }
 
 

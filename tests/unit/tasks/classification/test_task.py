@@ -37,6 +37,22 @@ def test_default_split_is_half_and_half_stratified_and_disjoint(fashion):
     assert torch.equal(fashion.train.pixels, fashion.pool.pixels[fashion.train_rows])
 
 
+def test_what_is_in_neither_search_part_is_searched_on_by_nothing():
+    data = images(counts=(40, 30, 20))
+    data.pixels[:, :, 0, 0] = torch.arange(90, dtype=torch.uint8)[:, None]  # each is another
+    task = ImageTask.of(data, train_images=20, valid_images=10, seed=3)
+    first, second = (set(getattr(task, p).pixels[:, 0, 0, 0].tolist()) for p in ("train", "valid"))
+    assert (len(first), len(second), len(first & second)) == (20, 10, 0)
+    assert set(task.pool.pixels[:, 0, 0, 0].tolist()) == first | second
+    stream, seen = task.stream("pool", 10, torch.Generator(), augmented=False), set()
+    for _ in range(task.steps("pool", 10)):
+        pixels = stream.next().x[:, 0, 0, 0] * task.std[0] + task.mean[0]
+        seen |= set((255 * pixels).round().long().tolist())
+    assert seen == first | second
+    assert task.all().length("pool") == 90  # for a training from scratch
+    assert task.all().contents() == task.contents()
+
+
 def test_split_of_the_embedded_images_never_changes(fashion):
     # Golden: the rows of seed 0 are part of every published number on these images.
     assert (int(fashion.train_rows.sum()), int(fashion.valid_rows.sum())) == (8967666, 9029334)
