@@ -90,9 +90,9 @@ def search(
     require_types(run)
     arguments.function("watcher", watcher, "a class or function that makes a watcher")
     asked = requested(method, space, data, settings)
-    where = _place(asked.settings)
     ready = prepared(asked, time=time, start=start)
     asked = ready.asked
+    where = _place(asked.settings)  # a plan may have chosen the precision
     beside = recipe(baseline, asked.settings, asked.space)
     with RunDirectory.claimed(run, f"{asked.info.name}-{asked.space.name}") as directory:
         if ready.begun:

@@ -12,13 +12,15 @@ import sounds
 import tiny
 from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.core import ConfigError
-from morphogen.core.config import altered
+from morphogen.core.config import altered, from_mapping
 from morphogen.engine.search import plan, speed, times
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
 from morphogen.methods import find
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
+from morphogen.runs import checkpoint
+from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import make
 from morphogen.spaces.nasbench201 import NASBench201
 from morphogen.tasks.classification import Images, ImageTask
@@ -167,6 +169,28 @@ def test_images_stay_as_fine_as_the_time_allows(monkeypatch, seconds, side, chan
     plan._network(made, NASBench201(), plan._Tasks(made, images), seconds)
     assert made.settings.task.image_size == side
     assert made.settings.network.channels == channels
+
+
+def test_a_planned_search_is_the_search_of_the_numbers_that_it_writes(monkeypatch, tmp_path):
+    """Also in its precision, which the plan chooses where bfloat16 is quicker."""
+
+    def step(measured: speed.Speed, settings: Settings, arch: Any = None) -> float:
+        return 1.0 if settings.hardware.precision == "bf16-mixed" else 2.0
+
+    monkeypatch.setattr(speed.Speed, "step", step)
+    held = replace(QUICK.settings, hardware={"threads": 1}, task=ImageConfig(image_size=8))
+    search(data=tiny.images(), time="20s", settings=held, run=tmp_path / "planned")
+    values = RunDirectory(tmp_path / "planned").config()
+    assert values["settings"]["hardware"]["precision"] == "bf16-mixed"
+    config = from_mapping(SuccessiveHalvingConfig, values["config"])
+    settings = from_mapping(Settings, values["settings"])
+    search(config, data=tiny.images(), settings=settings, run=tmp_path / "asked for")
+    one, two = (
+        checkpoint.read(tmp_path / run / "checkpoint.pt")["state"]["training"]["now"]
+        for run in ("planned", "asked for")
+    )
+    assert one["net"].keys() == two["net"].keys()
+    assert all(torch.equal(value, two["net"][name]) for name, value in one["net"].items())
 
 
 @pytest.mark.parametrize("known", [0.0, 40.0, 300.0])
