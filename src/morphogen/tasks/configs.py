@@ -99,10 +99,14 @@ def task_config(name: str) -> Callable[[C], C]:
 
 
 def task_configs() -> Mapping[str, type[TaskConfig]]:
-    """The registered configuration classes by kind of data, those of other packages included."""
+    """The registered configuration classes by kind of data, those of other packages included.
+
+    The default first, the others by name: in no order of imports, since the first that takes data
+    has them.
+    """
     first = default_kind()  # which also imports those of this package
     plugins.load(GROUP)
-    return dict(sorted(_CONFIGS.items(), key=lambda item: item[1] is not first))
+    return dict(sorted(_CONFIGS.items(), key=lambda item: (item[1] is not first, item[0])))
 
 
 def default_kind() -> type[TaskConfig]:

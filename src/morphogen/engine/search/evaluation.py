@@ -176,6 +176,14 @@ def share_in(space: SearchSpace, task: Task, spec: NetworkSpec, s: Settings) -> 
         return share_of(space, limits, costs, numpy_stream(s.seed, "limits"))
 
 
+def keeps_limits(
+    space: SearchSpace, arch: Architecture, task: Task, spec: NetworkSpec, s: Settings
+) -> bool:
+    """Whether the network of an architecture, in these sizes, exceeds none of the limits."""
+    limits = limits_of(s.limit)
+    return not limits or costs_of(space, task, spec, s).within(limits)(arch)
+
+
 def kept_limits(problem: Problem, arch: Architecture, s: Settings) -> list[dict[str, Any]]:
     """What the network of an architecture costs, beside each limit; a latency is timed anew.
 

@@ -26,7 +26,14 @@ from morphogen.methods import MethodInfo
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.reports.text import count, duration
 from morphogen.runs.provenance import on_threads
-from morphogen.spaces import ModuleSpace, SearchSpace, about, make, reference_of
+from morphogen.spaces import (
+    ModuleSpace,
+    SearchSpace,
+    about,
+    make,
+    reference_of,
+    reference_within,
+)
 from morphogen.supernets.global_rng import forked_rng
 from morphogen.tasks import Task
 from morphogen.tasks.configs import TaskConfig
@@ -56,9 +63,10 @@ BATCH = 64
 QUICKER = 0.85
 """Of a step's time in float32: bfloat16 is taken where it takes less."""
 
-PASSES = 40
-"""Over the data, in all of the time, from which on there is a search: with fewer, what the last
-training loses by a tenth of the time for a race is more than a race can find."""
+PASSES = 200
+"""Over the data, in all of the time, from which on there is a search: with fewer, a doubling of the
+steps is worth some two points, and what the last training loses by a seventh of the time, for the
+first round, is more than a race can find."""
 
 LAST = 0.4
 """Of the time, for the last training; less where it would be longer than it need be."""
@@ -174,6 +182,8 @@ class _Plan:
         self._usual = usual, usual_config
         self.chosen: set[str] = set()
         self.said: list[str] = []
+        self.reference = True
+        """Whether there is a network that nobody searched, within the limits."""
 
     def asked(self, name: str) -> bool:
         """Whether the user has set a field, `network.channels` or `seeds`."""
@@ -281,7 +291,8 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
     """The widest network that has enough steps and epochs in the time, on the finest inputs.
 
     Coarser ones only where the narrowest is too slow: what is not in the inputs no width brings
-    back.
+    back. Under limits the widest of those in which the reference keeps them; if it does in none,
+    the narrowest, in which most others do.
 
     Returns:
         Measurements on the inputs that were chosen.
@@ -297,6 +308,11 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
         width: altered(plan.settings, {"network.channels": width})
         for width in ((plan.settings.network.channels,) if fixed else WIDTHS)
     }
+    kept = {width: wide for width, wide in at.items() if finest.keeps_limits(wide)}
+    plan.reference = bool(kept) and reference_within(space) is not None
+    at = kept or {min(at): at[min(at)]}
+    if not kept:
+        plan.say(f"the network that nobody searched does not keep {plan.settings.limit}")
     held, width, enough = tasks.sizes[-1], min(at), False
     for size in tasks.sizes:
         for wider in at:  # up to the first that is too slow
@@ -312,19 +328,21 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
         plan.say(f"{name.replace('_', ' ')} {getattr(held, name)}")
     plan.take("network.channels", width)
     if not own:
-        plan.say(f"{width} channels: {_why_width(fixed=fixed, enough=enough)}")
+        limit = plan.settings.limit if kept else ""
+        plan.say(f"{width} channels: {_why_width(fixed=fixed, enough=enough, limit=limit)}")
     return Speed(space, tasks.at(held), descent)
 
 
-def _why_width(*, fixed: bool, enough: bool) -> str:
-    """Why a network is as wide as it is."""
+def _why_width(*, fixed: bool, enough: bool, limit: str) -> str:
+    """Why a network is as wide as it is; `limit`: those that the reference keeps."""
     if fixed:
         return "as asked for, or as is usual in the space"
+    if not enough:
+        return "the smallest, for the time is short for these data"
+    keeps = f"with which the reference keeps {limit} and " if limit else ""
     return (
-        f"the widest network that sees the data {EPOCHS} times in the time, in {STEPS:,} steps "
-        "or more"
-        if enough
-        else "the smallest, for the time is short for these data"
+        f"the widest network {keeps or 'that '}sees the data {EPOCHS} times in the time, in "
+        f"{STEPS:,} steps or more"
     )
 
 
@@ -341,7 +359,7 @@ def _lengths(plan: _Plan, task: Task, pace: Pace, left: float) -> None:
     each = max(1, task.length("pool") // plan.settings.batch_size)
     total = left / step
     asked = plan.asked("candidates")
-    if not (plan.config.candidates if asked else total >= PASSES * each):
+    if not (plan.config.candidates if asked else not plan.reference or total >= PASSES * each):
         plan.take("candidates", 0)
         plan.take("screened", 0)
         _last(plan, total, each)
@@ -350,8 +368,8 @@ def _lengths(plan: _Plan, task: Task, pace: Pace, left: float) -> None:
         plan.say(
             f"{known}: no race is asked for, so that the reference is trained for all of it"
             if asked
-            else f"{known}: too few to search with, so that the reference is trained for all of "
-            f"it; from about {duration(PASSES * each * step / (1 - OVERHEAD))} on there is a search"
+            else f"{known}: a race pays from about {PASSES} on (--candidates N asks for one), so "
+            "that the reference is trained for all of it"
         )
         return
     plan.take("drawn", 1)

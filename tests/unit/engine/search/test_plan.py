@@ -22,7 +22,8 @@ from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHa
 from morphogen.runs import checkpoint
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import make
-from morphogen.spaces.nasbench201 import NASBench201
+from morphogen.spaces.nasbench201 import RESNET, NASBench201
+from morphogen.supernets import NetworkSpec, network
 from morphogen.tasks.classification import Images, ImageTask
 from morphogen.tasks.classification.config import ImageConfig
 
@@ -109,7 +110,9 @@ def test_what_the_user_sets_is_kept() -> None:
     assert (config.candidates, config.seeds) == (5, 2)
 
 
-@pytest.mark.parametrize(("passes", "searched"), [(4, False), (39, False), (41, True), (500, True)])
+@pytest.mark.parametrize(
+    ("passes", "searched"), [(4, False), (199, False), (201, True), (900, True)]
+)
 def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched: bool) -> None:
     held = altered(QUICK.settings, {"batch_size": 20})
     made = plan._Plan(
@@ -132,7 +135,7 @@ def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched
     if not searched:
         assert made.settings.epochs == passes
         assert made.config.screened == 0
-        assert "too few to search with" in made.said[-1]
+        assert "a race pays from about 200 on (--candidates N asks for one)" in made.said[-1]
     share = made.settings.epochs / passes
     assert share <= 1
     assert share >= 0.35 or made.settings.epochs * each >= 0.9 * plan.MOST_STEPS
@@ -191,6 +194,29 @@ def test_a_planned_search_is_the_search_of_the_numbers_that_it_writes(monkeypatc
     )
     assert one["net"].keys() == two["net"].keys()
     assert all(torch.equal(value, two["net"][name]) for name, value in one["net"].items())
+
+
+def parameters(channels: int) -> int:
+    """Of the ResNet cell's network, counted by itself."""
+    arch = make("nasbench201").parse(RESNET)
+    spec = NetworkSpec(channels=channels, depth=1, classes=4, in_channels=1)
+    return sum(p.numel() for p in network(make("nasbench201"), arch, spec).parameters())
+
+
+@pytest.mark.parametrize(
+    ("most", "channels", "searched"),
+    [(parameters(24), 24, False), (parameters(24) - 1, 16, False), (parameters(8) - 1, 8, True)],
+)
+def test_under_a_limit_the_reference_is_as_wide_as_it_allows(
+    monkeypatch, most, channels, searched
+) -> None:
+    """Where it allows none of its widths there is nothing to fall back on, and a race."""
+    monkeypatch.setattr(speed.Speed, "step", lambda *_: 0.01)
+    monkeypatch.setattr(plan, "STEPS", 400)
+    made = planned(10.0, {"limit": f"params<={most}"})
+    assert made.settings.network.channels == channels
+    assert (made.config.candidates > 0) is searched
+    assert (f"does not keep params<={most}" in " ".join(made.said)) is searched
 
 
 @pytest.mark.parametrize("known", [0.0, 40.0, 300.0])
