@@ -23,9 +23,9 @@ from morphogen.methods.successive_halving import (
     BLOCKS,
     SuccessiveHalving,
     SuccessiveHalvingConfig,
-    computable,
 )
 from morphogen.runs.directory import RunDirectory
+from morphogen.scoring import screening
 from morphogen.spaces.nasbench201 import RESNET, NASBench201
 from morphogen.supernets import NetworkSpec, space_of
 from morphogen.tasks.classification import ImageTask
@@ -292,7 +292,7 @@ def test_what_zero_cost_pt_chooses_races(problem) -> None:
 def test_what_no_proxy_reads_is_not_screened_by_it() -> None:
     """A network without ReLUs; its proxies are asked for by hand."""
     problem = tiny.problem(space_of(tiny.smooth()))
-    assert computable(["nwot", "synflow", "epe_nas"], problem) == ["synflow", "epe_nas"]
+    assert screening.computable(["nwot", "synflow", "epe_nas"], problem) == ["synflow", "epe_nas"]
     found = Played(problem, replace(CONFIG, candidates=2, drawn=0), epochs=1)
     assert found.state.computable == ["synflow"]
     assert {len(scores) for scores in found.state.proxies} == {1}

@@ -43,7 +43,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -52,15 +51,14 @@ from torch import Tensor, nn
 from morphogen import cost
 from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.bilevel.optimisers import SGD, Optimiser
-from morphogen.core import Architecture, ConfigError, NumericalError, SpaceError
+from morphogen.core import Architecture, NumericalError
 from morphogen.core.config import Amount, Count, Natural, config
-from morphogen.core.rng import numpy_stream
 from morphogen.core.statistics import crossed_contrast
 from morphogen.evaluators.learning_curve import LearningCurve
 from morphogen.evaluators.ongoing import OngoingTraining
 from morphogen.methods._contract import Candidate, Decision, Metrics, Phase, method
-from morphogen.proxies import batch_of, named, rank_sum, score_architecture, suited
-from morphogen.scoring import Perturbed, Projection, decide_next
+from morphogen.proxies import named
+from morphogen.scoring import Perturbed, Projection, decide_next, screening
 from morphogen.scoring.measures import zero_cost
 from morphogen.spaces import Differentiable, Discrete, SearchSpace, reference_within
 from morphogen.supernets import Supernet
@@ -85,8 +83,8 @@ RACE = 1 / 3
 BLOCKS = 10
 """Blocks of examples on which the decision compares, so that its interval speaks of others too."""
 
-WORST = -1e30
-"""Score of what could not be trained: checkpoints hold no infinities."""
+WORST = screening.UNREAD
+"""Score of what could not be trained, either."""
 
 
 @config
@@ -242,48 +240,31 @@ class SuccessiveHalving:
     def perturbs(self, problem: Problem) -> bool:
         """Whether Zero-Cost-PT can be run: in the space, and on such data."""
         fit = isinstance(problem.space, Differentiable)
-        return fit and bool(computable([PERTURBED], problem))
+        return fit and bool(screening.computable([PERTURBED], problem))
 
     def init(self, problem: Problem) -> SuccessiveHalvingState:
         """The reference, and architectures drawn at random; nothing trained."""
         c, space, rng = self.config, problem.space, problem.numpy_rng
         reference, against = _reference(space, rng)
-        known = c.near > 0 and reference_within(space) is not None
+        known = reference_within(space)
         # Of those that are not screened some are too dear to race.
         wanted = max(c.screened, c.candidates) if c.screened else SPARE * c.candidates
-        drawn: dict[str, bool] = {}
-        for place in range(10 * wanted):  # a small space may not have as many
-            near = known and place % 2 == 1
-            arch = self._changed(space, reference, rng) if near else space.sample(rng)
-            drawn.setdefault(space.format(arch), near)
-            if len(drawn) == wanted + 1:
-                break
-        drawn.pop(reference, None)
-        chosen = list(drawn)[:wanted]
+        around = known.architecture if known else None
+        drawn = screening.drawn(space, wanted, rng, around=around, near=c.near)
         rest = problem, problem.batch_size, c.weights
         perturbs = self._perturbations(problem)[0].epochs > 0
         return SuccessiveHalvingState(
             reference,
             against,
-            chosen,
-            [text for text in chosen if drawn[text]],
+            [text for text in drawn if text != reference],
+            [text for text, near in drawn.items() if near],
             OngoingTraining(*rest),
             OngoingTraining(*rest),
             start_alphas(space, problem.search_rng, problem.devices.device) if perturbs else [],
             Projection(space),
             problem.supernet().eval() if perturbs else None,
-            computable=computable(self._proxies, problem) if c.screened else [],
+            computable=screening.computable(self._proxies, problem) if c.screened else [],
         )
-
-    def _changed(self, space: SearchSpace, text: str, rng: np.random.Generator) -> Architecture:
-        """An architecture after one mutation or more, at most `near`."""
-        arch = space.parse(text)
-        for _ in range(1 + int(rng.integers(self.config.near))):
-            try:
-                arch = space.mutate(arch, rng)
-            except SpaceError:  # nothing else is in the space, or within its limits
-                break
-        return arch
 
     def step(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
         """One architecture screened, or a stretch of one training."""
@@ -313,22 +294,9 @@ class SuccessiveHalving:
         place = clock.epoch * clock.steps + clock.step
         if place >= len(state.drawn):
             return {}
-        batch = _batch(problem)
-        names = state.computable
         arch = problem.space.parse(state.drawn[place])
-        try:
-            scores = score_architecture(
-                names,
-                problem.space,
-                arch,
-                batch,
-                problem.spec,
-                problem.seed,
-                loss=problem.task.loss,
-            )
-        except ConfigError:  # it has, unlike others, nothing that a proxy reads
-            scores = dict.fromkeys(names, WORST)
-        state.proxies.append([max(scores[name], WORST) for name in names])
+        scores = screening.scores(state.computable, problem, arch)
+        state.proxies.append(list(scores.values()))
         return {name: score for name, score in scores.items() if WORST < score < math.inf}
 
     def _perturb(
@@ -342,7 +310,7 @@ class SuccessiveHalving:
         decide_next(
             state.projection,
             lambda: state.projection.gates(state.alphas),
-            Perturbed(zero_cost(problem, net, PERTURBED, _batch(problem))),
+            Perturbed(zero_cost(problem, net, PERTURBED, screening.examined(problem))),
             "random",
             problem.numpy_rng,
         )
@@ -361,13 +329,8 @@ class SuccessiveHalving:
         at_random = at_random[: min(c.drawn, c.candidates)]
         chosen = within
         if state.proxies and state.proxies[0]:
-            sums = rank_sum(list(zip(*state.proxies, strict=True)))
-            order = np.array(sorted(within, key=lambda i: costs[i]))
-            bands = [
-                sorted(band.tolist(), key=lambda i: -sums[i])
-                for band in np.array_split(order, c.bands)
-            ]
-            chosen = [i for place in zip_longest(*bands) for i in place if i is not None]
+            sums = screening.ranks(state.proxies)
+            chosen = screening.best_of_bands({i: costs[i] for i in within}, sums, c.bands)
         ranked = [*state.perturbed, *(drawn[i] for i in chosen)]
         rest = [drawn[i] for i in at_random]
         best = [text for text in dict.fromkeys(ranked) if text not in (*rest, state.reference)]
@@ -611,31 +574,6 @@ def _reference(space: SearchSpace, rng: np.random.Generator) -> tuple[str, str]:
     if known is not None:
         return space.format(known.architecture), f"the reference ({known.name})"
     return space.format(space.sample(rng)), "a random architecture"
-
-
-def computable(names: Sequence[str], problem: Problem) -> list[str]:
-    """Those of some proxies that can be had: not every task has classes, nor every network ReLUs.
-
-    Args:
-        names: keys of `proxies.PROXIES`.
-        problem: on whose data, and of whose networks.
-    """
-    batch, found = _batch(problem), []
-    arch = problem.space.sample(numpy_stream(problem.seed, "computable"))
-    for name in suited(names, batch.x, batch.y):
-        try:
-            score_architecture(
-                [name], problem.space, arch, batch, problem.spec, loss=problem.task.loss
-            )
-        except ConfigError:  # it says what the network lacks
-            continue
-        found.append(name)
-    return found
-
-
-def _batch(problem: Problem) -> Batch:
-    """The batch on which proxies look."""
-    return batch_of(problem.task, problem.batch_size, problem.seed, problem.devices.device)
 
 
 def _last(clock: Clock) -> int:

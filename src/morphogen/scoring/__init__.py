@@ -1,4 +1,4 @@
-"""Operation scoring: what an option is worth in a supernet, and deciding one after the other."""
+"""What an option is worth in a supernet, deciding one after the other; candidates untrained."""
 
 from morphogen.scoring.decide import Decision, Order, decide_next, mean_margin
 from morphogen.scoring.measures import inherited_score, minus_loss, zero_cost

@@ -256,8 +256,8 @@ def _parts(plan: _Plan, task: Task) -> None:
     smaller = 1 << (max(2, min(train // 8, valid)).bit_length() - 1)
     plan.take("batch_size", min(BATCH, smaller))
     plan.say(
-        f"{count(total)} training {task.unit}: {count(train)} train, {count(valid)} judge, a "
-        "third in the race and the others in the decision; the last training has all"
+        f"{count(total)} training {task.unit}: in a race {count(train)} train and {count(valid)} "
+        "judge, a third its rounds and the others the decision; the last training has all"
     )
 
 

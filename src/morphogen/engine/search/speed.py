@@ -24,9 +24,9 @@ from morphogen.methods.successive_halving import (
     PERTURBED,
     SuccessiveHalving,
     SuccessiveHalvingConfig,
-    computable,
 )
-from morphogen.proxies import batch_of, score_architecture
+from morphogen.proxies import batch_of
+from morphogen.scoring import screening
 from morphogen.scoring.measures import zero_cost
 from morphogen.spaces import SearchSpace, reference_of
 from morphogen.tasks import Task
@@ -105,13 +105,8 @@ class Speed:
 
     def _proxy(self, settings: Settings, config: SuccessiveHalvingConfig) -> float:
         problem = self._problem(settings)
-        names = computable([name.strip() for name in config.proxies.split(",")], problem)
-        batch = batch_of(self.task, settings.batch_size, settings.seed, problem.devices.device)
-
-        def score() -> object:
-            loss = self.task.loss
-            return score_architecture(names, self.space, self.arch, batch, problem.spec, loss=loss)
-
+        names = screening.computable([name.strip() for name in config.proxies.split(",")], problem)
+        score = partial(screening.scores, names, problem, self.arch)
         return min((_seconds(score) for _ in range(2 if names else 0)), default=0.0)
 
     def _perturbation(self, settings: Settings, config: SuccessiveHalvingConfig) -> float:
