@@ -14,10 +14,11 @@ from morphogen.methods import find, methods
 
 pytestmark = pytest.mark.slow
 
-PAIRS = list(pair.cases())
+CASES = pair.cases()
+PAIRS = list(CASES)
 TRAINED = [key for key in PAIRS if not (key[0] in methods() and find(key[0]).black_box)]
-ALPHAS = [key for key, (config, _) in pair.cases().items() if hasattr(config, "alpha")]
-ADAM = [key for key in ALPHAS if isinstance(pair.cases()[key][0].alpha, Adam)]
+ALPHAS = [key for key, (config, _) in CASES.items() if hasattr(config, "alpha")]
+ADAM = [key for key in ALPHAS if isinstance(CASES[key][0].alpha, Adam)]
 """Those whose optimiser keeps a mean of gradients; of SGD the alphas themselves are compared."""
 
 WEIGHTS = 2e-6

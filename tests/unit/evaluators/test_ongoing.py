@@ -68,8 +68,8 @@ def test_repetitions_differ_in_weights_and_batches_and_not_in_anything_else(prob
     assert rows[0] == rows[1] != rows[2]
 
 
-def test_the_pool_has_all_images(problem) -> None:
-    assert len(training(problem, steps=1, part="pool")._stream.examples) == 200
+def test_the_pool_is_both_search_parts(problem) -> None:
+    assert len(training(problem, steps=1, part="pool")._stream.examples) == 24 + 16
     assert len(training(problem, steps=1)._stream.examples) == 24
 
 
