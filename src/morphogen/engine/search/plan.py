@@ -248,9 +248,12 @@ def _sized(held: TaskConfig) -> bool:
 def _parts(plan: _Plan, task: Task) -> None:
     """How many examples train, how many judge."""
     total = task.length("pool")
-    if plan.settings.task is not None and not task.own_valid:
-        valid = plan.take("split.valid_images", max(2, min(round(VALID_SHARE * total), MOST_VALID)))
-        plan.take("split.train_images", max(2, total - valid))
+    if plan.settings.task is not None:
+        judge = max(2, min(round(VALID_SHARE * total), MOST_VALID))
+        judge = task.length("valid") if task.own_valid else judge
+        valid = plan.take("split.valid_images", judge)
+        rest = task.length("train") if task.own_valid else max(2, total - valid)
+        plan.take("split.train_images", rest)
     train = plan.settings.split.train_images or task.length("train")
     valid = plan.settings.split.valid_images or task.length("valid")
     smaller = 1 << (max(2, min(train // 8, valid)).bit_length() - 1)
@@ -364,7 +367,7 @@ def _lengths(plan: _Plan, task: Task, pace: Pace, left: float) -> None:
         plan.take("screened", 0)
         _last(plan, total, each)
         known = f"a step of the reference takes {1000 * step:.3g} ms here, which is "
-        known += f"{total / each:.2g} passes over the data in the time"
+        known += f"{_several(total / each)} passes over the data in the time"
         plan.say(
             f"{known}: no race is asked for, so that the reference is trained for all of it"
             if asked
@@ -400,6 +403,11 @@ def _lengths(plan: _Plan, task: Task, pace: Pace, left: float) -> None:
         f"steps, and the last training has {s.epochs} epoch{'s'[: s.epochs != 1]} "
         f"({duration(longest * step)})"
     )
+
+
+def _several(number: float) -> str:
+    """`8.1`, `213`."""
+    return f"{number:.1f}" if number < 10 else count(round(number))
 
 
 def _times(seconds: float, each: float, *, least: int = 0, most: int) -> int:

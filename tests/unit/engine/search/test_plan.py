@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,6 +95,20 @@ def test_more_time_is_more_of_everything(plans) -> None:
 def test_all_examples_are_used(plans) -> None:
     settings = plans[20.0].settings
     assert settings.split.train_images + settings.split.valid_images == EXAMPLES
+
+
+def test_parts_that_the_data_came_with_are_taken_as_they_are(tmp_path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 8, 8), dtype=np.uint8)
+    parts = {"train": slice(0, 50), "val": slice(50, 90)}
+    arrays = {f"x_{part}": pixels[rows] for part, rows in parts.items()}
+    arrays |= {f"y_{part}": np.arange(90)[rows] % 3 for part, rows in parts.items()}
+    np.savez(tmp_path / "own.npz", **arrays)
+    held = replace(QUICK.settings, task=ImageConfig(), hardware={"threads": 1})
+    path = str(tmp_path / "own.npz")
+    made = plan.planned(NASBench201(), path, held, QUICK.options, 20.0)
+    split = made.settings.split
+    assert (split.train_images, split.valid_images) == (50, 40)
+    assert made.said[0].startswith("90 training images: in a race 50 train and 40 judge")
 
 
 def test_what_the_user_sets_is_kept() -> None:
