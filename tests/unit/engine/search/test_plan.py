@@ -160,7 +160,8 @@ def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched
         assert made.config.seeds >= 2
 
 
-def test_sizes_race_as_they_are_drawn_and_are_screened_where_the_user_says_so() -> None:
+def test_sizes_race_as_they_are_drawn_and_are_screened_where_the_user_says_so(monkeypatch) -> None:
+    monkeypatch.setattr(speed.Speed, "step", lambda *_: 0.01)
     usual = quick_preset(plan.NAME, "anynet")
     space, settings = make("anynet"), replace(usual.settings, task=ImageConfig(image_size=8))
     for asked, screened in (({}, 0), ({"screened": 30}, 30)):
