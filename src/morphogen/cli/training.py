@@ -80,6 +80,8 @@ def train(words: Sequence[str]) -> int:
     chosen = peek(words, "--preset", Target().preset)
     space, origin = found.space, found.origin
     held = preset(chosen, space.name, found.data, origin.task if origin else None)
+    if origin is not None and chosen == Target().preset:
+        held = origin.sized(held)
     if any(word == "--baseline" for word in words):
         held = replace(held, seeds=SEEDS)
     given = parse(

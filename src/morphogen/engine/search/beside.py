@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.core import RunError, arguments
-from morphogen.core.config import from_mapping
+from morphogen.core.config import altered, from_mapping, to_mapping
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.evaluation import limited
 from morphogen.engine.search.job import Job, problem_of, task_of_job
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.train.baseline import SEEDS
-from morphogen.engine.train.origin import Origin, found_in
+from morphogen.engine.train.origin import Origin, found_in, sizes_of
 from morphogen.engine.train.retrain import resume, train
 from morphogen.engine.train.trained import TrainResult
 from morphogen.engine.train.training import Training, TrainingHardware, quick_training
@@ -51,13 +51,16 @@ def within_limits(origin: Origin, space: SearchSpace, data: Data) -> Origin:
     )
 
 
-def recipe(asked: bool | Training, settings: Settings, space: SearchSpace) -> Training | None:
+def recipe(
+    asked: bool | Training, settings: Settings, space: SearchSpace, *, delivers: bool
+) -> Training | None:
     """By what a search's result and its opponents are trained.
 
     Args:
         asked: True: some minutes, on the device of the search; or what else.
         settings: of the search, as which the data are seen where nothing is said of them.
         space: which is searched.
+        delivers: whether the search delivers a network.
 
     Returns:
         None if nothing is asked for.
@@ -71,7 +74,8 @@ def recipe(asked: bool | Training, settings: Settings, space: SearchSpace) -> Tr
     hardware = TrainingHardware(
         accelerator=held.accelerator, precision=held.precision, threads=held.threads
     )
-    return replace(quick_training(space, settings.task), seeds=SEEDS, hardware=hardware)
+    usual = replace(quick_training(space, settings.task), seeds=SEEDS, hardware=hardware)
+    return altered(usual, sizes_of(to_mapping(settings), delivered=delivers))
 
 
 def beside(job: Job, text: str, recorded: Mapping[str, Any]) -> TrainResult:

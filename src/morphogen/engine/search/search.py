@@ -93,7 +93,8 @@ def search(
     ready = prepared(asked, time=time, start=start)
     asked = ready.asked
     where = _place(asked.settings)  # a plan may have chosen the precision
-    beside = recipe(baseline, asked.settings, asked.space)
+    delivers = asked.info.delivers_in(asked.space)
+    beside = recipe(baseline, asked.settings, asked.space, delivers=delivers)
     with RunDirectory.claimed(run, f"{asked.info.name}-{asked.space.name}") as directory:
         if ready.begun:
             write_start(directory.path, *ready.begun)

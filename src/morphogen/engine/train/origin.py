@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from morphogen.core import RunError
+from morphogen.core.config import altered
 from morphogen.core.names import shell
+from morphogen.engine.train.training import Training
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
+from morphogen.spaces.mapping import MODULE
 from morphogen.tasks.configs import TaskConfig, read
 
 
@@ -28,6 +31,9 @@ class Origin:
     task: TaskConfig | None
     """What the data were asked for: size, mirroring, weights of classes; None: a task of one's own
     was searched on, or is trained on, or data of another name are."""
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    """Of a network that the run delivered, or whose costs its limits were on, as `sizes_of` has
+    them; of another run empty: a supernet's sizes are not those of a training."""
     within: SearchSpace | None = None
     """The space as it was searched, with its limits; None: nobody asked."""
 
@@ -35,27 +41,50 @@ class Origin:
         """The same, of which nothing is taken over if other data are trained on."""
         return self if str(data) == self.data else replace(self, task=None)
 
-    def kept(self, asked: TaskConfig | None) -> str:
-        """What is said of the settings of the data; empty where none are taken over.
+    def sized(self, training: Training) -> Training:
+        """A training of networks of the run's sizes."""
+        return altered(training, self.sizes)
 
-        Args:
-            asked: what the data are asked for in the training.
-        """
-        if self.task is None or type(asked) is not type(self.task):
-            return ""
+    def kept(self, training: Training) -> str:
+        """What is said of the settings that a training has from here; empty without any."""
+        said, asked = [], training.task
+        if self.task is not None and type(asked) is type(self.task):
+            names = [held.name for held in fields(asked)]
+            said.append(self._compared("data settings", names, self.task, asked))
+        if self.sizes:
+            there = altered(training, self.sizes).network
+            names = [name.rpartition(".")[2] for name in self.sizes]
+            said.append(self._compared("network", names, there, training.network))
+        return ". ".join(said)
+
+    def _compared(self, what: str, names: Sequence[str], there: Any, here: Any) -> str:
         same: list[str] = []
         other: list[str] = []
-        for field in fields(asked):
-            value = getattr(asked, field.name)
-            words = f"{field.name.replace('_', ' ')} {_text(value)}"
-            (same if value == getattr(self.task, field.name) else other).append(words)
-        said = f"data settings as in {self.run}: {', '.join(same) or 'none'}"
+        for name in names:
+            value = getattr(here, name)
+            words = f"{name.replace('_', ' ')} {_text(value)}"
+            (same if value == getattr(there, name) else other).append(words)
+        said = f"{what} as in {self.run}: {', '.join(same) or 'nothing'}"
         return said + (f"; other than there: {', '.join(other)}" if other else "")
 
-    def recorded(self, asked: TaskConfig | None) -> dict[str, str]:
+    def recorded(self, training: Training) -> dict[str, str]:
         """Entries of config.yaml."""
-        said = self.kept(asked)
+        said = self.kept(training)
         return {"search": str(self.run), **({"inherited": said} if said else {})}
+
+
+def sizes_of(settings: Mapping[str, Any], *, delivered: bool) -> dict[str, Any]:
+    """The sizes that a training takes over from a search; see `Origin.sizes`.
+
+    Args:
+        settings: of the search, as config.yaml has them.
+        delivered: whether it delivered a network.
+    """
+    tabled = settings.get("evaluation", {}).get("evaluator") == "table"  # limits: on its networks
+    if not delivered and (tabled or not settings.get("limit")):
+        return {}
+    held = settings.get("network", {})
+    return {f"network.{name}": held[name] for name in ("channels", "depth") if name in held}
 
 
 def _text(value: Any) -> str:
@@ -76,10 +105,13 @@ def found_in(run: str | Path) -> Origin:
             f"{run} is not finished: it has no result yet; accepted: a finished run, or first "
             f"`{shell('morphogen', 'resume', directory.path)}`"
         )
+    own = values["space"].get("code") == MODULE  # which has its own sizes
+    sizes = sizes_of(values["settings"], delivered=directory.has_network)
     return Origin(
         directory.path,
         written["architecture"],
         values["space"],
         str(values.get("data")),
         read(values["settings"].get("task")),
+        {} if own else sizes,
     )

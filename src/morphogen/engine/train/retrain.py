@@ -144,7 +144,7 @@ def train(
                 remarks=(*shrunk, *odd, *kept_weights(job, task)),
             )
             | {"task": task.on_record()}
-            | (origin.recorded(t.task) if origin else {})
+            | (origin.recorded(t) if origin else {})
             | ({"opponents": [other.recorded(known) for other in listed]} if listed else {})
         )
     return compared(job, _train(job, task, devices), _beside)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import tiny
-from morphogen import spaces
+from morphogen import cost, spaces
 from morphogen.core import Choice, RunError
+from morphogen.core.config import altered
 from morphogen.core.statistics import contrast
 from morphogen.engine.resume import resume
 from morphogen.engine.search.search import search
@@ -31,6 +32,7 @@ from morphogen.reports.page import render
 from morphogen.reports.reading import read_run
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import Constrained, SearchSpace, reference_of
+from morphogen.supernets import NetworkSpec
 from morphogen.tasks.classification.config import ImageConfig
 from morphogen.testing.toys import SETTINGS, own
 
@@ -205,14 +207,37 @@ def test_a_training_sees_the_data_as_the_search_did(data: str, tmp_path: Path) -
         "label smoothing 0.0, class weights 0=2"
     )
     origin = found_in(found.run)
-    assert origin.kept(ImageConfig(image_size=8, flip=True, class_weights="0=2")).endswith(
+    flipped = ImageConfig(image_size=8, flip=True, class_weights="0=2")
+    assert origin.kept(Training(task=flipped)).endswith(
         "class weights 0=2; other than there: flip on"
     )
+    assert not origin.sizes  # of a supernet
     assert origin.of("other data").task is None
     asked = origin.task
     assert quick_training("nasbench201", asked).task == asked
     published = paper_training("nasbench201", asked).task
     assert published == ImageConfig(image_size=0, flip=False, class_weights="0=2")
+
+
+@pytest.mark.parametrize("method", ["spos", "successive-halving"])
+def test_a_training_keeps_the_limits_of_the_search(data: str, tmp_path: Path, method: str) -> None:
+    """Also of a network that was delivered; a recipe of one's own has its own sizes."""
+    sizes = {"channels": 4, "depth": 1, "epochs": 1, "image_size": 8}
+    limit = "params<=20K" if method == "spos" else ""
+    settings = tiny.changed(SETTINGS, **sizes, limit=limit)
+    config = tiny.config(method)
+    found = search(config, data=data, settings=settings, run=tmp_path / "search")
+    short = quick_training("nasbench201", settings.task)
+    assert short.network.channels != 4
+    trained = found.train(run=tmp_path / "train")
+    spec = NetworkSpec(channels=4, depth=1, classes=4, in_channels=1)
+    assert trained.cost["params"] == cost.of(SPACE, found.architecture, spec, (1, 8, 8)).params
+    values = RunDirectory(trained.run).config()
+    assert values["inherited"].endswith(f". network as in {found.run}: channels 4, depth 1")
+    wider = altered(short, {"epochs": 1, "network.channels": 6})
+    other = found.train(wider, run=tmp_path / "wider")
+    said = RunDirectory(other.run).config()["inherited"]
+    assert said.endswith("depth 1; other than there: channels 6")
 
 
 def test_an_own_module_is_compared_with_its_first_options(tmp_path: Path) -> None:
