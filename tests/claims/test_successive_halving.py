@@ -224,6 +224,13 @@ def test_a_race_whose_rest_costs_more_than_it_finds_ends_and_the_reference_has_i
         state.rounds = [[arms, [now + lead, now - 5, now - 5, now]]]
         assert method._spared(state, problem, clock) == spared
         state.spared = spared
+        said = method.explanation(state)
+        by_then, more = lead * errors[last] / errors[300], errors[last] - errors[last + rest]
+        assert (said != "") is (spared > 0)
+        assert said.startswith("no candidate was ahead") is (lead < 0)
+        if spared and lead > 0:
+            assert f"the reference, {by_then:.2g} by the end" in said
+            assert f"is less than the {more:.2g} that the steps" in said
         assert (method.derived(state) == state.reference) is (spared > 0)
         assert method.ended(state, replace(clock, phase="decide")) is (spared > 0)
         assert not method.ended(state, replace(clock, phase="train"))

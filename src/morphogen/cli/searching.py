@@ -33,6 +33,7 @@ from morphogen.reports.reading import read_run
 from morphogen.reports.standing import final_metrics, metric_on, result_text, standing
 from morphogen.reports.text import columns, count, duration, fold
 from morphogen.runs.described import Described
+from morphogen.runs.described import title as heading
 from morphogen.runs.directory import RunDirectory
 from morphogen.tasks.kinds import USUAL_DATA, config_for, configured
 
@@ -186,14 +187,15 @@ def report(result: SearchResult, *, as_json: bool) -> int:
         print_json({**written, "run": str(result.run), "table": found})
         return code
     bold = "\033[1m{}\033[0m" if sys.stdout.isatty() else "{}"
-    said = bold.format(fold(f"{known.compared}.", width()))
+    why = f" {heading(known.explanation)}." if known.explanation else ""
+    said = bold.format(fold(f"{known.compared}.{why}", width()))
     rows = len(result.history)
     kind = "architecture" if rows and "candidate" in result.history[-1] else "epoch"
-    heading = (
+    first = (
         f"Found by {result.method} in {result.space.name}, after {rows} {kind}{'s'[: rows != 1]}:"
     )
     parts = [
-        heading,
+        first,
         "  " + bold.format(shown(result.text)),
         said,
         show_drawing(draw(result.space, result.architecture, width=width())),

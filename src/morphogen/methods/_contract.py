@@ -194,6 +194,14 @@ class Deciding(Stepwise, Protocol):
 
 
 @runtime_checkable
+class Explaining(Stepwise, Protocol):
+    """A method that says why its search has ended as it has."""
+
+    def explanation(self, state: Any) -> str:
+        """A sentence without its full stop; empty where there is nothing to say."""
+
+
+@runtime_checkable
 class AskTell(Protocol):
     """A method that proposes architectures and reads their scores; it never sees a network."""
 

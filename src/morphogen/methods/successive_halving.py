@@ -171,6 +171,9 @@ class SuccessiveHalvingState:
     """Of an arm of the decision: what its cost is worth in steps, in points of score."""
     spared: int = 0
     """Steps of the reference that the rest of the search would have taken, which did not pay."""
+    stakes: list[float] = field(default_factory=list)
+    """What was asked of that rest: the lead of the best candidate by the end of the long training,
+    and what the steps of the rest are worth there."""
     best_score: float = WORST
     best_phase: str = ""
     costs: dict[str, float] = field(default_factory=dict, metadata={"checkpoint": False})
@@ -401,8 +404,8 @@ class SuccessiveHalving:
         last, curve = _last(clock), self._curve(state, problem)
         now, then = curve.error(state.lengths[-1][0]), curve.error(last)
         lead = (scores[order[0]] - scores[-1]) * (then / now if now else 1.0)
-        pays = not c.give_up or lead > curve.doubling(last) * math.log2(1 + rest / last)
-        return 0 if pays else round(rest)
+        state.stakes = [lead, curve.doubling(last) * math.log2(1 + rest / last)]
+        return 0 if not c.give_up or lead > state.stakes[1] else round(rest)
 
     def _curve(self, state: SuccessiveHalvingState, problem: Problem) -> LearningCurve:
         """The reference's, as far as it is known."""
@@ -450,6 +453,25 @@ class SuccessiveHalving:
         scores = [float(np.mean(row)) for row in table[best]]
         conditions = f"at equal cost and after {self.config.decision:,} steps each"
         return Decision(state.against, gain, scores, conditions)
+
+    def explanation(self, state: SuccessiveHalvingState) -> str:
+        """Why the reference is the result without a decision."""
+        if not self.config.candidates:
+            return "there was no race, and the reference was trained for all of the time"
+        if not state.spared:
+            return ""
+        lead, worth = state.stakes
+        if lead <= 0:
+            return (
+                f"no candidate was ahead of the reference after round {len(state.rounds)}, which "
+                "ended the race, and the reference had its time"
+            )
+        return (
+            f"the race was ended after round {len(state.rounds)}: the best candidate's lead over "
+            f"the reference, {lead:.2g} by the end of the last training, is less than the "
+            f"{worth:.2g} that the steps of the rest of the search are worth there, and the "
+            "reference had these"
+        )
 
     def _best(self, state: SuccessiveHalvingState) -> int:
         return max(range(len(state.arms) - 1), key=lambda i: float(np.mean(state.decided[i])))

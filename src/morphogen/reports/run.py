@@ -251,6 +251,11 @@ class Run:
         return f"{self.uncompared}: `{command}` {does}"
 
     @property
+    def explanation(self) -> str:
+        """Why the search has ended as it has, without a full stop; empty: nothing is said of it."""
+        return str(self.result.get("explanation", ""))
+
+    @property
     def uncompared(self) -> str:
         """What is said where there was no comparison, without a full stop."""
         reference = reference_of(self.space) if self.space else None

@@ -98,6 +98,7 @@ def summary(run: Run) -> Html:
     """The facts one looks for first, and what is to be known of the run."""
     items = [el("div", {}, el("dt", {}, name), el("dd", {}, value)) for name, value in facts(run)]
     notes = [f"{fault}." for fault in run.faults]
+    notes += [f"{heading(run.explanation)}."] if run.explanation else []
     notes += [f"Warning: {remark}." for remark in run.result.get("remarks", ())]
     if run.state != "finished":
         notes.append(

@@ -331,6 +331,8 @@ class SearchRecord(Record):
     cost: Cost
     ended_early: bool | None = None
     """Whether an interrupt has ended it with the best so far."""
+    explanation: Text | None = None
+    """Why it has ended as it has, without a full stop."""
     limits: list[Kept] | None = None
     failed_evaluations: Count | None = None
     candidates: list[Offered] | None = None

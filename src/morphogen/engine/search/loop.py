@@ -33,6 +33,7 @@ from morphogen.methods import (
     Decision,
     Delivering,
     Ending,
+    Explaining,
     Method,
     Noting,
     Offering,
@@ -67,6 +68,8 @@ class Outcome:
     """What the architecture costs, beside each limit of the search."""
     decision: Decision | None = None
     """Of a method that has compared what it found."""
+    explanation: str = ""
+    """Of a method that says why it has ended so."""
     left: int = 0
     """Epochs that were still to be done when an interrupt ended it."""
 
@@ -202,7 +205,9 @@ def _outcome(
         return None
     net = method.network(state, space) if isinstance(method, Delivering) else None
     decision = method.decision(state) if isinstance(method, Deciding) else None
-    return Outcome(found, history, offered(method, state, space), net, decision=decision)
+    why = method.explanation(state) if isinstance(method, Explaining) else ""
+    several = offered(method, state, space)
+    return Outcome(found, history, several, net, decision=decision, explanation=why)
 
 
 def offered(method: Method, state: Any, space: SearchSpace) -> list[dict[str, Any]]:

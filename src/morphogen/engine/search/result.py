@@ -209,6 +209,7 @@ def finished(directory: RunDirectory, job: Job) -> SearchResult | None:
             offered,
             delivered=held,
             limits=written.get("limits", ()),
+            explanation=written.get("explanation", ""),
         ),
     )
 
@@ -344,6 +345,7 @@ def write_result(job: Job, outcome: Outcome) -> SearchResult:
             "method": result.method,
             "space": result.space.name,
             "remarks": list(result.remarks),
+            **({"explanation": outcome.explanation} if outcome.explanation else {}),
             "seed": job.settings.seed,
             "epochs": len(outcome.history),
             **({"ended_early": True} if result.ended_early else {}),
