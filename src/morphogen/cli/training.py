@@ -81,7 +81,7 @@ def train(words: Sequence[str]) -> int:
     space, origin = found.space, found.origin
     held = preset(chosen, space.name, found.data, origin.task if origin else None)
     if origin is not None and chosen == Target().preset:
-        held = origin.sized(held)
+        held = origin.continued(held)
     if any(word == "--baseline" for word in words):
         held = replace(held, seeds=SEEDS)
     given = parse(

@@ -121,7 +121,8 @@ class SearchResult:
             training: protocol; by default `morphogen.quick_training` of the space, with a
                 baseline three seeds of it. Where it says nothing of the data, they are seen as in
                 the search: of the same size, mirrored or not; by default networks have the sizes
-                of the one that the search delivered, or whose costs had limits.
+                of the one that the search delivered, or whose costs had limits, and train as long
+                as one that was delivered.
             data: other data than those of the search.
             task: another task than that of the search.
             run: the run directory of the training, new; by default `runs/train-<space>-<time>`.
@@ -138,7 +139,9 @@ class SearchResult:
             origin = replace(origin, task=None)
         if training is None:
             seeds = SEEDS if baseline else 1
-            training = origin.sized(replace(quick_training(self.space, origin.task), seeds=seeds))
+            training = origin.continued(
+                replace(quick_training(self.space, origin.task), seeds=seeds)
+            )
         elif isinstance(training, Training) and training.task is None:
             training = replace(training, task=origin.task)
         result = retrain.train(

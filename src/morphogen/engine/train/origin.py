@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from morphogen.core import RunError
 from morphogen.core.config import altered
 from morphogen.core.names import shell
 from morphogen.engine.train.training import Training
+from morphogen.runs.described import title
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.spaces.mapping import MODULE
@@ -31,9 +33,10 @@ class Origin:
     task: TaskConfig | None
     """What the data were asked for: size, mirroring, weights of classes; None: a task of one's own
     was searched on, or is trained on, or data of another name are."""
-    sizes: Mapping[str, Any] = field(default_factory=dict)
-    """Of a network that the run delivered, or whose costs its limits were on, as `sizes_of` has
-    them; of another run empty: a supernet's sizes are not those of a training."""
+    taken: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a training that are taken over: the sizes of a network that the run delivered, or
+    on whose costs it had limits (`sizes_of`), and of one that was delivered also how long it was
+    trained. Of another run none: a supernet's sizes are not those of a training."""
     within: SearchSpace | None = None
     """The space as it was searched, with its limits; None: nobody asked."""
 
@@ -41,9 +44,9 @@ class Origin:
         """The same, of which nothing is taken over if other data are trained on."""
         return self if str(data) == self.data else replace(self, task=None)
 
-    def sized(self, training: Training) -> Training:
-        """A training of networks of the run's sizes."""
-        return altered(training, self.sizes)
+    def continued(self, training: Training) -> Training:
+        """A training with what is taken over from the run."""
+        return altered(training, self.taken)
 
     def kept(self, training: Training) -> str:
         """What is said of the settings that a training has from here; empty without any."""
@@ -51,19 +54,18 @@ class Origin:
         if self.task is not None and type(asked) is type(self.task):
             names = [held.name for held in fields(asked)]
             said.append(self._compared("data settings", names, self.task, asked))
-        if self.sizes:
-            there = altered(training, self.sizes).network
-            names = [name.rpartition(".")[2] for name in self.sizes]
-            said.append(self._compared("network", names, there, training.network))
-        return ". ".join(said)
+        if self.taken:
+            there = altered(training, self.taken)
+            said.append(self._compared("sizes", list(self.taken), there, training))
+        return ". ".join([*said[:1], *map(title, said[1:])])
 
     def _compared(self, what: str, names: Sequence[str], there: Any, here: Any) -> str:
         same: list[str] = []
         other: list[str] = []
         for name in names:
-            value = getattr(here, name)
-            words = f"{name.replace('_', ' ')} {_text(value)}"
-            (same if value == getattr(there, name) else other).append(words)
+            value = attrgetter(name)(here)
+            words = f"{name.rpartition('.')[2].replace('_', ' ')} {_text(value)}"
+            (same if value == attrgetter(name)(there) else other).append(words)
         said = f"{what} as in {self.run}: {', '.join(same) or 'nothing'}"
         return said + (f"; other than there: {', '.join(other)}" if other else "")
 
@@ -74,7 +76,7 @@ class Origin:
 
 
 def sizes_of(settings: Mapping[str, Any], *, delivered: bool) -> dict[str, Any]:
-    """The sizes that a training takes over from a search; see `Origin.sizes`.
+    """The sizes of networks that a training takes over from a search; see `Origin.taken`.
 
     Args:
         settings: of the search, as config.yaml has them.
@@ -106,12 +108,16 @@ def found_in(run: str | Path) -> Origin:
             f"`{shell('morphogen', 'resume', directory.path)}`"
         )
     own = values["space"].get("code") == MODULE  # which has its own sizes
-    sizes = sizes_of(values["settings"], delivered=directory.has_network)
+    settings, delivered = values["settings"], directory.has_network
+    taken = {} if own else sizes_of(settings, delivered=delivered)
+    if delivered:
+        taken |= {name: settings[name] for name in ("epochs", "batch_size")}
+        taken["hardware.precision"] = settings["hardware"]["precision"]
     return Origin(
         directory.path,
         written["architecture"],
         values["space"],
         str(values.get("data")),
         read(values["settings"].get("task")),
-        {} if own else sizes,
+        taken,
     )

@@ -211,7 +211,7 @@ def test_a_training_sees_the_data_as_the_search_did(data: str, tmp_path: Path) -
     assert origin.kept(Training(task=flipped)).endswith(
         "class weights 0=2; other than there: flip on"
     )
-    assert not origin.sizes  # of a supernet
+    assert not origin.taken  # of a supernet
     assert origin.of("other data").task is None
     asked = origin.task
     assert quick_training("nasbench201", asked).task == asked
@@ -233,11 +233,15 @@ def test_a_training_keeps_the_limits_of_the_search(data: str, tmp_path: Path, me
     spec = NetworkSpec(channels=4, depth=1, classes=4, in_channels=1)
     assert trained.cost["params"] == cost.of(SPACE, found.architecture, spec, (1, 8, 8)).params
     values = RunDirectory(trained.run).config()
-    assert values["inherited"].endswith(f". network as in {found.run}: channels 4, depth 1")
-    wider = altered(short, {"epochs": 1, "network.channels": 6})
+    longer = method != "spos"
+    rest = f", epochs 1, batch size {settings.batch_size}, precision 32-true" if longer else ""
+    said = f". Sizes as in {found.run}: channels 4, depth 1{rest}"
+    assert values["inherited"].endswith(said)
+    assert values["settings"]["epochs"] == (1 if longer else short.epochs)
+    wider = altered(short, {"epochs": 1, "network.channels": 6, "batch_size": settings.batch_size})
     other = found.train(wider, run=tmp_path / "wider")
     said = RunDirectory(other.run).config()["inherited"]
-    assert said.endswith("depth 1; other than there: channels 6")
+    assert said.endswith("; other than there: channels 6")
 
 
 def test_an_own_module_is_compared_with_its_first_options(tmp_path: Path) -> None:
