@@ -231,7 +231,7 @@ def report(result: SearchResult, *, as_json: bool) -> int:
 def _reached(result: SearchResult, task: Described) -> str:
     """What the delivered network reaches on the test part."""
     test = result.test
-    text = f"Test {task.metric} of the trained network: {task.value(test['mean'])}"
+    text = f"Test {task.spelt} of the trained network: {task.value(test['mean'])}"
     if "low" not in test:
         return f"{text} (one seed, no interval)."
     low, high = map(task.number, (test["low"], test["high"]))

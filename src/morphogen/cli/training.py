@@ -245,7 +245,7 @@ def report(result: TrainResult, *, as_json: bool) -> int:
 
 
 def _reached(part: str, held: Mapping[str, Any], task: Described) -> str:
-    text = f"{part} {task.metric}: {task.value(held['mean'])}"
+    text = f"{part} {task.spelt}: {task.value(held['mean'])}"
     if "low" in held:
         low, high, *each = map(task.number, (held["low"], held["high"], *held["values"]))
         over = task.covers(held) if held.get("examples") else f"({', '.join(each)})"

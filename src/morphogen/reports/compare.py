@@ -17,7 +17,7 @@ from morphogen.reports.scale import horizontal, vertical
 from morphogen.reports.scores import rising, thin
 from morphogen.reports.text import duration
 from morphogen.reports.trained import points as of_seed
-from morphogen.runs.described import title
+from morphogen.runs.described import spelt, title
 from morphogen.runs.verdict import Verdict
 
 Points = Sequence[tuple[float, float]]
@@ -35,11 +35,11 @@ def _curves(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
     for task in dict.fromkeys((r.task.metric, r.task.label) for r in runs):
         metric, label = task
         made += [
-            (f"held_out_{metric}", f"{title(metric)} on held-out examples", label),
-            (f"supernet_{metric}", f"{title(metric)} of the supernet", label),
+            (f"held_out_{metric}", f"{title(spelt(metric))} on held-out examples", label),
+            (f"supernet_{metric}", f"{title(spelt(metric))} of the supernet", label),
             (
                 f"recalibrated_{metric}",
-                f"{title(metric)} once discretised, norms recalibrated",
+                f"{title(spelt(metric))} once discretised, norms recalibrated",
                 label,
             ),
         ]

@@ -50,7 +50,7 @@ def learning_curves(groups: Sequence[tuple[str, int, Sequence[Run]]], level: int
     if task is None or not any(s.points for s in series):
         return None
     text = (
-        f"{title(task.metric)} of the episodes that were played to be trained on, with the network "
+        f"{title(task.spelt)} of the episodes that were played to be trained on, with the network "
         "as it then was; each point is the mean over the last twentieth of the epochs. "
     )
     text += (
@@ -61,7 +61,7 @@ def learning_curves(groups: Sequence[tuple[str, int, Sequence[Run]]], level: int
     x = horizontal([a for s in series for a, _ in s.points], task.gathered, whole=True)
     ends = [v for s in series for _, low, high in s.band for v in (low, high)]
     y = vertical([*(b for s in series for _, b in s.points), *ends], task.label)
-    head = f"{title(task.metric)} in training"
+    head = f"{title(task.spelt)} in training"
     return lines(head, text, series, x, y, level=level)
 
 

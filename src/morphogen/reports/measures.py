@@ -80,7 +80,7 @@ def _trained(run: Run) -> dict[Measure, dict[int, float]]:
     how = "trained from scratch" if run.training else "network that the search trained"
     for part, known in run.reached.items():
         values = [float(v) for v in known.get("values", ())]
-        name = f"{TITLES[part].lower()} {task.metric}{_in(task.unit)}, {how}"
+        name = f"{TITLES[part].lower()} {task.spelt}{_in(task.unit)}, {how}"
         made = Measure(name, task.metric, task.unit, task.higher_is_better, run.data)
         return {made: dict(zip(seeds(run), values, strict=False))}
     return {}

@@ -32,7 +32,7 @@ def trainings(run: Run, level: int) -> Html | None:
     ]
     if not rows:
         return None
-    of = f"{run.task.metric}{', ' + run.task.unit if run.task.unit else ''}"
-    title = f"Trainings of a single architecture, by {run.task.metric} on search-validation "
+    of = run.task.label
+    title = f"Trainings of a single architecture, by {run.task.spelt} on search-validation "
     title += f"{run.task.examples}; those of one phase are equally long"
     return table(title, ["architecture", "phase", of], rows, shown=True, cards=True)

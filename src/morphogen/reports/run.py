@@ -185,7 +185,7 @@ class Run:
             return None
         if self.judged:
             unit = f" in {task.unit}" * bool(task.unit)
-            return f"best {task.metric}{unit}", task.sign * max(scores), task.higher_is_better
+            return f"best {task.spelt}{unit}", task.sign * max(scores), task.higher_is_better
         return "best score", max(scores), True
 
     @property
@@ -206,7 +206,7 @@ class Run:
         task = self.task
         for part, known in self.reached.items():
             seeds, unit = _seeds(int(known["n"])), f" in {task.unit}" * bool(task.unit)
-            what = f"{TITLES[part].lower()} {task.metric}{unit}, {seeds}"
+            what = f"{TITLES[part].lower()} {task.spelt}{unit}, {seeds}"
             return what, float(known["mean"]), task.higher_is_better
         return None
 

@@ -64,7 +64,7 @@ def sections(run: Run, level: int = 2, *, alone: bool = True) -> list[tuple[str,
     """
     made: list[tuple[str, Callable[[Run, int], Html | None]]] = [
         ("The architecture", architecture),
-        (f"{heading(run.task.metric)} reached", reached),
+        (f"{heading(run.task.spelt)} reached", reached),
         ("Examples", examples),
         ("Where it stands", partial(where, alone=alone)),
         ("The training" if run.training else "The search", search),

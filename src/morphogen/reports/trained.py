@@ -15,7 +15,7 @@ from morphogen.runs.described import TITLES, Described, title
 
 def _curves(task: Described) -> list[tuple[str, str, str]]:
     """Entry of the metrics, title and axis of each chart."""
-    metric = title(task.metric)
+    metric = title(task.spelt)
     return [
         ("train_loss", "Training loss", "loss"),
         (f"train_{task.metric}", f"{metric} on training {task.examples}, as trained", task.label),
@@ -70,7 +70,7 @@ def reached(run: Run, level: int) -> Html | None:
             "were opened after the search, to measure it; the interval is what their number "
             "allows, and says nothing of what another seed would reach."
         )
-    made = [el("p", {}, text), table(f"{title(task.metric)} reached", head, rows, cards=True)]
+    made = [el("p", {}, text), table(f"{title(task.spelt)} reached", head, rows, cards=True)]
     others = [
         [
             f"{figure.label}",

@@ -16,9 +16,18 @@ TITLES = {"test": "Test", "held_out": "Held-out"}
 """Parts on which a training is measured, the one that counts most first, and what they go by."""
 
 
-def title(metric: str) -> str:
-    """The name of a metric at the beginning of a heading: `accuracy` as `Accuracy`, `F1` as is."""
-    return metric[:1].upper() + metric[1:]
+SPELT = {"miou": "mIoU"}
+"""Metrics that texts write in another way than fields are named."""
+
+
+def spelt(metric: str) -> str:
+    """The name of a metric within a text: `token_accuracy` as `token accuracy`."""
+    return SPELT.get(metric, metric.replace("_", " "))
+
+
+def title(text: str) -> str:
+    """The beginning of a heading or a sentence: `accuracy` as `Accuracy`, `F1` and `mIoU` as is."""
+    return text if text in SPELT.values() else text[:1].upper() + text[1:]
 
 
 def a(word: str) -> str:
@@ -68,9 +77,14 @@ class Described:
         return 1 if self.higher_is_better else -1
 
     @property
+    def spelt(self) -> str:
+        """The metric within a text."""
+        return spelt(self.metric)
+
+    @property
     def label(self) -> str:
         """Of an axis or a column: `accuracy, %`."""
-        return f"{self.metric}, {self.unit}" if self.unit else self.metric
+        return f"{self.spelt}, {self.unit}" if self.unit else self.spelt
 
     @property
     def drawn(self) -> str:
