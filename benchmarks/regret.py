@@ -52,7 +52,6 @@ from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.times import SHORTEST
 from morphogen.engine.search.timetable import timetable
 from morphogen.methods import MethodInfo, methods
-from morphogen.reports.standing import final_metrics
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
 from morphogen.tasks.kinds import asked_of
@@ -289,7 +288,7 @@ def curve(
     table = benchmarks.of(space)
     if table is None:
         raise SystemExit(f"space {space.name} has no table")
-    metric = final_metrics(table)[0]
+    metric = table.final_metrics[0]
     spent, before, last = 0.0, "", None
 
     def entry(text: str) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import record
 
 from morphogen import benchmarks, spaces
 from morphogen.reports.curves import Band, svg
-from morphogen.reports.standing import final_metrics
 
 COMMAND = "python benchmarks/regret.py"
 POINTS = 30
@@ -109,7 +108,7 @@ def write(folder: Path) -> None:
     for name, by_method in found.items():
         table = benchmarks.of(spaces.make(name))
         assert table is not None
-        metric = final_metrics(table)[0]
+        metric = table.final_metrics[0]
         optimum = table.optimum(metric)[1]
         title = benchmarks.describe(table.name).title
         quality_of = {m: quality(runs, optimum) for m, runs in by_method.items()}

@@ -173,6 +173,17 @@ class Benchmark:
         """The metrics for the report after the search."""
         return tuple(m.name for m in self.metrics.values() if m.split == "test")
 
+    @property
+    def final_metrics(self) -> tuple[str, ...]:
+        """The test figures after the longest training, one per data set."""
+        longest: dict[str, Metric] = {}
+        for name in self.test_metrics:
+            metric = self.metric(name)
+            before = longest.get(metric.data)
+            if before is None or (metric.epochs or 0) > (before.epochs or 0):
+                longest[metric.data] = metric
+        return tuple(m.name for m in longest.values())
+
     def metric(self, name: str) -> Metric:
         """The description of a metric, or an `UnknownNameError` with the nearest match."""
         if name not in self.metrics:

@@ -19,8 +19,8 @@ from morphogen import spaces
 from morphogen.benchmarks import describe
 from morphogen.cli.terminal.output import width
 from morphogen.core import UnknownNameError, plugins
+from morphogen.core.text import count, fold
 from morphogen.proxies import PROXIES
-from morphogen.reports.text import count, fold
 from morphogen.spaces import capabilities
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from morphogen.cli.options import Option, Section, read, show
 from morphogen.cli.terminal.output import width
-from morphogen.reports.text import fold
+from morphogen.core.text import fold
 
 HELP = ("-h", "--help")
 

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from morphogen.core import ConfigError
 from morphogen.core.names import LONGEST, brief
 from morphogen.core.ranges import NATURAL, Range
-from morphogen.reports.text import fold
+from morphogen.core.text import fold
 
 T = TypeVar("T")
 

@@ -20,6 +20,7 @@ from morphogen.cli.terminal.watching import watcher
 from morphogen.core.config import altered, config, from_mapping
 from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
+from morphogen.core.text import columns, count, duration, fold
 from morphogen.engine.search.plan import NAME as PLANNED
 from morphogen.engine.search.plan import usual_space, usual_time
 from morphogen.engine.search.presets import Preset, paper_preset, quick_preset
@@ -30,11 +31,11 @@ from morphogen.engine.sizes import usual
 from morphogen.methods import MethodInfo, find
 from morphogen.reports.draw import draw
 from morphogen.reports.reading import read_run
-from morphogen.reports.standing import final_metrics, metric_on, result_text, standing
-from morphogen.reports.text import columns, count, duration, fold
+from morphogen.reports.standing import result_text, standing
 from morphogen.runs.described import Described
 from morphogen.runs.described import title as heading
 from morphogen.runs.directory import RunDirectory
+from morphogen.runs.tabled import metric_on
 from morphogen.tasks.kinds import USUAL_DATA, config_for, configured
 
 
@@ -180,7 +181,7 @@ def report(result: SearchResult, *, as_json: bool) -> int:
     code = INTERRUPTED if result.ended_early else 0
     table = benchmarks.of(result.space)
     listed = table is not None and result.architecture in table
-    found = standing(table, result.architecture, final_metrics(table)) if table and listed else {}
+    found = standing(table, result.architecture, table.final_metrics) if table and listed else {}
     known = read_run(result.run)
     if as_json:
         written = RunDirectory(result.run).result() or {}

@@ -17,6 +17,7 @@ from morphogen.cli.terminal.watching import watcher
 from morphogen.core import ConfigError, MorphogenError
 from morphogen.core.config import config
 from morphogen.core.names import shell, shown
+from morphogen.core.text import count, duration, fold
 from morphogen.engine.record.watch import Watcher
 from morphogen.engine.search.beside import told_of, within_limits
 from morphogen.engine.train.baseline import SEEDS
@@ -25,7 +26,6 @@ from morphogen.engine.train.retrain import train as run_training
 from morphogen.engine.train.trained import TrainResult
 from morphogen.engine.train.training import Training, paper_training, quick_training
 from morphogen.reports.draw import draw
-from morphogen.reports.text import count, duration, fold
 from morphogen.runs.described import PASSED, TITLES, Described, a, title
 from morphogen.runs.directory import TRAINING, RunDirectory
 from morphogen.spaces import SearchSpace, reference_of

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from morphogen.core.statistics import contrast, interval
+from morphogen.core.text import duration
 from morphogen.reports.charts import Series, lines
 from morphogen.reports.clouds import clouds
 from morphogen.reports.gathered import learning_curves
@@ -15,7 +16,6 @@ from morphogen.reports.measures import Measure, listed, measured, seeds, told_ap
 from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
 from morphogen.reports.scores import rising, thin
-from morphogen.reports.text import duration
 from morphogen.reports.trained import points as of_seed
 from morphogen.runs.described import spelt, title
 from morphogen.runs.verdict import Verdict

@@ -8,12 +8,12 @@ from typing import Any
 
 from morphogen import benchmarks
 from morphogen.benchmarks import Benchmark
+from morphogen.core.text import count, figure
 from morphogen.reports.charts import Series, lines
 from morphogen.reports.groups import STYLES
 from morphogen.reports.html import Html, el, join, table
 from morphogen.reports.page import document
 from morphogen.reports.scale import horizontal, vertical
-from morphogen.reports.text import count, figure
 
 
 def page(content: Mapping[str, Any], bench: Benchmark, version: str) -> str:

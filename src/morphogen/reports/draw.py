@@ -12,7 +12,7 @@ from textwrap import wrap
 from typing import cast
 
 from morphogen.core import Architecture
-from morphogen.reports.text import columns
+from morphogen.core.text import columns
 from morphogen.spaces import SearchSpace, about
 from morphogen.spaces.darts import CELLS, DARTSCells
 from morphogen.spaces.nasbench1shot1 import (

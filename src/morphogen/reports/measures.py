@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from morphogen import benchmarks
+from morphogen.core.text import figure
 from morphogen.reports.run import Run
 from morphogen.reports.scores import kind
-from morphogen.reports.text import figure
 from morphogen.runs.described import TITLES
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from morphogen.core import Architecture, RunError
+from morphogen.core.text import figure
 from morphogen.reports import ranking as orders
 from morphogen.reports.cells import choices_table, picture
 from morphogen.reports.html import Child, Html, el, table
 from morphogen.reports.reading import read_run
 from morphogen.reports.run import Run
 from morphogen.reports.sections import facts
-from morphogen.reports.text import figure
 from morphogen.reports.verdict import verdict
 from morphogen.spaces import SearchSpace
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from morphogen.core.text import figure
 from morphogen.reports.html import Html, el, join, table
 from morphogen.reports.run import Run
-from morphogen.reports.text import figure
 
 
 def plan(run: Run, level: int) -> Html | None:

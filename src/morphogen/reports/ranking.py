@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from morphogen.core.text import columns, fold
 from morphogen.reports.charts import Mark, cloud
 from morphogen.reports.clouds import middle
 from morphogen.reports.html import Html, el, join, table
 from morphogen.reports.scale import Axis, horizontal, vertical
 from morphogen.reports.scores import thin
-from morphogen.reports.text import columns, fold
 
 Points = Sequence[tuple[float, float]]
 """Score and figure of each architecture."""

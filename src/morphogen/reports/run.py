@@ -13,9 +13,10 @@ from morphogen import benchmarks, spaces
 from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ArchitectureError, MorphogenError
 from morphogen.core.names import shell
-from morphogen.reports.standing import final_metrics, metric_on, standing
+from morphogen.reports.standing import standing
 from morphogen.runs.described import TASK, TITLES, Described
 from morphogen.runs.records import Comparison, comparison_of
+from morphogen.runs.tabled import metric_on
 from morphogen.spaces import ModuleSpace, SearchSpace, reference_of
 
 State = Literal["finished", "ended early", "running", "cut off"]
@@ -150,7 +151,7 @@ class Run:
         table, arch = self.table, self.architecture
         if table is None or arch is None or arch not in table:
             return {}
-        return standing(table, arch, final_metrics(table))
+        return standing(table, arch, table.final_metrics)
 
     @cached_property
     def headline(self) -> tuple[str, float, bool] | None:

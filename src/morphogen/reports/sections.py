@@ -12,6 +12,8 @@ import yaml
 
 from morphogen import benchmarks
 from morphogen.core.names import shell
+from morphogen.core.text import count, duration
+from morphogen.core.text import figure as rounded
 from morphogen.reports import ranking
 from morphogen.reports.cells import choices_table, picture
 from morphogen.reports.charts import Series, figure, lines
@@ -25,8 +27,6 @@ from morphogen.reports.planned import plan, trainings
 from morphogen.reports.run import Run
 from morphogen.reports.scale import horizontal, vertical
 from morphogen.reports.scores import scored
-from morphogen.reports.text import count, duration
-from morphogen.reports.text import figure as rounded
 from morphogen.reports.trained import reached, trained
 from morphogen.reports.verdict import verdict
 from morphogen.runs.described import title as heading

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from morphogen.benchmarks import Benchmark, Metric
+from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture
-from morphogen.reports.text import columns, figure, fold
+from morphogen.core.text import columns, figure, fold
 
 
 def standing(table: Benchmark, arch: Architecture, metrics: Sequence[str]) -> dict[str, Any]:
@@ -41,39 +41,6 @@ def standing(table: Benchmark, arch: Architecture, metrics: Sequence[str]) -> di
             "note": metric.note,
         }
     return out
-
-
-def final_metrics(table: Benchmark) -> list[str]:
-    """The test figures after the longest training, one per data set: for the end of a report."""
-    longest: dict[str, Metric] = {}
-    for name in table.test_metrics:
-        metric = table.metric(name)
-        before = longest.get(metric.data)
-        if before is None or (metric.epochs or 0) > (before.epochs or 0):
-            longest[metric.data] = metric
-    return [m.name for m in longest.values()]
-
-
-def metric_on(table: Benchmark, config: Mapping[str, Any]) -> str | None:
-    """The final test metric of the data that a run is on; None if the table is of other data.
-
-    Args:
-        table: of the run's space.
-        config: config.yaml of the run. One that read its scores in the table is on the table's
-            data, whatever it names.
-    """
-    names = final_metrics(table)
-    evaluation = config["settings"].get("evaluation", {})
-    if evaluation.get("evaluator") == "table":
-        read = evaluation.get("metric")
-        searched = table.metric(read).data if read in table.metrics else ""
-        return next((n for n in names if table.metric(n).data == searched), names[0])
-    own = _plain(str(config["data"]).split(":")[0])
-    return next((n for n in names if _plain(table.metric(n).data) == own), None)
-
-
-def _plain(data: str) -> str:
-    return data.replace("-", "").lower()
 
 
 def query_text(table: Benchmark, found: dict[str, Any], width: int, *, explain: bool = True) -> str:

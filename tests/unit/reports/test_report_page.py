@@ -22,7 +22,7 @@ from morphogen.core import RunError
 from morphogen.reports.reading import read_run
 from morphogen.reports.scale import BOTTOM, HEIGHT, TOP
 from morphogen.reports.sections import facts
-from morphogen.reports.standing import metric_on
+from morphogen.runs.tabled import metric_on
 from read_page import page
 
 

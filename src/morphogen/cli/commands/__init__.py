@@ -14,7 +14,7 @@ from morphogen.cli.terminal.output import width
 from morphogen.core import ConfigError, UnknownNameError
 from morphogen.core.arguments import encodable
 from morphogen.core.names import brief
-from morphogen.reports.text import fold
+from morphogen.core.text import fold
 
 NAMES = (
     "search",

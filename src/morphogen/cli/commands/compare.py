@@ -13,7 +13,7 @@ from morphogen.cli.terminal.interrupts import advised
 from morphogen.cli.terminal.output import page_line, print_json, width
 from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shown
-from morphogen.reports.text import columns, count, figure, fold
+from morphogen.core.text import columns, count, figure, fold
 
 if TYPE_CHECKING:
     from morphogen.engine.judge.compare import Comparison

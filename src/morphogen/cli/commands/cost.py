@@ -12,7 +12,7 @@ from morphogen.cli.options import Option, Section, whole
 from morphogen.cli.terminal.output import print_json, width
 from morphogen.core import ConfigError, ranges
 from morphogen.core.names import brief
-from morphogen.reports.text import columns, fold
+from morphogen.core.text import columns, fold
 
 if TYPE_CHECKING:
     from morphogen.cost import Cost, Latency

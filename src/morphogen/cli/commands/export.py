@@ -10,7 +10,7 @@ from morphogen.cli.options import Option, Section
 from morphogen.cli.terminal.output import print_json, width
 from morphogen.core import ConfigError
 from morphogen.core.names import shell, shown
-from morphogen.reports.text import fold
+from morphogen.core.text import fold
 
 OPTIONS = Section(
     "Options",

@@ -25,7 +25,7 @@ OPTIONS = Section(
 def import_nasbench101(given: dict[str, Any]) -> int:
     """Convert a public file once, and say what was found."""
     from morphogen.benchmarks import nasbench101
-    from morphogen.reports.text import columns
+    from morphogen.core.text import columns
 
     source, target = Path(given["file"]), Path(given["to"])
     if sys.stderr.isatty():

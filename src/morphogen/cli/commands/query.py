@@ -36,9 +36,9 @@ def query(given: dict[str, Any]) -> int:
     """Look an architecture up and print every figure with its rank and regret."""
     from morphogen import spaces
     from morphogen.benchmarks import nasbench101
+    from morphogen.core.text import fold
     from morphogen.reports.draw import draw
     from morphogen.reports.standing import query_text, standing
-    from morphogen.reports.text import fold
 
     space = spaces.make(given["space"])
     title, table = _table(space, given["table"])

@@ -16,7 +16,7 @@ from morphogen.cli.options import Option, Section
 from morphogen.cli.terminal.output import print_json
 from morphogen.core import MorphogenError, RunError
 from morphogen.core.names import shown
-from morphogen.reports.text import columns, duration
+from morphogen.core.text import columns, duration
 
 if TYPE_CHECKING:
     from morphogen.reports.run import Run

@@ -16,7 +16,7 @@ from morphogen.cli.terminal.interrupts import advised
 from morphogen.cli.terminal.output import page_line, print_json, width
 from morphogen.core import ConfigError, ranges
 from morphogen.core.names import shown
-from morphogen.reports.text import columns, fold
+from morphogen.core.text import columns, fold
 
 if TYPE_CHECKING:
     from morphogen.benchmarks import Benchmark

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from morphogen.cli.command import HELP, Command
 from morphogen.cli.terminal.output import width
-from morphogen.reports.text import columns, count, fold
+from morphogen.core.text import columns, count, fold
 
 
 def search(words: Sequence[str]) -> int:

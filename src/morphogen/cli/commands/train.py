@@ -9,7 +9,7 @@ from morphogen.cli.command import CELL, HELP, Command
 from morphogen.cli.options import Section, peek, show
 from morphogen.cli.terminal.output import width
 from morphogen.core import ConfigError
-from morphogen.reports.text import fold
+from morphogen.core.text import fold
 
 
 def train(words: Sequence[str]) -> int:

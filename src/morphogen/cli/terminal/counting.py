@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from morphogen.reports.text import duration
+from morphogen.core.text import duration
 
 LINE_PAUSE = 5.0
 """Seconds between two lines of progress where there is no terminal."""

@@ -24,7 +24,6 @@ from morphogen.engine.search.initial import fit_initial
 from morphogen.methods import methods
 from morphogen.reports import comparisonpage
 from morphogen.reports.curves import Band, svg
-from morphogen.reports.standing import final_metrics
 from morphogen.reports.writing import Report, written
 from morphogen.runs.config import command
 
@@ -235,8 +234,8 @@ def _reported(table: Benchmark, searched: str, asked: str, *, oracle: bool) -> s
     if oracle:
         return searched
     data = table.metric(searched).data
-    fitting = [m for m in final_metrics(table) if table.metric(m).data == data]
-    return (fitting or final_metrics(table) or [searched])[0]
+    fitting = [m for m in table.final_metrics if table.metric(m).data == data]
+    return (fitting or table.final_metrics or [searched])[0]
 
 
 def _page(content: Mapping[str, Any], table: Benchmark) -> str:

@@ -14,6 +14,7 @@ from morphogen.benchmarks import Benchmark
 from morphogen.core import Architecture, ConfigError, arguments, ranges
 from morphogen.core.names import brief
 from morphogen.core.ranking import LEAST, Estimate, Ranking
+from morphogen.core.text import count
 from morphogen.engine.judge.proxy_scores import (
     ENUMERABLE,
     Scored,
@@ -24,8 +25,6 @@ from morphogen.engine.judge.proxy_scores import (
 )
 from morphogen.engine.record.watch import usual_count
 from morphogen.proxies import Proxy, named
-from morphogen.reports.standing import final_metrics
-from morphogen.reports.text import count
 from morphogen.reports.writing import Report, written
 from morphogen.runs.config import Space, known_space
 from morphogen.spaces import SearchSpace
@@ -211,7 +210,7 @@ def _drawn(space: SearchSpace, sample: int, seed: int) -> list[Architecture]:
 def _column(table: Benchmark | None, name: str, space: SearchSpace) -> str:
     """The column that proxies are judged by: by default the test figure of the first data."""
     if table is not None:
-        return str(table.metric(name or final_metrics(table)[0]).name)
+        return str(table.metric(name or table.final_metrics[0]).name)
     if name:
         raise ConfigError(
             f"metric is {name!r}, and space {space.name!r} has no table; accepted: without"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from morphogen.reports.text import duration
+from morphogen.core.text import duration
 from morphogen.tasks.problem import Clock
 
 

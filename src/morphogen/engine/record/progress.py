@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from morphogen.core.names import shown
+from morphogen.core.text import duration
 from morphogen.engine.record.pace import Pace
-from morphogen.reports.text import duration
 from morphogen.runs.directory import RunDirectory
 from morphogen.tasks.problem import Clock
 

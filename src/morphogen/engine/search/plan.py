@@ -17,6 +17,7 @@ import torch
 from morphogen.core import ConfigError
 from morphogen.core.config import altered
 from morphogen.core.names import brief
+from morphogen.core.text import count, duration
 from morphogen.engine.devices import one_device
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.settings import Settings
@@ -24,7 +25,6 @@ from morphogen.engine.search.speed import Pace, Speed
 from morphogen.engine.search.times import seconds_of
 from morphogen.methods import MethodInfo
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
-from morphogen.reports.text import count, duration
 from morphogen.runs.provenance import on_threads
 from morphogen.spaces import (
     ModuleSpace,

@@ -11,8 +11,8 @@ from morphogen.core import Architecture
 from morphogen.core.names import shell
 from morphogen.engine.search.job import Job
 from morphogen.engine.search.loop import Outcome
-from morphogen.reports.standing import final_metrics, metric_on
 from morphogen.runs.described import Described
+from morphogen.runs.tabled import metric_on
 from morphogen.spaces import SearchSpace, Weighing
 
 
@@ -140,7 +140,7 @@ def lower_half(
     if table is None or arch not in table:
         return ()
     own = metric_on(table, config)
-    names = [own] if own else final_metrics(table)
+    names = [own] if own else table.final_metrics
     if any(2 * table.rank(arch, name) <= len(table) for name in names):
         return ()
     before, last = table.rank(arch, names[0]) - 1, table.metric(names[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from morphogen.reports.text import columns, count, duration, figure, fold
+from morphogen.core.text import columns, count, duration, figure, fold
 
 
 def test_fold_never_cuts_an_architecture():
