@@ -147,13 +147,43 @@ def test_the_decision_trains_both_with_every_seed_equally_long(played) -> None:
     assert {text for text, _ in counted} == set(played.arms["decide"])
 
 
-def test_the_decision_is_on_examples_that_the_race_has_not_seen(played, problem) -> None:
-    race, decision = (played.method._judging(problem, which) for which in ("race", "decision"))
-    assert sum(batch.size for batch in race) == 30
-    images = [{x.numpy().tobytes() for batch in half for x in batch.x} for half in (race, decision)]
-    assert not images[0] & images[1]
-    assert sum(batch.size for half in (race, decision) for batch in half) == 90
-    assert len(decision) == BLOCKS
+def images_of(batches) -> set[bytes]:
+    return {x.numpy().tobytes() for batch in batches for x in batch.x}
+
+
+def test_the_decision_is_by_cross_validation_on_examples_that_the_race_has_not_seen(
+    played, problem
+) -> None:
+    method, state = played.method, played.state
+    race = images_of(method._judging(state, problem, "race"))
+    folds = [images_of(method._judging(state, problem, "decision", seed)) for seed in (0, 1)]
+    assert (len(race), [len(fold) for fold in folds]) == (90, [50, 50])
+    assert not folds[0] & folds[1]
+    assert not race & (folds[0] | folds[1])
+    for seed, fold in enumerate(folds):
+        assert len(method._judging(state, problem, "decision", seed)) == BLOCKS
+        task = state.training.folds[seed].task
+        trains = images_of([task.batch("train", torch.arange(task.length("train")))])
+        assert len(trains) == 140  # all others, those of the race among them
+        assert race < trains
+        assert not trains & fold
+    state.training.begin(RESNET, 2, repetition=2, fold=1)
+    assert len(state.training.now._stream.examples) == 140
+
+
+def test_a_part_that_the_data_came_with_judges_alone() -> None:
+    """It was chosen to be like what comes later, which folds of the others may not be."""
+    every = tiny.images()
+    task = ImageTask.of(every, train_images=100, valid_images=90, size=8, seed=3)
+    task.own_valid = True
+    spec = NetworkSpec(channels=2, depth=1, classes=task.outputs(), in_channels=task.in_channels)
+    problem = Problem(NASBench201(), task, spec, batch_size=10, seed=3)
+    method = SuccessiveHalving(CONFIG)
+    state = method.init(problem)
+    assert not state.training.folds
+    halves = [images_of(method._judging(state, problem, w)) for w in ("race", "decision")]
+    assert [len(half) for half in halves] == [30, 60]
+    assert not halves[0] & halves[1]
 
 
 def test_the_gain_is_that_of_the_decisions_scores(played) -> None:

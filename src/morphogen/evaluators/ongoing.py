@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from morphogen.bilevel.optimisers import Optimiser
+from morphogen.evaluators.crossvalidation import CrossValidation
 from morphogen.evaluators.short import ShortTraining
 from morphogen.tasks.problem import Problem
 
@@ -18,15 +19,27 @@ class OngoingTraining:
     problem: Problem
     batch_size: int
     descent: Optimiser
+    folds: CrossValidation | None = None
+    """For trainings on other rows than those of the part `train`."""
     now: ShortTraining | None = None
     asked: dict[str, Any] = field(default_factory=dict)
 
-    def begin(self, text: str, steps: int, *, repetition: int = 0, part: str = "train") -> None:
-        """Begin one, in the place of the one before."""
-        self.asked = {"text": text, "steps": steps, "repetition": repetition, "part": part}
+    def begin(
+        self,
+        text: str,
+        steps: int,
+        *,
+        repetition: int = 0,
+        part: str = "train",
+        fold: int | None = None,
+    ) -> None:
+        """Begin one, in the place of the one before; `fold`: on all rows but those of a fold."""
+        asked = {"text": text, "steps": steps, "repetition": repetition, "part": part}
+        self.asked = asked | {"fold": fold}
+        problem = self.problem if self.folds is None or fold is None else self.folds[fold]
         self.now = ShortTraining(
-            self.problem,
-            self.problem.space.parse(text),
+            problem,
+            problem.space.parse(text),
             batch_size=self.batch_size,
             descent=self.descent,
             steps=steps,
@@ -39,7 +52,8 @@ class OngoingTraining:
         if self.now is not None:
             before = self.now.seen
             self.now.advance(self.now.steps * done // of)
-            self.problem.count_measured(str(self.asked["part"]), self.now.seen - before)
+            part = self.asked["part"] if self.asked["fold"] is None else "pool"
+            self.problem.count_measured(str(part), self.now.seen - before)
 
     def state_dict(self) -> dict[str, Any]:
         """What was begun, and how far it is."""

@@ -183,6 +183,8 @@ class Decision:
     """Of the candidate, one for each seed; higher is better."""
     conditions: str = ""
     """In words, how they were had: `after 75 steps each`."""
+    folds: bool = False
+    """Whether each seed was judged on other examples, held out of the train part."""
 
 
 @runtime_checkable

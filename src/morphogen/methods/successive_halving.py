@@ -8,11 +8,12 @@ Paper: Jamieson, Talwalkar. Non-stochastic best arm identification. AISTATS 2016
        Zero-Cost-PT choose in an untrained supernet (arXiv 2106.06799);
        candidates are its choices, the best of each band of cost, and some drawn at random
     2. pilot: train the reference for 1/eta of a first training
-       race: train every candidate for a short while and measure it on a third of the search-
-       validation part; keep the best 1/eta, train them anew for eta times as long, and so on
-    3. decide: train the last few and the reference with several seeds, and measure them on the
-       others, which chose nothing so far; the best finalist is the result if it is probably better
-       than the reference, by more than half of what its interval reaches down; else the reference
+       race: train every candidate for a short while and measure it on the search-validation
+       part; keep the best 1/eta, train them anew for eta times as long, and so on
+    3. decide: train the last few and the reference with several seeds, each on all but a fold of
+       the train part, and measure them on that fold, which chose nothing so far; the best finalist
+       is the result if it is probably better than the reference, by more than half of what its
+       interval reaches down; else the reference
     4. train: one long training of the result, on both parts of the search data; its network is
        delivered
 
@@ -31,6 +32,10 @@ After each round it is asked whether the rest of the search pays: the best candi
 reference, reduced as the reference's error is until the end, against what the steps of the rest
 would be worth there. If it does not, the reference has those steps.
 
+Few examples make a search, since many have no time for one; so as many as may be judge: in the
+decision, by cross-validation, up to all of the train part. Where data came with a search-validation
+part, that is what judges: a third of it in the race, the others in the decision.
+
 An epoch of the screen scores `SCREENED` architectures; in race and decision it is one training.
 
 Departures. The paper's arms go on where they stood, ours begin anew with a schedule of the new
@@ -43,7 +48,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor, nn
@@ -54,6 +59,7 @@ from morphogen.bilevel.optimisers import SGD, Optimiser
 from morphogen.core import Architecture, NumericalError
 from morphogen.core.config import Amount, Count, Natural, config
 from morphogen.core.statistics import crossed_contrast
+from morphogen.evaluators.crossvalidation import CrossValidation
 from morphogen.evaluators.learning_curve import LearningCurve
 from morphogen.evaluators.ongoing import OngoingTraining
 from morphogen.methods._contract import Candidate, Decision, Metrics, Phase, method
@@ -78,7 +84,8 @@ TICKS = 10
 """Steps of the clock in an epoch that is a training."""
 
 RACE = 1 / 3
-"""Of the search-validation part, for the race; the others are for the decision."""
+"""Of a search-validation part that the data came with, for the race; the others are for the
+decision."""
 
 BLOCKS = 10
 """Blocks of examples on which the decision compares, so that its interval speaks of others too."""
@@ -254,7 +261,7 @@ class SuccessiveHalving:
         wanted = max(c.screened, c.candidates) if c.screened else SPARE * c.candidates
         around = known.architecture if known else None
         drawn = screening.drawn(space, wanted, rng, around=around, near=c.near)
-        rest = problem, problem.batch_size, c.weights
+        rest = problem, problem.batch_size, c.weights, CrossValidation(problem, c.seeds)
         perturbs = self._perturbations(problem)[0].epochs > 0
         return SuccessiveHalvingState(
             reference,
@@ -343,8 +350,8 @@ class SuccessiveHalving:
 
     def _pilot(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
         steps = max(1, self.config.steps // self.config.eta)
-        half = self._judging(problem, "race")
-        scores = self._trained(state, problem, clock, state.reference, steps, [half])
+        judging = self._judging(state, problem, "race")
+        scores = self._trained(state, problem, clock, state.reference, steps, [judging])
         if scores is None:
             return {}
         state.lengths.append([steps, scores[0]])
@@ -359,8 +366,8 @@ class SuccessiveHalving:
             state.arms, state.scores = [*kept, state.reference], []
         text = state.arms[clock.epoch]
         steps = self.config.steps * self.config.eta**number
-        half = self._judging(problem, "race")
-        scores = self._trained(state, problem, clock, text, steps, [half])
+        judging = self._judging(state, problem, "race")
+        scores = self._trained(state, problem, clock, text, steps, [judging])
         if scores is None:
             return {}
         state.scores.append(scores[0])
@@ -430,7 +437,7 @@ class SuccessiveHalving:
         text = state.arms[place]
         if clock.epoch == clock.step == 0:
             state.worth = self._worth(state, problem, clock)
-        blocks = self._judging(problem, "decision")
+        blocks = self._judging(state, problem, "decision", seed)
         parts = [blocks[i::BLOCKS] for i in range(min(BLOCKS, len(blocks)))]
         scores = self._trained(state, problem, clock, text, c.decision, parts, seed + 1)
         if scores is None:
@@ -452,7 +459,7 @@ class SuccessiveHalving:
         gain = crossed_contrast(table, best, len(table) - 1, comparisons=len(table) - 1)
         scores = [float(np.mean(row)) for row in table[best]]
         conditions = f"at equal cost and after {self.config.decision:,} steps each"
-        return Decision(state.against, gain, scores, conditions)
+        return Decision(state.against, gain, scores, conditions, bool(state.training.folds))
 
     def explanation(self, state: SuccessiveHalvingState) -> str:
         """Why the reference is the result without a decision."""
@@ -543,9 +550,10 @@ class SuccessiveHalving:
     ) -> list[float] | None:
         """A stretch of a training; at its end, the scores on some parts."""
         last = clock.step == clock.steps - 1
+        fold = repetition - 1 if repetition and state.training.folds else None
         try:
             if clock.step == 0:
-                state.training.begin(text, steps, repetition=repetition)
+                state.training.begin(text, steps, repetition=repetition, fold=fold)
             state.training.advance(clock.step + 1, clock.steps)
         except NumericalError:  # that is its score
             state.training.now = None
@@ -553,7 +561,8 @@ class SuccessiveHalving:
             return None
         if state.training.now is None:
             return [WORST] * len(parts)
-        problem.count_measured("valid", sum(batch.size for part in parts for batch in part))
+        judged = sum(batch.size for part in parts for batch in part)
+        problem.count_measured("valid" if fold is None else "train", judged)
         scores = state.training.now.scores(parts)
         mean = float(np.mean(scores))
         if clock.phase != state.best_phase or mean > state.best_score:
@@ -575,14 +584,24 @@ class SuccessiveHalving:
             state.costs[text] = counted.flops + moved
         return state.costs[text]
 
-    def _judging(self, problem: Problem, which: str) -> list[Batch]:
-        """A part of the search-validation examples, in batches of this process."""
+    def _judging(
+        self,
+        state: SuccessiveHalvingState,
+        problem: Problem,
+        which: Literal["race", "decision"],
+        seed: int = 0,
+    ) -> list[Batch]:
+        """The examples that judge in the race, or with a seed in the decision, of this process."""
+        folds, devices = state.training.folds, problem.devices
+        if folds and which == "decision":
+            problem = folds[seed]
         rows = problem.chosen("valid", 0, "race")
-        middle = max(1, round(len(rows) * RACE))
-        rows = rows[:middle] if which == "race" else rows[middle:]
-        devices = problem.devices
+        if not folds:
+            middle = max(1, round(len(rows) * RACE))
+            rows = rows[:middle] if which == "race" else rows[middle:]
+        fewest = folds.smallest if folds and which == "decision" else len(rows)
         examples = problem.task.examples("valid", device=devices.device)
-        pieces = rows.tensor_split(max(1, min(BLOCKS, len(rows) // devices.world)))
+        pieces = rows.tensor_split(max(1, min(BLOCKS, fewest // devices.world)))
         return [examples.batch(piece[devices.rank :: devices.world]) for piece in pieces]
 
     def _figures(self, problem: Problem, text: str, scores: Sequence[float]) -> Metrics:

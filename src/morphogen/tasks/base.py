@@ -165,13 +165,23 @@ class Task:
                 )
         if cut.held_out is None or self.own_valid:
             return self
-        other = self.all()
-        n = other.length("pool")
+        whole = self.all()
+        n = whole.length("pool")
+        held = min(max(round(cut.held_out * n), 1), n - 1) if cut.held_out else 0
+        return whole.with_parts(*parted(n, n - held, cut.seed))
+
+    def with_parts(self, train: Tensor, valid: Tensor) -> Self:
+        """A copy with other rows of the pool in its search parts.
+
+        Args:
+            train: int64, ascending.
+            valid: likewise; none of them in `train`.
+        """
+        other = copy(self)
         for part in ("train", "valid"):  # of a class that keeps them: they are of the old rows
             other.__dict__.pop(part, None)
-        held = min(max(round(cut.held_out * n), 1), n - 1) if cut.held_out else 0
-        other.train_rows, other.valid_rows = parted(n, n - held, cut.seed)
-        other.asked = n - held, held
+        other.train_rows, other.valid_rows = train, valid
+        other.asked = len(train), len(valid)
         return other
 
     def all(self) -> Self:

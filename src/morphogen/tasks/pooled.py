@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -71,9 +70,7 @@ class PooledTask(Task, Generic[P]):
 
     def all(self) -> Self:
         """A copy whose pool is all training examples."""
-        other = copy(self)
-        other.train_rows = self._kept[self.train_rows]
-        other.valid_rows = self._kept[self.valid_rows]
+        other = self.with_parts(self._kept[self.train_rows], self._kept[self.valid_rows])
         other._pooled(self.whole, torch.arange(len(self.whole)))
         return other
 

@@ -196,6 +196,17 @@ class Problem:
             part: self.stream(part, batch_size, f"data/{part}") for part in ("train", "valid")
         }
 
+    def on(self, task: Task) -> Problem:
+        """The same on other rows, say, with streams of its own; nothing is trained already."""
+        return Problem(
+            self.space,
+            task,
+            self.spec,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            devices=self.devices,
+        )
+
     # -- data --------------------------------------------------------------------------------
 
     def batch(self, part: str) -> Batch:

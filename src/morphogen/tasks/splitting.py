@@ -84,3 +84,29 @@ class Splitter:
         if chosen.all() or not chosen.any():  # one group has nearly all rows
             chosen[int(sizes.argmin())] ^= True
         return torch.from_numpy(chosen[of_row])
+
+
+def folds(task: Task, count: int, draw: np.random.Generator) -> list[Tensor]:
+    """The train part in folds for cross-validation: disjoint, and together all of it.
+
+    Args:
+        task: whose train part.
+        count: of folds of about equal size, each as much like the whole as may be; groups come
+            whole, the largest first, each to the fold that has the fewest rows by then.
+        draw: by which it is drawn.
+
+    Returns:
+        Rows of the pool, int64, ascending.
+    """
+    rows = task.rows("train")
+    if task.groups is None:
+        order = rows[torch.from_numpy(task.choose("train", 0, draw))]
+        return [piece.sort().values for piece in order.tensor_split(count)]
+    _, of_row, sizes = np.unique(
+        np.asarray(task.groups)[rows.numpy()], return_inverse=True, return_counts=True
+    )
+    fold_of, filled = np.zeros(len(sizes), np.intp), np.zeros(count)
+    for group in sorted(draw.permutation(len(sizes)).tolist(), key=lambda g: -sizes[g]):
+        fold_of[group] = filled.argmin()
+        filled[fold_of[group]] += sizes[group]
+    return [rows[torch.from_numpy(fold_of[of_row] == fold)] for fold in range(count)]

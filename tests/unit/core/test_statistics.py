@@ -121,6 +121,21 @@ def test_the_crossed_interval_holds_for_other_seeds_and_other_examples(seed, blo
     assert 0.92 <= hits / 400 <= 0.99
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize(("seed", "block"), [(0.5, 1.0), (0.0, 1.0), (1.0, 0.1)])
+def test_it_holds_for_seeds_that_are_judged_on_examples_of_their_own(seeds, seed, block) -> None:
+    """Blocks are then nested in seeds, as in cross-validation; two seeds tell little of seeds."""
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(400):
+        table = rng.normal(size=(1, seeds, 1)) + rng.normal(size=(1, seeds, 10))
+        table = table + seed * rng.normal(size=(2, seeds, 1))
+        table = table + block * rng.normal(size=(2, seeds, 10))
+        found = crossed_contrast((table + rng.normal(size=(2, seeds, 10))).tolist(), 0, 1)
+        hits += found.low <= 0 <= found.high
+    assert hits / 400 >= (0.87 if seeds == 2 else 0.92)
+
+
 def test_a_crossed_contrast_needs_seeds_and_blocks() -> None:
     with pytest.raises(ConfigError, match="at least two architectures, seeds and blocks"):
         crossed_contrast([[[1.0, 2.0]], [[1.0, 2.0]]], 0, 1)

@@ -11,6 +11,7 @@ import torch
 import tiny
 from morphogen.bilevel.optimisers import SGD
 from morphogen.core import CheckpointError
+from morphogen.evaluators.crossvalidation import CrossValidation
 from morphogen.evaluators.ongoing import OngoingTraining
 from morphogen.evaluators.short import ShortTraining
 from morphogen.spaces.nasbench201 import RESNET, NASBench201
@@ -89,13 +90,14 @@ def test_scores_of_parts_are_those_of_their_examples(problem) -> None:
     assert whole == pytest.approx(sum(right) / 4)
 
 
-def test_a_kept_training_goes_on_to_the_same_bits(problem) -> None:
-    whole = OngoingTraining(problem, 8, RATE)
-    whole.begin(RESNET, 5, repetition=2, part="pool")
+@pytest.mark.parametrize("asked", [{"part": "pool"}, {"fold": 1}], ids=str)
+def test_a_kept_training_goes_on_to_the_same_bits(problem, asked) -> None:
+    whole = OngoingTraining(problem, 8, RATE, CrossValidation(problem, 2))
+    whole.begin(RESNET, 5, repetition=2, **asked)
     whole.advance(2, 5)
     kept = torch.load(_written(whole.state_dict()), weights_only=True)
     whole.advance(5, 5)
-    again = OngoingTraining(problem, 8, RATE)
+    again = OngoingTraining(problem, 8, RATE, CrossValidation(problem, 2))
     again.load_state_dict(kept)
     assert again.now is not None
     assert again.now.done == 2

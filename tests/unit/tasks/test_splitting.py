@@ -9,8 +9,9 @@ import torch
 import scenes
 from morphogen import space_of
 from morphogen.core.errors import ConfigError, DataError
+from morphogen.tasks.classification import Images, ImageTask
 from morphogen.tasks.segmentation import Scenes, SegmentationTask
-from morphogen.tasks.splitting import Splitter
+from morphogen.tasks.splitting import Splitter, folds
 from morphogen.testing import toys
 
 N = 24
@@ -86,3 +87,28 @@ def test_a_pass_over_drawn_rows_has_each_once():
     assert torch.equal(again.x, batches[1].x)
     with pytest.raises(ConfigError, match="leaves 5 examples for alpha; accepted: 1 to 5"):
         problem.drawn(rows[:5], "alpha", 0, 0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_folds_are_disjoint_together_the_train_part_and_have_its_classes(count):
+    labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
+    pixels = torch.zeros(100, 1, 4, 4, dtype=torch.uint8)
+    images = Images(pixels, labels, ("a", "b", "c"))
+    made = ImageTask.of(images, train_images=80, valid_images=20, size=4, std=(1.0,))
+    found = folds(made, count, np.random.default_rng(0))
+    assert sorted(torch.cat(found).tolist()) == made.rows("train").tolist()
+    for fold in found:
+        assert abs(len(fold) - 80 / count) < 1
+        shares = torch.bincount(labels[fold], minlength=3) / len(fold)
+        assert (shares - torch.tensor([0.6, 0.3, 0.1])).abs().max() <= 1.5 / len(fold)
+    again = folds(made, count, np.random.default_rng(0))
+    assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+def test_groups_are_whole_in_folds():
+    made = task()
+    found = folds(made, 2, np.random.default_rng(0))
+    assert sorted(torch.cat(found).tolist()) == made.rows("train").tolist()
+    of = [{made.groups[row] for row in fold.tolist()} for fold in found]
+    assert not of[0] & of[1]
+    assert abs(len(found[0]) - len(found[1])) <= 3  # a group

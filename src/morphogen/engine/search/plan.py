@@ -258,9 +258,14 @@ def _parts(plan: _Plan, task: Task) -> None:
     valid = plan.settings.split.valid_images or task.length("valid")
     smaller = 1 << (max(2, min(train // 8, valid)).bit_length() - 1)
     plan.take("batch_size", min(BATCH, smaller))
+    decide = (
+        "a third its rounds and the others the decision"
+        if task.own_valid
+        else ("in the decision others with each seed")
+    )
     plan.say(
         f"{count(total)} training {task.unit}: in a race {count(train)} train and {count(valid)} "
-        "judge, a third its rounds and the others the decision; the last training has all"
+        f"judge, {decide}; the last training has all"
     )
 
 

@@ -287,11 +287,14 @@ def decided(decision: Decision, task: Described) -> Comparison:
         unit=task.unit,
         higher_is_better=task.higher_is_better,
     )
+    on = f"search-validation {task.examples} that chose nothing else"
+    if decision.folds:
+        on = f"held-out {task.examples} that chose nothing else, others for each seed"
     return Comparison.model_validate(
         {
             "training": OWN,
             "metric": f"{task.metric}{f', {decision.conditions},' * bool(decision.conditions)} on "
-            f"search-validation {task.examples} that chose nothing else",
+            f"{on}",
             "reached": {**interval(values), "values": values},
             "verdicts": [verdict.model_dump()],
         }

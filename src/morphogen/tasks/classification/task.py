@@ -226,9 +226,9 @@ class ImageTask(LabelledTask[Images]):
         """Without what lies on a device: another process places its own."""
         return {**self.__dict__, "_placed": {}}
 
-    def all(self) -> Self:
-        """A copy whose pool is all training images."""
-        other = super().all()
+    def with_parts(self, train: Tensor, valid: Tensor) -> Self:
+        """A copy with other rows in its search parts; see `Task.with_parts`."""
+        other = super().with_parts(train, valid)
         other._placed = {}  # what lies on a device is of the old parts
         return other
 
