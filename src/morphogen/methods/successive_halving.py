@@ -350,8 +350,7 @@ class SuccessiveHalving:
 
     def _pilot(self, state: SuccessiveHalvingState, problem: Problem, clock: Clock) -> Metrics:
         steps = max(1, self.config.steps // self.config.eta)
-        judging = self._judging(state, problem, "race")
-        scores = self._trained(state, problem, clock, state.reference, steps, [judging])
+        scores = self._trained(state, problem, clock, state.reference, steps)
         if scores is None:
             return {}
         state.lengths.append([steps, scores[0]])
@@ -366,8 +365,7 @@ class SuccessiveHalving:
             state.arms, state.scores = [*kept, state.reference], []
         text = state.arms[clock.epoch]
         steps = self.config.steps * self.config.eta**number
-        judging = self._judging(state, problem, "race")
-        scores = self._trained(state, problem, clock, text, steps, [judging])
+        scores = self._trained(state, problem, clock, text, steps)
         if scores is None:
             return {}
         state.scores.append(scores[0])
@@ -437,9 +435,7 @@ class SuccessiveHalving:
         text = state.arms[place]
         if clock.epoch == clock.step == 0:
             state.worth = self._worth(state, problem, clock)
-        blocks = self._judging(state, problem, "decision", seed)
-        parts = [blocks[i::BLOCKS] for i in range(min(BLOCKS, len(blocks)))]
-        scores = self._trained(state, problem, clock, text, c.decision, parts, seed + 1)
+        scores = self._trained(state, problem, clock, text, c.decision, seed + 1)
         if scores is None:
             return {}
         state.decided[place].append([score - state.worth[text] for score in scores])
@@ -545,10 +541,18 @@ class SuccessiveHalving:
         clock: Clock,
         text: str,
         steps: int,
-        parts: Sequence[Sequence[Batch]],
         repetition: int = 0,
     ) -> list[float] | None:
-        """A stretch of a training; at its end, the scores on some parts."""
+        """A stretch of a training; at its end, its score in the race, or those of the blocks.
+
+        Args:
+            state: to be changed.
+            problem: of the search.
+            clock: where it is.
+            text: the architecture.
+            steps: of the whole training.
+            repetition: 0 in the race; in the decision, which of the seeds, from 1.
+        """
         last = clock.step == clock.steps - 1
         fold = repetition - 1 if repetition and state.training.folds else None
         try:
@@ -559,6 +563,10 @@ class SuccessiveHalving:
             state.training.now = None
         if not last:
             return None
+        if repetition:
+            parts = [[block] for block in self._judging(state, problem, "decision", repetition - 1)]
+        else:
+            parts = [self._judging(state, problem, "race")]
         if state.training.now is None:
             return [WORST] * len(parts)
         judged = sum(batch.size for part in parts for batch in part)

@@ -71,7 +71,8 @@ class PooledTask(Task, Generic[P]):
     def all(self) -> Self:
         """A copy whose pool is all training examples."""
         other = self.with_parts(self._kept[self.train_rows], self._kept[self.valid_rows])
-        other._pooled(self.whole, torch.arange(len(self.whole)))
+        if self.pool is not self.whole:
+            other._pooled(self.whole, torch.arange(len(self.whole)))
         return other
 
     @cached_property

@@ -233,7 +233,8 @@ class SequenceTask(PooledTask[Pairs]):
     def all(self) -> Self:
         """A copy whose pool is all training pairs."""
         other = super().all()
-        other._ids = other._encoded(other.pool)
+        if other.pool is not self.pool:
+            other._ids = other._encoded(other.pool)
         return other
 
     def train_on_all(self) -> None:
