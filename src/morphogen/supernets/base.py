@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from morphogen.core import Architecture, CapabilityError, SpaceError
 from morphogen.spaces import SearchSpace, about, registered
+from morphogen.supernets.convolution import guarded
 from morphogen.supernets.gates import Gates, weighted
 
 
@@ -250,9 +251,9 @@ def build(space: SearchSpace, spec: NetworkSpec) -> Supernet:
             f"{space.name!r} has no edges that partial channels could pass by; accepted: 1, or a "
             "space of cells whose nodes add up edges, as nasbench201 and darts"
         )
-    return builder(space, spec)
+    return guarded(builder(space, spec))
 
 
 def network(space: SearchSpace, arch: Architecture, spec: NetworkSpec) -> nn.Module:
     """The stand-alone network of `arch`: a plain module that knows nothing of gates."""
-    return _entry(space).network(space, space.check(arch), spec)
+    return guarded(_entry(space).network(space, space.check(arch), spec))

@@ -1,5 +1,7 @@
 """Convolutions as torch's, with a quick weight gradient where that of a depthwise one is slow.
 
+And with a right one where oneDNN's writes past its memory (`guarded`).
+
 On a CPU oneDNN computes the weight gradient of a depthwise kernel more than three columns wide some
 ten times slower than that of a narrow one, that of a dilated one slower still, and none of them is
 quick where the image is lower than the kernel; of a dilated one the input's gradient is slow, too.
@@ -15,16 +17,21 @@ Kernels of one row are those of signals as images of one row (`dimensions.ROWS`)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d; a depthwise one without bias that keeps the image's size is as `depthwise`."""
+    """nn.Conv2d; a depthwise one without bias that keeps the image's size is as `depthwise`.
+
+    One of a single pixel and a stride is as `guarded`.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -33,7 +40,7 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[n, c_in, h, w] -> [n, c_out, h / stride, w / stride]."""
         if not self._depthwise or x.ndim != 4:
-            return super().forward(x)
+            return super().forward(without_unseen(self, x))
         steps = list(self.stride), _sides(self), list(self.dilation)
         return _depthwise(x, self.weight, steps)
 
@@ -51,6 +58,55 @@ class Conv1d(nn.Conv1d):
             return super().forward(x)
         steps = [1, *self.stride], [0, *_sides(self)], [1, *self.dilation]
         return _depthwise(x.unsqueeze(2), self.weight.unsqueeze(2), steps).squeeze(2)
+
+
+def guarded(net: ModuleT) -> ModuleT:
+    """`net`, each convolution of which takes its images without the pixels it does not see.
+
+    The weight gradient that oneDNN has for a 1x1 convolution with a stride and few channels writes
+    past its memory (github.com/uxlfoundation/oneDNN/issues/6035): it crashes or is wrong. It is not
+    taken for images that end with the last pixel seen.
+    """
+    for module in net.modules():
+        # Not those that compute in a way of their own; ours do it themselves.
+        if type(module).forward is nn.Conv2d.forward and _skips(cast(nn.Conv2d, module)):
+            module.register_forward_pre_hook(_without_unseen, with_kwargs=True)
+    return net
+
+
+def _without_unseen(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    named = {"input": args[0]} if args else kwargs
+    return (without_unseen(cast(nn.Conv2d, module), named["input"]),), {}
+
+
+def without_unseen(module: nn.Conv2d, x: Tensor) -> Tensor:
+    """[n, c, h, w] without the last rows and columns, if they are between the pixels it sees.
+
+    Where this changes what oneDNN does; other images are returned as they are.
+    """
+    if x.ndim != 4 or not (_skips(module) and _has_gradients(x)):
+        return x
+    high, wide = (
+        (n - 1) // step * step + 1 for n, step in zip(x.shape[2:], module.stride, strict=True)
+    )
+    return x[:, :, :high, :wide]
+
+
+BLOCK = 16
+"""Channels that oneDNN takes together at most: 8 with AVX2, 16 with AVX-512."""
+
+
+def _skips(module: nn.Conv2d) -> bool:
+    """Whether it is a 1x1 convolution of few channels that does not see every pixel."""
+    return (
+        module.in_channels < BLOCK  # a lazy one does not know yet, and says 0
+        and module.kernel_size == (1, 1)
+        and max(module.stride) > 1
+        and module.groups == 1
+        and module.padding in ((0, 0), "valid", "same")
+    )
 
 
 def _is_depthwise(module: nn.Conv1d | nn.Conv2d) -> bool:
@@ -137,13 +193,20 @@ def _slow(x: Tensor, weight: Tensor, steps: _Steps) -> bool:
     return wide > NARROW or dilation == 2 or x.shape[2] < high
 
 
-def _by_hand(x: Tensor) -> bool:
-    """Whether gradients are ours to compute: not while torch traces, or transforms functions."""
+def _has_gradients(x: Tensor) -> bool:
+    """Whether there may be gradients, by oneDNN; not while torch traces."""
     return (
         x.device.type == "cpu"
         and torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    )
+
+
+def _by_hand(x: Tensor) -> bool:
+    """Whether gradients are ours to compute: not while torch traces, or transforms functions."""
+    return (
+        _has_gradients(x)
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
     )

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from morphogen.supernets import convolution
+from morphogen.supernets import NetworkSpec, OneOf, build, convolution, network, space_of
 from morphogen.supernets.convolution import Conv1d, Conv2d, depthwise, join_phases, split_phases
 
 
@@ -100,6 +100,95 @@ def test_other_convolutions_are_torchs(args, options):
     plain, quick = nn.Conv2d(*args, **options), Conv2d(*args, **options)
     quick.load_state_dict(plain.state_dict())
     assert_equal(quick, plain, torch.randn(2, 4, 9, 8, dtype=torch.float64))
+
+
+class Asks(nn.Module):
+    """A user's module, with a convolution that sees every second pixel of few channels."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.conv = conv
+        self.head = OneOf({"one": nn.Linear(8, 3), "two": nn.Linear(8, 3)}, name="head")
+
+    def forward(self, x):
+        return self.head(self.conv(input=x).mean((2, 3)))
+
+
+def own(conv):
+    """`conv`, in a stand-alone network of a user's module."""
+    space = space_of(Asks(conv))
+    return network(space, space.enumerate()[0], NetworkSpec()).conv
+
+
+def own_shared(conv):
+    """`conv`, in a supernet of a user's module."""
+    return build(space_of(Asks(conv)), NetworkSpec()).module.conv
+
+
+KINDS = {
+    "ours": lambda *args, **options: Conv2d(*args, **options),
+    "own": lambda *args, **options: own(nn.Conv2d(*args, **options)),
+    "own, shared": lambda *args, **options: own_shared(nn.Conv2d(*args, **options)),
+    "own, lazy": lambda c_in, *args, **options: own(nn.LazyConv2d(*args, **options)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stride", [2, 3, (1, 2)])
+@pytest.mark.parametrize("channels", [2, 7, 15, 16])
+def test_of_one_pixel_with_a_stride(channels, stride, kind):
+    """Where oneDNN's weight gradient writes past its memory, with fewer channels than it blocks.
+
+    Against a product of the pixels seen, in float64; what lies behind is written to, too.
+    """
+    down, along = stride if isinstance(stride, tuple) else (stride, stride)
+    conv = KINDS[kind](channels, 8, 1, stride=stride, bias=False)
+    for _ in range(5):
+        x = last(torch.randn(8, channels, 12, 12)).requires_grad_()
+        y = conv(input=x) if kind != "ours" else conv(x)
+        grad = torch.randn_like(y)
+        of_x, of_weight = torch.autograd.grad(y, (x, conv.weight), grad)
+        seen, weight = x.detach().double()[:, :, ::down, ::along], conv.weight.double()[:, :, 0, 0]
+        back = torch.zeros(x.shape, dtype=torch.float64)
+        back[:, :, ::down, ::along] = torch.einsum("nohw,oi->nihw", grad.double(), weight)
+        wanted = torch.einsum("nohw,nihw->oi", grad.double(), seen)
+        assert torch.allclose(y.double(), torch.einsum("nihw,oi->nohw", seen, weight), atol=1e-5)
+        assert torch.allclose(of_x.double(), back, atol=1e-5)
+        assert torch.allclose(of_weight[:, :, 0, 0].double(), wanted, rtol=1e-5, atol=1e-3)
+        _ = [torch.zeros(16 * n) for n in range(1, 40)]
+
+
+def test_pixels_are_left_out_only_where_none_is_seen():
+    """And not where nothing goes wrong: of more channels, without gradients, with padding."""
+    x = torch.randn(2, 4, 8, 9)
+    seen = convolution.without_unseen
+    assert seen(Conv2d(4, 8, 1, stride=2), x).shape == (2, 4, 7, 9)
+    assert seen(Conv2d(4, 8, 1, stride=(1, 3)), x).shape == (2, 4, 8, 7)
+    for conv in (
+        Conv2d(4, 8, 1),
+        Conv2d(4, 8, 3, stride=2),
+        Conv2d(4, 8, 1, stride=2, padding=1),
+        Conv2d(4, 8, 1, stride=2, groups=2),
+    ):
+        assert seen(conv, x) is x
+    wide = torch.randn(2, 16, 8, 9)
+    assert seen(Conv2d(16, 8, 1, stride=2), wide) is wide
+    with torch.no_grad():
+        assert seen(Conv2d(4, 8, 1, stride=2), x) is x
+
+
+class Padded(nn.Conv2d):
+    """A user's convolution that sees other pixels than torch's."""
+
+    def forward(self, x):
+        return super().forward(F.pad(x, (1, 0, 1, 0)))
+
+
+def test_a_convolution_of_a_users_class_gets_the_whole_image():
+    conv = own(Padded(4, 8, 1, stride=2))
+    x = torch.randn(2, 4, 8, 8)
+    assert torch.equal(conv(x), F.conv2d(F.pad(x, (1, 0, 1, 0)), conv.weight, conv.bias, 2))
+    assert conv(x).shape == (2, 8, 5, 5)
 
 
 def test_an_image_without_batch():
