@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +129,7 @@ def _flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def method_entries() -> dict[str, MethodEntry]:
+def method_entries() -> Mapping[str, MethodEntry]:
     """All methods by name, those of other packages included."""
     own = _own_methods()
     if not plugins.names("methods"):
@@ -144,7 +145,8 @@ def broken_methods() -> tuple[str, ...]:
     return tuple(fault.sentence for fault in plugins.load("methods"))
 
 
-def _own_methods() -> dict[str, MethodEntry]:
+@cache
+def _own_methods() -> Mapping[str, MethodEntry]:
     folder = Path(__file__).parent.parent / "methods"
     entries = [
         entry
@@ -258,7 +260,7 @@ def _methods_in(tree: ast.Module) -> list[MethodEntry]:
     title, _, rest = text.partition("\n")
     paper = re.search(r"^Paper: (.+?)\.?$", rest, re.MULTILINE)
     found = []
-    for node in ast.walk(tree):
+    for node in tree.body:
         for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
                 if call.func.id != "method":

@@ -11,7 +11,10 @@ not work takes nothing else along.
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from morphogen.core.names import brief
@@ -39,9 +42,7 @@ _SEEN: dict[EntryPoint, Broken | None] = {}
 
 def names(group: str) -> tuple[str, ...]:
     """Names of a group's entry points; nothing is imported."""
-    from importlib.metadata import entry_points
-
-    return tuple(sorted(entry_points(group=PREFIX + group).names))
+    return tuple(entry.name for entry in _entered(group))
 
 
 def load(group: str) -> tuple[Broken, ...]:
@@ -53,13 +54,34 @@ def load(group: str) -> tuple[Broken, ...]:
     Returns:
         Those that could not be imported, in the order of their names.
     """
-    from importlib.metadata import entry_points  # takes longer to import than most of this package
-
-    found = sorted(entry_points(group=PREFIX + group), key=lambda entry: (entry.name, entry.value))
+    found = _entered(group)
     for entry in found:
         if entry not in _SEEN:
             _SEEN[entry] = _import(entry)
     return tuple(broken for entry in found if (broken := _SEEN[entry]) is not None)
+
+
+def _entered(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group by name, of what is installed now."""
+    return _read(PREFIX + group, tuple(map(_state, sys.path)))
+
+
+@lru_cache(maxsize=64)
+def _read(group: str, _: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """Read once for each state of the folders: it opens a file of every installed package."""
+    from importlib.metadata import entry_points  # takes longer to import than most of this package
+
+    found = entry_points(group=group)
+    return tuple(sorted(found, key=lambda entry: (entry.name, entry.value)))
+
+
+def _state(folder: str) -> tuple[str, int]:
+    """A folder, and when something was last added to it or taken out; 0: there is none."""
+    path = os.path.abspath(folder)  # of "" the working directory
+    try:
+        return path, os.stat(path).st_mtime_ns
+    except OSError:
+        return path, 0
 
 
 def _import(entry: EntryPoint) -> Broken | None:
