@@ -102,6 +102,25 @@ def test_yaml_is_read_as_the_library_reads_it():
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        {"a": [1, -0.0, 1e-300, 2.5e20, None, True, "yes", "1", "1e3", "~", ""], "b": {}},
+        {"folder": "/tmp/\udcff\udc80", "other": "\u2028 \x85 \ufeff ä \U0001f600"},
+        ["- a", "a: b", "# c", "'", '"', "a\n\n b \n", " ", "\t", "%", "@", "`", "!", "&a", "*a"],
+        [[[[[[]]]]]],
+        {7: "a", True: "b", 2.5: "c"},
+    ],
+)
+@pytest.mark.parametrize("flow", [True, False])
+def test_yaml_is_read_as_it_was_written(value, flow):
+    """Names that are no UTF-8 too; in every style, against PyYAML's own reader."""
+    for options in ({}, {"allow_unicode": True}, {"default_style": '"'}):
+        text = yaml.safe_dump(value, default_flow_style=flow, **options)
+        assert parse_yaml(text) == yaml.safe_load(text)
+    assert parse_yaml(yaml.safe_dump(value, default_flow_style=flow)) == value
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"name": 3}, "has name 3; accepted: a text"),
