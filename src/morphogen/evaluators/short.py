@@ -8,7 +8,7 @@ own doing, as far as it can be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from morphogen.core import Architecture, CheckpointError, ConfigError, Numerical
 from morphogen.core.rng import seed_for
 from morphogen.spaces import ModuleSpace
 from morphogen.supernets import enough_values, evaluating, network, train_mode
-from morphogen.supernets.global_rng import OwnDraws, forked_rng
+from morphogen.supernets.global_rng import OwnDraws, forked_rng, generators, reseed
 from morphogen.supernets.nested import call, mapped
 from morphogen.tasks import Batch
 from morphogen.tasks.problem import Clock, Problem
@@ -61,7 +61,7 @@ class ShortTraining:
         with forked_rng(device, seed=seed_for(problem.seed, purpose)):
             net = network(problem.space, arch, problem.spec)
             if not isinstance(problem.space, ModuleSpace):  # whose layers are copies, equal already
-                _start_equal(net, problem.seed, purpose)
+                _start_equal(net, problem.seed, purpose, generators(device))
         self.net = train_mode(problem.devices.placed(net))
         self._stream = problem.stream(part, batch_size, purpose)
         self.epochs, self._each = (steps, 1) if steps else (epochs, self._stream.steps_per_epoch)
@@ -189,10 +189,12 @@ class ShortTraining:
         return mapped(torch.Tensor.float, output)
 
 
-def _start_equal(net: nn.Module, seed: int, purpose: str) -> None:
+def _start_equal(
+    net: nn.Module, seed: int, purpose: str, drawn_from: Sequence[torch.Generator]
+) -> None:
     """Draw each layer's weights from a stream of its own name."""
     for name, module in net.named_modules():
         draw = getattr(module, "reset_parameters", None)
         if callable(draw) and any(True for _ in module.parameters(recurse=False)):
-            torch.manual_seed(seed_for(seed, f"{purpose}/{name}"))
+            reseed(drawn_from, seed_for(seed, f"{purpose}/{name}"))
             draw()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, softplus
@@ -39,6 +40,14 @@ def test_what_is_drawn_aside_is_as_if_it_were_not():
     assert first + numbers() == plain
     torch.manual_seed(5)
     assert numbers() == within
+
+
+def test_a_seed_is_for_the_devices_named(monkeypatch):
+    """Generators of others would not be where they were afterwards."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("another device"))
+    with forked_rng(CPU, seed=5):
+        within = numbers()
+    assert within == torch.rand(3, generator=torch.Generator().manual_seed(5)).tolist()
 
 
 def test_draws_made_once_are_the_first_ones_and_count_once():
