@@ -77,8 +77,12 @@ def guarded(net: ModuleT) -> ModuleT:
 def _without_unseen(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    named = {"input": args[0]} if args else kwargs
-    return (without_unseen(cast(nn.Conv2d, module), named["input"]),), {}
+    conv = cast(nn.Conv2d, module)
+    if args:
+        args = without_unseen(conv, args[0]), *args[1:]
+    elif "input" in kwargs:
+        kwargs = kwargs | {"input": without_unseen(conv, kwargs["input"])}
+    return args, kwargs
 
 
 def without_unseen(module: nn.Conv2d, x: Tensor) -> Tensor:
@@ -105,7 +109,7 @@ def _skips(module: nn.Conv2d) -> bool:
         and module.kernel_size == (1, 1)
         and max(module.stride) > 1
         and module.groups == 1
-        and module.padding in ((0, 0), "valid", "same")
+        and module.padding in ((0, 0), "valid")
     )
 
 
