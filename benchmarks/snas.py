@@ -192,9 +192,14 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         ),
         "DARTS' mixture loses more": all(gaps["DARTS, first order"] > gaps[v] for v in etas),
         "multiply-adds do not rise with eta, but for one inversion": rises <= 1,
+        "an eta between has multiply-adds between": any(
+            macs[-1] < between < macs[0] for between in macs[1:-1]
+        ),
         "at the largest eta half of the edges are none or skip": bool(hollow) and all(hollow),
         "entropy falls": all(curve[-1] < curve[0] for curve in entropies),
     }
+    dear = [r for v in etas[1:] for r in of[v]]
+    bare = sum("conv" not in r["architecture"] for r in dear)
     held = sum(tests.values())
     record.write(
         "snas",
@@ -223,7 +228,8 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
         ),
         verdict="shown" if held == len(tests) else "partly" if held > 1 else "not shown",
         why="; ".join(f"{claim}: {'yes' if ok else 'no'}" for claim, ok in tests.items())
-        + ". A reduced budget in a space whose derivation has every edge free.",
+        + ". A reduced budget in a space whose derivation has every edge free. With a cost "
+        f"{bare} of {len(dear)} of SNAS' children have no convolution, and so little to lose.",
     )
 
 
