@@ -7,7 +7,7 @@ and the search that follows is as repeatable as any other. What the user has set
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -21,7 +21,7 @@ from morphogen.core.text import count, duration
 from morphogen.engine.devices import one_device
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.settings import Settings
-from morphogen.engine.search.speed import Pace, Speed
+from morphogen.engine.search.speed import Speed
 from morphogen.engine.search.times import seconds_of
 from morphogen.methods import MethodInfo
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
@@ -161,10 +161,13 @@ def planned(
         tasks = _Tasks(plan, data)
         _parts(plan, tasks.finest)
         speed = _network(plan, space, tasks, seconds)
-        pace = speed.pace(plan.settings, plan.config)
-    # The data are read again by the search.
-    left = seconds * (1 - OVERHEAD) - (time.perf_counter() - began) - tasks.seconds
-    _lengths(plan, speed.task, pace, max(left, seconds / 2))
+
+        def left() -> float:
+            """Seconds; the data are read again by the search."""
+            spent = time.perf_counter() - began + tasks.seconds
+            return max(seconds * (1 - OVERHEAD) - spent, seconds / 2)
+
+        _lengths(plan, speed, left)
     return Planned(plan.settings, plan.config, tuple(sorted(plan.chosen)), tuple(plan.said))
 
 
@@ -269,23 +272,18 @@ def _parts(plan: _Plan, task: Task) -> None:
     )
 
 
-def _machine(plan: _Plan, speed: Speed) -> None:
-    """The precision that is quicker here, and what moving memory costs in it."""
-    middle = plan.settings if _given(plan, speed.space) else _wide(plan.settings, 16, speed)
-    if not isinstance(speed.space, ModuleSpace) and not plan.asked("hardware.precision"):
-        low = altered(middle, {"hardware.precision": "bf16-mixed"})
-        whole, half = speed.step(middle), speed.step(low)
-        if half < QUICKER * whole:
-            plan.take("hardware.precision", "bf16-mixed")
-            plan.say(f"convolutions in bfloat16, which take {half / whole:.2g} of the time here")
-            middle = low
-    plan.take("flops_per_byte", round(speed.flops_per_byte(middle), 1))
-
-
-def _wide(settings: Settings, channels: int, speed: Speed) -> Settings:
-    """With networks of so many channels, where that is ours to say."""
-    own = isinstance(speed.space, ModuleSpace)
-    return settings if own else altered(settings, {"network.channels": channels})
+def _precision(plan: _Plan, speed: Speed) -> None:
+    """The one that is quicker here."""
+    if isinstance(speed.space, ModuleSpace) or plan.asked("hardware.precision"):
+        return
+    given = _given(plan, speed.space)
+    middle = plan.settings if given else altered(plan.settings, {"network.channels": 16})
+    low = altered(middle, {"hardware.precision": "bf16-mixed"})
+    whole = speed.step(middle)
+    half = speed.step(low, most=whole)
+    if half < QUICKER * whole:
+        plan.take("hardware.precision", "bf16-mixed")
+        plan.say(f"convolutions in bfloat16, which take {half / whole:.2g} of the time here")
 
 
 def _given(plan: _Plan, space: SearchSpace) -> bool:
@@ -307,7 +305,7 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
     """
     descent = plan.config.weights
     finest = Speed(space, tasks.finest, descent)
-    _machine(plan, finest)
+    _precision(plan, finest)
     own = isinstance(finest.space, ModuleSpace)
     fixed = _given(plan, finest.space)
     steps = max(1, tasks.finest.length("pool") // plan.settings.batch_size)  # of an epoch
@@ -324,7 +322,7 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
     held, width, enough = tasks.sizes[-1], min(at), False
     for size in tasks.sizes:
         for wider in at:  # up to the first that is too slow
-            if Speed(space, tasks.at(size), descent).step(at[wider]) > most:
+            if Speed(space, tasks.at(size), descent).step(at[wider], most=most) > most:
                 break
             held, width, enough = size, wider, True
         if enough:
@@ -361,34 +359,56 @@ def _last(plan: _Plan, steps: float, each: int) -> None:
         plan.take("steps_per_epoch", max(1, int(steps)))
 
 
-def _lengths(plan: _Plan, task: Task, pace: Pace, left: float) -> None:
-    """How the seconds that are left are shared out."""
-    step = pace.step
-    each = max(1, task.length("pool") // plan.settings.batch_size)
-    total = left / step
+def _lengths(plan: _Plan, speed: Speed, left: Callable[[], float]) -> None:
+    """How the seconds that are left are shared out.
+
+    What only a race asks for is measured where there is one.
+    """
+    step = speed.step(plan.settings)
+    each = max(1, speed.task.length("pool") // plan.settings.batch_size)
+    total = left() / step
     asked = plan.asked("candidates")
-    if not (plan.config.candidates if asked else not plan.reference or total >= PASSES * each):
-        plan.take("candidates", 0)
-        plan.take("screened", 0)
-        _last(plan, total, each)
-        known = f"a step of the reference takes {1000 * step:.3g} ms here, which is "
-        known += f"{_several(total / each)} passes over the data in the time"
-        plan.say(
-            f"{known}: no race is asked for, so that the reference is trained for all of it"
-            if asked
-            else f"{known}: a race pays from about {PASSES} on (--candidates N asks for one), so "
-            "that the reference is trained for all of it"
-        )
+    if plan.config.candidates if asked else not plan.reference or total >= PASSES * each:
+        plan.take("flops_per_byte", round(speed.flops_per_byte(plan.settings), 1))
+        screen = _screen(plan, speed, left())
+        _race(plan, step, each, (left() - screen) / step)
         return
-    plan.take("drawn", 1)
+    plan.take("candidates", 0)
+    plan.take("screened", 0)
+    _last(plan, total, each)
+    known = f"a step of the reference takes {1000 * step:.3g} ms here, which is "
+    known += f"{_several(total / each)} passes over the data in the time"
+    plan.say(
+        f"{known}: no race is asked for, so that the reference is trained for all of it"
+        if asked
+        else f"{known}: a race pays from about {PASSES} on (--candidates N asks for one), so "
+        "that the reference is trained for all of it"
+    )
+
+
+def _screen(plan: _Plan, speed: Speed, left: float) -> float:
+    """What is scored without training, and the seconds of it."""
+    proxy = speed.proxy(plan.settings, plan.config)
+    perturbation = speed.perturbation(plan.settings, plan.config)
     screened = plan.config.screened  # none in a space in which proxies say nothing
     if screened:
-        screened = plan.take("screened", _times(SCREEN * left, pace.proxy, least=20, most=1000))
-    searches = plan.take("perturbations", _times(SCREEN * left, pace.perturbation, most=4))
-    total -= (screened * pace.proxy + searches * pace.perturbation) / step
+        screened = plan.take("screened", _times(SCREEN * left, proxy, least=20, most=1000))
+    searches = plan.take("perturbations", _times(SCREEN * left, perturbation, most=4))
+    return float(screened * proxy + searches * perturbation)
+
+
+def _race(plan: _Plan, step: float, each: int, total: float) -> None:
+    """Race, decision and last training.
+
+    Args:
+        plan: with what is screened.
+        step: seconds of one of the reference.
+        each: steps of an epoch.
+        total: steps for all three.
+    """
+    plan.take("drawn", 1)
     longest = min(LAST * total, max(MOST_EPOCHS * each, MOST_STEPS))
-    c = plan.config
-    of_seed = 1 + DEARER * c.finalists
+    of_seed = 1 + DEARER * plan.config.finalists
     for_decision = DECISION * (total - longest) / of_seed
     plan.take("seeds", next(n for n, share in SEEDS if for_decision / n >= share * longest))
     plan.take("decision", max(5, min(int(for_decision / plan.config.seeds), int(longest))))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
@@ -42,18 +42,6 @@ MOST_PER_BYTE = 1000.0
 """FLOPs that a byte may be counted as: where memory is nearly all that takes time."""
 
 
-@dataclass(frozen=True)
-class Pace:
-    """Seconds of the parts of a search."""
-
-    step: float
-    """A training step of the reference."""
-    proxy: float
-    """An architecture in the screen; 0: there can be none."""
-    perturbation: float
-    """A search of Zero-Cost-PT; 0: there can be none."""
-
-
 class Speed:
     """Measurements at sizes that are asked for, on one task."""
 
@@ -66,8 +54,17 @@ class Speed:
             self.space.sample(self._rng) if found is None else found.architecture
         )
 
-    def step(self, settings: Settings, arch: Architecture | None = None) -> float:
-        """Seconds of a training step, the median of a few; of the reference, if no other."""
+    def step(
+        self, settings: Settings, arch: Architecture | None = None, *, most: float = math.inf
+    ) -> float:
+        """Seconds of a training step, the median of a few.
+
+        Args:
+            settings: sizes and precision.
+            arch: of the network; the reference's, if no other.
+            most: of interest. A step of more than twice as long ends the measurement: where
+                bfloat16 is emulated one takes ten times as long as in float32.
+        """
         training = ShortTraining(
             self._problem(settings),
             self.arch if arch is None else arch,
@@ -75,8 +72,11 @@ class Speed:
             batch_size=settings.batch_size,
             descent=self.descent,
         )
-        taken = [_seconds(partial(training.advance, to)) for to in range(1, 2 + MEASURED)]
-        return median(taken[1:])
+        training.advance(1)  # allocates
+        taken: list[float] = []
+        while len(taken) < MEASURED and max(taken, default=0.0) <= 2 * most:
+            taken.append(_seconds(partial(training.advance, 2 + len(taken))))
+        return median(taken)
 
     def keeps_limits(self, settings: Settings) -> bool:
         """Whether the reference exceeds none of the limits, at such sizes."""
@@ -97,19 +97,15 @@ class Speed:
             return 0.0
         return float(min(MOST_PER_BYTE, byte / scale[1] / max(flop / scale[0], 1e-30)))
 
-    def pace(self, settings: Settings, config: SuccessiveHalvingConfig) -> Pace:
-        """Seconds of all parts."""
-        return Pace(
-            self.step(settings), self._proxy(settings, config), self._perturbation(settings, config)
-        )
-
-    def _proxy(self, settings: Settings, config: SuccessiveHalvingConfig) -> float:
+    def proxy(self, settings: Settings, config: SuccessiveHalvingConfig) -> float:
+        """Seconds of an architecture in the screen; 0: there can be none."""
         problem = self._problem(settings)
         names = screening.computable([name.strip() for name in config.proxies.split(",")], problem)
         score = partial(screening.scores, names, problem, self.arch)
         return min((_seconds(score) for _ in range(2 if names else 0)), default=0.0)
 
-    def _perturbation(self, settings: Settings, config: SuccessiveHalvingConfig) -> float:
+    def perturbation(self, settings: Settings, config: SuccessiveHalvingConfig) -> float:
+        """Seconds of a search of Zero-Cost-PT; 0: there can be none."""
         problem = self._problem(settings)
         if not SuccessiveHalving(config).perturbs(problem):
             return 0.0

@@ -128,21 +128,30 @@ def test_what_the_user_sets_is_kept() -> None:
 @pytest.mark.parametrize(
     ("passes", "searched"), [(4, False), (199, False), (201, True), (900, True)]
 )
-def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched: bool) -> None:
+def test_with_few_passes_over_the_data_nothing_is_searched(
+    monkeypatch, passes: int, searched: bool
+) -> None:
+    for name, seconds in {"step": 2.0, "proxy": 0.1, "perturbation": 1.0}.items():
+        monkeypatch.setattr(speed.Speed, name, lambda *_, seconds=seconds: seconds)
+    compared: list[Any] = []
+    monkeypatch.setattr(speed.Speed, "flops_per_byte", lambda *_: compared.append(_) or 7.0)
     held = altered(QUICK.settings, {"batch_size": 20})
     made = plan._Plan(
         replace(held, task=ImageConfig()), QUICK.options, QUICK.settings, QUICK.options
     )
-    task = ImageTask.of(tiny.images(), size=8)
+    measured = speed.Speed(
+        NASBench201(), ImageTask.of(tiny.images(), size=8), QUICK.options.weights
+    )
     each = EXAMPLES // 20
-    pace = plan.Pace(step=2.0, proxy=0.1, perturbation=1.0)
-    plan._lengths(made, task, pace, 2.0 * each * passes)
+    plan._lengths(made, measured, lambda: 2.0 * each * passes)
     assert (made.config.candidates > 0) is searched
+    assert bool(compared) is searched  # seven networks are timed for a race alone
+    assert (made.config.flops_per_byte == 7.0) is searched
     asked = plan._Plan(
         replace(held, task=ImageConfig()), altered(QUICK.options, {"candidates": 0}),
         QUICK.settings, QUICK.options,
     )  # fmt: skip
-    plan._lengths(asked, task, pace, 2.0 * each * passes)
+    plan._lengths(asked, measured, lambda: 2.0 * each * passes)
     assert asked.settings.epochs == passes
     assert asked.said[-1].endswith(
         "no race is asked for, so that the reference is trained for all of it"
@@ -161,7 +170,7 @@ def test_with_few_passes_over_the_data_nothing_is_searched(passes: int, searched
 
 
 def test_sizes_race_as_they_are_drawn_and_are_screened_where_the_user_says_so(monkeypatch) -> None:
-    monkeypatch.setattr(speed.Speed, "step", lambda *_: 0.01)
+    monkeypatch.setattr(speed.Speed, "step", lambda *_, **__: 0.01)
     usual = quick_preset(plan.NAME, "anynet")
     space, settings = make("anynet"), replace(usual.settings, task=ImageConfig(image_size=8))
     for asked, screened in (({}, 0), ({"screened": 30}, 30)):
@@ -179,7 +188,7 @@ def test_images_stay_as_fine_as_the_time_allows(monkeypatch, seconds, side, chan
     pixels = torch.randint(256, (60, 3, 32, 32), dtype=torch.uint8)
     images = Images(pixels, torch.arange(60) % 3, ("a", "b", "c"))
 
-    def step(measured: speed.Speed, settings: Settings, arch: Any = None) -> float:
+    def step(measured: speed.Speed, settings: Settings, arch: Any = None, **_: float) -> float:
         return 1e-6 * measured.task.image_size**2 * settings.network.channels
 
     monkeypatch.setattr(speed.Speed, "step", step)
@@ -193,7 +202,7 @@ def test_images_stay_as_fine_as_the_time_allows(monkeypatch, seconds, side, chan
 def test_a_planned_search_is_the_search_of_the_numbers_that_it_writes(monkeypatch, tmp_path):
     """Also in its precision, which the plan chooses where bfloat16 is quicker."""
 
-    def step(measured: speed.Speed, settings: Settings, arch: Any = None) -> float:
+    def step(measured: speed.Speed, settings: Settings, arch: Any = None, **_: float) -> float:
         return 1.0 if settings.hardware.precision == "bf16-mixed" else 2.0
 
     monkeypatch.setattr(speed.Speed, "step", step)
@@ -227,7 +236,7 @@ def test_under_a_limit_the_reference_is_as_wide_as_it_allows(
     monkeypatch, most, channels, searched
 ) -> None:
     """Where it allows none of its widths there is nothing to fall back on, and a race."""
-    monkeypatch.setattr(speed.Speed, "step", lambda *_: 0.01)
+    monkeypatch.setattr(speed.Speed, "step", lambda *_, **__: 0.01)
     monkeypatch.setattr(plan, "STEPS", 400)
     made = planned(10.0, {"limit": f"params<={most}"})
     assert made.settings.network.channels == channels
@@ -246,6 +255,22 @@ def test_what_a_byte_costs_is_read_off_the_steps_of_several_architectures(monkey
 
     monkeypatch.setattr(measured, "step", step)
     assert measured.flops_per_byte(QUICK.settings) == pytest.approx(known, abs=1e-6)
+
+
+def test_what_is_far_too_slow_is_timed_no_longer_than_that_takes(monkeypatch) -> None:
+    """Bfloat16 that is emulated took a fifth of a two-minute search to be measured."""
+    task = ImageTask.of(tiny.images(), size=8)
+    measured = speed.Speed(NASBench201(), task, QUICK.options.weights)
+    seconds = iter([3.0, 1.9, 2.1, 5.0, 5.0, 9.0, 9.0, 9.0, 9.0, 9.0])
+    asked: list[float] = []
+    monkeypatch.setattr(speed, "_seconds", lambda work: asked.append(next(seconds)) or asked[-1])
+    settings = altered(QUICK.settings, {"network.channels": 2, "batch_size": 8})
+    assert measured.step(settings, most=1.0) == 3.0
+    assert asked == [3.0]
+    assert measured.step(settings, most=2.0) == 2.1  # none of more than twice 2 before the third
+    assert asked == [3.0, 1.9, 2.1, 5.0]
+    assert measured.step(settings) == 9.0
+    assert len(asked) == 9
 
 
 def test_transformers_are_raced_against_one_in_a_space_that_has_it(tmp_path) -> None:
