@@ -177,18 +177,6 @@ class DARTSformer(SearchSpace, Differentiable):
         layer = ",".join(["self_attention", *["ffn"] * (self.splits - 1)])
         return ":".join(["/".join([layer] * self.layers)] * 2)
 
-    # -- identity ----------------------------------------------------------------------------
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            super().__eq__(other)
-            and isinstance(other, DARTSformer)
-            and self.arguments() == other.arguments()
-        )
-
-    def __hash__(self) -> int:
-        return hash((super().__hash__(), *self.arguments().values()))
-
 
 _FIELDS = ("splits", "layers", "pooling", "heads", "expansion", "embedding")
 

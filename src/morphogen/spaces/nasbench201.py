@@ -241,16 +241,6 @@ class NASBench201(SearchSpace, Differentiable):
             )
         return tuple(out)
 
-    def __eq__(self, other: object) -> bool:  # encodings have a place for each operation
-        return (
-            super().__eq__(other)
-            and isinstance(other, NASBench201)
-            and self.operations == other.operations
-        )
-
-    def __hash__(self) -> int:
-        return hash((super().__hash__(), self.operations))
-
 
 @register(
     "signal201",

@@ -18,12 +18,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError
-from morphogen.core.names import brief
-from morphogen.spaces.base import Differentiable, SearchSpace
+from morphogen.core import Architecture, Choice, SpaceError
+from morphogen.spaces.layered import (
+    GROUP,
+    SHARE,
+    WHOLE,
+    Layer,
+    Rule,
+    Staged,
+    layer_name,
+    require_sizes,
+)
 from morphogen.spaces.printed import digits_of
 from morphogen.spaces.registry import register
 
@@ -43,25 +49,8 @@ PUBLISHED = {
 """Networks of the wide set: those that ProxylessNAS (authors' log: 465.3 M multiply-adds) and UNAS
 found for ImageNet on a GPU, in stages."""
 
-DEEPEST = 1000
-"""Layers of a network at most."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Sizes of one layer."""
-
-    c_in: int
-    """Channels of its input."""
-    c_out: int
-    """Channels of its output."""
-    stride: int
-    """2: the image is halved."""
-
-    @property
-    def keeps_shape(self) -> bool:
-        """Whether its output has the shape of its input, so that they are added."""
-        return self.stride == 1 and self.c_in == self.c_out
+_COUNTS = ("stem", "first", "head", "divisor")
+_SHARES = ("dropout", "identity_dropout")
 
 
 def divisible(width: float, divisor: int) -> int:
@@ -70,12 +59,7 @@ def divisible(width: float, divisor: int) -> int:
     return near if near >= 0.9 * width else near + divisor
 
 
-def layer_name(layer: int) -> str:
-    """Name of the choice of the `layer`-th layer, from 1 at the input."""
-    return f"layer_{layer}"
-
-
-class ProxylessNAS(SearchSpace, Differentiable):
+class ProxylessNAS(Staged):
     """Stages of MBConv blocks, six kinds to choose from in each layer, or none.
 
     By default the network of the paper for images of 224x224, of MobileNetV2's widths.
@@ -98,6 +82,9 @@ class ProxylessNAS(SearchSpace, Differentiable):
         SpaceError: a size is impossible.
     """
 
+    operations = OPERATIONS
+    numbers = ("stem", "stem_stride", "first", "head", "divisor", "dropout", "identity_dropout")
+
     def __init__(
         self,
         name: str = "proxylessnas",
@@ -116,9 +103,9 @@ class ProxylessNAS(SearchSpace, Differentiable):
         self.repeats, self.widths, self.strides = tuple(repeats), tuple(widths), tuple(strides)
         self.stem, self.stem_stride, self.first, self.head = stem, stem_stride, first, head
         self.divisor, self.dropout, self.identity_dropout = divisor, dropout, identity_dropout
-        _check_sizes(name, self)
+        require_sizes(name, self, _rules(self))
         choices = [
-            Choice(layer_name(i), OPERATIONS if layer.keeps_shape else tuple(BLOCKS), "layers")
+            Choice(layer_name(i), OPERATIONS if layer.keeps_shape else tuple(BLOCKS), GROUP)
             for i, layer in enumerate(self.layers(stem), start=1)
         ]
         super().__init__(name, choices)
@@ -151,15 +138,6 @@ class ProxylessNAS(SearchSpace, Differentiable):
             return width
         return divisible(width * channels / self.stem, self.divisor)
 
-    def arguments(self) -> dict[str, Any]:
-        """The sizes."""
-        lists = {n: list(getattr(self, n)) for n in _LISTS}
-        return {**lists, **{n: getattr(self, n) for n in _NUMBERS}}
-
-    def network_sizes(self) -> dict[str, Any]:
-        """The channels of the stem, to which all widths are in proportion."""
-        return {"channels": self.stem}
-
     def remarks(self, arch: Architecture) -> tuple[str, ...]:
         """Says so when all layers that may be left out are."""
         arch = self.check(arch)
@@ -171,47 +149,10 @@ class ProxylessNAS(SearchSpace, Differentiable):
             "space, the mark of a search in which identities won",
         )
 
-    # -- text --------------------------------------------------------------------------------
-
-    def format(self, arch: Architecture) -> str:
-        """A digit per layer, e.g. `300050016003401366646`."""
-        arch = self.check(arch)
-        return "".join(str(OPERATIONS.index(arch.one(c.name))) for c in self.choices)
-
-    def read(self, text: str) -> Architecture:
-        """Read a digit of 0 to 6 per layer, a list of digits or of names, or a published network.
-
-        Raises:
-            ArchitectureError: says what else was found.
-        """
+    def digits(self, text: str) -> str:
+        """Also of a list of the authors' names, or of a published network."""
         digits = digits_of(PUBLISHED.get(text.strip(), text))
-        digits = _digits_of_names(digits).replace(" ", "")
-        if len(digits) != len(self.choices) or set(digits) - set("0123456"):
-            raise ArchitectureError(
-                f"cannot read architecture {brief(text)}; accepted: {len(self.choices)} digits, "
-                "one per layer: " + ", ".join(f"{i} = {name}" for i, name in enumerate(OPERATIONS))
-            )
-        kept = {c.name: OPERATIONS[int(d)] for c, d in zip(self.choices, digits, strict=True)}
-        return self.check(Architecture(kept))
-
-    # -- identity ----------------------------------------------------------------------------
-
-    def _sizes(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in (*_LISTS, *_NUMBERS))
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            super().__eq__(other)
-            and isinstance(other, ProxylessNAS)
-            and self._sizes() == other._sizes()
-        )
-
-    def __hash__(self) -> int:
-        return hash((super().__hash__(), self._sizes()))
-
-
-_LISTS = ("repeats", "widths", "strides")
-_NUMBERS = ("stem", "stem_stride", "first", "head", "divisor", "dropout", "identity_dropout")
+        return _digits_of_names(digits).replace(" ", "")
 
 
 def _digits_of_names(text: str) -> str:
@@ -223,35 +164,12 @@ def _digits_of_names(text: str) -> str:
     return "".join(known[name] for name in names)
 
 
-def _check_sizes(name: str, space: ProxylessNAS) -> None:
-    for field in _LISTS:
-        values = getattr(space, field)
-        if not values or len(values) != len(space.widths):
-            raise SpaceError(
-                f"space {name!r}: {field} has {len(values)} numbers; accepted: one per stage, as "
-                f"many as widths ({len(space.widths)}), and at least one"
-            )
-    if sum(n for n in space.repeats if n > 0) > DEEPEST:
-        raise SpaceError(
-            f"space {name!r}: repeats are {brief(space.repeats)}; accepted: at most {DEEPEST} "
-            "layers in all"
-        )
-    whole, one_or_two, share = "a whole number from 1", "1 or 2", "a number from 0 to below 1"
-    rules = [
-        *(("repeats", n, n >= 1, whole) for n in space.repeats),
-        *(("widths", n, n >= 1, whole) for n in space.widths),
-        *(("strides", n, n in (1, 2), one_or_two) for n in space.strides),
-        ("stem_stride", space.stem_stride, space.stem_stride in (1, 2), one_or_two),
-        *((n, getattr(space, n), getattr(space, n) >= 1, whole) for n in _COUNTS),
-        *((n, getattr(space, n), 0 <= getattr(space, n) < 1, share) for n in _SHARES),
+def _rules(space: ProxylessNAS) -> list[Rule]:
+    counts = [("widths", n) for n in space.widths] + [(n, getattr(space, n)) for n in _COUNTS]
+    return [
+        *((name, n, n >= 1, WHOLE) for name, n in counts),
+        *((n, getattr(space, n), 0 <= getattr(space, n) < 1, SHARE) for n in _SHARES),
     ]
-    for field, value, fits, accepted in rules:
-        if not fits:
-            raise SpaceError(f"space {name!r}: {field} has {value}; accepted: {accepted}")
-
-
-_COUNTS = ("stem", "first", "head", "divisor")
-_SHARES = ("dropout", "identity_dropout")
 
 
 REASON = "the block of MobileNetV2 in every layer, from which the space is made"

@@ -13,43 +13,24 @@ A space carries the sizes of its networks, so that a space of other sizes is one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from morphogen.core import Architecture, ArchitectureError, Choice, SpaceError
-from morphogen.core.names import brief
-from morphogen.spaces.base import Differentiable, SearchSpace
-from morphogen.spaces.printed import digits_of
+from morphogen.core import Choice, SpaceError
+from morphogen.spaces.layered import (
+    GROUP,
+    SHARE,
+    Layer,
+    Rule,
+    Staged,
+    layer_name,
+    require_sizes,
+)
 from morphogen.spaces.registry import register
 
 OPERATIONS = ("shuffle_3x3", "shuffle_5x5", "shuffle_7x7", "xception_3x3")
 """In the authors' own order: the position is the digit of the notation."""
 
-DEEPEST = 1000
-"""Layers of a network at most."""
 
-GROUP = "layers"
-"""The group of the choices: one matrix of scores with a row per layer."""
-
-
-def layer_name(layer: int) -> str:
-    """Name of the choice of the `layer`-th layer, from 1 at the input."""
-    return f"layer_{layer}"
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Sizes of one layer."""
-
-    c_in: int
-    """Channels of its input."""
-    c_out: int
-    """Channels of its output."""
-    stride: int
-    """2: the image is halved."""
-
-
-class ShuffleNet(SearchSpace, Differentiable):
+class ShuffleNet(Staged):
     """Stages of ShuffleNetV2 blocks, four kinds to choose from in each layer.
 
     By default the network of the paper for images of 224x224.
@@ -70,6 +51,9 @@ class ShuffleNet(SearchSpace, Differentiable):
         SpaceError: a size is impossible.
     """
 
+    operations = OPERATIONS
+    numbers = ("stem", "stem_stride", "head", "dropout", "relu6")
+
     def __init__(
         self,
         name: str = "shufflenet",
@@ -86,7 +70,7 @@ class ShuffleNet(SearchSpace, Differentiable):
         self.repeats, self.widths, self.strides = tuple(repeats), tuple(widths), tuple(strides)
         self.stem, self.stem_stride, self.head = stem, stem_stride, head
         self.dropout, self.relu6 = dropout, relu6
-        _check_sizes(name, self)
+        require_sizes(name, self, _rules(self))
         layers = range(1, sum(self.repeats) + 1)
         super().__init__(name, [Choice(layer_name(i), OPERATIONS, GROUP) for i in layers])
         self.layers(stem)
@@ -128,83 +112,15 @@ class ShuffleNet(SearchSpace, Differentiable):
             width if channels == self.stem else max(2, 2 * round(width * channels / self.stem / 2))
         )
 
-    def arguments(self) -> dict[str, Any]:
-        """The sizes."""
-        names = ("stem", "stem_stride", "head", "dropout", "relu6")
-        lists = {n: list(getattr(self, n)) for n in ("repeats", "widths", "strides")}
-        return {**lists, **{n: getattr(self, n) for n in names}}
 
-    def network_sizes(self) -> dict[str, Any]:
-        """The channels of the stem, to which all widths are in proportion."""
-        return {"channels": self.stem}
-
-    # -- text --------------------------------------------------------------------------------
-
-    def format(self, arch: Architecture) -> str:
-        """The authors' notation: a digit per layer, e.g. `21012020202300003233`."""
-        arch = self.check(arch)
-        return "".join(str(OPERATIONS.index(arch.one(c.name))) for c in self.choices)
-
-    def read(self, text: str) -> Architecture:
-        """Read a digit of 0 to 3 per layer, or a list of them (the authors' `(2, 1, 0, ...)`).
-
-        Raises:
-            ArchitectureError: says what else was found.
-        """
-        digits = digits_of(text)
-        if len(digits) != len(self.choices) or set(digits) - set("0123"):
-            raise ArchitectureError(
-                f"cannot read architecture {brief(text)}; accepted: {len(self.choices)} digits, "
-                "one per layer: " + ", ".join(f"{i} = {name}" for i, name in enumerate(OPERATIONS))
-            )
-        kept = {c.name: OPERATIONS[int(d)] for c, d in zip(self.choices, digits, strict=True)}
-        return self.check(Architecture(kept))
-
-    # -- identity ----------------------------------------------------------------------------
-
-    def _sizes(self) -> tuple[object, ...]:
-        return (
-            *(self.repeats, self.widths, self.strides, self.stem, self.stem_stride, self.head),
-            *(self.dropout, self.relu6),
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            super().__eq__(other)
-            and isinstance(other, ShuffleNet)
-            and self._sizes() == other._sizes()
-        )
-
-    def __hash__(self) -> int:
-        return hash((super().__hash__(), self._sizes()))
-
-
-def _check_sizes(name: str, space: ShuffleNet) -> None:
-    lists = {"repeats": space.repeats, "widths": space.widths, "strides": space.strides}
-    for field, values in lists.items():
-        if not values or len(values) != len(space.widths):
-            raise SpaceError(
-                f"space {name!r}: {field} has {len(values)} numbers; accepted: one per stage, as "
-                f"many as widths ({len(space.widths)}), and at least one"
-            )
-    if sum(n for n in space.repeats if n > 0) > DEEPEST:
-        raise SpaceError(
-            f"space {name!r}: repeats are {brief(space.repeats)}; accepted: at most {DEEPEST} "
-            "layers in all"
-        )
-    even, one_or_two = "an even number from 2", "1 or 2"
-    rules = [
-        *(("repeats", n, n >= 1, "a whole number from 1") for n in space.repeats),
+def _rules(space: ShuffleNet) -> list[Rule]:
+    even = "an even number from 2"
+    return [
         *(("widths", n, n >= 2 and n % 2 == 0, even) for n in space.widths),
-        *(("strides", n, n in (1, 2), one_or_two) for n in space.strides),
         ("stem", space.stem, space.stem >= 2 and space.stem % 2 == 0, even),
-        ("stem_stride", space.stem_stride, space.stem_stride in (1, 2), one_or_two),
         ("head", space.head, space.head >= 2 and space.head % 2 == 0, even),
-        ("dropout", space.dropout, 0 <= space.dropout < 1, "a number from 0 to below 1"),
+        ("dropout", space.dropout, 0 <= space.dropout < 1, SHARE),
     ]
-    for field, value, fits, accepted in rules:
-        if not fits:
-            raise SpaceError(f"space {name!r}: {field} has {value}; accepted: {accepted}")
 
 
 REASON = "ShuffleNetV2 itself, whose block is the first option of every layer"

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphogen.core import Architecture
-from morphogen.spaces.nasbench_macro import LAYERS, NASBenchMacro, layer_name
+from morphogen.spaces.layered import layer_name
+from morphogen.spaces.nasbench_macro import LAYERS, NASBenchMacro
 from morphogen.supernets import fused
 from morphogen.supernets.base import Layered, NetworkSpec, register
 from morphogen.supernets.convolution import Conv2d

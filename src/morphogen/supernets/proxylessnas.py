@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphogen.core import Architecture
-from morphogen.spaces.proxylessnas import BLOCKS, IDENTITY, Layer, ProxylessNAS
+from morphogen.spaces.layered import Layer
+from morphogen.spaces.proxylessnas import BLOCKS, IDENTITY, ProxylessNAS
 from morphogen.supernets import fused
 from morphogen.supernets.base import Layered, NetworkSpec, register
 from morphogen.supernets.convolution import Conv2d

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from morphogen.core import Architecture
-from morphogen.spaces.shufflenet import Layer, ShuffleNet
+from morphogen.spaces.layered import Layer
+from morphogen.spaces.shufflenet import ShuffleNet
 from morphogen.supernets import fused
 from morphogen.supernets.base import Layered, NetworkSpec, register
 from morphogen.supernets.convolution import Conv2d

@@ -9,7 +9,8 @@ import pytest
 
 from morphogen import spaces
 from morphogen.core import ArchitectureError, SpaceError, UnknownNameError
-from morphogen.spaces.proxylessnas import BLOCKS, OPERATIONS, Layer, ProxylessNAS, divisible
+from morphogen.spaces.layered import Layer
+from morphogen.spaces.proxylessnas import BLOCKS, OPERATIONS, ProxylessNAS, divisible
 
 SPACE, WIDE = spaces.make("proxylessnas"), spaces.make("proxylessnas-gpu")
 SMALL = spaces.make("proxylessnas-small")

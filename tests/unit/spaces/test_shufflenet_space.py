@@ -9,7 +9,8 @@ import pytest
 
 from morphogen import spaces
 from morphogen.core import ArchitectureError, SpaceError
-from morphogen.spaces.shufflenet import OPERATIONS, Layer, ShuffleNet
+from morphogen.spaces.layered import Layer
+from morphogen.spaces.shufflenet import OPERATIONS, ShuffleNet
 
 SPACE = spaces.make("shufflenet")
 PUBLISHED = "21012020202300003233"

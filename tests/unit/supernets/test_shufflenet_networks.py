@@ -15,7 +15,8 @@ import tiny
 from morphogen import cost, spaces
 from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.bilevel.state import BilevelState, weight_step
-from morphogen.spaces.shufflenet import OPERATIONS, Layer
+from morphogen.spaces.layered import Layer
+from morphogen.spaces.shufflenet import OPERATIONS
 from morphogen.supernets import Gates, NetworkSpec, build, network
 from morphogen.supernets.shufflenet import Block, fixed_norm
 
