@@ -92,7 +92,7 @@ class ImageTask(LabelledTask[Images]):
     Attributes:
         name: of the data, for reports.
         whole: all training images.
-        whole: those of them that are in `train` or `valid`.
+        pool: those of them that are in `train` or `valid`.
         train_rows: int64, the rows of `pool` in `train`, ascending.
         valid_rows: int64, the rows of `pool` in `valid`, ascending.
         mean: per channel of the train part, on the scale of 0 to 1.
