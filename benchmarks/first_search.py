@@ -51,7 +51,7 @@ def one(command: str, seed: int, options: argparse.Namespace) -> Row:
     )
     wall = time.perf_counter() - started
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    kept = ("architecture", "remarks", "explanation", "test")
+    kept = ("architecture", "remarks", "explanation", "test_accuracy")
     row = {key: result[key] for key in kept if result.get(key)}
     return {
         "command": command,
@@ -83,7 +83,7 @@ def figures_of(rows: list[Row], table: benchmarks.Benchmark) -> dict[str, Any]:
     """What the searches of one command found, and how long they took."""
     cells = [r["architecture"] for r in rows]
     ranks = [table.rank(c, METRICS[0]) for c in cells]
-    tests = [r["test"]["mean"] for r in rows if "test" in r]
+    tests = [r["test_accuracy"]["mean"] for r in rows if "test_accuracy" in r]
     return {
         "architectures": cells,
         **{m: record.interval(list(table.scores(cells, m))) for m in METRICS},
