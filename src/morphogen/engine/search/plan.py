@@ -84,6 +84,9 @@ CANDIDATES, MOST_CANDIDATES = 5, 8
 SCREEN = 0.04
 """Of the time, for the screen."""
 
+LOOK, LONGEST_LOOK = 0.015, 10.0
+"""Of the time, and seconds at most, to see how long a step of the chosen sizes takes."""
+
 OVERHEAD = 0.06
 """Of the time: for starting, checkpoints, the last look at the test part."""
 
@@ -167,7 +170,8 @@ def planned(
             spent = time.perf_counter() - began + tasks.seconds
             return max(seconds * (1 - OVERHEAD) - spent, seconds / 2)
 
-        _lengths(plan, speed, left)
+        step = speed.pace(plan.settings, min(LOOK * seconds, LONGEST_LOOK))
+        _lengths(plan, speed, step, left)
     return Planned(plan.settings, plan.config, tuple(sorted(plan.chosen)), tuple(plan.said))
 
 
@@ -359,12 +363,11 @@ def _last(plan: _Plan, steps: float, each: int) -> None:
         plan.take("steps_per_epoch", max(1, int(steps)))
 
 
-def _lengths(plan: _Plan, speed: Speed, left: Callable[[], float]) -> None:
-    """How the seconds that are left are shared out.
+def _lengths(plan: _Plan, speed: Speed, step: float, left: Callable[[], float]) -> None:
+    """How the seconds that are left are shared out, where a step of the reference takes `step`.
 
     What only a race asks for is measured where there is one.
     """
-    step = speed.step(plan.settings)
     each = max(1, speed.task.length("pool") // plan.settings.batch_size)
     total = left() / step
     asked = plan.asked("candidates")

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 from scipy.optimize import nnls
@@ -33,7 +33,10 @@ from morphogen.tasks import Task
 from morphogen.tasks.problem import Problem
 
 MEASURED = 5
-"""Steps by which a step's time is known."""
+"""Steps by which a step's time is known well enough to compare it."""
+
+MOST_MEASURED = 1000
+"""Steps by which it is known what so many take."""
 
 OTHERS = 6
 """Architectures, beside the reference, by which it is known what moving memory costs."""
@@ -57,7 +60,7 @@ class Speed:
     def step(
         self, settings: Settings, arch: Architecture | None = None, *, most: float = math.inf
     ) -> float:
-        """Seconds of a training step, the median of a few.
+        """Seconds of a training step, the median of a few: enough to compare one with another.
 
         Args:
             settings: sizes and precision.
@@ -65,18 +68,32 @@ class Speed:
             most: of interest. A step of more than twice as long ends the measurement: where
                 bfloat16 is emulated one takes ten times as long as in float32.
         """
+        step, taken = self._steps(settings, arch), list[float]()
+        while len(taken) < MEASURED and max(taken, default=0.0) <= 2 * most:
+            taken.append(_seconds(step))
+        return median(taken)
+
+    def pace(self, settings: Settings, seconds: float) -> float:
+        """Seconds of a training step of the reference, the mean over so many seconds.
+
+        By which a length is planned: the few steps of `step` were off by a quarter.
+        """
+        step, taken = self._steps(settings), list[float]()
+        while len(taken) < MEASURED or (sum(taken) < seconds and len(taken) < MOST_MEASURED):
+            taken.append(_seconds(step))
+        return fmean(taken)
+
+    def _steps(self, settings: Settings, arch: Architecture | None = None) -> Callable[[], object]:
+        """What makes one step more of a training, whose first is made."""
         training = ShortTraining(
             self._problem(settings),
             self.arch if arch is None else arch,
-            steps=1 + MEASURED,
+            steps=1 + MOST_MEASURED,
             batch_size=settings.batch_size,
             descent=self.descent,
         )
         training.advance(1)  # allocates
-        taken: list[float] = []
-        while len(taken) < MEASURED and max(taken, default=0.0) <= 2 * most:
-            taken.append(_seconds(partial(training.advance, 2 + len(taken))))
-        return median(taken)
+        return lambda: training.advance(training.done + 1)
 
     def keeps_limits(self, settings: Settings) -> bool:
         """Whether the reference exceeds none of the limits, at such sizes."""

@@ -131,7 +131,7 @@ def test_what_the_user_sets_is_kept() -> None:
 def test_with_few_passes_over_the_data_nothing_is_searched(
     monkeypatch, passes: int, searched: bool
 ) -> None:
-    for name, seconds in {"step": 2.0, "proxy": 0.1, "perturbation": 1.0}.items():
+    for name, seconds in {"proxy": 0.1, "perturbation": 1.0}.items():
         monkeypatch.setattr(speed.Speed, name, lambda *_, seconds=seconds: seconds)
     compared: list[Any] = []
     monkeypatch.setattr(speed.Speed, "flops_per_byte", lambda *_: compared.append(_) or 7.0)
@@ -143,7 +143,7 @@ def test_with_few_passes_over_the_data_nothing_is_searched(
         NASBench201(), ImageTask.of(tiny.images(), size=8), QUICK.options.weights
     )
     each = EXAMPLES // 20
-    plan._lengths(made, measured, lambda: 2.0 * each * passes)
+    plan._lengths(made, measured, 2.0, lambda: 2.0 * each * passes)
     assert (made.config.candidates > 0) is searched
     assert bool(compared) is searched  # seven networks are timed for a race alone
     assert (made.config.flops_per_byte == 7.0) is searched
@@ -151,7 +151,7 @@ def test_with_few_passes_over_the_data_nothing_is_searched(
         replace(held, task=ImageConfig()), altered(QUICK.options, {"candidates": 0}),
         QUICK.settings, QUICK.options,
     )  # fmt: skip
-    plan._lengths(asked, measured, lambda: 2.0 * each * passes)
+    plan._lengths(asked, measured, 2.0, lambda: 2.0 * each * passes)
     assert asked.settings.epochs == passes
     assert asked.said[-1].endswith(
         "no race is asked for, so that the reference is trained for all of it"
@@ -170,7 +170,8 @@ def test_with_few_passes_over_the_data_nothing_is_searched(
 
 
 def test_sizes_race_as_they_are_drawn_and_are_screened_where_the_user_says_so(monkeypatch) -> None:
-    monkeypatch.setattr(speed.Speed, "step", lambda *_, **__: 0.01)
+    for name in ("step", "pace"):
+        monkeypatch.setattr(speed.Speed, name, lambda *_, **__: 0.01)
     usual = quick_preset(plan.NAME, "anynet")
     space, settings = make("anynet"), replace(usual.settings, task=ImageConfig(image_size=8))
     for asked, screened in (({}, 0), ({"screened": 30}, 30)):
@@ -236,7 +237,8 @@ def test_under_a_limit_the_reference_is_as_wide_as_it_allows(
     monkeypatch, most, channels, searched
 ) -> None:
     """Where it allows none of its widths there is nothing to fall back on, and a race."""
-    monkeypatch.setattr(speed.Speed, "step", lambda *_, **__: 0.01)
+    for name in ("step", "pace"):
+        monkeypatch.setattr(speed.Speed, name, lambda *_, **__: 0.01)
     monkeypatch.setattr(plan, "STEPS", 400)
     made = planned(10.0, {"limit": f"params<={most}"})
     assert made.settings.network.channels == channels
@@ -271,6 +273,25 @@ def test_what_is_far_too_slow_is_timed_no_longer_than_that_takes(monkeypatch) ->
     assert asked == [3.0, 1.9, 2.1, 5.0]
     assert measured.step(settings) == 9.0
     assert len(asked) == 9
+
+
+def test_a_length_is_planned_by_the_mean_of_as_many_steps_as_fill_the_look(monkeypatch) -> None:
+    task = ImageTask.of(tiny.images(), size=8)
+    measured = speed.Speed(NASBench201(), task, QUICK.options.weights)
+    settings = altered(QUICK.settings, {"network.channels": 2, "batch_size": 8})
+    asked: list[float] = []
+
+    def seconds(work: Any) -> float:
+        work()
+        asked.append(0.23 if len(asked) % 10 == 5 else 0.03)  # one is disturbed, as in a search
+        return asked[-1]
+
+    monkeypatch.setattr(speed, "_seconds", seconds)
+    assert measured.pace(settings, 2.49) == pytest.approx(0.05)
+    assert len(asked) == 50
+    asked.clear()
+    assert measured.pace(settings, 0.0) == pytest.approx(0.03)
+    assert len(asked) == 5
 
 
 def test_transformers_are_raced_against_one_in_a_space_that_has_it(tmp_path) -> None:
