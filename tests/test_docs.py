@@ -307,7 +307,8 @@ def test_figures_of_choosing_are_those_of_results() -> None:
         (line,) = found
         return line
 
-    first, race, proxies = map(figures, ("first-search", "idarts-vs-darts", "zerocost-pt"))
+    searches, race, proxies = map(figures, ("first-search", "idarts-vs-darts", "zerocost-pt"))
+    first, planned = searches["morphogen search idarts"], searches["morphogen search"]
     darts_pt = figures("darts-pt-nasbench201")["darts supernet, perturbation"]
     spos = figures("supernet-shifting")["nasbench201"]
     block = benchmarks.of(spaces.make("nasbench201"))
@@ -331,4 +332,9 @@ def test_figures_of_choosing_are_those_of_results() -> None:
         assert shown(mean) in line
         above = sum(s >= round(value, 2) for s in seeds) if seeds else 0
         assert f"| {above} of {mean['n']} |" in line
-    assert min(first["rank on cifar10_test_200 of 15625"]) > block.rank(cell, "cifar10_test_200")
+    ranks = "rank on cifar10_test_200 of 15,625"
+    assert min(first[ranks]) > block.rank(cell, "cifar10_test_200")
+    assert set(planned[ranks]) == {block.rank(cell, "cifar10_test_200")}
+    (line,) = [r for r in page.splitlines() if r.startswith("| two minutes, no data |")]
+    assert f"{planned['wall seconds, imports and data included']['mean']:.0f} s" in line
+    assert shown(planned["test accuracy of what is delivered"]) in line
