@@ -3,10 +3,11 @@
     python benchmarks/first_search.py --data cifar10:PATH   runs what is missing under --runs
     python benchmarks/first_search.py --report              results/first-search.json
 
-`morphogen search`, planned for two minutes, on the embedded images and on CIFAR-10 (of which it would
-take ten minutes by itself), ten seeds; and beside it `morphogen search idarts`, three seeds. What is found is judged by the table of
-NAS-Bench-201, which no search reads; the table is of CIFAR-10 for whatever images were searched on.
-Run it on an otherwise idle machine: wall clock is what a user waits. A search takes all cores.
+`morphogen search`, planned for two minutes, on the embedded images and on CIFAR-10 (on which it
+takes ten minutes if no time is given), ten seeds; and beside it `morphogen search idarts`, three.
+What is found is judged by the table of NAS-Bench-201, which no search reads; the table is of
+CIFAR-10 for whatever images were searched on. Run it on an otherwise idle machine: wall clock is
+what a user waits. A search takes all cores.
 """
 
 from __future__ import annotations
