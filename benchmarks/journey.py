@@ -200,9 +200,16 @@ def brief(command: str) -> str:
 
 
 def block(done: Step) -> str:
-    """A command with its output, progress lines left out."""
-    shown = done.out.strip() or done.err.strip()
-    return f"```console\n$ {brief(done.command)}\n{shown}\n```"
+    """A command with its output; of many epochs the first two and the last."""
+    shown: list[str] = []
+    lines = (done.out.strip() or done.err.strip()).splitlines()
+    for number, line in enumerate(lines):
+        near = lines[max(0, number - 2) : number + 2]
+        if len(near) < 4 or not all(text.startswith("epoch ") for text in near):
+            shown.append(line)
+        elif shown[-1] != "...":
+            shown.append("...")
+    return "\n".join(["```console", f"$ {brief(done.command)}", *shown, "```"])
 
 
 if __name__ == "__main__":

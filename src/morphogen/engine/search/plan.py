@@ -314,15 +314,17 @@ def _network(plan: _Plan, space: SearchSpace, tasks: _Tasks, seconds: float) -> 
     fixed = _given(plan, finest.space)
     steps = max(1, tasks.finest.length("pool") // plan.settings.batch_size)  # of an epoch
     most = seconds / max(EPOCHS * steps, STEPS)  # seconds of a step
-    at = {
-        width: altered(plan.settings, {"network.channels": width})
-        for width in ((plan.settings.network.channels,) if fixed else WIDTHS)
-    }
+    widths = (plan.settings.network.channels,) if fixed else WIDTHS
+    at = {width: altered(plan.settings, {"network.channels": width}) for width in widths}
     kept = {width: wide for width, wide in at.items() if finest.keeps_limits(wide)}
     plan.reference = bool(kept) and reference_within(space) is not None
-    at = kept or {min(at): at[min(at)]}
     if not kept:
+        narrowest = min(at)
+        at = {narrowest: at[narrowest]}
+        # What nothing keeps is refused before a race is measured.
+        Speed(space, tasks.at(tasks.sizes[-1]), descent).require_possible(at[narrowest])
         plan.say(f"the network that nobody searched does not keep {plan.settings.limit}")
+    at = kept or at
     held, width, enough = tasks.sizes[-1], min(at), False
     for size in tasks.sizes:
         for wider in at:  # up to the first that is too slow

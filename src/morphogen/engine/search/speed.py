@@ -16,7 +16,7 @@ from morphogen.bilevel.gates import softmax_gates, start_alphas
 from morphogen.bilevel.optimisers import Optimiser
 from morphogen.core import Architecture
 from morphogen.engine.devices import one_device
-from morphogen.engine.search.evaluation import keeps_limits
+from morphogen.engine.search.evaluation import keeps_limits, share_in
 from morphogen.engine.search.job import spec_of
 from morphogen.engine.search.settings import Settings
 from morphogen.evaluators.short import ShortTraining
@@ -99,6 +99,10 @@ class Speed:
         """Whether the reference exceeds none of the limits, at such sizes."""
         spec = spec_of(settings, self.task)
         return keeps_limits(self.space, self.arch, self.task, spec, settings)
+
+    def require_possible(self, settings: Settings) -> None:
+        """Raise `ConfigError` where no architecture keeps the limits, at such sizes."""
+        share_in(self.space, self.task, spec_of(settings, self.task), settings)
 
     def flops_per_byte(self, settings: Settings) -> float:
         """FLOPs that take as long as moving one byte, by steps of several architectures.

@@ -246,6 +246,13 @@ def test_under_a_limit_the_reference_is_as_wide_as_it_allows(
     assert (f"does not keep params<={most}" in " ".join(made.said)) is searched
 
 
+def test_a_limit_that_nothing_keeps_is_refused_before_a_race_is_measured(monkeypatch) -> None:
+    for name in ("pace", "proxy", "perturbation", "flops_per_byte"):
+        monkeypatch.setattr(speed.Speed, name, lambda *_: pytest.fail("measured"))
+    with pytest.raises(ConfigError, match=r"the smallest has [\d,]+ parameters"):
+        planned(20.0, {"limit": "params<=100"})
+
+
 @pytest.mark.parametrize("known", [0.0, 40.0, 300.0])
 def test_what_a_byte_costs_is_read_off_the_steps_of_several_architectures(monkeypatch, known):
     task = ImageTask.of(tiny.images(), size=8)
