@@ -2,9 +2,10 @@
 
 And with a right one where oneDNN's writes past its memory (`guarded`).
 
-On a CPU oneDNN computes the weight gradient of a depthwise kernel more than three columns wide some
-ten times slower than that of a narrow one, that of a dilated one slower still, and none of them is
-quick where the image is lower than the kernel; of a dilated one the input's gradient is slow, too.
+On a CPU with AVX-512 oneDNN computes the weight gradient of a depthwise kernel more than three
+columns wide some ten times slower than that of a narrow one (with AVX2 it is as quick), that of a
+dilated one slower still, and none of them is quick where the image is lower than the kernel; of a
+dilated one the input's gradient is slow, too.
 So where there will be a gradient
 
 - that of a kernel is put together from those of narrow ones: of 5x5 from two of 5x3;
