@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -46,6 +47,7 @@ def one(command: str, seed: int, options: argparse.Namespace) -> Row:
     """One search in a process of its own: its record, and the wall clock around the process."""
     name = "".join(c if c.isalnum() else "-" for c in command.replace("PATH", ""))
     run = options.runs / f"{name}-{seed}"
+    shutil.rmtree(run, ignore_errors=True)  # of a search that was cut off: its time is not known
     words = command.replace("cifar10:PATH", options.data).split()[1:]
     started = time.perf_counter()
     subprocess.run(
