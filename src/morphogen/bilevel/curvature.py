@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from morphogen.bilevel.hypergradient import hessian, hessian_vector
@@ -57,6 +56,8 @@ def dominant_eigenvalue(
     n = sum(alpha.numel() for alpha in alphas)
     if n <= written_out:
         return float(np.linalg.eigvalsh(alpha_hessian(loss, weights, alphas))[-1])
+    from scipy.sparse.linalg import LinearOperator, eigsh  # late: it takes half a second to import
+
     leaves = [alpha.detach().requires_grad_() for alpha in alphas]
     value = loss([w.detach() for w in weights], leaves)
     gradient = torch.autograd.grad(value, leaves, create_graph=True, materialize_grads=True)

@@ -9,7 +9,6 @@ from functools import partial
 from statistics import fmean, median
 
 import numpy as np
-from scipy.optimize import nnls
 
 from morphogen import cost
 from morphogen.bilevel.gates import softmax_gates, start_alphas
@@ -109,6 +108,8 @@ class Speed:
 
         The least squares of relative errors, with neither FLOPs nor bytes of negative cost.
         """
+        from scipy.optimize import nnls  # late: it takes half a second to import
+
         archs = [self.arch, *(self.space.sample(self._rng) for _ in range(OTHERS))]
         rows = np.array([self._counted(settings, arch) for arch in archs], dtype=float)
         taken = np.array([self.step(settings, arch) for arch in archs])
