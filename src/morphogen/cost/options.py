@@ -13,26 +13,32 @@ option of another, the cost counts for both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from morphogen.core import CapabilityError, SpaceError
 from morphogen.cost.count import Input, Watch, channels_of, watched
 from morphogen.cost.sizes import published
 from morphogen.spaces import SearchSpace
-from morphogen.supernets import Gates, NetworkSpec, build
+from morphogen.supernets import Gates, NetworkSpec, Supernet, build
 
 Field = Literal["params", "macs", "flops", "memory_access"]
 """Fields of `Cost` that an option has; see there for their units."""
 
 PerOption = Mapping[str, NDArray[np.float64]]
 """Group -> [choices, widest], 0 where a choice has no such option; or [places, choices, widest]."""
+
+Members = Mapping[tuple[str, int, int], Sequence[nn.Module]]
+"""Group, row and column of an option -> its module in each place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,101 +124,116 @@ def of_options(
             "choices keep; accepted: a space whose costs are sums over choices, or the cost of "
             "whole paths (cost.Paths)"
         )
-    members = {
+    members = _members(space, net)
+    modules = {m for ms in members.values() for m in ms}
+    meters = _Meters()
+    with watched(net, image) as (watch, x), meters.reading(modules, watch):
+        net(x, _all_live(space, net))
+    _require_run(space, members, meters.spent)
+    owned = {p for module in modules for p in module.parameters()}
+    flops = watch.flops - meters.flops
+    table = partial(_table, space, members, places)
+    return OptionCosts(
+        params=table(lambda module: sum(p.numel() for p in module.parameters())),
+        macs=table(lambda module: meters.spent[module][0] // 2),
+        flops=table(lambda module: meters.spent[module][0]),
+        memory_access=table(lambda module: meters.spent[module][1]),
+        stands=_stands(space, members),
+        rest={
+            "params": sum(p.numel() for p in net.parameters() if p not in owned),
+            "macs": flops // 2,
+            "flops": flops,
+            "memory_access": watch.traffic - meters.traffic,
+        },
+    )
+
+
+def _members(space: SearchSpace, net: Supernet) -> Members:
+    return {
         (group, row, column): net.options(choice.name, option)
         for group, choices in space.groups.items()
         for row, choice in enumerate(choices)
         for column, option in enumerate(choice.options)
     }
+
+
+def _all_live(space: SearchSpace, net: nn.Module) -> Gates:
     first = next(net.parameters(), torch.empty(0))
     weights = {
         group: torch.ones(mask.shape, device=first.device, dtype=first.dtype)
         for group, mask in space.masks.items()
     }
-    spent: dict[nn.Module, tuple[int, int]] = {}
-    outermost = _Outermost()
-    modules = {m for ms in members.values() for m in ms}
-    with watched(net, image) as (watch, x):
-        hooks = [h for module in modules for h in _meters(module, watch, spent, outermost)]
-        try:
-            net(x, Gates.dense(space, weights))
-        finally:
-            for hook in hooks:
-                hook.remove()
-    for (group, row, column), found in members.items():
-        if not all(module in spent for module in found):
+    return Gates.dense(space, weights)
+
+
+def _require_run(space: SearchSpace, members: Members, spent: Container[nn.Module]) -> None:
+    for (group, row, column), modules in members.items():
+        if not all(module in spent for module in modules):
             choice = space.groups[group][row]
             raise SpaceError(
                 f"option {choice.options[column]!r} of choice {choice.name!r} is not run when all "
                 "options are live, and has no cost of its own; accepted: a choice that every "
                 "forward pass reaches"
             )
-    owned = {p for module in modules for p in module.parameters()}
-    flops = watch.flops - outermost.flops
-    rest = {
-        "params": sum(p.numel() for p in net.parameters() if p not in owned),
-        "macs": flops // 2,
-        "flops": flops,
-        "memory_access": watch.traffic - outermost.traffic,
-    }
-    most = max(1, *(len(found) for found in members.values()))
 
-    def table(value: Any) -> PerOption:
-        found = {g: np.zeros((most, *m.shape)) for g, m in space.masks.items()}
-        for (group, row, column), its in members.items():
-            for place, module in enumerate(its):
-                found[group][place, row, column] = value(module)
-        return found if places else {group: each.sum(axis=0) for group, each in found.items()}
 
-    stands = {
-        group: np.array(
-            [
-                max(len(members[group, row, column]) for column in range(len(choice.options)))
-                for row, choice in enumerate(choices)
-            ]
-        )
-        for group, choices in space.groups.items()
-    }
-    return OptionCosts(
-        params=table(lambda module: sum(p.numel() for p in module.parameters())),
-        macs=table(lambda module: spent[module][0] // 2),
-        flops=table(lambda module: spent[module][0]),
-        memory_access=table(lambda module: spent[module][1]),
-        stands=stands,
-        rest=rest,
-    )
+def _table(
+    space: SearchSpace, members: Members, places: bool, value: Callable[[nn.Module], float]
+) -> PerOption:
+    """The value of each option's module, [places, choices, widest] or added up over places."""
+    most = max(1, *(len(modules) for modules in members.values()))
+    found = {group: np.zeros((most, *mask.shape)) for group, mask in space.masks.items()}
+    for (group, row, column), modules in members.items():
+        for place, module in enumerate(modules):
+            found[group][place, row, column] = value(module)
+    return found if places else {group: each.sum(axis=0) for group, each in found.items()}
+
+
+def _stands(space: SearchSpace, members: Members) -> dict[str, NDArray[np.int64]]:
+    found = {group: np.zeros(len(choices), np.int64) for group, choices in space.groups.items()}
+    for (group, row, _), modules in members.items():
+        found[group][row] = max(found[group][row], len(modules))
+    return found
 
 
 @dataclass
-class _Outermost:
-    """What options spend that are inside no other option."""
+class _Meters:
+    """FLOPs and bytes of every call of some modules, in one forward pass."""
 
+    spent: dict[nn.Module, tuple[int, int]] = field(default_factory=dict)
+    """By each of them."""
     flops: int = 0
+    """By those that run inside no other."""
     traffic: int = 0
+    """Likewise, bytes."""
     inside: int = 0
-    """Options whose module is running now."""
+    """How many of them are running now."""
 
+    @contextmanager
+    def reading(self, modules: Iterable[nn.Module], watch: Watch) -> Iterator[None]:
+        """While in it, calls of the modules are read off the watch."""
+        hooks = [hook for module in modules for hook in self._hooks(module, watch)]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
-def _meters(
-    module: nn.Module,
-    watch: Watch,
-    spent: dict[nn.Module, tuple[int, int]],
-    outermost: _Outermost,
-) -> list[Any]:
-    """Hooks that add up the FLOPs and bytes of all calls of a module."""
-    began: list[tuple[int, int]] = []
+    def _hooks(self, module: nn.Module, watch: Watch) -> list[RemovableHandle]:
+        began: list[tuple[int, int]] = []
 
-    def before(*_: Any) -> None:
-        began.append((watch.flops, watch.traffic))
-        outermost.inside += 1
+        def before(*_: Any) -> None:
+            began.append((watch.flops, watch.traffic))
+            self.inside += 1
 
-    def after(*_: Any) -> None:
-        flops, traffic = began.pop()
-        so_far = spent.get(module, (0, 0))
-        spent[module] = so_far[0] + watch.flops - flops, so_far[1] + watch.traffic - traffic
-        outermost.inside -= 1
-        if not outermost.inside:
-            outermost.flops += watch.flops - flops
-            outermost.traffic += watch.traffic - traffic
+        def after(*_: Any) -> None:
+            flops_before, traffic_before = began.pop()
+            flops, traffic = watch.flops - flops_before, watch.traffic - traffic_before
+            so_far = self.spent.get(module, (0, 0))
+            self.spent[module] = so_far[0] + flops, so_far[1] + traffic
+            self.inside -= 1
+            if not self.inside:
+                self.flops += flops
+                self.traffic += traffic
 
-    return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+        return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]

@@ -96,16 +96,7 @@ def run_steps(
     torch.manual_seed(seed_for(problem.seed, "torch"))  # noise operations and users' dropout
     plan = timetable(method, problem, settings.epochs, settings.steps_per_epoch)
     state = method.init(problem)
-    history: list[dict[str, Any]] = []
-    names = identities(recorder.config)
-    if recorder.resumed:
-        content = recorder.last_checkpoint(names)
-        if content is not None:
-            checkpoint.restore(state, content["state"])
-            with checkpoint.fits("streams"):
-                problem.load_state_dict(content["problem"])
-            checkpoint.restore_rng(content, problem.devices.device)
-            history = list(content["history"])
+    history = _continued(state, problem, recorder) if recorder.resumed else []
     last = history[-1].get("architecture") if history else None
     arch = None if last is None else problem.space.parse(last)
     in_all_processes(problem.devices, lambda: recorder.start(history))
@@ -142,19 +133,7 @@ def run_steps(
             "cpu_seconds": round(time.process_time() - cpu_start, 3),
         }
         history.append(row)
-        content = {
-            "identity": names[0],
-            "state": checkpoint.capture(state),
-            "problem": problem.state_dict(),
-            **checkpoint.rng_states(problem.devices.device),
-            "task": {
-                "outputs": problem.task.outputs(),
-                "classes": tuple(problem.task.describe().get("classes", ())),
-                "in_channels": problem.task.in_channels,
-            },
-            "history": json.dumps(history),
-        }
-        checkpoint.require_finite(content["state"], len(history))
+        content = _content(state, problem, recorder, history)
         in_all_processes(problem.devices, partial(recorder.save, row, content))
     outcome = _outcome(method, state, problem.space, history)
     if outcome is None:
@@ -162,6 +141,42 @@ def run_steps(
             "the search has ended without an architecture; accepted: phases that choose one"
         )
     return outcome
+
+
+def _continued(state: Any, problem: Problem, recorder: Recorder) -> list[dict[str, Any]]:
+    """The lines of a run's last checkpoint, after state and problem were made as they were then."""
+    content = recorder.last_checkpoint(identities(recorder.config))
+    if content is None:
+        return []
+    checkpoint.restore(state, content["state"])
+    with checkpoint.fits("streams"):
+        problem.load_state_dict(content["problem"])
+    checkpoint.restore_rng(content, problem.devices.device)
+    return list(content["history"])
+
+
+def _content(
+    state: Any, problem: Problem, recorder: Recorder, history: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What a checkpoint after the last line of the history holds.
+
+    Raises:
+        NumericalError: the state is not finite.
+    """
+    content = {
+        "identity": identities(recorder.config)[0],
+        "state": checkpoint.capture(state),
+        "problem": problem.state_dict(),
+        **checkpoint.rng_states(problem.devices.device),
+        "task": {
+            "outputs": problem.task.outputs(),
+            "classes": tuple(problem.task.describe().get("classes", ())),
+            "in_channels": problem.task.in_channels,
+        },
+        "history": json.dumps(history),
+    }
+    checkpoint.require_finite(content["state"], len(history))
+    return content
 
 
 def on_record(

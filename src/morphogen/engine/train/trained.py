@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,48 +116,23 @@ def evaluate(
 
     How the test examples were read goes to `notice` and into the result.
     """
-    t, devices = job.training, work.devices
+    t, metric = job.training, task.metric
     kind = "best" if t.held_out else "last"
     files = tuple(weights_file(job.path, t.seed + i, kind) for i in range(t.seeds))
-    known: dict[str, Any] | None = None
-    figures: list[dict[str, Any]] = []
-    notes: tuple[str, ...] = ()  # of how the test examples were read, which nobody saw before
-    if task.has_test:
-        test = task.open_test(
-            f"evaluation of {t.seeds} finished trainings from scratch", device=work.devices.device
-        )
-        nets = (_network(job, task, work, file) for file in files)
-        both = [(fitting.sums(work, n, test), finished_of(n, task, devices, test)) for n in nets]
-        known = _over_seeds(task, [s for s, _ in both], len(test))
-        figures = figures_over("test", [f for _, f in both])
-        notes = test.notes
-        for sentence in notes:
-            notice(sentence)
-    elif t.held_out and task.finishes:
-        held_out = task.examples("valid", device=devices.device)
-        nets = (_network(job, task, work, file) for file in files)
-        each = [finished_of(net, task, devices, held_out) for net in nets]
-        figures = figures_over("held_out", each)
-    net = _network(job, task, work, files[0])
-    show(net, task, "valid" if t.held_out else "pool", work.devices, job.path, own=work.own)
-    metric, held = task.metric, f"held_out_{task.metric.name}"
+    nets = [partial(_network, job, task, work, file) for file in files]
+    measured = _on_test(job, task, work, nets, notice)
+    if not task.has_test and t.held_out and task.finishes:
+        held_out = task.examples("valid", device=work.devices.device)
+        each = [finished_of(net(), task, work.devices, held_out) for net in nets]
+        measured = replace(measured, figures=figures_over("held_out", each))
+    part = "valid" if t.held_out else "pool"
+    show(nets[0](), task, part, work.devices, job.path, own=work.own)
+    held = f"held_out_{metric.name}"
     best = [
         metric.score(max(metric.score(r[held]) for r in history if r["seed"] == t.seed + i))
         for i in range(t.seeds)
         if t.held_out
     ]
-    counted = cost.of(
-        job.space,
-        job.arch,
-        deployed(spec_of(job, task)),
-        task.example(),
-    )
-    spent = {
-        **{name: round(sum(row[name] for row in history), 3) for name in TIMES},
-        "train_examples": len(history) * _per_epoch(history),
-        "params": counted.params,
-        "macs": counted.macs,
-    }
     RunDirectory(job.path).write_result(
         {
             "architecture": job.space.format(job.arch),
@@ -165,24 +141,71 @@ def evaluate(
             "remarks": [
                 *job.space.remarks(job.arch),
                 *RunDirectory(job.path).config().get("remarks", ()),
-                *notes,
+                *measured.notes,
             ],
             "seed": t.seed,
             "seeds": t.seeds,
             "epochs": len(history),
-            f"test_{metric.name}": known,
+            f"test_{metric.name}": measured.known,
             held: {**within_bounds(best, metric), "values": best} if best else None,
-            **({"figures": figures} if figures else {}),
+            **({"figures": measured.figures} if measured.figures else {}),
             "split": split_sentence(job, task),
             "test_openings": list(task.test_openings),
             "weights": [file.name for file in files],
-            "cost": spent,
+            "cost": _spent(job, task, history),
         }
     )
     written = finished(job)
     if written is None:
         raise RunError(f"{job.path} changed while its result was written; accepted: a quiet disk")
     return written
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What finished networks reach."""
+
+    known: dict[str, Any] | None = None
+    """The metric on the test part."""
+    figures: Sequence[dict[str, Any]] = ()
+    notes: Sequence[str] = ()
+    """Of how the test examples were read, which nobody saw before."""
+
+
+def _on_test(
+    job: TrainJob,
+    task: Task,
+    work: Fitting,
+    nets: Sequence[Callable[[], nn.Module]],
+    notice: Callable[[str], None],
+) -> _Measured:
+    """The one look at the test part, if there is one."""
+    if not task.has_test:
+        return _Measured()
+    devices = work.devices
+    test = task.open_test(
+        f"evaluation of {job.training.seeds} finished trainings from scratch", device=devices.device
+    )
+    sums, figures = [], []
+    for made in nets:
+        net = made()
+        sums.append(fitting.sums(work, net, test))
+        figures.append(finished_of(net, task, devices, test))
+    for sentence in test.notes:
+        notice(sentence)
+    known = _over_seeds(task, sums, len(test))
+    return _Measured(known, figures_over("test", figures), test.notes)
+
+
+def _spent(job: TrainJob, task: Task, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    network = deployed(spec_of(job, task))
+    counted = cost.of(job.space, job.arch, network, task.example())
+    return {
+        **{name: round(sum(row[name] for row in history), 3) for name in TIMES},
+        "train_examples": len(history) * _per_epoch(history),
+        "params": counted.params,
+        "macs": counted.macs,
+    }
 
 
 def _over_seeds(task: Task, sums: Sequence[Sums], examples: int) -> dict[str, Any]:
@@ -197,7 +220,7 @@ def _over_seeds(task: Task, sums: Sequence[Sums], examples: int) -> dict[str, An
     return {**within_bounds(values, task.metric), "values": values}
 
 
-def _per_epoch(history: list[dict[str, Any]]) -> int:
+def _per_epoch(history: Sequence[Mapping[str, Any]]) -> int:
     """Examples drawn in an epoch: the same in every one."""
     return int(history[0]["examples"]["train"])
 
