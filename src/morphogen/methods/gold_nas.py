@@ -33,8 +33,8 @@ go at the end of an epoch only, and a network joins S as it stood before the pru
 most half the mean share of the largest node, as 0.05 is with ten operations, so that a node never
 loses all. The end is a share of the supernet's multiply-adds instead of a number (240 M of 780 M),
 and epochs are the most there can be: where they are over first, the last network is the smallest.
-The search has no auxiliary head (its loss weighs 0.4 in the paper) and no AutoAugment; Cutout is
-an option of trainings only. Both parts of the search data train; accuracies during the search
+The search has no auxiliary head (its loss weighs 0.4 in the paper); AutoAugment and Cutout are in
+the paper's preset and not in the quick one. Both parts of the search data train; accuracies during the search
 are therefore of training data. alpha is 0 in the beginning, as in the code. Norms of stand-alone
 networks are affine. Weights of pruned operations stay in the supernet, and are not executed.
 """
@@ -121,7 +121,9 @@ class GOLDNASState(BilevelState):
     epochs=150,
     selects=True,
     quick={"weights.lr": 0.025, "weights.lr_end": 0.025, "lambda0": 0.01, "stable_rounds": 0},
-    published={"darts-gold-nas": {"batch_size": 96}},
+    published={
+        "darts-gold-nas": {"batch_size": 96, "task.auto_augment": "cifar10", "task.cutout": 16},
+    },
 )
 class GOLDNAS:
     """One search, which prunes a network gradually and keeps a series of what it was."""

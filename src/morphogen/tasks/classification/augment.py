@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from morphogen.core.errors import ConfigError
+from morphogen.tasks.classification import policies
+from morphogen.tasks.classification.policies import Drawn, Policy
 from morphogen.tasks.pictures.normalising import flip, normalise
 
 
@@ -29,29 +31,39 @@ class Draws:
     """int64 `[b]`, columns to move it right."""
     flipped: Tensor | None = None
     """bool `[b]`."""
+    operations: Drawn | None = None
+    """Of the policy."""
     row: Tensor | None = None
     """int64 `[b]`, centre of the cutout."""
     column: Tensor | None = None
 
     def part(self, which: slice, device: torch.device) -> Draws:
         """The draws of some images of the batch, on `device`."""
+
+        def some(drawn: Tensor | None) -> Tensor | None:
+            return None if drawn is None else drawn[which].to(device, non_blocking=True)
+
         return Draws(
-            *(
-                None if t is None else t[which].to(device, non_blocking=True)
-                for t in (self.top, self.left, self.flipped, self.row, self.column)
-            )
+            some(self.top),
+            some(self.left),
+            some(self.flipped),
+            None if self.operations is None else self.operations.part(which),
+            some(self.row),
+            some(self.column),
         )
 
 
 @dataclass(frozen=True)
 class Augment:
-    """What is done to training images: crop, then flip, normalise, then cutout."""
+    """What is done to training images: crop, flip, a policy's operations, normalise, cutout."""
 
     padding: int | None = None
     """Black pixels around the image before the random crop; by default an eighth of its size,
     the usual 4 at 32 pixels and 2 at 16. 0 switches the crop off."""
     flip: bool = True
     """Mirror left to right with probability 1/2; off for digits and letters."""
+    policy: Policy = "none"
+    """Whose operations are drawn for each image, see `policies`."""
     cutout: int = 0
     """Length in pixels of the square set to the mean colour; 0 is off, the DARTS papers use 16
     at 32 pixels, in evaluation only."""
@@ -76,20 +88,27 @@ class Augment:
             f"moved at random by up to {padding} pixel{'s'[: padding > 1]}, with black beside them"
         ] * bool(padding)
         said += ["mirrored left to right at random"] * self.flip
+        said += {
+            "none": [],
+            "cifar10": ["changed at random as AutoAugment does on CIFAR-10"],
+            "trivial": ["changed by one operation at random (TrivialAugment)"],
+        }[self.policy]
         said += [f"a square of {self.cutout} pixels blanked at random"] * bool(self.cutout)
         return said
 
     def draw(self, batch: int, size: int, generator: torch.Generator) -> Draws:
         """The numbers for `batch` images of `size` x `size`, from a CPU generator."""
-        top = left = flipped = row = column = None
+        top = left = flipped = operations = row = column = None
         padding = self.padding_at(size)
         if padding:
             top, left = draw_crop(batch, padding, generator)
         if self.flip:
             flipped = draw_flip(batch, generator)
+        if self.policy != "none":
+            operations = policies.draw(self.policy, batch, generator)
         if self.cutout:
             row, column = draw_cutout(batch, size, generator)
-        return Draws(top, left, flipped, row, column)
+        return Draws(top, left, flipped, operations, row, column)
 
     def apply(self, x: Tensor, draws: Draws, scale: Tensor, shift: Tensor) -> Tensor:
         """Float images for the network from uint8 images `[b, c, h, w]`.
@@ -104,6 +123,9 @@ class Augment:
             x = crop(x, draws.top, draws.left, self.padding_at(x.shape[-1]))
         if draws.flipped is not None:
             x = flip(x, draws.flipped)
+        if draws.operations is not None:
+            mean = (-shift / scale).round().clamp(0, 255).to(torch.uint8)
+            x = policies.apply(x, draws.operations, mean)
         out = normalise(x, scale, shift)
         if draws.row is not None and draws.column is not None:
             out = cutout(out, draws.row, draws.column, self.cutout)

@@ -10,6 +10,7 @@ from morphogen.core.config import Share, Side, config
 from morphogen.core.errors import DataError
 from morphogen.tasks.classification.augment import Augment
 from morphogen.tasks.classification.inputs import ImageInputs
+from morphogen.tasks.classification.policies import Policy
 from morphogen.tasks.classification.task import ImageTask
 from morphogen.tasks.configs import TaskConfig, task_config
 from morphogen.tasks.cut import Cut
@@ -40,6 +41,10 @@ class ImageConfig(TaskConfig):
     """mirror training images at random; off for digits, letters and wherever sides matter"""
     crop: bool = True
     """shift training images at random, by an eighth of their size at most"""
+    auto_augment: Policy = "none"
+    """operations that training images undergo at random: cifar10, the policy that AutoAugment found
+    there; trivial, one of TrivialAugment's; neither turns nor recolours sensibly where direction or
+    colour is the class"""
     cutout: Side = 0
     """side in pixels of the square that is cut out of training images; 0: none"""
     label_smoothing: Share = 0.0
@@ -88,7 +93,12 @@ class ImageConfig(TaskConfig):
     @property
     def augment(self) -> Augment:
         """What training images undergo."""
-        return Augment(padding=None if self.crop else 0, flip=self.flip, cutout=self.cutout)
+        return Augment(
+            padding=None if self.crop else 0,
+            flip=self.flip,
+            policy=self.auto_augment,
+            cutout=self.cutout,
+        )
 
     @property
     def size(self) -> int | None:

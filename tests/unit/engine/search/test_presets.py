@@ -156,12 +156,13 @@ CARDS: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
             ("darts", CELLS, SGD_DARTS),
         )
     ),
-    # gold-nas 5: 14 cells of 36 channels, batch 96, constant rates.
+    # gold-nas 5: 14 cells of 36 channels, batch 96, constant rates, AutoAugment and Cutout.
     (
         "gold-nas",
         ("darts-gold-nas",),
         {"batch_size": 96, "channels": 36, "depth": 14, "lambda0": 1e-5, "growth": 2.0}
         | {"per_round": 4, "xi_min": 0.01, "xi_max": 0.05, "stable_rounds": 3, "mu": 0.0}
+        | {"auto_augment": "cifar10", "cutout": 16}
         | {"weights": {**SGD_DARTS, "lr": 0.01, "lr_end": 0.01}, "uniform": 1.0}
         | {"alpha": {"lr": 1.0, "lr_end": 1.0, "momentum": 0.9, "weight_decay": 0.0, "clip": 0.0}},
     ),
