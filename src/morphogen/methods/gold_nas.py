@@ -34,9 +34,10 @@ most half the mean share of the largest node, as 0.05 is with ten operations, so
 loses all. The end is a share of the supernet's multiply-adds instead of a number (240 M of 780 M),
 and epochs are the most there can be: where they are over first, the last network is the smallest.
 The search has no auxiliary head (its loss weighs 0.4 in the paper); AutoAugment and Cutout are in
-the paper's preset and not in the quick one. Both parts of the search data train; accuracies during the search
-are therefore of training data. alpha is 0 in the beginning, as in the code. Norms of stand-alone
-networks are affine. Weights of pruned operations stay in the supernet, and are not executed.
+the paper's preset and not in the quick one. Both parts of the search data train; accuracies during
+the search are therefore of training data. alpha is 0 in the beginning, as in the code. Norms of
+stand-alone networks are affine. Weights of pruned operations stay in the supernet, and are not
+executed.
 """
 
 from __future__ import annotations

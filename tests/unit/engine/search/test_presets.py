@@ -304,8 +304,8 @@ def test_numbers_are_those_of_the_cards(method, space, numbers):
         else:
             assert values[name] == wanted, name
     large = space in IMAGENET
-    cut = {"cutout": numbers.get("cutout", 0)}
-    drawn = {"flip": False, "crop": False} if large else cut
+    own = {name: numbers[name] for name in ("auto_augment", "cutout") if name in numbers}
+    drawn = {"flip": False, "crop": False} if large else own
     assert held.settings.task == ImageConfig(image_size=224 if large else 0, **drawn)
     split = held.settings.split
     assert split.train_images + split.valid_images == (1281167 if large else 50000)
