@@ -25,7 +25,7 @@ from morphogen.bilevel.optimisers import Adam
 from morphogen.methods.darts_prime import DARTSPrimeConfig
 from morphogen.methods.random import RandomSearchConfig
 
-EPOCHS, STEPS = 16, 160
+EPOCHS, STEPS = 10, 160
 PRIME = DARTSPrimeConfig(alpha=Adam(lr=0.01), threshold=100.0)
 """Ten times fewer alpha steps than DARTS, at the rate of DARTS' reduced runs."""
 PLAIN = replace(PRIME, schedule="static", period=1, regulariser="none")
@@ -52,7 +52,7 @@ def one(variant: str, seed: int, options: argparse.Namespace) -> variants.Row:
     made = variants.settings(options, seed, train=train, valid=valid, steps=STEPS)
     config: Any = RandomSearchConfig()
     if variant == RANDOM:
-        made = variants.random_search(made, networks=6, epochs=12, small=options.small)
+        made = variants.random_search(made, networks=5, epochs=12, small=options.small)
     else:
         config = CONFIGS[variant]
     _, found = variants.searched(config, made, variant, options)
