@@ -9,7 +9,8 @@ import torch
 
 from morphogen.core.errors import ConfigError, DataError
 from morphogen.tasks import Batch
-from morphogen.tasks.classification import Augment, Images, ImageTask
+from morphogen.tasks.classification import Augment, ImageConfig, Images, ImageTask
+from morphogen.tasks.cut import Cut
 from morphogen.tasks.labelled.names import numbered
 from morphogen.tasks.labelled.split import apportion, chosen_rows, split
 from morphogen.tasks.pictures.normalising import statistics
@@ -290,8 +291,9 @@ def test_batches_are_the_normalised_images_channels_last():
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_processes_augment_as_one(world):
-    task = ImageTask.of(images(size=8), augment=Augment(cutout=4))
+@pytest.mark.parametrize("policy", ["none", "cifar10", "trivial"])
+def test_processes_augment_as_one(world, policy):
+    task = ImageTask.of(images(size=8), augment=Augment(cutout=4, policy=policy))
 
     def stream(**of):
         return task.stream("train", 8, torch.Generator().manual_seed(3), **of)
@@ -302,6 +304,20 @@ def test_processes_augment_as_one(world):
         assert torch.equal(one.x, torch.cat([p.x for p in parts]))
         assert torch.equal(one.y, torch.cat([p.y for p in parts]))
         assert sum(p.size for p in parts) == one.size == 8
+
+
+@pytest.mark.parametrize(("policy", "said"), [("cifar10", "AutoAugment"), ("trivial", "Trivial")])
+def test_a_policy_changes_what_trains_and_nothing_that_is_measured(policy, said):
+    plain, config = ImageTask.of(images()), ImageConfig(image_size=0, auto_augment=policy)
+    task = config.make(images(), Cut())
+    one, other = (
+        of.stream("train", 8, torch.Generator().manual_seed(0)).next() for of in (plain, task)
+    )
+    assert not torch.equal(one.x, other.x)
+    assert torch.equal(one.y, other.y)
+    for a, b in zip(plain.once("valid", 16), task.once("valid", 16), strict=True):
+        assert torch.equal(a.x, b.x)
+    assert any(said in phrase for phrase in task.prepared())
 
 
 def test_valid_batches_are_augmented_like_train_batches_unless_told_otherwise():
