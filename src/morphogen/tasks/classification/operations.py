@@ -48,8 +48,10 @@ def color(x: Tensor, strength: Tensor, beside: Tensor) -> Tensor:
 
 def contrast(x: Tensor, strength: Tensor, beside: Tensor) -> Tensor:
     """At 0 the image's mean grey, at 1 the image."""
-    mean = _grey(x).double().mean(dim=(1, 2, 3), keepdim=True)
-    return _blended((mean + 0.5).floor().float(), x, strength)
+    grey = _grey(x)
+    pixels = grey[0].numel()
+    twice = 2 * grey.sum(dim=(1, 2, 3), keepdim=True)  # whole numbers: rounded half up
+    return _blended(((twice + pixels) // (2 * pixels)).float(), x, strength)
 
 
 def sharpness(x: Tensor, strength: Tensor, beside: Tensor) -> Tensor:
@@ -86,12 +88,12 @@ def identity(x: Tensor, strength: Tensor, beside: Tensor) -> Tensor:
 
 def auto_contrast(x: Tensor, strength: Tensor, beside: Tensor) -> Tensor:
     """Of each channel the darkest value becomes 0 and the lightest 255."""
-    low = x.amin(dim=(2, 3)).double()[..., None]
-    high = x.amax(dim=(2, 3)).double()[..., None]
+    # On the CPU: Pillow's numbers are of 64 bits, which not every device has.
+    low, high = (v.cpu().double()[..., None] for v in (x.amin(dim=(2, 3)), x.amax(dim=(2, 3))))
     scale = 255 / (high - low)
-    values = torch.arange(256, dtype=torch.float64, device=x.device)
+    values = torch.arange(256, dtype=torch.float64)
     table = (values * scale - low * scale).clamp(0, 255)
-    return _mapped(x, torch.where(high > low, table, values).to(torch.uint8))
+    return _mapped(x, torch.where(high > low, table, values).to(x.device, torch.uint8))
 
 
 def equalize(x: Tensor, strength: Tensor, beside: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ def translate_y(x: Tensor, strength: Tensor, beside: Tensor) -> Tensor:
 
 def rotate(x: Tensor, strength: Tensor, beside: Tensor) -> Tensor:
     """Turned about its centre by so many degrees, against the clock."""
-    angle = -strength.double() * math.pi / 180
+    angle = -strength.cpu().double() * math.pi / 180
     cos, sin = angle.cos(), angle.sin()
     mid_x, mid_y = x.shape[-1] / 2, x.shape[-2] / 2
     return _warped(
@@ -152,20 +154,22 @@ def _warped(x: Tensor, beside: Tensor, **matrix: Tensor) -> Tensor:
     Coordinates are of the middles of pixels; the nearest pixel is taken, and outside `beside`.
     """
     k, channels, h, w = x.shape
-    rows = torch.arange(h, dtype=torch.float64, device=x.device)[None, :, None] + 0.5
-    columns = torch.arange(w, dtype=torch.float64, device=x.device)[None, None, :] + 0.5
-    usual = torch.tensor([1.0, 0, 0, 0, 1, 0], device=x.device).expand(k, 6)
+    # On the CPU, as in `auto_contrast`.
+    rows = torch.arange(h, dtype=torch.float64)[None, :, None] + 0.5
+    columns = torch.arange(w, dtype=torch.float64)[None, None, :] + 0.5
+    usual = torch.tensor([1.0, 0, 0, 0, 1, 0]).expand(k, 6)
     a, b, c, d, e, f = (
-        matrix.get(name, usual[:, place]).double()[:, None, None]
+        matrix.get(name, usual[:, place]).cpu().double()[:, None, None]
         for place, name in enumerate("abcdef")
     )
     from_column = (a * columns + b * rows + c).floor().long().expand(k, h, w)
     from_row = (d * columns + e * rows + f).floor().long().expand(k, h, w)
     inside = (from_column >= 0) & (from_column < w) & (from_row >= 0) & (from_row < h)
-    place = (from_row * w + from_column).where(inside, 0)
+    place = (from_row * w + from_column).where(inside, 0).to(x.device)
     image = torch.arange(k, device=x.device)[:, None, None]
     found = x.permute(0, 2, 3, 1).reshape(k, h * w, channels)[image, place]
-    return torch.where(inside[..., None], found, beside).permute(0, 3, 1, 2)
+    inside = inside[..., None].to(x.device)
+    return torch.where(inside, found, beside).permute(0, 3, 1, 2)
 
 
 OPERATIONS: Mapping[str, Operation] = {
