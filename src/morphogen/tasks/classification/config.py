@@ -43,8 +43,8 @@ class ImageConfig(TaskConfig):
     """shift training images at random, by an eighth of their size at most"""
     auto_augment: Policy = "none"
     """operations that training images undergo at random: cifar10, the policy that AutoAugment found
-    there; trivial, one of TrivialAugment's; neither turns nor recolours sensibly where direction or
-    colour is the class"""
+    there; trivial, one of TrivialAugment's. They turn and recolour: none where direction or colour
+    tells the classes apart"""
     cutout: Side = 0
     """side in pixels of the square that is cut out of training images; 0: none"""
     label_smoothing: Share = 0.0

@@ -1,9 +1,9 @@
 """Operations on uint8 images that augmentation policies draw from, each on a batch.
 
-`OPERATIONS[name](x, strength)` takes images `[k, c, h, w]` and one strength for each, float `[k]`,
-and gives new images. They compute what Pillow computes, whose operations the policies were made of
-(`ImageOps`, `ImageEnhance`, `Image.transform` with the nearest pixel): to the bit, but for pixels
-on the edge between two in geometric ones.
+`OPERATIONS[name](x, strength, beside)` takes images `[k, c, h, w]`, one strength for each and the
+colour beside an image, and gives new images. They compute what Pillow computes, whose operations
+the policies were made of (`ImageOps`, `ImageEnhance`, `Image.transform` with the nearest pixel): to
+the bit, but for pixels on the edge between two in geometric ones.
 
 Images of three channels are taken as red, green and blue; of other numbers grey is the mean.
 """
