@@ -67,7 +67,8 @@ STRENGTHS: Mapping[str, tuple[float, float]] = {
     "solarize": (256, 0),
 }
 """AutoAugment's strengths 0 and 10, the others between; shifts in shares of the image, 10 pixels of
-32 as in the authors' code for CIFAR."""
+32 as in the authors' code for CIFAR. Bits that are kept are the paper's 8 to 4 (that code: 4 to
+0)."""
 
 WIDE: Mapping[str, tuple[float, float]] = {
     "shear_x": (0, 0.99),
@@ -143,19 +144,21 @@ def _sign(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 def _pairs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """AutoAugment's operations, probabilities, strengths, and which have a sign: `[25, 2]` each."""
     entries = [entry.split() for pair in PAIRS for entry in pair]
-    strengths = []
+    reached = []
     for name, _, level in entries:
         low, high = STRENGTHS.get(name, (0.0, 0.0))
         strength = low + int(level) / 10 * (high - low)
-        strengths.append(float(round(strength)) if name == "posterize" else strength)
-    columns = (
-        torch.tensor([NAMES.index(name) for name, _, _ in entries]),
-        torch.tensor([float(probability) for _, probability, _ in entries]),
-        torch.tensor(strengths),
-        torch.tensor([name in SIGNED for name, _, _ in entries]),
+        reached.append(float(round(strength)) if name == "posterize" else strength)
+    operations = torch.tensor([NAMES.index(name) for name, _, _ in entries])
+    probabilities = torch.tensor([float(probability) for _, probability, _ in entries])
+    strengths = torch.tensor(reached)
+    signed = torch.tensor([name in SIGNED for name, _, _ in entries])
+    return (
+        operations.view(-1, 2),
+        probabilities.view(-1, 2),
+        strengths.view(-1, 2),
+        signed.view(-1, 2),
     )
-    first, second, third, fourth = (column.view(len(PAIRS), 2) for column in columns)
-    return first, second, third, fourth
 
 
 @cache

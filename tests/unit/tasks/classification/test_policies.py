@@ -105,11 +105,9 @@ def test_each_image_has_its_own_operations_one_after_the_other(images: Tensor) -
             one = OPERATIONS[NAMES[int(place)]](one, strength[None], beside)
         assert torch.equal(ours[i], one[0])
     assert any(not torch.equal(a, b) for a, b in zip(ours, images, strict=True))
-    two = [policies.apply(images[half], drawn.part(half), beside) for half in HALVES]
+    halves = (slice(0, 8), slice(8, 16))
+    two = [policies.apply(images[half], drawn.part(half), beside) for half in halves]
     assert torch.equal(torch.cat(two), ours)
-
-
-HALVES = (slice(0, 8), slice(8, 16))
 
 
 def test_autoaugment_draws_what_its_table_says() -> None:
