@@ -63,6 +63,11 @@ class TaskConfig:
     sizes: ClassVar[tuple[str, ...]] = ()
     """Fields by which inputs are coarser or finer."""
 
+    @property
+    def seen_often(self) -> Mapping[str, Any]:
+        """Fields, with the values that pay where a training sees each example very often."""
+        return {}
+
     def make(self, data: Any, cut: Cut) -> Task:
         """The task of data of this kind, cut into its parts."""
         raise NotImplementedError

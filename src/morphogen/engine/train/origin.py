@@ -18,6 +18,9 @@ from morphogen.spaces import SearchSpace
 from morphogen.spaces.mapping import MODULE
 from morphogen.tasks.configs import TaskConfig, read
 
+DESCENT = "weights"
+"""Field of a planned search's configuration: the optimiser of its trainings."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -36,7 +39,8 @@ class Origin:
     taken: Mapping[str, Any] = field(default_factory=dict)
     """Fields of a training that are taken over: the sizes of a network that the run delivered, or
     on whose costs it had limits (`sizes_of`), and of one that was delivered also how long it was
-    trained. Of another run none: a supernet's sizes are not those of a training."""
+    trained, and what a plan chose of its optimiser. Of another run none: a supernet's sizes are not
+    those of a training."""
     within: SearchSpace | None = None
     """The space as it was searched, with its limits; None: nobody asked."""
 
@@ -56,7 +60,8 @@ class Origin:
             said.append(self._compared("data settings", names, self.task, asked))
         if self.taken:
             there = altered(training, self.taken)
-            said.append(self._compared("sizes", list(self.taken), there, training))
+            what = "recipe" if "epochs" in self.taken else "sizes"
+            said.append(self._compared(what, list(self.taken), there, training))
         return ". ".join([*said[:1], *map(title, said[1:])])
 
     def _compared(self, what: str, names: Sequence[str], there: Any, here: Any) -> str:
@@ -113,6 +118,9 @@ def found_in(run: str | Path) -> Origin:
     if delivered:
         taken |= {name: settings[name] for name in ("epochs", "batch_size")}
         taken["hardware.precision"] = settings["hardware"]["precision"]
+        # What a plan has chosen of the optimiser, which is in the method's configuration.
+        planned = (name.partition(".") for name in values.get("planned", ()))
+        taken |= {f: values["config"][part][f] for part, _, f in planned if part == DESCENT}
     return Origin(
         directory.path,
         written["architecture"],

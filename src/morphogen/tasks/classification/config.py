@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from morphogen.core.config import Share, Side, config
 from morphogen.core.errors import DataError
@@ -41,10 +41,11 @@ class ImageConfig(TaskConfig):
     """mirror training images at random; off for digits, letters and wherever sides matter"""
     crop: bool = True
     """shift training images at random, by an eighth of their size at most"""
-    auto_augment: Policy = "none"
+    auto_augment: Literal["usual"] | Policy = "usual"
     """operations that training images undergo at random: cifar10, the policy that AutoAugment found
     there; trivial, one of TrivialAugment's. They turn and recolour: none where direction or colour
-    tells the classes apart"""
+    tells the classes apart; usual: none, but cifar10 where a search is planned for a time in which
+    it sees each image very often"""
     cutout: Side = 0
     """side in pixels of the square that is cut out of training images; 0: none"""
     label_smoothing: Share = 0.0
@@ -54,6 +55,11 @@ class ImageConfig(TaskConfig):
     """weights of classes in the loss that trains weights: none; balanced, for every class the same
     in all; logarithmic, which is milder; or numbers, for classes that are not named 1:
     'cat=2, dog=0.5'"""
+
+    @property
+    def seen_often(self) -> Mapping[str, Any]:
+        """AutoAugment's policy, unless direction matters."""
+        return {"auto_augment": "cifar10"} if self.flip else {}
 
     @classmethod
     def inputs(cls) -> ImageInputs:
@@ -96,7 +102,7 @@ class ImageConfig(TaskConfig):
         return Augment(
             padding=None if self.crop else 0,
             flip=self.flip,
-            policy=self.auto_augment,
+            policy="none" if self.auto_augment == "usual" else self.auto_augment,
             cutout=self.cutout,
         )
 

@@ -126,7 +126,7 @@ def test_what_the_user_sets_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("passes", "searched"), [(4, False), (199, False), (201, True), (900, True)]
+    ("passes", "searched"), [(4, False), (1999, False), (2001, True), (9000, True)]
 )
 def test_with_few_passes_over_the_data_nothing_is_searched(
     monkeypatch, passes: int, searched: bool
@@ -159,14 +159,81 @@ def test_with_few_passes_over_the_data_nothing_is_searched(
     if not searched:
         assert made.settings.epochs == passes
         assert made.config.screened == 0
-        assert "a race pays from about 200 on (--candidates N asks for one)" in made.said[-1]
+        assert "a race pays from about 2,000 on (--candidates N asks for one)" in made.said[-1]
     share = made.settings.epochs / passes
     assert share <= 1
-    assert share >= 0.35 or made.settings.epochs * each >= 0.9 * plan.MOST_STEPS
+    most = max(plan.MOST_STEPS, plan.MOST_EPOCHS * each)
+    assert share >= 0.35 or made.settings.epochs * each >= 0.9 * most
 
     if searched:  # a decision that says something of the last training
         assert made.config.decision >= 0.2 * made.settings.epochs * each
         assert made.config.seeds >= 2
+
+
+def test_a_training_takes_the_recipe_of_few_data_over(paced, tmp_path) -> None:
+    held = altered(QUICK.settings, {"hardware": {"threads": 1}, "epochs": 1})
+    held = replace(held, task=ImageConfig(image_size=8))
+    config = altered(QUICK.options, {"candidates": 0})
+    found = search(config, data=tiny.images(), time="1m", settings=held, run=tmp_path / "search")
+    found.train(run=tmp_path / "trained")
+    there, here = (RunDirectory(tmp_path / run).config() for run in ("search", "trained"))
+    assert {"task.auto_augment", "weights.weight_decay"} <= set(there["planned"])
+    assert here["settings"]["task"]["auto_augment"] == "cifar10"
+    assert here["settings"]["weight_decay"] == there["config"]["weights"]["weight_decay"] == 5e-3
+    assert "weight decay 0.005" in here["inherited"]
+
+
+EACH = EXAMPLES // min(plan.BATCH, 1 << ((EXAMPLES * 3 // 4 // 8).bit_length() - 1))
+"""Steps of a pass, of the batch that is chosen for so many examples."""
+
+
+def seen(passes: float, settings: dict[str, Any] | None = None, **config: Any) -> Any:
+    """A plan for a time in which so many passes fit, where no image is changed."""
+    asked = {"candidates": 0, **config}
+    return planned(passes * EACH * 0.01 / (1 - plan.OVERHEAD), settings, **asked)
+
+
+@pytest.fixture
+def paced(monkeypatch) -> None:
+    """A step takes 10 ms, and twice as long where a policy changes the images."""
+
+    def pace(measured: speed.Speed, *_: Any, **__: Any) -> float:
+        return 0.01 if measured.task.augment.policy == "none" else 0.02
+
+    for name in ("step", "pace"):
+        monkeypatch.setattr(speed.Speed, name, pace)
+
+
+@pytest.mark.parametrize(
+    ("asked", "config", "policy", "decay"),
+    [
+        ({}, {}, "cifar10", 5e-3),
+        ({"task.auto_augment": "trivial"}, {}, "trivial", 5e-3),
+        ({"task.auto_augment": "none"}, {}, "none", 5e-3),
+        ({"task.flip": False}, {}, "none", 5e-3),  # sides matter: directions will, too
+        ({}, {"weights": SGD(lr=0.1, lr_end=0.0)}, "cifar10", 2.5e-3),
+        ({}, {"weights": SGD(lr=0.05, lr_end=0.0, weight_decay=0.0)}, "cifar10", 0.0),
+        ({}, {"weights": Adam(weight_decay=1e-4)}, "cifar10", 1e-4),
+    ],
+)
+def test_where_examples_are_seen_very_often_they_are_changed_and_weights_are_kept_small(
+    paced, asked: dict[str, Any], config: dict[str, Any], policy: str, decay: float
+) -> None:
+    many = 2.4 * plan.OFTEN
+    made = seen(many, asked, **config)
+    assert made.settings.task.augment.policy == policy
+    assert made.config.weights.weight_decay == pytest.approx(decay)
+    changed = policy != "none" and "task.auto_augment" not in asked
+    assert ("task.auto_augment" in made.chosen) is changed
+    # It is planned for by the pace of what is trained.
+    passes = many / (1 if policy == "none" else 2)
+    assert made.settings.epochs == pytest.approx(passes, rel=0.05)
+
+
+def test_where_examples_are_seen_less_often_the_recipe_is_the_usual(paced) -> None:
+    made = seen(plan.OFTEN * 0.8)
+    assert made.settings.task.augment.policy == "none"
+    assert made.config.weights == QUICK.options.weights
 
 
 def test_sizes_race_as_they_are_drawn_and_are_screened_where_the_user_says_so(monkeypatch) -> None:

@@ -204,7 +204,7 @@ def test_a_training_sees_the_data_as_the_search_did(data: str, tmp_path: Path) -
     assert values["inherited"] in render([read_run(trained.run)], "1")
     assert values["inherited"] == (
         f"data settings as in {tmp_path / 'search'}: image size 8, flip off, crop on, "
-        "auto augment none, cutout 0, label smoothing 0.0, class weights 0=2"
+        "auto augment usual, cutout 0, label smoothing 0.0, class weights 0=2"
     )
     origin = found_in(found.run)
     flipped = ImageConfig(image_size=8, flip=True, class_weights="0=2")
@@ -235,7 +235,8 @@ def test_a_training_keeps_the_limits_of_the_search(data: str, tmp_path: Path, me
     values = RunDirectory(trained.run).config()
     longer = method != "spos"
     rest = f", epochs 1, batch size {settings.batch_size}, precision 32-true" if longer else ""
-    said = f". Sizes as in {found.run}: channels 4, depth 1{rest}"
+    what = "Recipe" if longer else "Sizes"
+    said = f". {what} as in {found.run}: channels 4, depth 1{rest}"
     assert values["inherited"].endswith(said)
     assert values["settings"]["epochs"] == (1 if longer else short.epochs)
     wider = altered(short, {"epochs": 1, "network.channels": 6, "batch_size": settings.batch_size})
