@@ -259,6 +259,13 @@ def parse(
     return made
 
 
+def given_fields(words: Sequence[str], known: Sequence[Section]) -> set[str]:
+    """Where a configuration has the values of the flags that the user typed: `Option.field`."""
+    options = {flag: o for section in known for o in section.options for flag in o.flags}
+    heads = (word.partition("=")[0].replace("_", "-") for word in words)
+    return {options[head].field for head in heads if head in options}
+
+
 def _in_python(word: str, options: Mapping[str, Option]) -> str:
     """A word of the command line, a flag named by its field: `--settings.network.depth=3`."""
     flag, equals, value = word.partition("=")

@@ -13,7 +13,7 @@ from morphogen.cli.catalogue import MethodEntry
 from morphogen.cli.command import HELP
 from morphogen.cli.interruptible import interruptible
 from morphogen.cli.kinds import refuse_beside, sections_beside
-from morphogen.cli.options import Section, parse, peek, sections, show
+from morphogen.cli.options import Section, given_fields, parse, peek, sections, show
 from morphogen.cli.terminal.interrupts import INTERRUPTED
 from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.cli.terminal.watching import watcher
@@ -128,14 +128,17 @@ def search(entry: MethodEntry | None, words: Sequence[str]) -> int:
     refuse_beside(words, config_for(data), data)
     held = preset(peek(words, "--preset", Target().preset), info, space, data)
     of_method: Any = Arguments  # [...] of a class that is known at run time only
+    known = option_sections(info, held)
     given: Arguments[Any] = parse(
         of_method[info.config],
         words,
-        option_sections(info, held),
+        known,
         prog=f"morphogen search {info.name}",
         default=Arguments(target_for(info), held.settings, held.options),
     )
     target = given.target
+    time = getattr(target, "time", "") or (None if entry else usual_time(target.data))
+    typed = (name.partition(".") for name in given_fields(words, known))
     info.require(spaces.make(space))
     # Claimed here and not by the engine, since an interrupt must name it.
     with (
@@ -144,7 +147,8 @@ def search(entry: MethodEntry | None, words: Sequence[str]) -> int:
     ):
         result = run_search(
             given.options,
-            time=getattr(target, "time", "") or (None if entry else usual_time(target.data)),
+            time=time,
+            keep=[name for part, _, name in typed if part != "target"] if time else (),
             space=space,
             data=target.data,
             settings=given.settings,

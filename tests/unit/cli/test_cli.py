@@ -372,6 +372,25 @@ def test_flags_override_a_preset(capsys, tmp_path):
     assert "- 0.1\n" in config
 
 
+def test_what_was_typed_is_kept_by_a_plan_though_it_is_as_usual(monkeypatch, tmp_path):
+    """The usual values, as words and with `=`, underscores and a switch that turns off."""
+    kept: dict[str, Any] = {}
+
+    def search(options: Any, *, keep: Any, settings: Any, **_: Any) -> Any:
+        kept.update(dict.fromkeys(keep, (settings, options)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("morphogen.cli.searching.run_search", search)
+    words = ["--channels", "8", "--image_size=16", "--no-flip", "--seeds=3", "--weights.lr", "0.05"]
+    main(["search", *words, "--time", "20s", "--run", str(tmp_path / "run")])
+    assert set(kept) == {
+        "network.channels", "task.image_size", "task.flip", "seeds", "weights.lr"
+    }  # fmt: skip
+    settings, options = kept["seeds"]
+    assert (settings.network.channels, settings.task.image_size) == (8, 16)
+    assert (options.seeds, options.weights.lr) == (3, 0.05)
+
+
 def test_report_names_the_command_for_another_seed(capsys, tmp_path):
     words = ["search", "idarts", *TINY, "--alpha.betas", "0.1", "0.9", "--weights.no-nesterov"]
     text = said(capsys, *words, "--official-noise", "--run", str(tmp_path / "a"))

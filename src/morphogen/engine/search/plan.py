@@ -7,7 +7,7 @@ and the search that follows is as repeatable as any other. What the user has set
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -150,6 +150,7 @@ def planned(
     settings: Settings,
     config: SuccessiveHalvingConfig,
     seconds: float,
+    keep: Collection[str] = (),
 ) -> Planned:
     """Sizes that fit.
 
@@ -159,14 +160,18 @@ def planned(
         settings: as they were given.
         config: likewise.
         seconds: of wall clock, for all of it.
+        keep: names of fields that are not changed in any case.
 
     Returns:
         Settings and configuration, of which only that is changed which is as the quick preset has
         it.
+
+    Raises:
+        ConfigError: `keep` names no such field.
     """
     began = time.perf_counter()
     usual = quick_preset(NAME, space, settings.task)
-    plan = _Plan(settings, config, usual.settings, usual.options)
+    plan = _Plan(settings, config, usual.settings, usual.options, keep)
     hardware = settings.hardware
     device = one_device(hardware.accelerator, hardware.precision).device
     with on_threads(hardware.threads or torch.get_num_threads()), forked_rng(device):
@@ -197,10 +202,20 @@ class _Plan:
         config: SuccessiveHalvingConfig,
         usual: Settings,
         usual_config: SuccessiveHalvingConfig,
+        keep: Collection[str] = (),
     ) -> None:
         self.settings, self.config = settings, config
         task = settings.task and type(settings.task)()
         self._usual = replace(usual, task=task), usual_config
+        self._keep = frozenset(keep)
+        for name in self._keep:
+            try:
+                attrgetter(name)(self.config if _has(self.config, name) else self.settings)
+            except AttributeError:
+                raise ConfigError(
+                    f"keep has {brief(name)}; accepted: fields of the settings or of the method's "
+                    "configuration, as network.channels or candidates"
+                ) from None
         self.chosen: set[str] = set()
         self.said: list[str] = []
         self.reference = True
@@ -208,6 +223,8 @@ class _Plan:
 
     def asked(self, name: str) -> bool:
         """Whether the user has set a field, `network.channels` or `seeds`."""
+        if name in self._keep:
+            return True
         held = (self.config, self._usual[1]) if _has(self.config, name) else None
         now, usual = held or (self.settings, self._usual[0])
         return bool(attrgetter(name)(now) != attrgetter(name)(usual))
@@ -244,7 +261,8 @@ class _Tasks:
         """That the last reading took."""
         self.sizes: Sequence[TaskConfig | None] = (self._held,)
         """Configurations, the finest inputs first."""
-        if self._held is None or isinstance(data, Task) or _sized(self._held):
+        sized = any(plan.asked(f"task.{name}") for name in getattr(self._held, "sizes", ()))
+        if self._held is None or isinstance(data, Task) or sized:
             self.finest = self.at(self._held)
         else:
             start = time.perf_counter()
@@ -259,11 +277,6 @@ class _Tasks:
             self._read[config] = task_for(self._data, config, self._cut)
             self.seconds = time.perf_counter() - start
         return self._read[config]
-
-
-def _sized(held: TaskConfig) -> bool:
-    """Whether somebody has asked for a size of the inputs."""
-    return any(getattr(held, name) != getattr(type(held)(), name) for name in held.sizes)
 
 
 def _parts(plan: _Plan, task: Task) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from morphogen import cost
 from morphogen.core import ConfigError
 from morphogen.core.config import to_mapping
+from morphogen.core.names import brief
 from morphogen.engine import sizes
 from morphogen.engine.ownmodule import try_space
 from morphogen.engine.record.loggers import names_of
@@ -124,13 +126,18 @@ class Prepared:
 
 
 def prepared(
-    asked: Request, *, time: str | None = None, start: str | os.PathLike[str] | None = None
+    asked: Request,
+    *,
+    time: str | None = None,
+    keep: Collection[str] = (),
+    start: str | os.PathLike[str] | None = None,
 ) -> Prepared:
     """Read the data, plan for the time, and make every number definite.
 
     Args:
         asked: the request.
         time: for which it is to be planned.
+        keep: names of fields that a plan does not change.
         start: a finished run whose trained supernet it begins with.
 
     Raises:
@@ -139,10 +146,12 @@ def prepared(
     info, config, known, data = asked.info, asked.config, asked.space, asked.data
     settings = asked.settings
     seconds = plan.require_time(info, time)
+    if keep and not seconds:
+        raise ConfigError(f"keep is {brief(sorted(keep))} without a time; accepted: a time, as 10m")
     start = os.fspath(start) if isinstance(start, os.PathLike) else start
     begun = None if start is None else read_run(start, known, settings)
     origin = begun[1] if begun else None
-    made = plan.planned(known, data, settings, config, seconds) if seconds else None
+    made = plan.planned(known, data, settings, config, seconds, keep) if seconds else None
     if made:
         settings, config = made.settings, made.config
     task = task_of(data, settings, origin=origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def search(
     method: str | object | None = None,
     *,
     time: str | None = None,
+    keep: Collection[str] = (),
     space: Space | None = None,
     data: Data | None = None,
     task: Task | None = None,
@@ -64,6 +65,8 @@ def search(
         time: of wall clock for all of it, `90s`, `30m`, `2h`: sizes and lengths that nobody has set
             are then chosen to fit the data and the time. By default, without a method, `2m` on the
             embedded images and `10m` on other data.
+        keep: names of fields of the settings, `network.channels`, or of the method's configuration,
+            `candidates`, that are not chosen for the time although they are as usual.
         space: a built-in space's name, a space, or your own module with `OneOf` in it; by default
             nasbench201, and what is usual for data of another kind (`signal201`, `transformer`).
         data: a name, a path, or an object, of a kind that `morphogen list data` shows; by default
@@ -90,7 +93,7 @@ def search(
     require_types(run)
     arguments.function("watcher", watcher, "a class or function that makes a watcher")
     asked = requested(method, space, data, settings)
-    ready = prepared(asked, time=time, start=start)
+    ready = prepared(asked, time=time, keep=keep, start=start)
     asked = ready.asked
     where = _place(asked.settings)  # a plan may have chosen the precision
     delivers = asked.info.delivers_in(asked.space)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from morphogen.core.config import Share, Side, config
 from morphogen.core.errors import DataError
@@ -41,11 +41,11 @@ class ImageConfig(TaskConfig):
     """mirror training images at random; off for digits, letters and wherever sides matter"""
     crop: bool = True
     """shift training images at random, by an eighth of their size at most"""
-    auto_augment: Literal["usual"] | Policy = "usual"
+    auto_augment: Policy = "none"
     """operations that training images undergo at random: cifar10, the policy that AutoAugment found
     there; trivial, one of TrivialAugment's. They turn and recolour: none where direction or colour
-    tells the classes apart; usual: none, but cifar10 where a search is planned for a time in which
-    it sees each image very often"""
+    tells the classes apart. A search that is planned for a time in which it sees each image often
+    takes cifar10, unless this is given"""
     cutout: Side = 0
     """side in pixels of the square that is cut out of training images; 0: none"""
     label_smoothing: Share = 0.0
@@ -102,7 +102,7 @@ class ImageConfig(TaskConfig):
         return Augment(
             padding=None if self.crop else 0,
             flip=self.flip,
-            policy="none" if self.auto_augment == "usual" else self.auto_augment,
+            policy=self.auto_augment,
             cutout=self.cutout,
         )
 

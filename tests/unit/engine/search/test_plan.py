@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -50,7 +51,12 @@ def test_a_time_is_for_the_planned_search() -> None:
         search("gdas", time="2m")
 
 
-def planned(seconds: float, settings: dict[str, Any] | None = None, **config: Any) -> Any:
+def planned(
+    seconds: float,
+    settings: dict[str, Any] | None = None,
+    keep: Collection[str] = (),
+    **config: Any,
+) -> Any:
     held = replace(QUICK.settings, task=ImageConfig(), hardware={"threads": 1})
     return plan.planned(
         NASBench201(),
@@ -58,6 +64,7 @@ def planned(seconds: float, settings: dict[str, Any] | None = None, **config: An
         altered(held, settings or {}),
         altered(QUICK.options, config),
         seconds,
+        keep,
     )
 
 
@@ -125,6 +132,19 @@ def test_what_the_user_sets_is_kept() -> None:
     assert (config.candidates, config.seeds) == (5, 2)
 
 
+def test_what_the_user_sets_is_kept_though_it_is_as_usual() -> None:
+    usual = {"network.channels": 8, "task.image_size": 16, "seeds": 3, "candidates": 8}
+    made = planned(150.0, keep=usual)
+    assert not set(usual) & set(made.chosen)
+    held = (made.settings.network.channels, made.settings.task.image_size)
+    assert held == (8, 16)
+    assert (made.config.seeds, made.config.candidates) == (3, 8)
+    with pytest.raises(ConfigError, match=r"keep has 'network.chanels'; accepted: fields of"):
+        planned(150.0, keep=["network.chanels"])
+    with pytest.raises(ConfigError, match=r"keep is \['epochs'\] without a time"):
+        search("gdas", keep=["epochs"])
+
+
 @pytest.mark.parametrize(
     ("passes", "searched"), [(4, False), (1999, False), (2001, True), (9000, True)]
 )
@@ -187,10 +207,15 @@ EACH = EXAMPLES // min(plan.BATCH, 1 << ((EXAMPLES * 3 // 4 // 8).bit_length() -
 """Steps of a pass, of the batch that is chosen for so many examples."""
 
 
-def seen(passes: float, settings: dict[str, Any] | None = None, **config: Any) -> Any:
+def seen(
+    passes: float,
+    settings: dict[str, Any] | None = None,
+    keep: Collection[str] = (),
+    **config: Any,
+) -> Any:
     """A plan for a time in which so many passes fit, where no image is changed."""
     asked = {"candidates": 0, **config}
-    return planned(passes * EACH * 0.01 / (1 - plan.OVERHEAD), settings, **asked)
+    return planned(passes * EACH * 0.01 / (1 - plan.OVERHEAD), settings, keep, **asked)
 
 
 @pytest.fixture
@@ -205,22 +230,28 @@ def paced(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "config", "policy", "decay"),
+    ("asked", "keep", "config", "policy", "decay"),
     [
-        ({}, {}, "cifar10", 5e-3),
-        ({"task.auto_augment": "trivial"}, {}, "trivial", 5e-3),
-        ({"task.auto_augment": "none"}, {}, "none", 5e-3),
-        ({"task.flip": False}, {}, "none", 5e-3),  # sides matter: directions will, too
-        ({}, {"weights": SGD(lr=0.1, lr_end=0.0)}, "cifar10", 2.5e-3),
-        ({}, {"weights": SGD(lr=0.05, lr_end=0.0, weight_decay=0.0)}, "cifar10", 0.0),
-        ({}, {"weights": Adam(weight_decay=1e-4)}, "cifar10", 1e-4),
+        ({}, (), {}, "cifar10", 5e-3),
+        ({"task.auto_augment": "trivial"}, (), {}, "trivial", 5e-3),
+        ({}, ("task.auto_augment",), {}, "none", 5e-3),
+        ({"task.flip": False}, (), {}, "none", 5e-3),  # sides matter: directions will, too
+        ({}, (), {"weights": SGD(lr=0.1, lr_end=0.0)}, "cifar10", 2.5e-3),
+        ({}, (), {"weights": SGD(lr=0.05, lr_end=0.0, weight_decay=0.0)}, "cifar10", 0.0),
+        ({}, ("weights.weight_decay",), {}, "cifar10", 5e-4),
+        ({}, (), {"weights": Adam(weight_decay=1e-4)}, "cifar10", 1e-4),
     ],
 )
 def test_where_examples_are_seen_very_often_they_are_changed_and_weights_are_kept_small(
-    paced, asked: dict[str, Any], config: dict[str, Any], policy: str, decay: float
+    paced,
+    asked: dict[str, Any],
+    keep: Collection[str],
+    config: dict[str, Any],
+    policy: str,
+    decay: float,
 ) -> None:
     many = 2.4 * plan.OFTEN
-    made = seen(many, asked, **config)
+    made = seen(many, asked, keep, **config)
     assert made.settings.task.augment.policy == policy
     assert made.config.weights.weight_decay == pytest.approx(decay)
     changed = policy != "none" and "task.auto_augment" not in asked

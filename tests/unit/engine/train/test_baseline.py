@@ -204,7 +204,7 @@ def test_a_training_sees_the_data_as_the_search_did(data: str, tmp_path: Path) -
     assert values["inherited"] in render([read_run(trained.run)], "1")
     assert values["inherited"] == (
         f"data settings as in {tmp_path / 'search'}: image size 8, flip off, crop on, "
-        "auto augment usual, cutout 0, label smoothing 0.0, class weights 0=2"
+        "auto augment none, cutout 0, label smoothing 0.0, class weights 0=2"
     )
     origin = found_in(found.run)
     flipped = ImageConfig(image_size=8, flip=True, class_weights="0=2")
