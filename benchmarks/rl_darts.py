@@ -14,8 +14,8 @@ the test part with the policy as it is then, actions drawn. Beside it a search w
 that gives noise, judged by its weights.
 
 One thread; runs can be cut off at any time, the same command goes on; two commands of different
-`--games` and `--runs`, one core each (`--report` reads several: `--runs A B`). About 105 CPU
-minutes for each game of MinAtar (512,000 frames a run), and 5.5 CPU hours for StarPilot (655,360).
+`--games` and `--runs`, one core each (`--report` reads several: `--runs A B`). About 45 CPU
+minutes for each game of MinAtar (204,800 frames a run), and 2.8 CPU hours for StarPilot (327,680).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _minatar(game: str) -> Game:
         channels=16,
         batch_size=256,
         task={**PPO, "envs": 16, "horizon": 128, "passes": 3, "discount": 0.99},
-        epochs=250,
+        epochs=100,
     )
 
 
@@ -87,7 +87,7 @@ GAMES = {
         channels=8,
         batch_size=1024,
         task={**PPO, "side": 32, "envs": 32, "horizon": 256, "passes": 2, "discount": 0.999},
-        epochs=80,
+        epochs=40,
     ),
 }
 
@@ -409,7 +409,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, nargs="+", default=[Path("runs/rl-darts")])
     parser.add_argument("--games", nargs="+", choices=list(GAMES), default=list(GAMES))
-    parser.add_argument("--epochs", type=int, default=0, help="250, StarPilot 80; --small: 2")
+    parser.add_argument("--epochs", type=int, default=0, help="100, StarPilot 40; --small: 2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--small", action="store_true", help="that it works, in some minutes")
     parser.add_argument("--report", action="store_true", help="of what is there; runs nothing")
