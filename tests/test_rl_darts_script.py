@@ -102,4 +102,4 @@ def test_cells_drawn_at_random_follow_the_seed_and_small_games_are_short(
     game = script.game_of("starpilot", argparse.Namespace(small=True))
     assert (game.frames, game.epochs, game.task["side"]) == (256, 2, 32)
     whole = script.game_of("starpilot", argparse.Namespace(small=False))
-    assert whole.frames * whole.epochs == 655_360
+    assert whole.frames * whole.epochs == 327_680
