@@ -69,9 +69,11 @@ PASSES = 2000
 training loses by the search is more than a race can find. On 500 images a doubling of the passes is
 worth 1.5 points or more up to some 600, and no cell in reach of the race was worth one."""
 
-OFTEN = 40
-"""Passes over the data, in all of the time, from which on the recipe is that of few data. With 25
-it makes no difference, with 60 of 4,000 images and with 300 of 500 it is worth 4 to 5 points."""
+OFTEN, FEW = 40, 5000
+"""Passes over so many data or fewer, in all of the time, from which on the recipe is that of few
+data; over more, as many more passes. Of 4,000 images it makes no difference with 25 passes and is
+worth 4.6 points with 60, of 500 images as much with 300; of 20,000 images 16 passes are far too few
+(it costs 2.7 points)."""
 
 DECAY = 2.5e-4
 """Its L2 penalty of the weights times the learning rate: of 0.05 a penalty of 0.005, ten times the
@@ -394,7 +396,7 @@ def _seen_often(plan: _Plan, speed: Speed, steps: float) -> bool:
         Whether anything was chosen.
     """
     passes = steps / _each(plan, speed)
-    if passes < OFTEN:
+    if passes < OFTEN * max(1.0, speed.task.length("pool") / FEW):
         return False
     held = plan.settings.task
     chosen = {f"task.{name}": v for name, v in (held.seen_often if held else {}).items()}

@@ -261,8 +261,18 @@ def test_where_examples_are_seen_very_often_they_are_changed_and_weights_are_kep
     assert made.settings.epochs == pytest.approx(passes, rel=0.05)
 
 
-def test_where_examples_are_seen_less_often_the_recipe_is_the_usual(paced) -> None:
-    made = seen(plan.OFTEN * 0.8)
+@pytest.mark.parametrize(("examples", "passes"), [(EXAMPLES, 0.8), (plan.FEW * 3, 2.4)])
+def test_where_examples_are_seen_less_often_or_are_many_the_recipe_is_the_usual(
+    paced, monkeypatch, examples: int, passes: float
+) -> None:
+    length = ImageTask.length
+
+    def longer(task: ImageTask, part: str) -> int:
+        return examples if part == "pool" else length(task, part)
+
+    monkeypatch.setattr(ImageTask, "length", longer)
+    monkeypatch.setattr(plan, "_each", lambda *_: EACH)
+    made = seen(plan.OFTEN * passes, {"split.valid_images": 20})
     assert made.settings.task.augment.policy == "none"
     assert made.config.weights == QUICK.options.weights
 
