@@ -117,59 +117,78 @@ def draw(policy: Policy, batch: int, generator: torch.Generator) -> Drawn:
         generator: on the CPU.
     """
     if policy == "cifar10":
-        operations, probabilities, strengths, signed = _pairs()
+        pairs = _pairs()
         pair = torch.randint(0, len(PAIRS), (batch,), generator=generator)
-        applied = torch.rand(batch, 2, generator=generator) < probabilities[pair]
+        applied = torch.rand(batch, 2, generator=generator) < pairs.probabilities[pair]
         sign = _sign((batch, 2), generator)
-        chosen = operations[pair].where(applied, NAMES.index("identity"))
-        strength = strengths[pair]
-        return Drawn(chosen, torch.where(signed[pair], sign * strength, strength))
-    operations, weakest, strongest, signed, around = _wide()
-    which = torch.randint(0, len(operations), (batch, 1), generator=generator)
+        chosen = pairs.operations[pair].where(applied, NAMES.index("identity"))
+        strength = pairs.strengths[pair]
+        return Drawn(chosen, torch.where(pairs.signed[pair], sign * strength, strength))
+    wide = _wide()
+    which = torch.randint(0, len(WIDE), (batch, 1), generator=generator)
+    operation = wide.operations[which]
     share = torch.randint(0, STEPS + 1, (batch, 1), generator=generator) / STEPS
-    strength = weakest[which] + share * (strongest - weakest)[which]
-    strength = torch.where(
-        operations[which] == NAMES.index("posterize"), strength.round(), strength
-    )
+    strength = wide.weakest[which] + share * (wide.strongest - wide.weakest)[which]
+    strength = torch.where(operation == NAMES.index("posterize"), strength.round(), strength)
     sign = _sign((batch, 1), generator)
-    strength = torch.where(signed[which], sign * strength, strength)
-    return Drawn(operations[which], strength + around[which])
+    strength = torch.where(wide.signed[which], sign * strength, strength)
+    return Drawn(operation, strength + wide.added[which])
 
 
 def _sign(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
 
 
+@dataclass(frozen=True)
+class _Pairs:
+    """AutoAugment's policy: tensors `[25, 2]`."""
+
+    operations: Tensor
+    """Places in `NAMES`."""
+    probabilities: Tensor
+    strengths: Tensor
+    signed: Tensor
+    """Whether a strength is to either side."""
+
+
 @cache
-def _pairs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """AutoAugment's operations, probabilities, strengths, and which have a sign: `[25, 2]` each."""
+def _pairs() -> _Pairs:
     entries = [entry.split() for pair in PAIRS for entry in pair]
     reached = []
     for name, _, level in entries:
         low, high = STRENGTHS.get(name, (0.0, 0.0))
         strength = low + int(level) / 10 * (high - low)
         reached.append(float(round(strength)) if name == "posterize" else strength)
-    operations = torch.tensor([NAMES.index(name) for name, _, _ in entries])
-    probabilities = torch.tensor([float(probability) for _, probability, _ in entries])
-    strengths = torch.tensor(reached)
-    signed = torch.tensor([name in SIGNED for name, _, _ in entries])
-    return (
-        operations.view(-1, 2),
-        probabilities.view(-1, 2),
-        strengths.view(-1, 2),
-        signed.view(-1, 2),
+    return _Pairs(
+        operations=torch.tensor([NAMES.index(name) for name, _, _ in entries]).view(-1, 2),
+        probabilities=torch.tensor([float(share) for _, share, _ in entries]).view(-1, 2),
+        strengths=torch.tensor(reached).view(-1, 2),
+        signed=torch.tensor([name in SIGNED for name, _, _ in entries]).view(-1, 2),
     )
 
 
+@dataclass(frozen=True)
+class _Wide:
+    """TrivialAugment's wide space: tensors with a number for each operation."""
+
+    operations: Tensor
+    """Places in `NAMES`."""
+    weakest: Tensor
+    strongest: Tensor
+    signed: Tensor
+    """Whether a strength is to either side."""
+    added: Tensor
+    """To the strength with its sign."""
+
+
 @cache
-def _wide() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """TrivialAugment's operations, weakest, strongest, which have a sign, and what is added."""
-    return (
-        torch.tensor([NAMES.index(name) for name in WIDE]),
-        torch.tensor([float(weakest) for weakest, _ in WIDE.values()]),
-        torch.tensor([float(strongest) for _, strongest in WIDE.values()]),
-        torch.tensor([name in SIGNED or name in AROUND_ONE for name in WIDE]),
-        torch.tensor([float(name in AROUND_ONE) for name in WIDE]),
+def _wide() -> _Wide:
+    return _Wide(
+        operations=torch.tensor([NAMES.index(name) for name in WIDE]),
+        weakest=torch.tensor([float(weakest) for weakest, _ in WIDE.values()]),
+        strongest=torch.tensor([float(strongest) for _, strongest in WIDE.values()]),
+        signed=torch.tensor([name in SIGNED or name in AROUND_ONE for name in WIDE]),
+        added=torch.tensor([float(name in AROUND_ONE) for name in WIDE]),
     )
 
 
