@@ -321,9 +321,9 @@ def _next(result: SearchResult, has_table: bool) -> str:
 def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
     """The flags that repeat a run with the next seed: what differs from the quick preset.
 
-    What was chosen for a time is chosen again.
+    What was chosen for a time is chosen again, what was not to be is said again.
     """
-    chosen = set(values.get("planned", ()))
+    chosen, kept = (set(values.get(name, ())) for name in ("planned", "kept"))
     seed = (values["settings"]["seed"] + 1) % (SEED.most + 1)
     settings = from_mapping(Settings, {**values["settings"], "seed": seed})
     ran = Preset(settings, from_mapping(info.config, values["config"]))
@@ -335,7 +335,8 @@ def _flags(info: MethodInfo, values: dict[str, Any]) -> list[str]:
     for section, same in zip(option_sections(info, ran), usually, strict=True):
         for option, other in zip(section.options, same.options, strict=True):
             value = option.default
-            if value == other.default or option.field.partition(".")[2] in chosen:
+            name = option.field.partition(".")[2]
+            if name in chosen or (value == other.default and name not in kept):
                 continue
             if isinstance(value, bool):
                 words.append(option.flags[0 if value else 1])

@@ -186,6 +186,8 @@ class RunConfig(Record):
     """What was chosen so, a sentence each."""
     planned: list[Text] = Field(default_factory=list)
     """Names of the fields that were chosen."""
+    kept: list[Text] = Field(default_factory=list)
+    """Of those that were not to be, though they are as usual."""
     remarks: list[Text] = Field(default_factory=list)
     """What the user is told of the space."""
     task: Task | None = None

@@ -20,6 +20,7 @@ from morphogen import methods, spaces
 from morphogen.cli import main
 from morphogen.cli.catalogue import method_entries
 from morphogen.cli.options import sections
+from morphogen.engine.search import speed
 from morphogen.engine.search.presets import quick_config
 from morphogen.proxies import PROXIES
 from morphogen.tasks.configs import task_configs
@@ -372,23 +373,24 @@ def test_flags_override_a_preset(capsys, tmp_path):
     assert "- 0.1\n" in config
 
 
-def test_what_was_typed_is_kept_by_a_plan_though_it_is_as_usual(monkeypatch, tmp_path):
-    """The usual values, as words and with `=`, underscores and a switch that turns off."""
-    kept: dict[str, Any] = {}
-
-    def search(options: Any, *, keep: Any, settings: Any, **_: Any) -> Any:
-        kept.update(dict.fromkeys(keep, (settings, options)))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("morphogen.cli.searching.run_search", search)
-    words = ["--channels", "8", "--image_size=16", "--no-flip", "--seeds=3", "--weights.lr", "0.05"]
-    main(["search", *words, "--time", "20s", "--run", str(tmp_path / "run")])
-    assert set(kept) == {
-        "network.channels", "task.image_size", "task.flip", "seeds", "weights.lr"
-    }  # fmt: skip
-    settings, options = kept["seeds"]
-    assert (settings.network.channels, settings.task.image_size) == (8, 16)
-    assert (options.seeds, options.weights.lr) == (3, 0.05)
+def test_what_was_typed_is_kept_by_a_plan_though_it_is_as_usual(monkeypatch, capsys, tmp_path):
+    """The usual values, as words and with `=`, underscores and a switch; and the next seed's."""
+    for name in ("step", "pace"):
+        monkeypatch.setattr(speed.Speed, name, lambda *_, **__: 1e-3)
+    usual = ["--channels", "8", "--image_size=16", "--flip", "--seeds=3", "--weights.lr", "0.05"]
+    path = tmp_path / "run"
+    short = ["--epochs", "1", "--candidates", "0", "--threads", "1", "--steps-per-epoch", "2"]
+    text = said(capsys, "search", "--time", "20s", *usual, *short, "--run", str(path))
+    values = yaml.safe_load((path / "config.yaml").read_text())
+    names = {"network.channels", "task.image_size", "task.flip", "seeds", "weights.lr"}
+    assert names <= set(values["kept"])
+    assert not names & set(values["planned"])
+    assert values["settings"]["network"]["channels"] == 8
+    assert values["settings"]["task"]["image_size"] == 16
+    assert (values["config"]["seeds"], values["config"]["weights"]["lr"]) == (3, 0.05)
+    (again,) = (line for line in text.splitlines() if line.startswith("  morphogen search"))
+    for words in ("--channels 8", "--image-size 16", "--flip", "--seeds 3", "--weights.lr 0.05"):
+        assert words in again
 
 
 def test_report_names_the_command_for_another_seed(capsys, tmp_path):

@@ -128,6 +128,8 @@ class Planned:
     """Names of the fields that were chosen."""
     said: tuple[str, ...]
     """A sentence for each choice."""
+    kept: tuple[str, ...]
+    """Names of those that were not to be chosen in any case."""
 
 
 def require_time(info: MethodInfo, text: str | None) -> float:
@@ -192,7 +194,8 @@ def planned(
             speed = Speed(space, tasks.at(plan.settings.task), plan.config.weights)
             step = speed.pace(plan.settings, look)
         _lengths(plan, speed, step, left)
-    return Planned(plan.settings, plan.config, tuple(sorted(plan.chosen)), tuple(plan.said))
+    chosen, said, kept = sorted(plan.chosen), plan.said, sorted(set(keep))
+    return Planned(plan.settings, plan.config, tuple(chosen), tuple(said), tuple(kept))
 
 
 class _Plan:

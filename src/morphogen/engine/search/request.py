@@ -122,6 +122,7 @@ class Prepared:
             held["time"] = self.time
             held["plan"] = list(self.planned.said)
             held["planned"] = list(self.planned.chosen)
+            held["kept"] = list(self.planned.kept)
         return held
 
 
