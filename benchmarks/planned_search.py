@@ -240,17 +240,15 @@ def report(args: argparse.Namespace) -> None:
     """results/planned-search.json."""
     every = record.rows(args.runs / "rows.jsonl")
     found = figures(every)
-    raced = {name: e["search minus reference"] for name, e in found.items()
-             if "search minus reference" in e and any(e["searched"])}  # fmt: skip
-    gains, recipe = (
-        {
-            name: e[f"search minus {kind}"]
-            for name, e in found.items()
-            if f"search minus {kind}" in e
-        }
-        for kind in ("untuned", "usual")
-    )
-    recipe = {name: gain for name, gain in recipe.items() if found[name]["few data"]}
+
+    def minus(kind: str, where: str = "") -> dict[str, Any]:
+        """The search's lead over a kind, of the sets of which that says something."""
+        key = f"search minus {kind}"
+        said = {name: e for name, e in found.items() if key in e and (not where or any(e[where]))}
+        return {name: e[key] for name, e in said.items()}
+
+    gains = minus("untuned")
+    recipe, raced = minus("usual", "few data"), minus("reference", "searched")
     above = [name for name, g in gains.items() if g.get("low", -1) > 0]
     below = [name for name, g in gains.items() if g.get("low", -np.inf) < -0.5]
 
