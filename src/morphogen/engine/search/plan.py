@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from morphogen.bilevel.optimisers import SGD
 from morphogen.core import ConfigError
 from morphogen.core.config import altered
 from morphogen.core.names import brief
@@ -24,6 +23,7 @@ from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.speed import Speed
 from morphogen.engine.search.times import seconds_of
+from morphogen.engine.train.training import decay_of_few_data
 from morphogen.methods import MethodInfo
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.runs.provenance import on_threads
@@ -74,10 +74,6 @@ OFTEN, FEW = 40, 5000
 data; over more, as many more passes. Of 4,000 images it makes no difference with 25 passes and is
 worth 4.6 points with 60, of 500 images as much with 300; of 20,000 images 16 passes are far too few
 (it costs 2.7 points)."""
-
-DECAY = 2.5e-4
-"""Its L2 penalty of the weights times the learning rate: of 0.05 a penalty of 0.005, ten times the
-usual. With four times as much networks learn little."""
 
 LAST = 0.4
 """Of the time, for the last training; less where it would be longer than it need be."""
@@ -403,8 +399,9 @@ def _seen_often(plan: _Plan, speed: Speed, steps: float) -> bool:
         return False
     held = plan.settings.task
     chosen = {f"task.{name}": v for name, v in (held.seen_often if held else {}).items()}
-    if isinstance(plan.config.weights, SGD):
-        chosen["weights.weight_decay"] = float(f"{DECAY / plan.config.weights.lr:.2g}")
+    decay = decay_of_few_data(plan.config.weights)
+    if decay is not None:
+        chosen["weights.weight_decay"] = decay
     chosen = {name: value for name, value in chosen.items() if not plan.asked(name)}
     for name, value in chosen.items():
         plan.take(name, value)

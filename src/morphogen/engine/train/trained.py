@@ -26,6 +26,7 @@ from morphogen.engine.search.delivered import reached as reached_by_one
 from morphogen.engine.search.loop import TIMES
 from morphogen.engine.train import fitting
 from morphogen.engine.train.fitting import Fitting
+from morphogen.engine.train.remarks import by_heart
 from morphogen.engine.train.trainjob import TrainJob, spec_of, split_sentence, weights_file
 from morphogen.exports.trained import trained_network
 from morphogen.exports.writing import Exported, export
@@ -133,6 +134,9 @@ def evaluate(
         for i in range(t.seeds)
         if t.held_out
     ]
+    config = RunDirectory(job.path).config()
+    outside = within_bounds(best, metric) if best else {}
+    on_new = [part for part in (measured.known, outside) if part]
     RunDirectory(job.path).write_result(
         {
             "architecture": job.space.format(job.arch),
@@ -140,14 +144,15 @@ def evaluate(
             "space": job.space.name,
             "remarks": [
                 *job.space.remarks(job.arch),
-                *RunDirectory(job.path).config().get("remarks", ()),
+                *config.get("remarks", ()),
                 *measured.notes,
+                *by_heart(history, on_new, Described.of(config), t),
             ],
             "seed": t.seed,
             "seeds": t.seeds,
             "epochs": len(history),
             f"test_{metric.name}": measured.known,
-            held: {**within_bounds(best, metric), "values": best} if best else None,
+            held: {**outside, "values": best} if best else None,
             **({"figures": measured.figures} if measured.figures else {}),
             "split": split_sentence(job, task),
             "test_openings": list(task.test_openings),
