@@ -44,8 +44,9 @@ from morphogen import spaces
 from morphogen.core.config import from_mapping, to_mapping
 from morphogen.core.rng import numpy_stream
 from morphogen.core.statistics import interval
+from morphogen.engine.resume import resume
 from morphogen.engine.search.presets import quick_preset
-from morphogen.engine.search.search import resume, search
+from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.train.retrain import train
 from morphogen.engine.train.training import Training
@@ -158,6 +159,8 @@ def trained(
     recipe = RECIPES.get(case.kind, dict)(recipe)
 
     def run(epochs: int, out: Path) -> Any:
+        if (out / "config.yaml").exists():
+            return resume(out)
         training = from_mapping(Training, {**recipe, "epochs": epochs})
         return train(text, space=space_for(data), data=data, training=training, run=out)
 
