@@ -18,8 +18,9 @@ so. A run that has taken three times its budget is ended.
 
 After each epoch, or evaluation, it is recorded which architecture the method would deliver at that
 moment, against the CPU seconds of the search so far (not those of reading data); table accuracy and
-rank are looked up afterwards. One file for each run: what is there is left out, and a run that was
-cut off goes on, so that several processes may share the work by their seeds (`--seeds 0`, ...).
+rank are looked up afterwards. A row for each run in `rows.jsonl` under --runs: what is there is
+left out, and a run that was cut off goes on, so that several processes may share the work by their
+seeds (`--seeds 0`, ...).
 """
 
 from __future__ import annotations
@@ -118,8 +119,8 @@ class Run:
     data: str
     minutes: float
     seed: int
-    file: Path
-    """Where its record is kept, in the end."""
+    folder: Path
+    """Where it searches."""
 
     @property
     def budget(self) -> float:
@@ -132,9 +133,14 @@ class Run:
         return MARGIN * self.budget
 
     @property
-    def folder(self) -> Path:
-        """Where it searches."""
-        return self.file.with_suffix("")
+    def key(self) -> dict[str, Any]:
+        """By which its row is known."""
+        return {
+            "space": self.space.name,
+            "method": self.info.name,
+            "minutes": self.minutes,
+            "seed": self.seed,
+        }
 
     def settings(self, **changes: Any) -> Settings:
         """Quick settings, on one thread and without diagnostics."""
@@ -236,7 +242,7 @@ def _epochs(run: Run, meter: Meter) -> dict[str, Any]:
 
 def carried_out(run: Run) -> dict[str, Any]:
     """A run, begun or gone on with, and what it would have delivered when."""
-    plan_file = run.file.with_suffix(".plan")
+    plan_file = run.folder.with_name(f"{run.folder.name}.plan")
     if not plan_file.exists():
         shutil.rmtree(run.folder, ignore_errors=True)
         write_anew(plan_file, json.dumps(planned(run)))
@@ -324,9 +330,8 @@ def runs(options: argparse.Namespace) -> Iterator[Run]:
                 for info in methods().values():
                     if options.methods and info.name not in options.methods:
                         continue
-                    folder = options.runs / name / info.name
-                    file = folder / f"{minutes:g}min-seed{seed}.json"
-                    yield Run(info, space, options.data, minutes, seed, file)
+                    folder = options.runs / name / info.name / f"{minutes:g}min-seed{seed}"
+                    yield Run(info, space, options.data, minutes, seed, folder)
 
 
 def main() -> None:
@@ -348,16 +353,17 @@ def main() -> None:
         return
     if options.small:
         options.minutes, options.seeds = [SMALL], options.seeds[:1]
+    kept = options.runs / "rows.jsonl"
     for run in runs(options):
-        if run.file.exists():
+        if any(run.key.items() <= row.items() for row in record.rows(kept)):
             continue
-        run.file.parent.mkdir(parents=True, exist_ok=True)
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             run.info.require(run.space)
             found = carried_out(run)
         except MorphogenError as error:
             found = {"data": run.data, "refused": " ".join(str(error).split()), "curve": []}
-        write_anew(run.file, json.dumps(found, indent=1) + "\n")
+        record.keep(kept, run.key | found)
         end = found["curve"][-1] if found["curve"] else {}
         print(
             f"{run.space.name} {run.info.name} {run.minutes:g} min seed {run.seed}: "

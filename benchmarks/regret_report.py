@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections import defaultdict
@@ -33,12 +32,10 @@ Runs = Mapping[float, Mapping[int, Mapping[str, Any]]]
 def read(folder: Path) -> dict[str, dict[str, Runs]]:
     """What there is, by space and method."""
     found: dict[str, dict[str, Any]] = {}
-    for file in sorted(folder.glob("*/*/*min-seed*.json")):
-        minutes, _, seed = file.stem.partition("min-seed")
-        by_method = found.setdefault(file.parts[-3], {})
-        by_minutes = by_method.setdefault(file.parts[-2], {})
-        held = json.loads(file.read_text(encoding="utf-8"))
-        by_minutes.setdefault(float(minutes), {})[int(seed)] = held
+    rows = record.rows(folder / "rows.jsonl")
+    for row in sorted(rows, key=lambda row: (row["space"], row["method"], row["seed"])):
+        by_minutes = found.setdefault(row["space"], {}).setdefault(row["method"], {})
+        by_minutes.setdefault(row["minutes"], {})[row["seed"]] = row
     return found
 
 

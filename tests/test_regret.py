@@ -100,7 +100,8 @@ def test_one_run_from_the_timing_to_the_page(
     words = ["--small", "--spaces", "nasbench-macro", "--methods", "random"]
     monkeypatch.setattr(sys, "argv", ["regret.py", *words, "--runs", str(runs)])
     script.main()
-    kept = json.loads((runs / "nasbench-macro" / "random" / "0.05min-seed0.json").read_text())
+    (kept,) = map(json.loads, (runs / "rows.jsonl").read_text().splitlines())
+    assert (kept["space"], kept["method"], kept["seed"]) == ("nasbench-macro", "random", 0)
     last = kept["curve"][-1]
     table = benchmarks.load("nasbench-macro")
     assert last["accuracy"] == table.query(last["architecture"])["test_acc"]
