@@ -13,8 +13,8 @@ variants take as many weight steps, or as much time as iDARTS (from the first th
 with T = 4 takes 286 CPU seconds, iDARTS 619). All of this was fixed before seeds 3 to 9 ran.
 
 Runs are run directories under --runs, two at a time with one thread each; a run that was cut off is
-resumed, a finished one is read. The result, results/idarts-vs-darts.json with its picture, is
-computed from the run directories alone.
+resumed, of a finished one a row is kept in `rows.jsonl` there. The result,
+results/idarts-vs-darts.json with its picture, is computed from the rows alone.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from typing import Any
 
 import numpy as np
 import record
-import yaml
 
 from morphogen import benchmarks, spaces
 from morphogen.core.files import write_anew
 from morphogen.reports.curves import Band, svg
+from morphogen.runs.directory import RunDirectory
 
 ALPHA_STEPS = 40
 """Alpha steps of iDARTS per epoch; four times as many weight steps, in every variant."""
@@ -93,6 +93,10 @@ QUESTIONS = {
     "the shift that the authors' code leaves behind": ("iDARTS, official noise", IDARTS),
 }
 """Each asks what the first of two gains over the second, paired by seed."""
+KEPT = (
+    "architecture", "skips", "supernet_accuracy", "entropy", "examples", "cpu_seconds",
+)  # fmt: skip
+"""Of the line of an epoch."""
 METRICS = ("cifar10_test_200", "cifar100_test_200", "imagenet16_120_test_200")
 
 
@@ -114,10 +118,11 @@ def main() -> None:
     if not options.report:
         with ThreadPoolExecutor(options.parallel) as pool:
             list(pool.map(lambda job: run(*job, options), jobs))
+    every = kept(options)
     if options.small:
-        print(json.dumps({v: rows(directory(v, 0, options))[-1]["architecture"] for v in VARIANTS}))
+        print(json.dumps({v: every[v, 0]["epochs"][-1]["architecture"] for v in VARIANTS}))
     else:
-        report(options)
+        report(every)
 
 
 def directory(variant: str, seed: int, options: argparse.Namespace) -> Path:
@@ -125,11 +130,16 @@ def directory(variant: str, seed: int, options: argparse.Namespace) -> Path:
     return Path(options.runs) / f"{name}-seed{seed}"
 
 
+def kept(options: argparse.Namespace) -> dict[tuple[str, int], dict[str, Any]]:
+    """The rows of the finished runs, by variant and seed."""
+    return {(r["variant"], r["seed"]): r for r in record.rows(options.runs / "rows.jsonl")}
+
+
 def run(variant: str, seed: int, options: argparse.Namespace) -> None:
     """Start, resume or skip one run, in a process of its own."""
-    path = directory(variant, seed, options)
-    if (path / "result.json").exists():
+    if (variant, seed) in kept(options):
         return
+    path = directory(variant, seed, options)
     if (path / "config.yaml").exists():
         arguments = ["resume", str(path)]
     else:
@@ -150,9 +160,13 @@ def run(variant: str, seed: int, options: argparse.Namespace) -> None:
             check=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
+    found = RunDirectory(path)
+    epochs = [{name: row[name] for name in KEPT} for row in found.metrics()]
+    row = {"variant": variant, "seed": seed, "begun": found.config()["created"], "epochs": epochs}
+    record.keep(options.runs / "rows.jsonl", row)
 
 
-def report(options: argparse.Namespace) -> None:
+def report(every: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:
     """Look every epoch's architecture up and write the result file."""
     table = benchmarks.of(spaces.make("nasbench201"))
     if table is None:
@@ -162,8 +176,8 @@ def report(options: argparse.Namespace) -> None:
     skips: dict[str, dict[int, float]] = {}
     bands, cpu, best = [], 0.0, float(max(table.values(METRICS[0])))
     for name, variant in VARIANTS.items():
-        paths = {s: directory(name, s, options) for s in range(variant.seeds)}
-        runs = {s: rows(p) for s, p in paths.items() if (p / "result.json").exists()}
+        held = {s: every[name, s] for s in range(variant.seeds) if (name, s) in every}
+        runs = {s: row["epochs"] for s, row in held.items()}
         if not runs:
             continue
         cpu += sum(row["cpu_seconds"] for run in runs.values() for row in run)
@@ -195,8 +209,8 @@ def report(options: argparse.Namespace) -> None:
             "skip connections by epoch": np.round(
                 np.mean([[row["skips"] for row in run] for run in runs.values()], axis=0), 2
             ).tolist(),
-            "runs begun": [begun(paths[s]) for s in runs],
-            "images": ends[0]["images"] if "images" in ends[0] else ends[0]["examples"],
+            "runs begun": [row["begun"] for row in held.values()],
+            "examples": ends[0]["examples"],
             "cpu seconds per run": record.interval(
                 [sum(row["cpu_seconds"] for row in run) for run in runs.values()]
             ),
@@ -263,16 +277,6 @@ def gain(values: Mapping[str, Mapping[int, float]], one: str, other: str) -> dic
     """What one variant has more than another, over the seeds that both have."""
     both = sorted(set(values[one]) & set(values[other]))
     return record.interval([values[one][s] - values[other][s] for s in both])
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    with (path / "metrics.jsonl").open() as file:
-        return [json.loads(line) for line in file]
-
-
-def begun(path: Path) -> str:
-    """When the run was started: runs of different days may be of different versions of the code."""
-    return str(yaml.safe_load((path / "config.yaml").read_text())["created"])
 
 
 def judge(
