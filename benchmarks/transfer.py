@@ -4,13 +4,13 @@
     python benchmarks/transfer.py --report                    results/transfer.json
     python benchmarks/transfer.py --data ... --small          of supernets trained with --small
 
-It begins with the supernets that `benchmarks/supernet_shifting.py` has trained, eight seeds of 20,000
-steps each. For each seed:
+It begins with the supernets that `benchmarks/supernet_shifting.py` has trained, eight seeds of
+20,000 steps each. For each seed:
 - `transfer`: supernet-shifting --from that supernet on Fashion-MNIST, classifier anew;
 - `afresh`: the same with a stage 1 of its own on Fashion-MNIST, as long as CIFAR-10's was;
 - `short`: the same with as good as no stage 1: as many steps as the transfer takes.
 What is found is trained from scratch for a short while, three times, and measured on
-Fashion-MNIST's test images. What decides, fixed before the eight seeds ran: inherited weights matter
+Fashion-MNIST's test images. What decides, fixed before the seeds ran: inherited weights matter
 if both the accuracy of the last generation in the supernet and the test accuracy of what is found
 are above those of `short` with an interval that excludes 0; if that of the test accuracy lies
 within half a point of 0, they do not matter for what is found.
