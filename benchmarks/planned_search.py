@@ -293,7 +293,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--fashion-mnist", type=Path)
     parser.add_argument("--cifar10", type=Path)
-    parser.add_argument("--runs", type=Path, default=Path("runs/planned"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/planned-search"))
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--minutes", type=float, nargs="+", default=[10.0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
