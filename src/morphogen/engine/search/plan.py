@@ -402,13 +402,14 @@ def _seen_often(plan: _Plan, speed: Speed, steps: float) -> bool:
     decay = decay_of_few_data(plan.config.weights)
     if decay is not None:
         chosen["weights.weight_decay"] = decay
-    chosen = {name: value for name, value in chosen.items() if not plan.asked(name)}
-    for name, value in chosen.items():
-        plan.take(name, value)
-    if chosen:
-        told = (f"{n.rpartition('.')[2].replace('_', ' ')} {v}" for n, v in chosen.items())
+    told = [
+        f"{name.rpartition('.')[2].replace('_', ' ')} {plan.take(name, value)}"
+        for name, value in chosen.items()
+        if not plan.asked(name)
+    ]
+    if told:
         plan.say(f"{', '.join(told)}: {_several(passes)} passes over the data are many")
-    return bool(chosen)
+    return bool(told)
 
 
 def _each(plan: _Plan, speed: Speed) -> int:
