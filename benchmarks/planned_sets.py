@@ -4,7 +4,7 @@
 
 `patches.npz`: street patches of CamVid, as many of a class as the streets have of it (many roads,
 few fences); those of its test images are the test part. `few.npz`: 500 of CIFAR-10's training
-images, and its whole test part.
+images, and of its test part the 6,000 by which nothing was tuned.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ CLASSES = (
 )  # fmt: skip
 VOID = 11
 FEW = 500
+JUDGED = 4000
+"""Test images, the first ones, that judged the tuning of the recipe of few data."""
 
 Set = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -84,7 +86,8 @@ def main() -> None:
     few = {}
     for part in ("train", "test"):
         (file,) = args.cifar10.glob(f"{part}-*.parquet")
-        rows = parquet.read_table(file).slice(0, FEW if part == "train" else None).to_pylist()
+        table = parquet.read_table(file)
+        rows = (table.slice(0, FEW) if part == "train" else table.slice(JUDGED)).to_pylist()
         few[f"x_{part}"] = np.stack([picture(row["img"]) for row in rows])
         few[f"y_{part}"] = np.array([row["label"] for row in rows])
     np.savez_compressed(args.directory / "few.npz", **few)

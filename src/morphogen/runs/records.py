@@ -187,7 +187,7 @@ class RunConfig(Record):
     planned: list[Text] = Field(default_factory=list)
     """Names of the fields that were chosen."""
     kept: list[Text] = Field(default_factory=list)
-    """Of those that were not to be, though they are as usual."""
+    """Of those that were not to be, whatever the time."""
     remarks: list[Text] = Field(default_factory=list)
     """What the user is told of the space."""
     task: Task | None = None

@@ -399,7 +399,8 @@ def _seen_often(plan: _Plan, speed: Speed, steps: float) -> bool:
         return False
     held = plan.settings.task
     chosen = {f"task.{name}": v for name, v in (held.seen_often if held else {}).items()}
-    decay = decay_of_few_data(plan.config.weights)
+    own = isinstance(speed.space, ModuleSpace)  # it may have no batch norm, or weights of its own
+    decay = None if own else decay_of_few_data(plan.config.weights)
     if decay is not None:
         chosen["weights.weight_decay"] = decay
     told = [

@@ -10,8 +10,8 @@ from morphogen.runs.described import Described
 
 BY_HEART = 15.0
 """Points by which the metric on training examples, augmented as they were, is better than on new
-ones from which on a network is said to know them by heart. Trainings of `results/` on tens of
-thousands of images end at 0 to 6; on 500 images at 20 to 60, where the other recipe was worth 4."""
+ones from which on a network is said to know them by heart. Where it was 31 (4,000 images of
+CIFAR-10, 60 epochs), the other recipe was worth 4.6 points."""
 
 
 def by_heart(

@@ -22,12 +22,14 @@ from morphogen.engine.search.settings import Settings
 from morphogen.methods import find
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.runs import checkpoint
+from morphogen.runs.config import searched_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import make
 from morphogen.spaces.nasbench201 import RESNET, NASBench201
 from morphogen.supernets import NetworkSpec, network
 from morphogen.tasks.classification import Images, ImageTask
 from morphogen.tasks.classification.config import ImageConfig
+from morphogen.testing.toys import OwnNetwork
 
 QUICK = quick_preset(plan.NAME)
 EXAMPLES = len(tiny.images())
@@ -259,6 +261,15 @@ def test_where_examples_are_seen_very_often_they_are_changed_and_weights_are_kep
     # It is planned for by the pace of what is trained.
     passes = many / (1 if policy == "none" else 2)
     assert made.settings.epochs == pytest.approx(passes, rel=0.05)
+
+
+def test_a_module_of_ones_own_keeps_its_weight_decay(paced) -> None:
+    """It may have no batch norm, or weights that it was trained to have."""
+    held = replace(QUICK.settings, task=ImageConfig(), hardware={"threads": 1})
+    config = altered(QUICK.options, {"candidates": 0})
+    made = plan.planned(searched_space(OwnNetwork(1, 4), ""), tiny.images(), held, config, 150.0)
+    assert made.settings.task.auto_augment == "cifar10"
+    assert made.config.weights == QUICK.options.weights
 
 
 @pytest.mark.parametrize(("examples", "passes"), [(EXAMPLES, 0.8), (plan.FEW * 3, 2.4)])
