@@ -22,7 +22,7 @@ For each set, time and seed, one after the other and with one thread each:
 - METHOD (`--others idarts,zero-cost-pt,spos`): that search with its defaults, then what it found
   trained likewise for the rest of the time.
 
-Protocol, fixed before the reported seeds ran: numbers of `engine/search/plan.py` were tuned on
+Protocol, fixed before the reported seeds ran: numbers of `engine/search/planning` were tuned on
 Fashion-MNIST and CIFAR-10 with seeds from 100 up, those of few data on other images than `few` has,
 and judged there by the first 4,000 test images, which `few` leaves out;
 seeds 0, 1, ... of all sets are reported, and the other sets were not looked at before. It goes by

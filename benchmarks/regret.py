@@ -46,11 +46,11 @@ from morphogen.core.files import write_anew
 from morphogen.engine.record.pace import Pace
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.job import spec_of, task_of
-from morphogen.engine.search.plan import NAME
+from morphogen.engine.search.planning.plan import NAME
+from morphogen.engine.search.planning.times import SHORTEST
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.search import resume, search
 from morphogen.engine.search.settings import Settings
-from morphogen.engine.search.times import SHORTEST
 from morphogen.engine.search.timetable import timetable
 from morphogen.methods import MethodInfo, methods
 from morphogen.runs.directory import RunDirectory

@@ -21,8 +21,8 @@ from morphogen.core.config import altered, config, from_mapping
 from morphogen.core.names import shell, shown
 from morphogen.core.ranges import SEED
 from morphogen.core.text import columns, count, duration, fold
-from morphogen.engine.search.plan import NAME as PLANNED
-from morphogen.engine.search.plan import usual_space, usual_time
+from morphogen.engine.search.planning.plan import NAME as PLANNED
+from morphogen.engine.search.planning.plan import usual_space, usual_time
 from morphogen.engine.search.presets import Preset, paper_preset, quick_preset
 from morphogen.engine.search.result import SearchResult
 from morphogen.engine.search.search import search as run_search

@@ -59,6 +59,11 @@ def count(number: int) -> str:
     return f"{number:,}" if number < 10**9 else f"about {number:.1e}".replace("e+", "e")
 
 
+def roughly(number: float) -> str:
+    """`8.1`, `213`: the digits that matter of what is not known to more."""
+    return f"{number:.1f}" if number < 10 else count(round(number))
+
+
 def figure(value: float, unit: str) -> str:
     """A table's value: two digits of percent, four significant ones of fractions, whole counts."""
     if "%" in unit:

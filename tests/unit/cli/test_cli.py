@@ -20,7 +20,7 @@ from morphogen import methods, spaces
 from morphogen.cli import main
 from morphogen.cli.catalogue import method_entries
 from morphogen.cli.options import sections
-from morphogen.engine.search import speed
+from morphogen.engine.search.planning import speed
 from morphogen.engine.search.presets import quick_config
 from morphogen.proxies import PROXIES
 from morphogen.tasks.configs import task_configs

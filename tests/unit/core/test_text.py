@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from morphogen.core.text import columns, count, duration, figure, fold
+from morphogen.core.text import columns, count, duration, figure, fold, roughly
 
 
 def test_fold_never_cuts_an_architecture():
@@ -37,3 +37,10 @@ def test_numbers():
     assert figure(54.2967, "accuracy in %") == "54.30"
     assert figure(2_330_186.0, "parameters") == "2,330,186"
     assert figure(0.051234, "error as a fraction") == "0.05123"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0.64, "0.6"), (8.14, "8.1"), (213.4, "213"), (4021.0, "4,021")]
+)
+def test_roughly(number, text):
+    assert roughly(number) == text

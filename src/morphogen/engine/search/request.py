@@ -16,10 +16,10 @@ from morphogen.core.names import brief
 from morphogen.engine import sizes
 from morphogen.engine.ownmodule import try_space
 from morphogen.engine.record.loggers import names_of
-from morphogen.engine.search import plan
 from morphogen.engine.search.evaluation import share_in
 from morphogen.engine.search.initial import fit_initial
 from morphogen.engine.search.job import method_of, spec_of, task_of
+from morphogen.engine.search.planning import plan
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.regularise import regularised
 from morphogen.engine.search.regularise import remarks as regularisers

@@ -14,11 +14,11 @@ from morphogen.core.processes import refuse_again
 from morphogen.engine.devices import place
 from morphogen.engine.ownmodule import resumed_space
 from morphogen.engine.record.watch import Watcher, usual
-from morphogen.engine.search import plan
 from morphogen.engine.search.beside import recipe
 from morphogen.engine.search.extend import extended, wanted_length
 from morphogen.engine.search.job import Job, task_of
 from morphogen.engine.search.launch import launch
+from morphogen.engine.search.planning import plan
 from morphogen.engine.search.request import prepared, requested
 from morphogen.engine.search.result import SearchResult, finished, with_baseline, write_result
 from morphogen.engine.search.run import run_job

@@ -15,7 +15,10 @@ import tiny
 from morphogen.bilevel.optimisers import SGD, Adam
 from morphogen.core import ConfigError
 from morphogen.core.config import altered, from_mapping
-from morphogen.engine.search import plan, speed, times
+from morphogen.engine.search.planning import lengths, plan, recipe, speed, times
+from morphogen.engine.search.planning.choices import Choices
+from morphogen.engine.search.planning.network import choose_network
+from morphogen.engine.search.planning.tasks import BATCH, SizedTasks
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
@@ -74,9 +77,9 @@ def steps_of(settings: Settings, config: SuccessiveHalvingConfig, examples: int)
     """Training steps of the whole search, in the reference's cost."""
     sizes = SuccessiveHalving(config).sizes
     race = sum(
-        (size * plan.DEARER + 1) * config.steps * config.eta**r for r, size in enumerate(sizes)
+        (size * lengths.DEARER + 1) * config.steps * config.eta**r for r, size in enumerate(sizes)
     )
-    decided = config.seeds * config.decision * (1 + plan.DEARER * config.finalists)
+    decided = config.seeds * config.decision * (1 + lengths.DEARER * config.finalists)
     last = settings.epochs * (examples // settings.batch_size)
     return (race + decided if config.candidates else 0) + last
 
@@ -158,22 +161,20 @@ def test_with_few_passes_over_the_data_nothing_is_searched(
     compared: list[Any] = []
     monkeypatch.setattr(speed.Speed, "flops_per_byte", lambda *_: compared.append(_) or 7.0)
     held = altered(QUICK.settings, {"batch_size": 20})
-    made = plan._Plan(
-        replace(held, task=ImageConfig()), QUICK.options, QUICK.settings, QUICK.options
-    )
+    made = Choices(replace(held, task=ImageConfig()), QUICK.options, QUICK.settings, QUICK.options)
     measured = speed.Speed(
         NASBench201(), ImageTask.of(tiny.images(), size=8), QUICK.options.weights
     )
     each = EXAMPLES // 20
-    plan._lengths(made, measured, 2.0, lambda: 2.0 * each * passes)
+    lengths.choose_lengths(made, measured, 2.0, lambda: 2.0 * each * passes)
     assert (made.config.candidates > 0) is searched
     assert bool(compared) is searched  # seven networks are timed for a race alone
     assert (made.config.flops_per_byte == 7.0) is searched
-    asked = plan._Plan(
+    asked = Choices(
         replace(held, task=ImageConfig()), altered(QUICK.options, {"candidates": 0}),
         QUICK.settings, QUICK.options,
     )  # fmt: skip
-    plan._lengths(asked, measured, 2.0, lambda: 2.0 * each * passes)
+    lengths.choose_lengths(asked, measured, 2.0, lambda: 2.0 * each * passes)
     assert asked.settings.epochs == passes
     assert asked.said[-1].endswith(
         "no race is asked for, so that the reference is trained for all of it"
@@ -184,7 +185,7 @@ def test_with_few_passes_over_the_data_nothing_is_searched(
         assert "a race pays from about 2,000 on (--candidates N asks for one)" in made.said[-1]
     share = made.settings.epochs / passes
     assert share <= 1
-    most = max(plan.MOST_STEPS, plan.MOST_EPOCHS * each)
+    most = max(lengths.MOST_STEPS, lengths.MOST_EPOCHS * each)
     assert share >= 0.35 or made.settings.epochs * each >= 0.9 * most
 
     if searched:  # a decision that says something of the last training
@@ -205,7 +206,7 @@ def test_a_training_takes_the_recipe_of_few_data_over(paced, tmp_path) -> None:
     assert "weight decay 0.005" in here["inherited"]
 
 
-EACH = EXAMPLES // min(plan.BATCH, 1 << ((EXAMPLES * 3 // 4 // 8).bit_length() - 1))
+EACH = EXAMPLES // min(BATCH, 1 << ((EXAMPLES * 3 // 4 // 8).bit_length() - 1))
 """Steps of a pass, of the batch that is chosen for so many examples."""
 
 
@@ -252,7 +253,7 @@ def test_where_examples_are_seen_very_often_they_are_changed_and_weights_are_kep
     policy: str,
     decay: float,
 ) -> None:
-    many = 2.4 * plan.OFTEN
+    many = 2.4 * recipe.OFTEN
     made = seen(many, asked, keep, **config)
     assert made.settings.task.augment.policy == policy
     assert made.config.weights.weight_decay == pytest.approx(decay)
@@ -272,7 +273,7 @@ def test_a_module_of_ones_own_keeps_its_weight_decay(paced) -> None:
     assert made.config.weights == QUICK.options.weights
 
 
-@pytest.mark.parametrize(("examples", "passes"), [(EXAMPLES, 0.8), (plan.FEW * 3, 2.4)])
+@pytest.mark.parametrize(("examples", "passes"), [(EXAMPLES, 0.8), (recipe.FEW * 3, 2.4)])
 def test_where_examples_are_seen_less_often_or_are_many_the_recipe_is_the_usual(
     paced, monkeypatch, examples: int, passes: float
 ) -> None:
@@ -282,8 +283,8 @@ def test_where_examples_are_seen_less_often_or_are_many_the_recipe_is_the_usual(
         return examples if part == "pool" else length(task, part)
 
     monkeypatch.setattr(ImageTask, "length", longer)
-    monkeypatch.setattr(plan, "_each", lambda *_: EACH)
-    made = seen(plan.OFTEN * passes, {"split.valid_images": 20})
+    monkeypatch.setattr(speed.Speed, "steps_of_pass", lambda *_: EACH)
+    made = seen(recipe.OFTEN * passes, {"split.valid_images": 20})
     assert made.settings.task.augment.policy == "none"
     assert made.config.weights == QUICK.options.weights
 
@@ -295,7 +296,7 @@ def test_sizes_race_as_they_are_drawn_and_are_screened_where_the_user_says_so(mo
     space, settings = make("anynet"), replace(usual.settings, task=ImageConfig(image_size=8))
     for asked, screened in (({}, 0), ({"screened": 30}, 30)):
         made = plan.planned(space, tiny.images(), settings, altered(usual.options, asked), 400.0)
-        assert made.config.candidates >= plan.CANDIDATES
+        assert made.config.candidates >= lengths.CANDIDATES
         assert made.config.screened == screened
 
 
@@ -313,8 +314,8 @@ def test_images_stay_as_fine_as_the_time_allows(monkeypatch, seconds, side, chan
 
     monkeypatch.setattr(speed.Speed, "step", step)
     held = altered(replace(QUICK.settings, task=ImageConfig()), {"batch_size": 20})
-    made = plan._Plan(held, QUICK.options, QUICK.settings, QUICK.options)
-    plan._network(made, NASBench201(), plan._Tasks(made, images), seconds)
+    made = Choices(held, QUICK.options, QUICK.settings, QUICK.options)
+    choose_network(made, NASBench201(), SizedTasks(made, images), seconds)
     assert made.settings.task.image_size == side
     assert made.settings.network.channels == channels
 
@@ -359,7 +360,7 @@ def test_under_a_limit_the_reference_is_as_wide_as_it_allows(
     """Where it allows none of its widths there is nothing to fall back on, and a race."""
     for name in ("step", "pace"):
         monkeypatch.setattr(speed.Speed, name, lambda *_, **__: 0.01)
-    monkeypatch.setattr(plan, "STEPS", 400)
+    monkeypatch.setattr("morphogen.engine.search.planning.network.STEPS", 400)
     made = planned(10.0, {"limit": f"params<={most}"})
     assert made.settings.network.channels == channels
     assert (made.config.candidates > 0) is searched

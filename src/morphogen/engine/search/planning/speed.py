@@ -94,6 +94,10 @@ class Speed:
         training.advance(1)  # allocates
         return lambda: training.advance(training.done + 1)
 
+    def steps_of_pass(self, settings: Settings) -> int:
+        """Over all examples of the search."""
+        return max(1, self.task.length("pool") // settings.batch_size)
+
     def keeps_limits(self, settings: Settings) -> bool:
         """Whether the reference exceeds none of the limits, at such sizes."""
         spec = spec_of(settings, self.task)
