@@ -214,7 +214,7 @@ class Watch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if any(
+        if _lays_out(func, kwargs) or any(
             r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns
         ):
             return func(*args, **kwargs)  # a view moves nothing
@@ -254,6 +254,12 @@ class Watch(TorchDispatchMode):
     def _freed(self, place: int, size: int) -> None:
         self._known.discard(place)
         self._alive -= size
+
+
+def _lays_out(func: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether it lays images out with channels innermost: how a network is run on some devices."""
+    packet = func._overloadpacket
+    return packet is torch.ops.aten.clone and kwargs.get("memory_format") is torch.channels_last
 
 
 def _measured(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> _Kernel:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from morphogen.core import Architecture
 from morphogen.spaces.impala_cnn import BLOCKS, ImpalaCNN
+from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.encoders import Head, SameConv2d, halved, max_pool
 from morphogen.supernets.gates import Gates, weighted
@@ -96,6 +97,7 @@ class ImpalaCNNSupernet(Supernet):
         """[n, outputs] of images [n, in_channels, h, w]."""
         live, weights = gates.row(BLOCKS, 0)
         gate_of = {self.depths[i]: None if gates.unit else weights[i] for i in live}
+        x = fused.quick_layout(x)
         for stage in self.stages:
             x = self._stage(stage, x, gate_of)  # type: ignore[arg-type]
         out: Tensor = self.head(x)
@@ -132,6 +134,7 @@ class ImpalaCNNNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, outputs] of images [n, in_channels, h, w]."""
+        x = fused.quick_layout(x)
         for stage in self.stages:
             x = stage(x)
         out: Tensor = self.head(x)

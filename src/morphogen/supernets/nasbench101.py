@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from morphogen.core import ConfigError
 from morphogen.spaces.nasbench101 import Cell, Rows
+from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec
 
 STACKS = 3
@@ -135,7 +136,7 @@ class NASBench101Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores [n, classes] of images [n, in_channels, h, w]."""
-        x = self.stem(x)
+        x = self.stem(fused.quick_layout(x))
         for number, stack in enumerate(self.stacks):
             if number:
                 x = F.max_pool2d(x, 2, ceil_mode=True)  # an odd border is kept, as TensorFlow does

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from morphogen.core import Architecture
 from morphogen.spaces.nasbench1shot1 import NASBench1Shot1, cell_of, operation_name
+from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.gates import Gates, weighted
 from morphogen.supernets.nasbench101 import STACKS, ConvBNReLU, NASBench101Network, operation
@@ -133,7 +134,7 @@ class NASBench1Shot1Supernet(Supernet):
                 executed, nor are nodes that do not reach the output by live inputs.
         """
         plan = self._plan(gates)
-        x = self.stem(x)
+        x = self.stem(fused.quick_layout(x))
         for number, stack in enumerate(self.stacks):
             if number:
                 x = self.pool(x)

@@ -167,7 +167,7 @@ class NASBench201Network(nn.Module):
 
         Of a space of signals: of signals [n, in_channels, t], of any length.
         """
-        x = self.stem(x)
+        x = self.stem(fused.quick_layout(x))
         for cell in self.cells:
             x = cell(x)
         scores: Tensor = self.classifier(self.dims.mean(F.relu(self.norm(x))))

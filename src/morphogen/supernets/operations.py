@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphogen.core import ConfigError, DataError, UnknownNameError
+from morphogen.supernets import fused
 from morphogen.supernets.dimensions import IMAGES, Dimensions
 
 
@@ -207,7 +208,8 @@ class Noise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[n, channels, h, w] -> [n, channels, h / stride, w / stride]."""
         # One order of numbers, whatever the memory layout of the input.
-        return torch.randn(strided(x, self.stride).shape, dtype=x.dtype, device=x.device)
+        drawn = torch.randn(strided(x, self.stride).shape, dtype=x.dtype, device=x.device)
+        return fused.quick_layout(drawn)
 
 
 def strided(x: Tensor, stride: int) -> Tensor:

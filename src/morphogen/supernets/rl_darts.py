@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from morphogen.core import Architecture
 from morphogen.spaces.darts import CELLS, NOISE
 from morphogen.spaces.rl_darts import RLDARTS
+from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.edges import NOTHING, Term, flat, gates_of, plan
 from morphogen.supernets.encoders import AveragePool, Head, SameConv2d, average_pool, halved
@@ -369,7 +370,7 @@ class RLDARTSNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, outputs] of images [n, in_channels, h, w]."""
-        out: Tensor = self.frame.head(self.cells(self.frame.initial(x)))
+        out: Tensor = self.frame.head(self.cells(self.frame.initial(fused.quick_layout(x))))
         return out
 
 

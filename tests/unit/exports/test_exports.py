@@ -113,6 +113,13 @@ def test_the_onnx_file_is_whole_without_morphogen(run: Path) -> None:
     assert (about["channels"], about["size"]) == (1, 8)
 
 
+def test_the_onnx_file_has_no_step_but_those_of_the_network(run: Path) -> None:
+    """Of the layout in which torch computes on a CPU, nothing."""
+    model = onnx.load(run / "export" / "model.onnx")
+    kinds = {node.op_type for node in model.graph.node}
+    assert kinds.isdisjoint({"Transpose", "Squeeze", "Unsqueeze", "Reshape", "Identity"})
+
+
 def test_the_card_says_what_one_must_know(run: Path) -> None:
     text = (run / "export" / "README.md").read_text()
     result = json.loads((run / "result.json").read_text())

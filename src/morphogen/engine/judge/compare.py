@@ -123,17 +123,7 @@ def compare(
         ("workers", workers, ranges.THREADS),
     ):
         arguments.whole(name, value, accepted)
-    listed = list(methods) if isinstance(methods, list | tuple) else [methods]
-    if not listed:
-        raise ConfigError("methods is empty; accepted: one black-box method at least")
-    entries = dict(map(_entry, listed))
-    if len(entries) < len(listed):
-        raise ConfigError("a method is named twice with the same options; accepted: each once")
-    remarks: list[str] = []
-    for name, (method, config) in entries.items():
-        fitted, cut = fit_initial(asking(method), config, budget)
-        entries[name] = method, fitted
-        remarks += [f"{name}: {sentence}" for sentence in cut]
+    entries, remarks = _entries(methods, budget)
     file = os.fspath(table)
     looked_up, column = searched(space, metric, oracle=oracle, file=file)
     reported = _reported(looked_up, column, report_metric, oracle=oracle)
@@ -172,6 +162,24 @@ def compare(
         }
         files = _write(folder, content, looked_up) if folder else ()
     return Comparison(content, looked_up, files)
+
+
+def _entries(
+    asked: str | object | Sequence[str | object], budget: int
+) -> tuple[dict[str, tuple[str, Any]], list[str]]:
+    """Method and configuration of each entry, fitted to the budget; and what was fitted."""
+    listed = list(asked) if isinstance(asked, list | tuple) else [asked]
+    if not listed:
+        raise ConfigError("methods is empty; accepted: one black-box method at least")
+    entries = dict(map(_entry, listed))
+    if len(entries) < len(listed):
+        raise ConfigError("a method is named twice with the same options; accepted: each once")
+    remarks: list[str] = []
+    for name, (method, config) in entries.items():
+        fitted, cut = fit_initial(asking(method), config, budget)
+        entries[name] = method, fitted
+        remarks += [f"{name}: {sentence}" for sentence in cut]
+    return entries, remarks
 
 
 def _entry(method: str | object) -> tuple[str, tuple[str, Any]]:

@@ -152,9 +152,7 @@ def rank(
     arguments.whole("resamples", resamples, ranges.RESAMPLES)
     if sample:
         arguments.whole("sample", sample, Range(LEAST, ranges.COUNT.most))
-    picture = None if plot is None else arguments.path("plot", plot)
-    if picture is not None and picture.suffix.lower() not in PLOTS:
-        raise ConfigError(f"plot is {str(picture)!r}; accepted: a file that ends in .html or .svg")
+    picture = None if plot is None else _picture(plot)
     where = _Where(truth, os.fspath(table), metric)
     options = {name: usual if asked[name] is None else asked[name] for name, usual in USUAL.items()}
     directory = None
@@ -170,10 +168,10 @@ def rank(
         scorer, known = _of_name(subject, named[subject], where, options, seed)
     if within != 1.0:
         known = known.within(within)
-    slow = subject in ("run", "proxy") and truth is None
-    count = min(SAMPLE, len(known)) if sample is None and slow else sample
-    if count:
-        known = known.sample(count, seed)
+    if sample is None and subject in ("run", "proxy") and truth is None:  # which are slow
+        sample = min(SAMPLE, len(known))
+    if sample:
+        known = known.sample(sample, seed)
     file = None if record is None else arguments.path("record", record)
     found = scored_ranking(
         scorer,
@@ -187,6 +185,14 @@ def rank(
         done=done or usual_count("scores"),
     )
     return replace(found, files=(*([file] if file else []), *_write(found, picture, directory)))
+
+
+def _picture(plot: str | os.PathLike[str]) -> Path:
+    """The file that is to be drawn."""
+    file = arguments.path("plot", plot)
+    if file.suffix.lower() not in PLOTS:
+        raise ConfigError(f"plot is {str(file)!r}; accepted: a file that ends in .html or .svg")
+    return file
 
 
 @dataclass(frozen=True)

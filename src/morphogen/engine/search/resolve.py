@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -48,23 +48,39 @@ def resolved(
         ConfigError: the method, or the executor, cannot do what is asked.
         CapabilityError: there is no table of the space.
     """
-    s, e = settings, settings.evaluation
-    names = [o.name for o in objectives_of(e.objectives, metric)]
-    limits = limits_of(s.limit)
-    plain, black_box = Settings(), attrgetter("black_box")
     if not info.black_box:
-        serving: list[tuple[str, str, str, Callable[[MethodInfo], bool]]] = [
-            ("objectives", e.objectives, plain.evaluation.objectives, black_box),
-            ("limit", s.limit, plain.limit, lambda m: m.black_box or m.limits),
-            ("executor", s.workers.executor, plain.workers.executor, black_box),
-        ]
-        for field, asked, usual, serves in serving:
-            if asked != usual and not serves(info):
-                raise ConfigError(
-                    f"{field} is {asked!r}, and {info.name!r} searches in a "
-                    f"supernet of its own; accepted: one of {', '.join(_fit(serves))}"
-                )
-        return s
+        _require_served(info, settings)
+        return settings
+    names = [o.name for o in objectives_of(settings.evaluation.objectives, metric)]
+    limits = [limit.name for limit in limits_of(settings.limit)]
+    _require_evaluator(info, space, settings, names)
+    _check_origin(settings, origin, known_data=known_data)
+    _require_executor(settings)
+    _require_countable(space, settings, {*names, *limits} - {metric.name})
+    return _with_workers(settings)
+
+
+def _require_served(info: MethodInfo, s: Settings) -> None:
+    """Of a method that trains a supernet of its own: what it has no use for is as usual."""
+    plain, black_box = Settings(), attrgetter("black_box")
+    serving: list[tuple[str, str, str, Callable[[MethodInfo], bool]]] = [
+        ("objectives", s.evaluation.objectives, plain.evaluation.objectives, black_box),
+        ("limit", s.limit, plain.limit, lambda m: m.black_box or m.limits),
+        ("executor", s.workers.executor, plain.workers.executor, black_box),
+    ]
+    for field, asked, usual, serves in serving:
+        if asked != usual and not serves(info):
+            raise ConfigError(
+                f"{field} is {asked!r}, and {info.name!r} searches in a "
+                f"supernet of its own; accepted: one of {', '.join(_fit(serves))}"
+            )
+
+
+def _require_evaluator(
+    info: MethodInfo, space: SearchSpace, s: Settings, names: Sequence[str]
+) -> None:
+    """Of a black-box method: the evaluator gives what it asks for; `names` of objectives."""
+    e = s.evaluation
     if len(names) > 1 and not info.objectives:
         raise ConfigError(
             f"method {info.name!r} optimises one objective, and objectives are {e.objectives!r}; "
@@ -85,7 +101,10 @@ def resolved(
         TableEvaluator(space, e.metric, e.table)
     if e.evaluator == "proxy":
         named([e.proxy])
-    _check_origin(s, origin, known_data=known_data)
+
+
+def _require_executor(s: Settings) -> None:
+    """What the executor can do."""
     if s.workers.executor == "local":
         if s.workers.timeout:
             raise ConfigError(
@@ -99,17 +118,25 @@ def resolved(
         )
     if s.workers.executor == "ray":
         from morphogen.evaluators.executors import cluster  # noqa: F401 - it says what is missing
-    counted = {*names, *(limit.name for limit in limits)} - {metric.name}
+
+
+def _require_countable(space: SearchSpace, s: Settings, counted: set[str]) -> None:
+    """There are networks, where one is needed to score or to count what the table has not."""
+    e = s.evaluation
     table = benchmarks.of(space, e.table) if e.evaluator == "table" else None
     if e.evaluator == "proxy" or counted - set(table.metrics if table is not None else ()):
         arch = space.sample(np.random.default_rng(0))
         with torch.device("meta"):
             network(space, arch, cost.published(space))  # it says if there is none
+
+
+def _with_workers(s: Settings) -> Settings:
+    """How many there are, and architectures of a round."""
     if s.workers.executor == "local":
         return s
     workers = s.workers.count or cores()
     if s.workers.executor == "processes":
-        memory.require_processes(min(workers, e.budget), "workers")
+        memory.require_processes(min(workers, s.evaluation.budget), "workers")
     size = s.workers.round_size or workers
     return replace(s, workers=replace(s.workers, count=workers, round_size=size))
 

@@ -12,12 +12,19 @@ from torch import Tensor
 
 def channels_last(x: Tensor) -> Tensor:
     """`x` [batch, channels, height, width] laid out with channels innermost."""
+    if x.shape[1] == 1:
+        # Which is the same memory; torch goes by the strides, and they are those of the other.
+        return x.contiguous().squeeze(1).unsqueeze(-1).permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def quick_layout(x: Tensor) -> Tensor:
-    """Images [n, c, h, w] channels-last on a CPU, where that speeds up depthwise gradients."""
-    return channels_last(x) if x.device.type == "cpu" and x.ndim == 4 else x
+    """Images [n, c, h, w] channels-last on a CPU, with which convolutions are quicker there.
+
+    Not while torch exports or compiles, which has a layout of its own.
+    """
+    fit = x.device.type == "cpu" and x.ndim == 4 and not torch.compiler.is_compiling()
+    return channels_last(x) if fit else x
 
 
 def as_matrix(x: Tensor) -> Tensor:
