@@ -371,7 +371,7 @@ class DARTSSupernet(Supernet):
         partial = self.parts > 1
         passing = {kind: edge_weights(gates, kind) if partial else {} for kind in kinds}
         x = self.dims.enter(x)
-        s0, s1 = self.stem(x if plain else fused.channels_last(x))
+        s0, s1 = self.stem(fused.quick_layout(x) if plain else fused.channels_last(x))
         for cell in self.cells:
             if isinstance(cell, MixedCell):
                 kind = cell.kind

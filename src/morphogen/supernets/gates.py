@@ -96,6 +96,11 @@ class Gates:
         """The same gates without gradients: what a weight step uses."""
         return Gates({g: w.detach() for g, w in self.weights.items()}, self.live, unit=self.unit)
 
+    @property
+    def path(self) -> bool:
+        """Whether no choice has more than one live option, so that none share work."""
+        return all(len(options) <= 1 for rows in self.live.values() for options in rows)
+
     def row(self, group: str, index: int) -> tuple[tuple[int, ...], Tensor]:
         """Live options and weights of choice number `index` of `group`.
 

@@ -11,7 +11,8 @@ same with kernels of one dimension takes signals (`supernets.dimensions`).
 The supernet has one set of parameters, one module per option, and two ways to run them:
 
 - `plain`: option after option, edge after edge, weighted and added. The reference.
-- `fused`: the sums of `supernets.fused`, all options of all edges that leave a node at once.
+- `fused`: the sums of `supernets.fused`, all options of all edges that leave a node at once; a
+  path, whose edges have one option each, is quicker as it is in `plain`.
 
 Both read and write the same parameters and buffers, so a state dict fits both.
 """
@@ -473,7 +474,7 @@ class NASBench201Supernet(Supernet):
             gates: group "cell", weights [6, options] (columns in each choice's own order).
         """
         x = self.dims.enter(x)
-        plain = self.execution == "plain" or gates.examples
+        plain = self.execution == "plain" or gates.examples or gates.path
         x = self._plain(x, gates) if plain else self._fused(x, gates)
         scores: Tensor = self.classifier(self.dims.mean(F.relu(self.norm(x))))
         return scores
@@ -487,7 +488,7 @@ class NASBench201Supernet(Supernet):
         return [part for c in self.cells if isinstance(c, ResidualBlock) for part in c.modules()]
 
     def _plain(self, x: Tensor, gates: Gates) -> Tensor:
-        x = self.stem(x)
+        x = self.stem(fused.quick_layout(x))
         for cell in self.cells:
             x = cell.plain(x, gates) if isinstance(cell, MixedCell) else cell(x)
         return x

@@ -121,12 +121,13 @@ def test_a_path_is_the_stand_alone_network_with_its_weights(index, training):
     fused, plain = pair(training=training)
     alone = network(SPACE, arch, SMALL).train(training)
     weights = fused.state_dict()
-    own = {}
+    own, shared = {}, {}
     for name, value in alone.state_dict().items():
         parts = name.split(".")
         if ".operations." in name:  # cells.0.operations.EDGE.conv.weight
             parts[2:4] = ["edges", parts[3], arch.one(parts[3])]
-        found = weights.get(".".join(parts))
+        shared[name] = ".".join(parts)
+        found = weights.get(shared[name])
         if found is None:  # the norms of a stand-alone cell are affine and start as 1 and 0
             assert name.endswith(("norm.weight", "norm.bias"))
             found = value
@@ -138,17 +139,22 @@ def test_a_path_is_the_stand_alone_network_with_its_weights(index, training):
     close([fused(x, gates)], [out], 1e-5)
     close([plain(x, gates)], [out], 1e-5)
 
-    grads = {}
-    for net in (fused, plain):
+    def gradients(net, out):
         found = torch.autograd.grad(
-            F.cross_entropy(net(x, gates), y), list(net.parameters()), allow_unused=True
+            F.cross_entropy(out, y), list(net.parameters()), allow_unused=True
         )
-        grads[net.execution] = found
-        for (name, _), g in zip(net.named_parameters(), found, strict=True):
+        return dict(zip(dict(net.named_parameters()), found, strict=True))
+
+    expected = gradients(alone, alone(x))
+    for net in (fused, plain):
+        found = gradients(net, net(x, gates))
+        for name, g in found.items():
             parts = name.split(".")
             if "edges" in parts and arch.one(parts[3]) != parts[4]:
                 assert g is None, name
-    close(grads["fused"], grads["plain"], 1e-5)
+        pairs = [(found[name], expected[of]) for of, name in shared.items() if name in found]
+        assert len(pairs) > 10
+        close(*zip(*pairs, strict=True), 1e-5)
 
 
 def straight_from_the_card(net, x, weights, training):
