@@ -5,7 +5,8 @@ of the stand-alone networks; batch norms of the operations and preprocessing lay
 and pools are followed by one, unless the space has them bare.
 
 The supernet has one set of parameters and two ways to run them. `plain`: one module per option,
-edge after edge. `fused`: all that leaves a node at once, channels-last:
+edge after edge; a path is run so in any case, since its edges have one option each. `fused`: all
+that leaves a node at once, channels-last:
 
 - ReLU and pooling once per node. The norm of a pool has no parameters, so in train mode the edges
   that leave a node agree on it: computed once, it is added to each target with that edge's gate.
@@ -363,7 +364,7 @@ class DARTSSupernet(Supernet):
             gates: the groups of the space, weights [14, options], columns in each choice's
                 own order. A live `none` is not executed and adds nothing.
         """
-        execution = "plain" if gates.examples else self.execution
+        execution = "plain" if gates.examples or gates.path else self.execution
         plain = execution == "plain"
         kinds = self.space.cells
         plans = {kind: plan(EDGES, self.space.groups[kind], gates.live[kind]) for kind in kinds}

@@ -181,6 +181,15 @@ def test_frozen_statistics_keep_buffers_and_use_the_batch() -> None:
     assert net.state_dict()["0.num_batches_tracked"] == 1
 
 
+@pytest.mark.parametrize(
+    ("live", "path"),
+    [(((0,), (2,)), True), (((0,), ()), True), (((0,), (1, 2)), False)],
+    ids=["one each", "none of one", "two of one"],
+)
+def test_a_path_has_one_option_of_a_choice_at_most(live: tuple, path: bool) -> None:
+    assert Gates({"g": torch.rand(2, 3)}, {"g": live}).path == path
+
+
 def test_frozen_statistics_restore_the_flag_and_nothing_else() -> None:
     net = norms()
     with pytest.raises(ValueError, match="expected 2D or 3D input"), frozen_statistics(net):
