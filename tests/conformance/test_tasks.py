@@ -111,7 +111,7 @@ def test_a_task_that_is_cut_again_has_the_parts_that_are_asked_for(
     task = make()
     before = task.contents()
     parts = {part: len(task.examples(part)) for part in ("train", "valid")}
-    n = task.all().length("pool")
+    n = task.with_all().length("pool")
     for share in (0.25, 0.0):
         cut = task.cut(Cut(held_out=share, seed=1))
         found = [len(cut.examples("train")), len(cut.examples("valid")) if share else 0]

@@ -165,7 +165,7 @@ class Task:
                 )
         if cut.held_out is None or self.own_valid:
             return self
-        whole = self.all()
+        whole = self.with_all()
         n = whole.length("pool")
         held = min(max(round(cut.held_out * n), 1), n - 1) if cut.held_out else 0
         return whole.with_parts(*parted(n, n - held, cut.seed))
@@ -184,7 +184,7 @@ class Task:
         other.asked = len(train), len(valid)
         return other
 
-    def all(self) -> Self:
+    def with_all(self) -> Self:
         """A copy whose pool is all that there is to train on, also what no search part has."""
         return copy(self)
 

@@ -68,7 +68,7 @@ class PooledTask(Task, Generic[P]):
 
     # -- data --------------------------------------------------------------------------------
 
-    def all(self) -> Self:
+    def with_all(self) -> Self:
         """A copy whose pool is all training examples."""
         other = self.with_parts(self._kept[self.train_rows], self._kept[self.valid_rows])
         if self.pool is not self.whole:

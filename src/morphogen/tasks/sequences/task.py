@@ -230,9 +230,9 @@ class SequenceTask(PooledTask[Pairs]):
         self.source, self.target = vocabularies
         self._ids = self._encoded(self.pool)
 
-    def all(self) -> Self:
+    def with_all(self) -> Self:
         """A copy whose pool is all training pairs."""
-        other = super().all()
+        other = super().with_all()
         if other.pool is not self.pool:
             other._ids = other._encoded(other.pool)
         return other
