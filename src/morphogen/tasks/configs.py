@@ -68,6 +68,11 @@ class TaskConfig:
         """Fields, with the values that pay where a training sees each example very often."""
         return {}
 
+    @property
+    def seen_seldom(self) -> Mapping[str, Any]:
+        """Fields, with the values that pay where a training sees each example a few times."""
+        return {}
+
     def make(self, data: Any, cut: Cut) -> Task:
         """The task of data of this kind, cut into its parts."""
         raise NotImplementedError

@@ -40,7 +40,8 @@ class ImageConfig(TaskConfig):
     flip: bool = True
     """mirror training images at random; off for digits, letters and wherever sides matter"""
     crop: bool = True
-    """shift training images at random, by an eighth of their size at most"""
+    """shift training images at random, by an eighth of their size at most. A search that is planned
+    for a time in which it sees each image a few times does not, unless --crop is given"""
     auto_augment: Policy = "none"
     """operations that training images undergo at random: cifar10, the policy that AutoAugment found
     there; trivial, one of TrivialAugment's. They turn and recolour: none where direction or colour
@@ -60,6 +61,11 @@ class ImageConfig(TaskConfig):
     def seen_often(self) -> Mapping[str, Any]:
         """AutoAugment's policy, unless direction matters."""
         return {"auto_augment": "cifar10"} if self.flip else {}
+
+    @property
+    def seen_seldom(self) -> Mapping[str, Any]:
+        """No shifts: images that are hardly known need not be made new ones."""
+        return {"crop": False}
 
     @classmethod
     def inputs(cls) -> ImageInputs:

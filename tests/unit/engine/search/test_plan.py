@@ -264,6 +264,27 @@ def test_where_examples_are_seen_very_often_they_are_changed_and_weights_are_kep
     assert made.settings.epochs == pytest.approx(passes, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("passes", "asked", "keep", "crop"),
+    [
+        (0.9 * recipe.SELDOM, {}, (), False),
+        (0.9 * recipe.SELDOM, {}, ("task.crop",), True),
+        (1.3 * recipe.SELDOM, {}, (), True),
+        (0.9 * recipe.SELDOM, {"task.flip": False}, (), False),
+    ],
+)
+def test_where_images_are_seen_a_few_times_they_are_not_shifted(
+    paced, asked: dict[str, Any], keep: Collection[str], passes: float, crop: bool
+) -> None:
+    made = seen(passes, asked, keep)
+    assert made.settings.task.crop is crop
+    assert made.settings.task.flip is not bool(asked)
+    assert made.config.weights == QUICK.options.weights
+    (said,) = [s for s in made.said if "crop off" in s] or [""]
+    assert said.endswith("passes over the data are few") is not crop
+    assert made.settings.epochs == pytest.approx(passes, rel=0.1)
+
+
 def test_a_module_of_ones_own_keeps_its_weight_decay(paced) -> None:
     """It may have no batch norm, or weights that it was trained to have."""
     held = replace(QUICK.settings, task=ImageConfig(), hardware={"threads": 1})
