@@ -50,8 +50,8 @@ def test_what_is_in_neither_search_part_is_searched_on_by_nothing():
         pixels = stream.next().x[:, 0, 0, 0] * task.std[0] + task.mean[0]
         seen |= set((255 * pixels).round().long().tolist())
     assert seen == first | second
-    assert task.all().length("pool") == 90  # for a training from scratch
-    assert task.all().contents() == task.contents()
+    assert task.with_all().length("pool") == 90  # for a training from scratch
+    assert task.with_all().contents() == task.contents()
 
 
 def test_split_of_the_embedded_images_never_changes(fashion):
