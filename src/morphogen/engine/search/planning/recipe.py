@@ -7,7 +7,7 @@ from typing import Any
 from morphogen.core.text import roughly
 from morphogen.engine.search.planning.choices import Choices
 from morphogen.engine.search.planning.speed import Speed
-from morphogen.engine.train.training import decay_of_few_data
+from morphogen.engine.train.training import SELDOM, decay_of_few_data
 from morphogen.spaces import ModuleSpace
 
 OFTEN, FEW = 40, 5000
@@ -15,11 +15,6 @@ OFTEN, FEW = 40, 5000
 data; over more, as many more passes. Of 4,000 images it makes no difference with 25 passes and is
 worth 4.6 points with 60, of 500 images as much with 300; of 20,000 images 16 passes are far too few
 (it costs 2.7 points)."""
-
-SELDOM = 16
-"""Passes, in all of the time, up to which images are not shifted. Of 16 pixels, by 8 channels, with
-14 passes that is worth 1.2 points on 50,000 images of Fashion-MNIST and 1.0 on 40,000 of CIFAR-10;
-with 28 it costs 1.0 there."""
 
 
 def choose_recipe(plan: Choices, speed: Speed, steps: float) -> bool:
