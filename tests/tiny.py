@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,6 +59,15 @@ def changed(held: Any, **flags: Any) -> Any:
     options = (o for s in sections("", held, name="held", flat=True) for o in s.options)
     paths = {o.name.replace("-", "_"): o.field.partition(".")[2] for o in options}
     return altered(held, {paths[name]: value for name, value in flags.items()})
+
+
+def saved(folder: Path, train: int = 200, test: int = 40) -> str:
+    """Images in a file, `x.npz`, in a training and a test part."""
+    every = images(train + test)
+    x, y = every.pixels.permute(0, 2, 3, 1).numpy(), every.labels.numpy()
+    parts = {"x_train": x[:train], "y_train": y[:train], "x_test": x[train:], "y_test": y[train:]}
+    np.savez(folder / "x.npz", **parts)
+    return str(folder / "x.npz")
 
 
 class Smooth(nn.Module):

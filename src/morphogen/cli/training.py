@@ -11,7 +11,7 @@ from typing import Any, Literal
 from morphogen import spaces
 from morphogen.cli.interruptible import interruptible
 from morphogen.cli.kinds import refuse_beside, sections_beside
-from morphogen.cli.options import Section, parse, peek, sections
+from morphogen.cli.options import Section, given_fields, parse, peek, sections
 from morphogen.cli.terminal.output import print_json, show_drawing, width
 from morphogen.cli.terminal.watching import watcher
 from morphogen.core import ConfigError, MorphogenError
@@ -80,21 +80,27 @@ def train(words: Sequence[str]) -> int:
     chosen = peek(words, "--preset", Target().preset)
     space, origin = found.space, found.origin
     held = preset(chosen, space.name, found.data, origin.task if origin else None)
-    if origin is not None and chosen == Target().preset:
+    quick = chosen == Target().preset
+    if origin is not None and quick:
         held = origin.continued(held)
-    if origin is not None:
         epochs = peek(words, "--epochs", "")
-        held = origin.lengthened(held, int(epochs) if epochs.isdigit() else held.epochs)
+        if not epochs or epochs == str(held.epochs):
+            held = origin.repeated(held)
     if any(word == "--baseline" for word in words):
         held = replace(held, seeds=SEEDS)
+    known = option_sections(held)
     given = parse(
         Arguments,
         words[1:],
-        option_sections(held),
+        known,
         prog=f"morphogen {TRAINING}",
         default=Arguments(Target(), held),
     )
-    target = given.target
+    target, keep = given.target, None
+    if quick and not (origin and origin.as_long(given.training)):
+        typed = (name.partition(".") for name in given_fields(words, known))
+        keep = {name for part, _, name in typed if part != "target"}
+        keep |= set(origin.keep if origin else ())
     arch = space.parse(found.text)
     offer = "" if target.baseline or target.json else _offer(space)
 
@@ -118,6 +124,7 @@ def train(words: Sequence[str]) -> int:
             training=given.training,
             run=directory,
             baseline=target.baseline,
+            keep=keep,
             origin=origin,
             watcher=watched,
         )

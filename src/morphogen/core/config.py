@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from operator import attrgetter
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 import pydantic
@@ -113,6 +115,24 @@ def altered(held: T, values: Mapping[str, Any]) -> T:
         inner = altered(getattr(made, name), {rest: value}) if rest else value
         made = dataclasses.replace(made, **{name: inner})
     return cast(T, made)
+
+
+def require_fields(names: Iterable[str], *held: object) -> None:
+    """Fields that are to be kept must be fields, `network.channels`, of one of some configurations.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for name in names:
+        for one in held:
+            with suppress(AttributeError):
+                attrgetter(name)(one)
+                break
+        else:
+            kinds = " or ".join(type(one).__name__ for one in held)
+            raise ConfigError(
+                f"keep has {brief(name)}; accepted: fields of {kinds}, as network.channels"
+            )
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,6 +63,10 @@ class TaskConfig:
     sizes: ClassVar[tuple[str, ...]] = ()
     """Fields by which inputs are coarser or finer."""
 
+    decays_more: ClassVar[bool] = False
+    """Whether a larger L2 penalty pays where a training sees each example very often: what was
+    looked at."""
+
     @property
     def seen_often(self) -> Mapping[str, Any]:
         """Fields, with the values that pay where a training sees each example very often."""

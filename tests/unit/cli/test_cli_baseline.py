@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import tiny
@@ -16,10 +15,7 @@ FEW = ["--epochs", "1", "--channels", "2", "--batch-size", "32", "--threads", "1
 
 @pytest.fixture
 def images(tmp_path: Path) -> str:
-    every = tiny.images(160)
-    x, y = every.pixels.permute(0, 2, 3, 1).numpy(), every.labels.numpy()
-    np.savez(tmp_path / "x.npz", x_train=x[:120], y_train=y[:120], x_test=x[120:], y_test=y[120:])
-    return str(tmp_path / "x.npz")
+    return tiny.saved(tmp_path, 120)
 
 
 def test_uncompared_it_says_so_and_compared_what_came_of_it(

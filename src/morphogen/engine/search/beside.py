@@ -15,9 +15,17 @@ from morphogen.core.config import altered, from_mapping, to_mapping
 from morphogen.engine.record.watch import Silent
 from morphogen.engine.search.evaluation import limited
 from morphogen.engine.search.job import Job, problem_of, task_of_job
+from morphogen.engine.search.request import Prepared
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.train.baseline import SEEDS
-from morphogen.engine.train.origin import Origin, found_in, sizes_of
+from morphogen.engine.train.origin import (
+    Origin,
+    found_in,
+    kept_of_recipe,
+    sizes_of,
+    without_recipe,
+)
+from morphogen.engine.train.recipe import fitted_recipe
 from morphogen.engine.train.retrain import resume, train
 from morphogen.engine.train.trained import TrainResult
 from morphogen.engine.train.training import Training, TrainingHardware, quick_training
@@ -51,22 +59,22 @@ def within_limits(origin: Origin, space: SearchSpace, data: Data) -> Origin:
     )
 
 
-def recipe(
-    asked: bool | Training, settings: Settings, space: SearchSpace, *, delivers: bool
-) -> Training | None:
+def recipe(asked: bool | Training, ready: Prepared, *, delivers: bool) -> Training | None:
     """By what a search's result and its opponents are trained.
 
     Args:
         asked: True: some minutes, on the device of the search; or what else.
-        settings: of the search, as which the data are seen where nothing is said of them.
-        space: which is searched.
+        ready: the search, as which the data are seen where nothing is said of them.
         delivers: whether the search delivers a network.
 
     Returns:
         None if nothing is asked for.
     """
+    settings, space, plan = ready.asked.settings, ready.asked.space, ready.planned
+    # What is planned by how often the search sees its examples is not for trainings of any length.
+    seen = without_recipe(settings.task, plan.chosen if plan else ())
     if isinstance(asked, Training):
-        return asked if asked.task is not None else replace(asked, task=settings.task)
+        return asked if asked.task is not None else replace(asked, task=seen)
     arguments.instance("baseline", asked, bool, "True, False or a morphogen.Training")
     if not asked:
         return None
@@ -74,8 +82,10 @@ def recipe(
     hardware = TrainingHardware(
         accelerator=held.accelerator, precision=held.precision, threads=held.threads
     )
-    usual = replace(quick_training(space, settings.task), seeds=SEEDS, hardware=hardware)
-    return altered(usual, sizes_of(to_mapping(settings), delivered=delivers))
+    usual = replace(quick_training(space, seen), seeds=SEEDS, hardware=hardware)
+    sized = altered(usual, sizes_of(to_mapping(settings), delivered=delivers))
+    keep = kept_of_recipe(seen, plan.kept if plan else ())
+    return fitted_recipe(sized, space, ready.task, keep)[0]
 
 
 def beside(job: Job, text: str, recorded: Mapping[str, Any]) -> TrainResult:

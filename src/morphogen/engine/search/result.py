@@ -122,7 +122,8 @@ class SearchResult:
                 baseline three seeds of it. Where it says nothing of the data, they are seen as in
                 the search: of the same size, mirrored or not; by default networks have the sizes
                 of the one that the search delivered, or whose costs had limits, and train as long
-                as one that was delivered.
+                as one that was delivered, by its recipe. Of another length the recipe is the
+                usual one, and by default the one that fits.
             data: other data than those of the search.
             task: another task than that of the search.
             run: the run directory of the training, new; by default `runs/train-<space>-<time>`.
@@ -136,14 +137,16 @@ class SearchResult:
         given_again = chosen(data, task, self.data)
         origin = found_in(self.run)
         if given_again is not self.data:
-            origin = replace(origin, task=None)
+            origin = origin.elsewhere
+        keep = None
         if training is None:
+            quick = quick_training(self.space, origin.task)
             seeds = SEEDS if baseline else 1
-            training = origin.continued(
-                replace(quick_training(self.space, origin.task), seeds=seeds)
-            )
+            training = origin.repeated(origin.continued(replace(quick, seeds=seeds)))
+            keep = None if origin.as_long(training) else origin.keep
         elif isinstance(training, Training) and training.task is None:
-            training = origin.lengthened(replace(training, task=origin.task), training.epochs)
+            seen = origin.repeated(replace(training, task=origin.task)).task
+            training = replace(training, task=seen)
         result = retrain.train(
             self.architecture,
             space=self.space,
@@ -151,6 +154,7 @@ class SearchResult:
             training=training,
             run=None if run is None else arguments.path("run", run),
             baseline=baseline,
+            keep=keep,
             origin=within_limits(origin, self.space, self.data) if baseline else origin,
             watcher=watcher,
         )

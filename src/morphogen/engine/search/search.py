@@ -97,7 +97,7 @@ def search(
     asked = ready.asked
     where = _place(asked.settings)  # a plan may have chosen the precision
     delivers = asked.info.delivers_in(asked.space)
-    beside = recipe(baseline, asked.settings, asked.space, delivers=delivers)
+    beside = recipe(baseline, ready, delivers=delivers)
     with RunDirectory.claimed(run, f"{asked.info.name}-{asked.space.name}") as directory:
         if ready.begun:
             write_start(directory.path, *ready.begun)

@@ -11,7 +11,8 @@ from typing import Any
 from morphogen.core import RunError
 from morphogen.core.config import altered
 from morphogen.core.names import shell
-from morphogen.engine.train.training import SELDOM, Training
+from morphogen.engine.train.recipe import DECAY, TASK, names
+from morphogen.engine.train.training import Training
 from morphogen.runs.described import title
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import SearchSpace
@@ -20,6 +21,11 @@ from morphogen.tasks.configs import TaskConfig, read
 
 DESCENT = "weights"
 """Field of a planned search's configuration: the optimiser of its trainings."""
+
+
+def in_search(name: str) -> str:
+    """The field of a planned search that a field of a recipe has there."""
+    return f"{DESCENT}.{name}" if name == DECAY else name
 
 
 @dataclass(frozen=True)
@@ -34,43 +40,53 @@ class Origin:
     data: str
     """As config.yaml names them."""
     task: TaskConfig | None
-    """What the data were asked for: size, mirroring, weights of classes; None: a task of one's own
-    was searched on, or is trained on, or data of another name are."""
+    """What the data were asked for: size, mirroring, weights of classes, without `recipe`; None: a
+    task of one's own was searched on, or is trained on, or data of another name are."""
     taken: Mapping[str, Any] = field(default_factory=dict)
     """Fields of a training that are taken over: the sizes of a network that the run delivered, or
     on whose costs it had limits (`sizes_of`), and of one that was delivered also how long it was
-    trained, and what a plan chose of its optimiser. Of another run none: a supernet's sizes are not
-    those of a training."""
-    seldom: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the task that a plan chose since it would see each example a few times, as they
-    usually are."""
+    trained. Of another run none: a supernet's sizes are not those of a training."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a training that a plan chose by how often its own would see each example: they are
+    for one as long."""
+    keep: tuple[str, ...] = ()
+    """Fields that the user has set there although they are as usual."""
     within: SearchSpace | None = None
     """The space as it was searched, with its limits; None: nobody asked."""
 
     def of(self, data: object) -> Origin:
         """The same, of which nothing is taken over if other data are trained on."""
-        return self if str(data) == self.data else replace(self, task=None)
+        return self if str(data) == self.data else self.elsewhere
+
+    @property
+    def elsewhere(self) -> Origin:
+        """The same for other data than those of the run."""
+        return replace(self, task=None, recipe={}, keep=())
 
     def continued(self, training: Training) -> Training:
         """A training with what is taken over from the run."""
         return altered(training, self.taken)
 
-    def lengthened(self, training: Training, epochs: int) -> Training:
-        """A training of so many epochs; if these are many, without what a plan chose for a few."""
-        if self.task is None or epochs <= SELDOM:
-            return training
-        return altered(training, {f"task.{name}": usual for name, usual in self.seldom.items()})
+    def as_long(self, training: Training) -> bool:
+        """Whether it trains on the data of the run for as long as what that delivered."""
+        return self.task is not None and self.taken.get("epochs") == training.epochs
+
+    def repeated(self, training: Training) -> Training:
+        """A training by the recipe of the run, if it is as long."""
+        return altered(training, self.recipe) if self.as_long(training) else training
 
     def kept(self, training: Training) -> str:
         """What is said of the settings that a training has from here; empty without any."""
         said, asked = [], training.task
+        there = altered(training, self.taken)
         if self.task is not None and type(asked) is type(self.task):
-            names = [held.name for held in fields(asked)]
-            said.append(self._compared("data settings", names, self.task, asked))
-        if self.taken:
-            there = altered(training, self.taken)
+            there = altered(replace(there, task=self.task), self.recipe)
+            each = [f"{TASK}.{held.name}" for held in fields(asked)]
+            said.append(self._compared("data settings", each, there, training))
+        rest = [*self.taken, *(name for name in self.recipe if not name.startswith(TASK))]
+        if rest:
             what = "recipe" if "epochs" in self.taken else "sizes"
-            said.append(self._compared(what, list(self.taken), there, training))
+            said.append(self._compared(what, rest, there, training))
         return ". ".join([*said[:1], *map(title, said[1:])])
 
     def _compared(self, what: str, names: Sequence[str], there: Any, here: Any) -> str:
@@ -127,24 +143,47 @@ def found_in(run: str | Path) -> Origin:
     if delivered:
         taken |= {name: settings[name] for name in ("epochs", "batch_size")}
         taken["hardware.precision"] = settings["hardware"]["precision"]
-        # What a plan has chosen of the optimiser, which is in the method's configuration.
-        parts = (name.partition(".") for name in values.get("planned", ()))
-        taken |= {f: values["config"][part][f] for part, _, f in parts if part == DESCENT}
-    task = read(values["settings"].get("task"))
+    task = read(settings.get(TASK))
+    planned, kept = values.get("planned", ()), values.get("kept", ())
+    there = {**values["config"], TASK: settings.get(TASK)}
+    recipe = {name: _value(there, name) for name in names(task) if in_search(name) in planned}
     return Origin(
         directory.path,
         written["architecture"],
         values["space"],
         str(values.get("data")),
-        task,
+        without_recipe(task, planned),
         taken,
-        _seldom(task, values.get("planned", ())),
+        recipe,
+        kept_of_recipe(task, kept),
     )
 
 
-def _seldom(task: TaskConfig | None, planned: Collection[str]) -> dict[str, Any]:
-    """See `Origin.seldom`; `planned` are the fields that a plan chose."""
+def without_recipe(task: TaskConfig | None, planned: Collection[str]) -> TaskConfig | None:
+    """What data are asked for, but for what a plan chose by how often each example is seen.
+
+    Args:
+        task: what they are asked for.
+        planned: names of the fields that a plan chose.
+    """
     if task is None:
-        return {}
+        return None
     usual = type(task)()
-    return {name: getattr(usual, name) for name in task.seen_seldom if f"task.{name}" in planned}
+    chosen = [name.partition(".")[2] for name in names(task) if name in planned]
+    return replace(task, **{name: getattr(usual, name) for name in chosen if name})
+
+
+def kept_of_recipe(task: TaskConfig | None, kept: Collection[str]) -> tuple[str, ...]:
+    """Fields of a recipe, as a training has them, that a plan was not to change.
+
+    Args:
+        task: what the data are asked for.
+        kept: names as the search has them.
+    """
+    return tuple(name for name in names(task) if in_search(name) in kept)
+
+
+def _value(there: Mapping[str, Any], name: str) -> Any:
+    """Of a field of a recipe, in a planned search's config.yaml."""
+    part, _, last = in_search(name).partition(".")
+    return there[part][last]

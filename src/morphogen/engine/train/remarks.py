@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
-from morphogen.engine.train.training import Training, decay_of_few_data
+from morphogen.engine.train.recipe import DECAY, of_few_data
+from morphogen.engine.train.training import Training
 from morphogen.runs.described import Described
 
 BY_HEART = 15.0
@@ -32,19 +35,22 @@ def by_heart(
     new = next((float(part["mean"]) for part in reached if part.get("mean") is not None), None)
     if task.unit != "%" or known is None or new is None or task.sign * (known - new) <= BY_HEART:
         return ()
-    left: dict[str, Any] = {}
-    if training.task is not None:
-        usual = type(training.task)()
-        offered = training.task.seen_often.items()
-        left = {n: v for n, v in offered if getattr(training.task, n) == getattr(usual, n)}
-    decay = decay_of_few_data(training.descent)
-    if decay and training.weight_decay < decay:
-        left["weight_decay"] = decay
+    usual = replace(training, task=training.task and type(training.task)())
+    offered = of_few_data(training.task, training.descent)
+    left = {
+        name: value
+        for name, value in offered.items()
+        if (training.weight_decay < value if name == DECAY else _same(name, training, usual))
+    }
     if not left:
         return ()
-    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in left.items())
+    flags = " ".join(f"--{n.rpartition('.')[2].replace('_', '-')} {v}" for n, v in left.items())
     return (
         f"the network knows its training {task.examples} by heart ({task.spelt} "
         f"{task.value(known)} on them, {task.value(new)} on others); {flags} may help, as may more "
         f"{task.examples}",
     )
+
+
+def _same(name: str, one: Training, other: Training) -> bool:
+    return bool(attrgetter(name)(one) == attrgetter(name)(other))

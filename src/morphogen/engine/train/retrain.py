@@ -7,7 +7,7 @@ held-out share that chooses the epoch. The test part is opened once, when every 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from morphogen.engine.sizes import fitted_training
 from morphogen.engine.train import fitting
 from morphogen.engine.train.baseline import SEEDS, Opponent, announced, compared, opponents
 from morphogen.engine.train.origin import Origin
+from morphogen.engine.train.recipe import fitted_recipe
 from morphogen.engine.train.trained import TrainResult, evaluate, finished
 from morphogen.engine.train.training import Training, quick_training
 from morphogen.engine.train.trainjob import (
@@ -74,6 +75,7 @@ def train(
     training: Training | None = None,
     run: str | Path | RunDirectory | None = None,
     baseline: bool = False,
+    keep: Collection[str] | None = None,
     origin: Origin | None = None,
     watcher: Callable[[], Watcher] = usual,
 ) -> TrainResult:
@@ -86,11 +88,14 @@ def train(
         data: a name, a path, or an object, of a kind that `morphogen list data` shows; by default
             fashion-mnist.
         task: data, loss and metric of your own, instead of `data`.
-        training: protocol; by default `quick_training(space)`, with a baseline three seeds of it.
+        training: protocol; by default `quick_training(space)`, with a baseline three seeds of it,
+            by the recipe that fits how often it sees each example.
         run: the run directory, new (or one that is `claimed`); by default
             `runs/train-<space>-<time>`.
         baseline: then train the space's reference and a random architecture by the same protocol,
             in folders of the run directory, and say whether this one is better.
+        keep: names of fields, `task.crop`, that somebody has set: of the others the recipe is
+            chosen by how often examples are seen. By default all of a training that is given.
         origin: the run that found the architecture, for the record.
         watcher: makes the object that is told of progress.
 
@@ -106,6 +111,7 @@ def train(
         training = replace(
             quick_training(known, asked_of(data, None)), seeds=SEEDS if baseline else 1
         )
+        keep = keep or ()
     require_types(run, training=(training, Training))
     training = replace(training, task=asked_of(data, training.task))
     arguments.function("watcher", watcher, "a class or function that makes a watcher")
@@ -114,8 +120,13 @@ def train(
     names_of(job.training.loggers)
     devices = one_device(job.training.hardware.accelerator, job.training.hardware.precision)
     task = training_task(job)
-    t, shrunk = fitted_training(job.training, task, part_of(job.training))
+    t, said = fitted_training(job.training, task, part_of(job.training))
+    if keep is not None:
+        t, why = fitted_recipe(t, known, task, keep)
+        said = (*said, *why)
     job = replace(job, training=t)
+    if t.task != training.task:
+        task = training_task(job)
     known, odd = try_space(known, task, "pool", batch_size=t.batch_size, seed=t.seed)
     job = replace(job, space=known)
     if job.training.hardware.accelerator == "cpu":
@@ -141,7 +152,7 @@ def train(
                 provenance=provenance(
                     known, task, threads=t.hardware.threads, accelerator=t.hardware.accelerator
                 ),
-                remarks=(*shrunk, *odd, *kept_weights(job, task)),
+                remarks=(*said, *odd, *kept_weights(job, task)),
             )
             | {"task": task.on_record()}
             | (origin.recorded(t) if origin else {})

@@ -32,12 +32,6 @@ BATCH_SIZE = 96
 """What is taken where nothing is asked for and the data have as many."""
 
 
-FEW_DATA_DECAY = 2.5e-4
-"""L2 penalty times learning rate where a training sees each example very often, with batch norm: of
-a rate of 0.05 a penalty of 0.005, ten times the usual. With four times as much networks learn
-little."""
-
-
 @config
 class TrainedNetwork:
     """Network: its size, and what it has for training only."""
@@ -154,11 +148,6 @@ class Training:
             )
 
 
-def decay_of_few_data(descent: Optimiser) -> float | None:
-    """The L2 penalty where a training sees each example very often; None: not known of such."""
-    return float(f"{FEW_DATA_DECAY / descent.lr:.2g}") if isinstance(descent, SGD) else None
-
-
 def paper_training(space: SearchSpace | str, task: TaskConfig | None = None) -> Training:
     """The published evaluation protocol of a space.
 
@@ -178,12 +167,6 @@ def paper_training(space: SearchSpace | str, task: TaskConfig | None = None) -> 
             f"quick, or a space of {', '.join(published)}"
         )
     return _made(known.evaluation, task)
-
-
-SELDOM = 16
-"""Passes over the data up to which a planned search does not shift images. Of 16 pixels, by 8
-channels, with 14 passes that is worth 1.2 points on 50,000 images of Fashion-MNIST and 1.0 on
-40,000 of CIFAR-10; with 28 it costs 1.0 there."""
 
 
 def quick_training(space: SearchSpace | str, task: TaskConfig | None = None) -> Training:

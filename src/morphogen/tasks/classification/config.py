@@ -27,6 +27,7 @@ class ImageConfig(TaskConfig):
 
     spatial_dims: ClassVar[int | None] = 2
     default_space: ClassVar[str] = "nasbench201"
+    decays_more: ClassVar[bool] = True
     usual_data: ClassVar[str] = "fashion-mnist"
     sizes: ClassVar[tuple[str, ...]] = ("image_size",)
     licences: ClassVar[Mapping[str, str]] = {
@@ -40,13 +41,14 @@ class ImageConfig(TaskConfig):
     flip: bool = True
     """mirror training images at random; off for digits, letters and wherever sides matter"""
     crop: bool = True
-    """shift training images at random, by an eighth of their size at most. A search that is planned
-    for a time in which it sees each image a few times does not, unless --crop is given"""
+    """shift training images at random, by an eighth of their size at most. A training that sees
+    each image a few times does not, nor does a search that is planned for one, unless --crop is
+    given"""
     auto_augment: Policy = "none"
     """operations that training images undergo at random: cifar10, the policy that AutoAugment found
     there; trivial, one of TrivialAugment's. They turn and recolour: none where direction or colour
-    tells the classes apart. A search that is planned for a time in which it sees each image often
-    takes cifar10, unless this is given"""
+    tells the classes apart. A training that sees each image often takes cifar10, as does a search
+    that is planned for one, unless this is given"""
     cutout: Side = 0
     """side in pixels of the square that is cut out of training images; 0: none"""
     label_smoothing: Share = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,27 +14,27 @@ import torch
 import sounds
 import tiny
 from morphogen.bilevel.optimisers import SGD, Adam
+from morphogen.cli import main
 from morphogen.core import ConfigError
 from morphogen.core.config import altered, from_mapping
-from morphogen.engine.search.planning import lengths, plan, recipe, speed, times
+from morphogen.engine.search.planning import lengths, plan, speed, times
 from morphogen.engine.search.planning.choices import Choices
 from morphogen.engine.search.planning.network import choose_network
 from morphogen.engine.search.planning.tasks import BATCH, SizedTasks
 from morphogen.engine.search.presets import quick_preset
 from morphogen.engine.search.search import search
 from morphogen.engine.search.settings import Settings
-from morphogen.engine.train.training import SELDOM, Training
+from morphogen.engine.train.recipe import FEW, OFTEN, SELDOM
+from morphogen.engine.train.training import Training
 from morphogen.methods import find
 from morphogen.methods.successive_halving import SuccessiveHalving, SuccessiveHalvingConfig
 from morphogen.runs import checkpoint
-from morphogen.runs.config import searched_space
 from morphogen.runs.directory import RunDirectory
 from morphogen.spaces import make
 from morphogen.spaces.nasbench201 import RESNET, NASBench201
 from morphogen.supernets import NetworkSpec, network
 from morphogen.tasks.classification import Images, ImageTask
 from morphogen.tasks.classification.config import ImageConfig
-from morphogen.testing.toys import OwnNetwork
 
 QUICK = quick_preset(plan.NAME)
 EXAMPLES = len(tiny.images())
@@ -254,7 +255,7 @@ def test_where_examples_are_seen_very_often_they_are_changed_and_weights_are_kep
     policy: str,
     decay: float,
 ) -> None:
-    many = 2.4 * recipe.OFTEN
+    many = 2.4 * OFTEN
     made = seen(many, asked, keep, **config)
     assert made.settings.task.augment.policy == policy
     assert made.config.weights.weight_decay == pytest.approx(decay)
@@ -282,38 +283,80 @@ def test_where_images_are_seen_a_few_times_they_are_not_shifted(
     assert made.settings.task.flip is not bool(asked)
     assert made.config.weights == QUICK.options.weights
     (said,) = [s for s in made.said if "crop off" in s] or [""]
-    assert said.endswith("passes over the data are few") is not crop
+    assert said.endswith("each example is seen seldom") is not crop
     assert made.settings.epochs == pytest.approx(passes, rel=0.1)
 
 
-def test_a_longer_training_shifts_images_that_the_plan_did_not(tmp_path, monkeypatch) -> None:
-    """Nor does it undo what the user has asked for."""
-    for name in ("step", "pace"):  # ten passes in the time
+RECIPES = {
+    10: {"crop": False, "auto_augment": "none", "weight_decay": 5e-4},
+    17: {"crop": True, "auto_augment": "none", "weight_decay": 5e-4},
+    100: {"crop": True, "auto_augment": "cifar10", "weight_decay": 5e-3},
+}
+"""By passes over the data."""
+
+
+def recipe_of(run: Path) -> dict[str, Any]:
+    held = RunDirectory(run).config()["settings"]
+    task = {name: held["task"][name] for name in ("crop", "auto_augment")}
+    return {**task, "weight_decay": held["weight_decay"]}
+
+
+@pytest.mark.parametrize("there", [10, 100])
+def test_a_training_of_another_length_has_the_recipe_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: int
+) -> None:
+    """By what a plan has chosen for the run's length only one as long is trained."""
+    for name in ("step", "pace"):
+        monkeypatch.setattr(speed.Speed, name, lambda *_, **__: 20.0 / there / EACH)
+    data, run = tiny.saved(tmp_path), tmp_path / "run"
+    held = replace(QUICK.settings, task=ImageConfig(image_size=8), hardware={"threads": 1})
+    held = altered(held, {"network.channels": 2, "steps_per_epoch": 1})
+    found = search(data=data, time="20s", settings=held, run=run)
+    epochs = RunDirectory(run).config()["settings"]["epochs"]
+    assert 0.7 * there < epochs <= there
+    small = {"batch_size": 64, "network": {"channels": 2, "depth": 1}}
+    for number in (epochs, 1, SELDOM + 1):
+        path = tmp_path / f"given-{number}"
+        found.train(Training(epochs=number, **small), run=path)
+        same = RECIPES[there if number == epochs else 17]  # what was given is as it is
+        assert recipe_of(path) == {**same, "weight_decay": 5e-4}
+    found.train(run=tmp_path / "repeated")
+    assert recipe_of(tmp_path / "repeated") == RECIPES[there]
+    inherited = RunDirectory(tmp_path / "repeated").config()["inherited"]
+    assert inherited.startswith("data settings as in")
+    assert "other than there" not in inherited
+    for words, recipe in (
+        ("", RECIPES[there]),
+        ("--epochs 5", RECIPES[10]),
+        ("--epochs 5 --crop", RECIPES[17]),
+        ("--epochs 17", RECIPES[17]),
+        ("--epochs 17 --weight-decay 0.001", {**RECIPES[17], "weight_decay": 1e-3}),
+    ):
+        path = tmp_path / f"typed{words}"
+        assert main(["train", str(run), "--run", str(path), *words.split()]) == 0
+        assert recipe_of(path) == recipe
+
+
+def test_what_the_user_has_set_in_a_search_is_kept_by_its_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("step", "pace"):
         monkeypatch.setattr(speed.Speed, name, lambda *_, **__: 2.0 / EACH)
-    planned, typed = "planned", "typed"
-    for name, asked in ((planned, {}), (typed, {"task.crop": False})):
-        held = replace(QUICK.settings, task=ImageConfig(image_size=8), hardware={"threads": 1})
-        held = altered(held, {"network.channels": 2, "steps_per_epoch": 1, **asked})
-        found = search(data=tiny.images(), time="20s", settings=held, run=tmp_path / name)
-        assert not RunDirectory(tmp_path / name).config()["settings"]["task"]["crop"]
-        for epochs in (1, SELDOM + 1):
-            run = tmp_path / f"{name}-{epochs}"
-            training = Training(epochs=epochs, batch_size=64, network={"channels": 2, "depth": 1})
-            found.train(training, run=run)
-            shifts = RunDirectory(run).config()["settings"]["task"]["crop"]
-            assert shifts is (epochs > SELDOM and name == planned)
+    data = tiny.saved(tmp_path)
+    held = replace(QUICK.settings, task=ImageConfig(image_size=8), hardware={"threads": 1})
+    held = altered(held, {"network.channels": 2, "steps_per_epoch": 1})
+    for crop, keep in ((False, ()), (True, ("task.crop",))):
+        run = tmp_path / str(crop)
+        search(
+            data=data, time="20s", settings=altered(held, {"task.crop": crop}), keep=keep, run=run
+        )
+        for number in (1, SELDOM + 1):
+            path = tmp_path / f"{crop}-{number}"
+            assert main(["train", str(run), "--run", str(path), "--epochs", str(number)]) == 0
+            assert recipe_of(path)["crop"] is crop
 
 
-def test_a_module_of_ones_own_keeps_its_weight_decay(paced) -> None:
-    """It may have no batch norm, or weights that it was trained to have."""
-    held = replace(QUICK.settings, task=ImageConfig(), hardware={"threads": 1})
-    config = altered(QUICK.options, {"candidates": 0})
-    made = plan.planned(searched_space(OwnNetwork(1, 4), ""), tiny.images(), held, config, 150.0)
-    assert made.settings.task.auto_augment == "cifar10"
-    assert made.config.weights == QUICK.options.weights
-
-
-@pytest.mark.parametrize(("examples", "passes"), [(EXAMPLES, 0.8), (recipe.FEW * 3, 2.4)])
+@pytest.mark.parametrize(("examples", "passes"), [(EXAMPLES, 0.8), (FEW * 3, 2.4)])
 def test_where_examples_are_seen_less_often_or_are_many_the_recipe_is_the_usual(
     paced, monkeypatch, examples: int, passes: float
 ) -> None:
@@ -324,7 +367,7 @@ def test_where_examples_are_seen_less_often_or_are_many_the_recipe_is_the_usual(
 
     monkeypatch.setattr(ImageTask, "length", longer)
     monkeypatch.setattr(speed.Speed, "steps_of_pass", lambda *_: EACH)
-    made = seen(recipe.OFTEN * passes, {"split.valid_images": 20})
+    made = seen(OFTEN * passes, {"split.valid_images": 20})
     assert made.settings.task.augment.policy == "none"
     assert made.config.weights == QUICK.options.weights
 

@@ -7,9 +7,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from morphogen.core import ConfigError
-from morphogen.core.config import altered
-from morphogen.core.names import brief
+from morphogen.core.config import altered, require_fields
 from morphogen.engine.search.settings import Settings
 from morphogen.methods.successive_halving import SuccessiveHalvingConfig
 
@@ -29,14 +27,7 @@ class Choices:
         task = settings.task and type(settings.task)()
         self._usual = replace(usual, task=task), usual_config
         self._keep = frozenset(keep)
-        for name in self._keep:
-            try:
-                attrgetter(name)(self.config if _has(self.config, name) else self.settings)
-            except AttributeError:
-                raise ConfigError(
-                    f"keep has {brief(name)}; accepted: fields of the settings or of the method's "
-                    "configuration, as network.channels or candidates"
-                ) from None
+        require_fields(self._keep, settings, config)
         self.chosen: set[str] = set()
         self.said: list[str] = []
         self.reference = True
