@@ -45,9 +45,9 @@ def _help(space: str) -> str:
                 "quotes. Trained is on all training data, those that the search used among them, "
                 "but for a held-out share that chooses the best epoch. The test part is opened "
                 "once, after the last training. The data of a RUN are seen as the search saw them "
-                "(image size, mirroring, weights of classes), unless an option says otherwise. What "
-                "you do not set fits how often the training sees each image: no shifts where that is "
-                "a few times, AutoAugment and a larger weight decay where it is very often.",
+                "(image size, mirroring, weights of classes), unless an option says otherwise. "
+                "What you do not set fits how often the training sees each image: no shifts where "
+                "that is a few times, AutoAugment and a larger weight decay where it is often.",
                 width(),
             ),
             show(known, width=width(), paper=published),

@@ -21,11 +21,11 @@ from morphogen.engine.train.baseline import SEEDS
 from morphogen.engine.train.origin import (
     Origin,
     found_in,
-    kept_of_recipe,
+    in_search,
     sizes_of,
     without_recipe,
 )
-from morphogen.engine.train.recipe import fitted_recipe
+from morphogen.engine.train.recipe import fitted_recipe, names
 from morphogen.engine.train.retrain import resume, train
 from morphogen.engine.train.trained import TrainResult
 from morphogen.engine.train.training import Training, TrainingHardware, quick_training
@@ -84,7 +84,7 @@ def recipe(asked: bool | Training, ready: Prepared, *, delivers: bool) -> Traini
     )
     usual = replace(quick_training(space, seen), seeds=SEEDS, hardware=hardware)
     sized = altered(usual, sizes_of(to_mapping(settings), delivered=delivers))
-    keep = kept_of_recipe(seen, plan.kept if plan else ())
+    keep = [name for name in names(seen) if plan and in_search(name) in plan.kept]
     return fitted_recipe(sized, space, ready.task, keep)[0]
 
 

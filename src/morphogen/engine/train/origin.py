@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from operator import attrgetter
+from functools import reduce
+from operator import attrgetter, getitem
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,10 @@ def found_in(run: str | Path) -> Origin:
         taken["hardware.precision"] = settings["hardware"]["precision"]
     task = read(settings.get(TASK))
     planned, kept = values.get("planned", ()), values.get("kept", ())
-    there = {**values["config"], TASK: settings.get(TASK)}
-    recipe = {name: _value(there, name) for name in names(task) if in_search(name) in planned}
+    # A search has the weight decay in its method's configuration, a training as it is said here.
+    there = settings | values["config"].get(DESCENT, {})
+    written_as = str if directory.is_training else in_search
+    recipe = {name: _value(there, name) for name in names(task) if written_as(name) in planned}
     return Origin(
         directory.path,
         written["architecture"],
@@ -155,7 +158,7 @@ def found_in(run: str | Path) -> Origin:
         without_recipe(task, planned),
         taken,
         recipe,
-        kept_of_recipe(task, kept),
+        tuple(name for name in names(task) if written_as(name) in kept),
     )
 
 
@@ -169,21 +172,10 @@ def without_recipe(task: TaskConfig | None, planned: Collection[str]) -> TaskCon
     if task is None:
         return None
     usual = type(task)()
-    chosen = [name.partition(".")[2] for name in names(task) if name in planned]
-    return replace(task, **{name: getattr(usual, name) for name in chosen if name})
-
-
-def kept_of_recipe(task: TaskConfig | None, kept: Collection[str]) -> tuple[str, ...]:
-    """Fields of a recipe, as a training has them, that a plan was not to change.
-
-    Args:
-        task: what the data are asked for.
-        kept: names as the search has them.
-    """
-    return tuple(name for name in names(task) if in_search(name) in kept)
+    chosen = [name.partition(".")[2] for name in names(task) if name in planned and name != DECAY]
+    return replace(task, **{name: getattr(usual, name) for name in chosen})
 
 
 def _value(there: Mapping[str, Any], name: str) -> Any:
-    """Of a field of a recipe, in a planned search's config.yaml."""
-    part, _, last = in_search(name).partition(".")
-    return there[part][last]
+    """Of a field, `task.crop`, in mappings in mappings."""
+    return reduce(getitem, name.split("."), there)

@@ -100,14 +100,18 @@ def told(values: Mapping[str, Any], passes: float) -> str:
 
 def fitted_recipe(
     training: Training, space: SearchSpace, task: Task, keep: Collection[str] = ()
-) -> tuple[Training, tuple[str, ...]]:
-    """A training by the recipe that fits its epochs, and a sentence if that is not the usual one.
+) -> tuple[Training, tuple[str, ...], tuple[str, ...]]:
+    """A training by the recipe that fits its epochs.
 
     Args:
         training: of which only that is changed which is as `quick_training` has it.
         space: of the network.
         task: the data.
         keep: names of fields, `task.crop`, that are not changed in any case.
+
+    Returns:
+        The training, the names of the fields that are not as usual by this, and a sentence on them
+        if there are any.
 
     Raises:
         ConfigError: `keep` names no field of a training.
@@ -127,5 +131,5 @@ def fitted_recipe(
         if name not in keep and attrgetter(name)(training) == attrgetter(name)(usual)
     }
     if not values:
-        return training, ()
-    return altered(training, values), (told(values, training.epochs),)
+        return training, (), ()
+    return altered(training, values), tuple(values), (told(values, training.epochs),)

@@ -121,9 +121,10 @@ def train(
     devices = one_device(job.training.hardware.accelerator, job.training.hardware.precision)
     task = training_task(job)
     t, said = fitted_training(job.training, task, part_of(job.training))
+    fit: dict[str, list[str]] = {}
     if keep is not None:
-        t, why = fitted_recipe(t, known, task, keep)
-        said = (*said, *why)
+        t, planned, why = fitted_recipe(t, known, task, keep)
+        said, fit = (*said, *why), {"planned": list(planned), "kept": sorted(keep)}
     job = replace(job, training=t)
     if t.task != training.task:
         task = training_task(job)
@@ -154,7 +155,7 @@ def train(
                 ),
                 remarks=(*said, *odd, *kept_weights(job, task)),
             )
-            | {"task": task.on_record()}
+            | {"task": task.on_record(), **fit}
             | (origin.recorded(t) if origin else {})
             | ({"opponents": [other.recorded(known) for other in listed]} if listed else {})
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,10 @@ def test_by_how_often_examples_are_seen(
 ) -> None:
     usual = quick_training(SPACE, ImageConfig())
     training = altered(usual, {"epochs": epochs, **changed})
-    found, said = fitted_recipe(training, SPACE, Counted(examples), keep)
+    found, names, said = fitted_recipe(training, SPACE, Counted(examples), keep)
     assert recipe_of(found) == recipe
-    assert bool(said) is (found != training)
+    assert altered(training, {name: attrgetter(name)(found) for name in names}) == found
+    assert bool(said) is bool(names) is (found != training)
     often = "seldom" if epochs <= SELDOM else "often"
     end = f": with {epochs} passes over the data each example is seen {often}"
     assert all(sentence.endswith(end) for sentence in said)
@@ -89,12 +91,12 @@ def test_by_how_often_examples_are_seen(
 
 def test_what_is_said_of_it() -> None:
     often = altered(quick_training(SPACE, ImageConfig()), {"epochs": 300})
-    _, said = fitted_recipe(often, SPACE, Counted(500))
+    *_, said = fitted_recipe(often, SPACE, Counted(500))
     assert said == (
         "auto augment cifar10, weight decay 0.005: with 300 passes over the data each example is "
         "seen often",
     )
-    (once,) = fitted_recipe(altered(often, {"epochs": 1}), SPACE, Counted(500))[1]
+    *_, (once,) = fitted_recipe(altered(often, {"epochs": 1}), SPACE, Counted(500))
     assert once == "crop off: with 1 pass over the data each example is seen seldom"
     with pytest.raises(ConfigError, match=r"keep has 'task\.crob'; accepted: fields of Training"):
         fitted_recipe(often, SPACE, Counted(500), ["task.crob"])
@@ -114,7 +116,7 @@ def test_a_module_of_ones_own_keeps_its_weight_decay() -> None:
     """It may have no batch norm, or weights that it was trained to have."""
     space = searched_space(OwnNetwork(1, 4), "")
     training = altered(quick_training(space, ImageConfig()), {"epochs": 300})
-    found, _ = fitted_recipe(training, space, Counted(500))
+    found, *_ = fitted_recipe(training, space, Counted(500))
     assert recipe_of(found) == (True, "cifar10", training.weight_decay)
 
 
@@ -193,3 +195,18 @@ def test_the_comparison_after_a_search_has_it_too(images: str, tmp_path: Path) -
         recorded = RunDirectory(run).config()["baseline"]
         assert recorded["epochs"] <= SELDOM
         assert not recorded["task"]["crop"]
+
+
+def test_a_training_again_of_what_a_training_had_fits_its_own_length(
+    images: str, tmp_path: Path
+) -> None:
+    """What was chosen there for its length is nobody's wish; what was typed there is."""
+    first, typed = tmp_path / "first", tmp_path / "typed"
+    words = ["--data", images, "--epochs", "1", *SMALL]
+    assert main(["train", CELL, *words, "--run", str(first)]) == 0
+    assert main(["train", CELL, *words, "--crop", "--run", str(typed)]) == 0
+    for run, epochs, crop in ((first, 1, False), (first, SELDOM + 1, True), (typed, 1, True)):
+        again = tmp_path / f"{run.name}-{epochs}"
+        flags = ["--epochs", str(epochs), *SMALL]
+        assert main(["train", str(run), *flags, "--run", str(again)]) == 0
+        assert settings_of(again)["task"]["crop"] is crop
