@@ -26,8 +26,14 @@ Protocol, fixed before the reported seeds ran: numbers of `engine/search/plannin
 Fashion-MNIST and CIFAR-10 with seeds from 100 up, those of few data on other images than `few` has,
 and judged there by the first 4,000 test images, which `few` leaves out; that images are not shifted
 where they are seen a few times by the last of Fashion-MNIST's and CIFAR-10's training images;
-seeds 0, 1, ... of all sets are reported, and the other sets were not looked at before. It goes by
-wall clock: two commands of one thread each may share two cores, with nothing else beside them.
+seeds 0, 1, 2 of all sets are reported, and the other sets were not looked at before. It goes by
+wall clock: two commands of one thread each may share two cores, with nothing else beside them, or
+with a training that goes by epochs. Half an hour, and the older methods in ten minutes, are for two
+sets alone, since all of them would take a day and a half of two cores (said on 2026-12-01, before
+any of their runs):
+
+    ... --minutes 30 --sets few,patches --kinds search,reference,untuned
+    ... --sets few,patches --others idarts,zero-cost-pt,spos --kinds idarts,zero-cost-pt,spos
 """
 
 from __future__ import annotations

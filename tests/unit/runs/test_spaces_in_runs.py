@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import morphogen
@@ -28,11 +27,7 @@ TRAINED = "--epochs 1 --batch-size 16 --image-size 8 --channels 2 --depth 1 --th
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     """200 training and 60 test images in a file."""
-    every = tiny.images(260)
-    x, y = every.pixels.permute(0, 2, 3, 1).numpy(), every.labels.numpy()
-    path = tmp_path_factory.mktemp("data") / "images.npz"
-    np.savez(path, x_train=x[:200], y_train=y[:200], x_test=x[200:], y_test=y[200:])
-    return str(path)
+    return tiny.saved(tmp_path_factory.mktemp("data"), test=60)
 
 
 def held(path: Path) -> Run:

@@ -53,11 +53,7 @@ TINY = Training(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     """200 training and 60 test images in a file."""
-    every = tiny.images(260)
-    x, y = every.pixels.permute(0, 2, 3, 1).numpy(), every.labels.numpy()
-    path = tmp_path_factory.mktemp("data") / "images.npz"
-    np.savez(path, x_train=x[:200], y_train=y[:200], x_test=x[200:], y_test=y[200:])
-    return str(path)
+    return tiny.saved(tmp_path_factory.mktemp("data"), test=60)
 
 
 def right(net: nn.Module, task: ImageTask, images: Any) -> float:
