@@ -44,7 +44,8 @@ CASES = (
     ("watch", 100),
     ("japanese-vowels", 300),
 )
-"""Sets, and passes over them: 12 are what a training has where nothing is said."""
+"""Sets, and passes over them: 12 are what a training of many examples has where nothing is said,
+and 300 one of 500."""
 KINDS = ("fitting", "usual")
 
 Row = dict[str, Any]
@@ -83,7 +84,7 @@ def trained(case: Case, args: argparse.Namespace) -> Row:
             space=space,
             data=data,
             training=training,
-            keep=() if case.kind == "fitting" else None,
+            keep=["epochs"] if case.kind == "fitting" else None,
             run=path,
         )
     settings = RunDirectory(path).config()["settings"]

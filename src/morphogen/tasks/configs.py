@@ -63,9 +63,9 @@ class TaskConfig:
     sizes: ClassVar[tuple[str, ...]] = ()
     """Fields by which inputs are coarser or finer."""
 
-    decays_more: ClassVar[bool] = False
-    """Whether a larger L2 penalty pays where a training sees each example very often: what was
-    looked at."""
+    fits: ClassVar[bool] = False
+    """Whether length and L2 penalty of a training go by how many examples there are, where nobody
+    sets them: of kinds of which that was looked at."""
 
     @property
     def seen_often(self) -> Mapping[str, Any]:

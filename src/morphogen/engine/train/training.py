@@ -75,7 +75,8 @@ class Training:
     seeds: Repeats = 1
     """trainings, with seeds seed, seed + 1, ...; from two on, the accuracy has an interval"""
     epochs: Count = 12
-    """passes over the training examples, of each training"""
+    """passes over the training examples, of each training; where nobody sets them and images or
+    signals are few, as many as draw 200,000 of them, 300 at most"""
     batch_size: Natural = 0
     """examples of a batch; 0: 96, or fewer where the data are few"""
     held_out: Share = 0.1

@@ -27,7 +27,7 @@ class ImageConfig(TaskConfig):
 
     spatial_dims: ClassVar[int | None] = 2
     default_space: ClassVar[str] = "nasbench201"
-    decays_more: ClassVar[bool] = True
+    fits: ClassVar[bool] = True
     usual_data: ClassVar[str] = "fashion-mnist"
     sizes: ClassVar[tuple[str, ...]] = ("image_size",)
     licences: ClassVar[Mapping[str, str]] = {

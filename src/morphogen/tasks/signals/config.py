@@ -29,7 +29,7 @@ class SignalConfig(TaskConfig):
 
     spatial_dims: ClassVar[int | None] = 1
     default_space: ClassVar[str] = "signal201"
-    decays_more: ClassVar[bool] = True
+    fits: ClassVar[bool] = True
 
     jitter: Deviation = 0.0
     """noise on training signals, as a share of each channel's deviation; 0: none"""

@@ -16,6 +16,7 @@ from morphogen.core.config import altered
 from morphogen.core.statistics import contrast
 from morphogen.engine.resume import resume
 from morphogen.engine.search.search import search
+from morphogen.engine.train import recipe
 from morphogen.engine.train.baseline import opponents
 from morphogen.engine.train.origin import found_in
 from morphogen.engine.train.retrain import train
@@ -216,8 +217,11 @@ def test_a_training_sees_the_data_as_the_search_did(data: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("method", ["spos", "successive-halving"])
-def test_a_training_keeps_the_limits_of_the_search(data: str, tmp_path: Path, method: str) -> None:
+def test_a_training_keeps_the_limits_of_the_search(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     """Also of a network that was delivered; a recipe of one's own has its own sizes."""
+    monkeypatch.setattr(recipe, "MOST_EPOCHS", 14)  # which few data have
     sizes = {"channels": 4, "depth": 1, "epochs": 1, "image_size": 8}
     limit = "params<=20K" if method == "spos" else ""
     settings = tiny.changed(SETTINGS, **sizes, limit=limit)
@@ -234,7 +238,7 @@ def test_a_training_keeps_the_limits_of_the_search(data: str, tmp_path: Path, me
     what = "Recipe" if longer else "Sizes"
     said = f". {what} as in {found.run}: channels 4, depth 1{rest}"
     assert values["inherited"].endswith(said)
-    assert values["settings"]["epochs"] == (1 if longer else short.epochs)
+    assert values["settings"]["epochs"] == (1 if longer else 14)
     wider = altered(short, {"epochs": 1, "network.channels": 6, "batch_size": settings.batch_size})
     other = found.train(wider, run=tmp_path / "wider")
     said = RunDirectory(other.run).config()["inherited"]

@@ -15,7 +15,15 @@ from morphogen.cli import main
 from morphogen.core import ConfigError
 from morphogen.core.config import altered
 from morphogen.engine.search.search import search
-from morphogen.engine.train.recipe import FEW, OFTEN, SELDOM, fitted_recipe, fitting
+from morphogen.engine.train.recipe import (
+    DRAWN,
+    FEW,
+    MOST_EPOCHS,
+    OFTEN,
+    SELDOM,
+    fitted_recipe,
+    fitting,
+)
 from morphogen.engine.train.retrain import train
 from morphogen.engine.train.training import Training, TrainingHardware, quick_training
 from morphogen.runs.config import searched_space
@@ -177,12 +185,12 @@ def test_a_training_that_is_given_is_as_it_is(images: str, tmp_path: Path) -> No
     )
     train(CELL, data=images, training=given, run=tmp_path / "given")
     assert settings_of(tmp_path / "given")["task"]["crop"]
-    train(CELL, data=images, training=given, keep=(), run=tmp_path / "fitted")
+    train(CELL, data=images, training=given, keep=["epochs"], run=tmp_path / "fitted")
     assert not settings_of(tmp_path / "fitted")["task"]["crop"]
 
 
 def test_the_comparison_after_a_search_has_it_too(images: str, tmp_path: Path) -> None:
-    """It is of twelve epochs, whatever the search saw."""
+    """It has a length of its own, whatever the search saw."""
     held = tiny.changed(SETTINGS, evaluations=2, image_size=8)
     for crop in (True, False):
         run = tmp_path / str(crop)
@@ -193,8 +201,42 @@ def test_the_comparison_after_a_search_has_it_too(images: str, tmp_path: Path) -
                 watcher=tiny.Stop(steps=1),
             )  # fmt: skip
         recorded = RunDirectory(run).config()["baseline"]
-        assert recorded["epochs"] <= SELDOM
-        assert not recorded["task"]["crop"]
+        assert recorded["epochs"] == MOST_EPOCHS
+        assert recorded["weight_decay"] == 5e-3
+        assert recorded["task"]["auto_augment"] == "cifar10"
+        assert recorded["task"]["crop"] is crop
+
+
+@pytest.mark.parametrize(
+    ("examples", "task", "keep", "epochs", "recipe"),
+    [
+        (50_000, ImageConfig(), (), 12, (False, "none", USUAL)),
+        (DRAWN // 12, ImageConfig(), (), 13, (False, "none", USUAL)),
+        (6_000, ImageConfig(), (), 34, SHIFTED),
+        (2_000, ImageConfig(), (), 100, (True, "cifar10", 5e-3)),
+        (100, ImageConfig(), (), MOST_EPOCHS, (True, "cifar10", 5e-3)),
+        (100, ImageConfig(), ("epochs",), 12, (False, "none", USUAL)),
+    ],
+)
+def test_few_examples_are_seen_more_often(
+    examples: int,
+    task: ImageConfig,
+    keep: Collection[str],
+    epochs: int,
+    recipe: tuple[bool, str, float],
+) -> None:
+    usual = quick_training(SPACE, task)
+    found, names, said = fitted_recipe(usual, SPACE, Counted(examples), keep)
+    assert (found.epochs, recipe_of(found)) == (epochs, recipe)
+    assert ("epochs" in names) is (epochs > 12)
+    told = f"epochs {epochs}: 12 passes over {examples:,} examples would be few"
+    assert (told in said) is (epochs > 12)
+
+
+def test_other_kinds_of_data_keep_their_epochs() -> None:
+    for task in (SegmentationConfig(), None):
+        usual = quick_training(SPACE, task)
+        assert fitted_recipe(usual, SPACE, Counted(100)) == (usual, (), ())
 
 
 def test_a_training_again_of_what_a_training_had_fits_its_own_length(
