@@ -39,6 +39,7 @@ any of their runs):
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -65,6 +66,8 @@ TUNED = ("fashion-mnist", "cifar10")
 SETS = (*TUNED, "patches", "few", "japanese-vowels", "watch")
 RECIPE = ("task.auto_augment", "task.crop", "weights.weight_decay")
 """What a plan chooses where a training sees each example very often, or a few times."""
+LOOK = 10.0
+"""Seconds in which the pace of a training is measured, where epochs are short."""
 KINDS = ("search", "reference", "usual", "untuned", "random")
 
 Row = dict[str, Any]
@@ -168,20 +171,29 @@ def trained(
     recipe = RECIPES.get(case.kind, dict)(recipe)
 
     def run(epochs: int, out: Path) -> Any:
-        if (out / "config.yaml").exists():
-            return resume(out)
         training = from_mapping(Training, {**recipe, "epochs": epochs})
         return train(text, space=space_for(data), data=data, training=training, run=out)
 
-    pace = path.with_name(path.name + "-pace")
-    if not (pace / "result.json").exists():
-        run(2, pace)
-    rows = RunDirectory(pace).metrics()
-    each = rows[-1]["seconds"]
-    epochs = max(1, round(seconds / each))
-    result = run(epochs, path)
+    def lasts(epochs: int) -> float:
+        """Wall clock of so many epochs, with what is written after each."""
+        pace = path.with_name(f"{path.name}-pace-{epochs}")
+        shutil.rmtree(pace, ignore_errors=True)
+        began = time.perf_counter()
+        run(epochs, pace)
+        return time.perf_counter() - began
+
+    if (path / "config.yaml").exists():
+        result = resume(path)
+    else:
+        short = lasts(2)
+        epoch = RunDirectory(path.with_name(f"{path.name}-pace-2")).metrics()[-1]["seconds"]
+        if epoch < LOOK / 2:
+            several = 2 + round(LOOK / max(epoch, 0.01))
+            epoch = (lasts(several) - short) / (several - 2)
+        result = run(max(1, round(seconds / epoch)), path)
     return {
-        "text": text, "test": result.test_values[0], "epochs": epochs, "train": dict(result.cost)
+        "text": text, "test": result.test_values[0], "epochs": len(result.history),
+        "train": dict(result.cost),
     }  # fmt: skip
 
 
