@@ -46,8 +46,9 @@ def _help(space: str) -> str:
                 "but for a held-out share that chooses the best epoch. The test part is opened "
                 "once, after the last training. The data of a RUN are seen as the search saw them "
                 "(image size, mirroring, weights of classes), unless an option says otherwise. "
-                "What you do not set fits how often the training sees each image: no shifts where "
-                "that is a few times, AutoAugment and a larger weight decay where it is often.",
+                "What you do not set fits the data: few examples are seen more often; images that "
+                "are seen a few times are not shifted, those that are seen often undergo "
+                "AutoAugment, with a larger weight decay.",
                 width(),
             ),
             show(known, width=width(), paper=published),

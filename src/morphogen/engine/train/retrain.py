@@ -89,13 +89,13 @@ def train(
             fashion-mnist.
         task: data, loss and metric of your own, instead of `data`.
         training: protocol; by default `quick_training(space)`, with a baseline three seeds of it,
-            by the recipe that fits how often it sees each example.
+            of the length that fits the number of examples, by the recipe that fits its length.
         run: the run directory, new (or one that is `claimed`); by default
             `runs/train-<space>-<time>`.
         baseline: then train the space's reference and a random architecture by the same protocol,
             in folders of the run directory, and say whether this one is better.
-        keep: names of fields, `task.crop`, that somebody has set: of the others the recipe is
-            chosen by how often examples are seen. By default all of a training that is given.
+        keep: names of fields, `task.crop`, that somebody has set: of the others length and recipe
+            are fitted likewise. By default all of a training that is given.
         origin: the run that found the architecture, for the record.
         watcher: makes the object that is told of progress.
 
