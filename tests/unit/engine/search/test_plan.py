@@ -356,7 +356,7 @@ def test_what_the_user_has_set_in_a_search_is_kept_by_its_trainings(
             assert recipe_of(path)["crop"] is crop
 
 
-@pytest.mark.parametrize(("examples", "passes"), [(EXAMPLES, 0.8), (FEW * 3, 2.4)])
+@pytest.mark.parametrize(("examples", "passes"), [(EXAMPLES, 0.5), (FEW * 3, 1.5)])
 def test_where_examples_are_seen_less_often_or_are_many_the_recipe_is_the_usual(
     paced, monkeypatch, examples: int, passes: float
 ) -> None:

@@ -15,6 +15,7 @@ from morphogen.cli import main
 from morphogen.core import ConfigError
 from morphogen.core.config import altered
 from morphogen.engine.search.search import search
+from morphogen.engine.train import recipe
 from morphogen.engine.train.recipe import (
     DRAWN,
     FEW,
@@ -38,7 +39,7 @@ from morphogen.testing.toys import SETTINGS, OwnNetwork
 SPACE = spaces.make("nasbench201")
 CELL = "|skip_connect~0|+|nor_conv_1x1~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 SMALL = ["--channels", "2", "--batch-size", "32", "--image-size", "8", "--threads", "1"]
-USUAL, SHIFTED = 5e-4, (True, "none", 5e-4)
+USUAL, SHIFTED, DECAYED = 5e-4, (True, "none", 5e-4), (True, "none", 5e-3)
 
 
 class Counted(Task):
@@ -58,14 +59,17 @@ def recipe_of(training: Training) -> tuple[bool, str, float]:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "examples", "changed", "keep", "recipe"),
+    ("epochs", "examples", "changed", "keep", "fits"),
     [
         (SELDOM, 50_000, {}, (), (False, "none", USUAL)),
         (SELDOM + 1, 50_000, {}, (), SHIFTED),
-        (OFTEN - 1, 500, {}, (), SHIFTED),
+        (recipe.DECAYED - 1, 500, {}, (), SHIFTED),
+        (recipe.DECAYED, 500, {}, (), DECAYED),
+        (OFTEN - 1, 500, {}, (), DECAYED),
         (OFTEN, 500, {}, (), (True, "cifar10", 5e-3)),
         (OFTEN, FEW, {}, (), (True, "cifar10", 5e-3)),
-        (2 * OFTEN - 1, 2 * FEW, {}, (), SHIFTED),
+        (2 * recipe.DECAYED - 1, 2 * FEW, {}, (), SHIFTED),
+        (2 * OFTEN - 1, 2 * FEW, {}, (), DECAYED),
         (2 * OFTEN, 2 * FEW, {}, (), (True, "cifar10", 5e-3)),
         # What somebody has set stays, also if it is the usual.
         (SELDOM, 500, {}, ("task.crop",), SHIFTED),
@@ -84,12 +88,12 @@ def test_by_how_often_examples_are_seen(
     examples: int,
     changed: dict[str, Any],
     keep: Collection[str],
-    recipe: tuple[bool, str, float],
+    fits: tuple[bool, str, float],
 ) -> None:
     usual = quick_training(SPACE, ImageConfig())
     training = altered(usual, {"epochs": epochs, **changed})
     found, names, said = fitted_recipe(training, SPACE, Counted(examples), keep)
-    assert recipe_of(found) == recipe
+    assert recipe_of(found) == fits
     assert altered(training, {name: attrgetter(name)(found) for name in names}) == found
     assert bool(said) is bool(names) is (found != training)
     often = "seldom" if epochs <= SELDOM else "often"
@@ -208,11 +212,12 @@ def test_the_comparison_after_a_search_has_it_too(images: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("examples", "task", "keep", "epochs", "recipe"),
+    ("examples", "task", "keep", "epochs", "fits"),
     [
         (50_000, ImageConfig(), (), 12, (False, "none", USUAL)),
         (DRAWN // 12, ImageConfig(), (), 13, (False, "none", USUAL)),
-        (6_000, ImageConfig(), (), 34, SHIFTED),
+        (8_000, ImageConfig(), (), 25, SHIFTED),
+        (6_000, ImageConfig(), (), 34, DECAYED),
         (2_000, ImageConfig(), (), 100, (True, "cifar10", 5e-3)),
         (100, ImageConfig(), (), MOST_EPOCHS, (True, "cifar10", 5e-3)),
         (100, ImageConfig(), ("epochs",), 12, (False, "none", USUAL)),
@@ -223,11 +228,11 @@ def test_few_examples_are_seen_more_often(
     task: ImageConfig,
     keep: Collection[str],
     epochs: int,
-    recipe: tuple[bool, str, float],
+    fits: tuple[bool, str, float],
 ) -> None:
     usual = quick_training(SPACE, task)
     found, names, said = fitted_recipe(usual, SPACE, Counted(examples), keep)
-    assert (found.epochs, recipe_of(found)) == (epochs, recipe)
+    assert (found.epochs, recipe_of(found)) == (epochs, fits)
     assert ("epochs" in names) is (epochs > 12)
     told = f"epochs {epochs}: 12 passes over {examples:,} examples would be few"
     assert (told in said) is (epochs > 12)

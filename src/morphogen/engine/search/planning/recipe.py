@@ -5,7 +5,7 @@ from __future__ import annotations
 from morphogen.engine.search.planning.choices import Choices
 from morphogen.engine.search.planning.speed import Speed
 from morphogen.engine.train.origin import in_search
-from morphogen.engine.train.recipe import SELDOM, fitting, told
+from morphogen.engine.train.recipe import DECAY, SELDOM, fitting, told
 
 
 def choose_recipe(plan: Choices, speed: Speed, steps: float) -> bool:
@@ -29,4 +29,4 @@ def choose_recipe(plan: Choices, speed: Speed, steps: float) -> bool:
     }
     if values:
         plan.say(told(values, passes))
-    return bool(values) and passes > SELDOM
+    return passes > SELDOM and any(name != DECAY for name in values)
