@@ -45,7 +45,7 @@ def test_from_image_files_to_a_prediction(
 
     text = said(
         capsys, "train", found, "--run", trained, *SMALL, "--channels", 4, "--seeds", 2,
-        "--epochs", 6, "--lr", 0.1,
+        "--epochs", 12, "--lr", 0.1,
     )  # fmt: skip
     assert architecture in text
     assert "95 % interval" in text
