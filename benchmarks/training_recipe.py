@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +51,8 @@ KINDS = ("fitting", "usual")
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Case:
-    """One training."""
-
-    data: str
-    epochs: int
-    seed: int
-    kind: str
-
-    @property
-    def name(self) -> str:
-        """Of its files."""
-        return f"{self.data}-{self.epochs}-{self.seed}-{self.kind}"
-
-
-def trained(case: Case, args: argparse.Namespace) -> Row:
-    """One training."""
-    data, path = str(args.directory / f"{case.data}.npz"), args.runs / case.name
+def trained(data: str, path: Path, *, epochs: int, seed: int, fit: bool) -> Row:
+    """One training, begun or gone on with."""
     space = spaces.make(space_for(data))
     found = spaces.reference_of(space)
     assert found is not None
@@ -76,15 +60,13 @@ def trained(case: Case, args: argparse.Namespace) -> Row:
         result = resume(path)
     else:
         usual = quick_training(space, asked_of(data, None))
-        training = replace(
-            usual, epochs=case.epochs, seed=case.seed, hardware=TrainingHardware(threads=1)
-        )
+        training = replace(usual, epochs=epochs, seed=seed, hardware=TrainingHardware(threads=1))
         result = morphogen.train(
             space.format(found.architecture),
             space=space,
             data=data,
             training=training,
-            keep=["epochs"] if case.kind == "fitting" else None,
+            keep=["epochs"] if fit else None,
             run=path,
         )
     settings = RunDirectory(path).config()["settings"]
@@ -163,13 +145,14 @@ def main() -> None:
     args.runs.mkdir(parents=True, exist_ok=True)
     kept = args.runs / "rows.jsonl"
     for seed, (data, epochs), kind in itertools.product(args.seeds, CASES, KINDS):
-        case = Case(data, epochs, seed, kind)
-        if case.name in {row["name"] for row in record.rows(kept)}:
+        name = f"{data}-{epochs}-{seed}-{kind}"
+        if name in {row["name"] for row in record.rows(kept)}:
             continue
-        row = {"name": case.name, "data": data, "epochs": epochs, "seed": seed, "kind": kind}
-        row |= trained(case, args)
+        row = {"name": name, "data": data, "epochs": epochs, "seed": seed, "kind": kind}
+        file = str(args.directory / f"{data}.npz")
+        row |= trained(file, args.runs / name, epochs=epochs, seed=seed, fit=kind == "fitting")
         record.keep(kept, row)
-        print(case.name, row["test"], row["cost"]["cpu_seconds"], flush=True)
+        print(name, row["test"], row["cost"]["cpu_seconds"], flush=True)
 
 
 if __name__ == "__main__":

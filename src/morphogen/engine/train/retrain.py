@@ -120,11 +120,7 @@ def train(
     names_of(job.training.loggers)
     devices = one_device(job.training.hardware.accelerator, job.training.hardware.precision)
     task = training_task(job)
-    t, said = fitted_training(job.training, task, part_of(job.training))
-    fit: dict[str, list[str]] = {}
-    if keep is not None:
-        t, planned, why = fitted_recipe(t, known, task, keep)
-        said, fit = (*said, *why), {"planned": list(planned), "kept": sorted(keep)}
+    t, said, fit = _fitted(job, task, keep)
     job = replace(job, training=t)
     if t.task != training.task:
         task = training_task(job)
@@ -226,6 +222,19 @@ def _beside(job: TrainJob, other: Opponent) -> TrainResult:
         watcher=watcher,
         **given,
     )
+
+
+def _fitted(
+    job: TrainJob, task: Task, keep: Collection[str] | None
+) -> tuple[Training, tuple[str, ...], dict[str, list[str]]]:
+    """The training with what nobody has set fitted to the data, what is said of it, and entries of
+    config.yaml.
+    """
+    t, said = fitted_training(job.training, task, part_of(job.training))
+    if keep is None:
+        return t, said, {}
+    t, planned, why = fitted_recipe(t, job.space, task, keep)
+    return t, (*said, *why), {"planned": list(planned), "kept": sorted(keep)}
 
 
 def _try(job: TrainJob, task: Task, devices: Devices) -> None:
