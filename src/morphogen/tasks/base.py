@@ -357,13 +357,11 @@ class Task:
                 f"data {self.name!r} has no test part; accepted: data with one, or the option test"
             )
         self.test_openings = (*self.test_openings, reason)
-        return self._test_examples(torch.device(device))
+        return self._test_examples(self._test, torch.device(device))
 
-    def _test_examples(self, device: torch.device) -> Examples:
-        """The test part, which there is; called by `open_test` alone."""
-        if self._test is None:
-            raise DataError(f"data {self.name!r} has no test part; accepted: data with one")
-        return self._fetched([self._test], torch.arange(len(self._test)), device)
+    def _test_examples(self, held: Any, device: torch.device) -> Examples:
+        """Of the test part as it was given, which there is; called by `open_test` alone."""
+        return self._fetched([held], torch.arange(len(held)), device)
 
     def check_test(self, *, open: bool) -> None:
         """Compare what is known of the test part without its examples with the training data.

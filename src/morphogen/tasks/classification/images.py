@@ -14,6 +14,7 @@ from morphogen.tasks.labelled.data import Labelled
 from morphogen.tasks.labelled.groups import Groups, joined_groups
 from morphogen.tasks.labelled.labels import Labels
 from morphogen.tasks.parts import PARTS
+from morphogen.tasks.pictures import stacks
 from morphogen.tasks.pictures.stacking import resize
 
 
@@ -59,8 +60,7 @@ class Images(Labelled):
 
     def take(self, index: Tensor) -> Images:
         """The images at `index` (int64 `[m]`), in that order, copied."""
-        rows = self.pixels.permute(0, 2, 3, 1).index_select(0, index)
-        return replace(self, pixels=rows.permute(0, 3, 1, 2), **self.rows_of(index))
+        return replace(self, pixels=stacks.taken(self.pixels, index), **self.rows_of(index))
 
     def resized(self, size: int | None) -> Images:
         """The same images at `size` x `size` pixels; `None` changes nothing."""
@@ -71,19 +71,8 @@ class Images(Labelled):
         return replace(self, pixels=resize(self.pixels, size), was=was)
 
     def with_channels(self, channels: int | None) -> Images:
-        """The images with so many channels: grey ones can become red, green and blue alike.
-
-        Raises:
-            DataError: they have others.
-        """
-        if channels is None or channels == self.channels:
-            return self
-        if self.channels != 1:
-            raise DataError(
-                f"the images have {self.channels} channels; accepted: {channels}, or grey images"
-            )
-        pixels = self.pixels.expand(-1, channels, -1, -1)
-        return replace(self, pixels=pixels.contiguous())
+        """The images with so many channels; see `stacks.with_channels`."""
+        return replace(self, pixels=stacks.with_channels(self.pixels, channels))
 
 
 def checked(images: Images, where: str, *, several: bool = True) -> Images:
@@ -113,10 +102,9 @@ def joined(train: Images, valid: Images, name: str) -> tuple[Images, int]:
     require_shape(valid, train, where)
     valid = valid.aligned(train, where)
     groups = joined_groups(train.groups, valid.groups)
-    rows = torch.cat([part.pixels.permute(0, 2, 3, 1) for part in (train, valid)])
+    pixels = stacks.in_a_row([train.pixels, valid.pixels])
     labels = torch.cat([train.labels, valid.labels])
     notes = (*train.notes, *valid.notes)
-    pixels = rows.permute(0, 3, 1, 2)
     return replace(train, pixels=pixels, labels=labels, notes=notes, groups=groups), len(train)
 
 

@@ -271,16 +271,13 @@ class ImageTask(LabelledTask[Images]):
             "std": self.std,
         }
 
-    def _test_examples(self, device: torch.device) -> ImageExamples:
-        held, where = self._test, f"the test part of {self.name!r}"
+    def _test_examples(self, held: Images | Source, device: torch.device) -> ImageExamples:
         if isinstance(held, Source):
             part = "test" if "test" in held.parts else "train"  # a lone file of test images
             held = held.read(part, self._size)
-        if held is None:
-            raise DataError(f"data {self.name!r} has no test part; accepted: data with one")
         shared = shared_groups(self.pool.groups, held.groups, "the test part")
         held = replace(held, notes=(*held.notes, *shared))
-        images = self._fitting(held, where)
+        images = self._fitting(held, f"the test part of {self.name!r}")
         return ImageExamples(images, mean=self.mean, std=self.std, device=device)
 
     def check_test(self, *, open: bool) -> None:

@@ -130,7 +130,7 @@ class PolicyTask(Task):
         """There always is one."""
         return True
 
-    def _test_examples(self, device: torch.device) -> Episodes:
+    def _test_examples(self, held: None, device: torch.device) -> Episodes:
         return Episodes(self.source, self.seeds("test"), device)
 
     # -- loss and metric ---------------------------------------------------------------------

@@ -16,6 +16,7 @@ from morphogen.core.errors import DataError
 from morphogen.tasks.labelled.groups import Groups, group_names, joined_groups
 from morphogen.tasks.labelled.rows import Rows
 from morphogen.tasks.parts import PARTS
+from morphogen.tasks.pictures import stacks
 from morphogen.tasks.pictures.arrays import first_channels, levels
 from morphogen.tasks.pictures.stacking import Side
 
@@ -112,27 +113,16 @@ class Scenes:
 
     def take(self, index: Tensor) -> Scenes:
         """The images at `index` (int64 `[m]`), in that order, copied."""
-        rows = self.pixels.permute(0, 2, 3, 1).index_select(0, index)
         return replace(
             self,
-            pixels=rows.permute(0, 3, 1, 2),
+            pixels=stacks.taken(self.pixels, index),
             masks=self.masks.index_select(0, index),
             groups=None if self.groups is None else self.groups[index.numpy()],
         )
 
     def with_channels(self, channels: int | None) -> Scenes:
-        """The images with so many channels: grey ones can become red, green and blue alike.
-
-        Raises:
-            DataError: they have others.
-        """
-        if channels is None or channels == self.channels:
-            return self
-        if self.channels != 1:
-            raise DataError(
-                f"the images have {self.channels} channels; accepted: {channels}, or grey images"
-            )
-        return replace(self, pixels=self.pixels.expand(-1, channels, -1, -1).contiguous())
+        """The images with so many channels; see `stacks.with_channels`."""
+        return replace(self, pixels=stacks.with_channels(self.pixels, channels))
 
     def as_rows(self) -> Rows:
         """What the cut of the parts sees of them."""
@@ -146,10 +136,9 @@ def joined(train: Scenes, valid: Scenes, name: str) -> Scenes:
         DataError: their images are of different shapes.
     """
     require_shape(valid, train, f"the search-validation part of {name!r}")
-    rows = torch.cat([part.pixels.permute(0, 2, 3, 1) for part in (train, valid)])
     return replace(
         train,
-        pixels=rows.permute(0, 3, 1, 2),
+        pixels=stacks.in_a_row([train.pixels, valid.pixels]),
         masks=torch.cat([train.masks, valid.masks]),
         notes=(*train.notes, *valid.notes),
         groups=joined_groups(train.groups, valid.groups),

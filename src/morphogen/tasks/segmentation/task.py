@@ -258,12 +258,10 @@ class SegmentationTask(PooledTask[Scenes]):
 
     # -- the test part -----------------------------------------------------------------------
 
-    def _test_examples(self, device: torch.device) -> SceneExamples:
-        held, where = self._test, f"the test part of {self.name!r}"
+    def _test_examples(self, held: Scenes | SceneSource, device: torch.device) -> SceneExamples:
+        where = f"the test part of {self.name!r}"
         if isinstance(held, SceneSource):
             held = held.read("test", self._size)
-        if held is None:
-            raise DataError(f"data {self.name!r} has no test part; accepted: data with one")
         held = held.with_channels(self._channels)
         require_shape(held, self.pool, where)
         shared = shared_groups(self.pool.groups, held.groups, "the test part")

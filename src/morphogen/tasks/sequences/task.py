@@ -300,12 +300,9 @@ class SequenceTask(PooledTask[Pairs]):
 
     # -- the test part -----------------------------------------------------------------------
 
-    def _test_examples(self, device: torch.device) -> PairExamples:
-        held = self._test
+    def _test_examples(self, held: Pairs | PairSource, device: torch.device) -> PairExamples:
         if isinstance(held, PairSource):
             held = held.read("test", *self.sides)
-        if held is None:
-            raise DataError(f"data {self.name!r} has no test part; accepted: data with one")
         return PairExamples(held, *self._encoded(held), device=device, notes=self._shared(held))
 
     def _shared(self, held: Pairs) -> tuple[str, ...]:

@@ -208,14 +208,12 @@ class SignalTask(LabelledTask[Signals]):
 
     # -- the test part -----------------------------------------------------------------------
 
-    def _test_examples(self, device: torch.device) -> SignalExamples:
-        held, where = self._test, f"the test part of {self.name!r}"
+    def _test_examples(self, held: Signals | SignalSource, device: torch.device) -> SignalExamples:
         if isinstance(held, SignalSource):
             held = held.read("test")
-        if held is None:
-            raise DataError(f"data {self.name!r} has no test part; accepted: data with one")
         shared = shared_groups(self.pool.groups, held.groups, "the test part")
-        return self._examples(held.aligned(self.pool, where), device, notes=tuple(shared))
+        held = held.aligned(self.pool, f"the test part of {self.name!r}")
+        return self._examples(held, device, notes=tuple(shared))
 
     def check_test(self, *, open: bool) -> None:
         """Compare labels and shape of the test part with the training data; see `Task.check_test`.

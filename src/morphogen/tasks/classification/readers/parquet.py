@@ -23,6 +23,7 @@ from morphogen.tasks.classification.images import Images, Preview, Source
 from morphogen.tasks.classification.readers.cache import cached
 from morphogen.tasks.labelled.groups import Groups, group_names
 from morphogen.tasks.labelled.labels import Labels, labelled
+from morphogen.tasks.pictures import stacks
 from morphogen.tasks.pictures.decode import decode, header
 from morphogen.tasks.pictures.pixels import Changes, said, sizes
 from morphogen.tasks.pictures.stacking import stacked
@@ -70,8 +71,8 @@ def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Im
             f"{where} has files with images of different shapes {shapes}; accepted: one shape, "
             "or the option size=N to resize all to NxN"
         )
-    rows = torch.cat([piece.pixels.permute(0, 2, 3, 1) for piece in pieces])
-    return Images(rows.permute(0, 3, 1, 2), *labels, notes, _groups(pieces, where), sizes(changes))
+    pixels = stacks.in_a_row(piece.pixels for piece in pieces)
+    return Images(pixels, *labels, notes, _groups(pieces, where), sizes(changes))
 
 
 def _preview(files: dict[str, tuple[Path, ...]], part: str, open: bool) -> Preview | None:
