@@ -12,12 +12,13 @@ from morphogen.bilevel.curvature import EigenvalueStop, dominant_eigenvalue
 from morphogen.bilevel.regularisation import NEEDS, Regularisation
 from morphogen.bilevel.regularised import require_in
 from morphogen.core import Architecture, ConfigError
+from morphogen.engine.search.around import AroundState
 from morphogen.engine.search.select import OWN, selecting
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.timetable import phases_of
 from morphogen.methods import MethodInfo, Metrics, Phase, Relaxing, Stepwise, methods
 from morphogen.spaces import SearchSpace
-from morphogen.supernets import Gates, Supernet, evaluating
+from morphogen.supernets import Gates, evaluating
 from morphogen.tasks.problem import Clock, Problem, trainable
 
 
@@ -83,28 +84,14 @@ def composed(method: Stepwise, settings: Settings) -> Stepwise:
 
 
 @dataclass
-class StoppingState:
+class StoppingState(AroundState):
     """The state of the method that is stopped, and what was measured of it."""
 
-    searched: Any
-    """The method's own state, which has the supernet and the alphas."""
     epochs: list[int] = field(default_factory=list)
     """Of the eigenvalues."""
     eigenvalues: list[float] = field(default_factory=list)
     architectures: list[str] = field(default_factory=list)
     """After these epochs, in the space's notation."""
-
-    @property
-    def net(self) -> Supernet:
-        """The method's supernet."""
-        held: Supernet = self.searched.net
-        return held
-
-    @property
-    def alphas(self) -> list[Tensor]:
-        """The method's architecture parameters."""
-        held: list[Tensor] = self.searched.alphas
-        return held
 
 
 class Stopping:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from torch import Tensor
 
 from morphogen.core import Architecture, ConfigError
+from morphogen.engine.search.around import AroundState
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.timetable import phases_of
 from morphogen.evaluators.supernet import SupernetEvaluator
@@ -29,7 +27,7 @@ from morphogen.scoring import (
     zero_cost,
 )
 from morphogen.spaces import SearchSpace
-from morphogen.supernets import Gates, Supernet
+from morphogen.supernets import Gates
 from morphogen.tasks.problem import Clock, Problem
 from morphogen.tasks.streams import Stream
 
@@ -68,28 +66,14 @@ def selecting(method: Stepwise, settings: Settings) -> Stepwise:
 
 
 @dataclass
-class SelectingState:
+class SelectingState(AroundState):
     """The state of the method that is selected for, and what is decided."""
 
-    searched: Any
-    """The method's own state, which has the supernet."""
     projection: Projection
     evaluator: SupernetEvaluator | None = field(metadata={"checkpoint": False})
     """Of a rule that goes by accuracy."""
     batches: Stream | None
     """Of a rule that goes by a zero-cost proxy."""
-
-    @property
-    def net(self) -> Supernet:
-        """The method's supernet."""
-        held: Supernet = self.searched.net
-        return held
-
-    @property
-    def alphas(self) -> list[Tensor]:
-        """The method's architecture parameters."""
-        held: list[Tensor] = self.searched.alphas
-        return held
 
     @property
     def begun(self) -> bool:
