@@ -16,7 +16,8 @@ from morphogen import OneOf, spaces
 from morphogen.core import Choice
 from morphogen.methods.darts_prime import DARTSPrime, DARTSPrimeConfig, Schedule, projected
 from morphogen.spaces import SearchSpace
-from morphogen.spaces.darts import DARTS, EDGES, NODES
+from morphogen.spaces.darts import DARTS
+from morphogen.spaces.darts_cells import EDGES, NODES
 from morphogen.supernets import space_of
 from morphogen.tasks.problem import Clock
 

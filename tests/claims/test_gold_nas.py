@@ -21,7 +21,7 @@ from morphogen.core import Choice
 from morphogen.engine.search.search import resume, search
 from morphogen.methods.gold_nas import GOLDNAS, GOLDNASConfig, multiply_adds, resource_term
 from morphogen.spaces import Differentiable, SearchSpace
-from morphogen.spaces.darts import EDGES
+from morphogen.spaces.darts_cells import EDGES
 from morphogen.spaces.darts_gold_nas import IndependentDARTS
 from morphogen.supernets import Gates, NetworkSpec, Supernet, network
 from morphogen.supernets.base import register

@@ -10,7 +10,7 @@ from morphogen.reports.charts import drawing
 from morphogen.reports.draw import drawing_of
 from morphogen.reports.html import Html, el, join, table
 from morphogen.spaces import SearchSpace
-from morphogen.spaces.darts import CELLS, DARTSCells
+from morphogen.spaces.darts_cells import CELLS, DARTSCells
 from morphogen.spaces.nasbench1shot1 import (
     NASBench1Shot1,
     nodes_in_use,

@@ -14,7 +14,7 @@ from typing import cast
 from morphogen.core import Architecture
 from morphogen.core.text import columns
 from morphogen.spaces import SearchSpace, about
-from morphogen.spaces.darts import CELLS, DARTSCells
+from morphogen.spaces.darts_cells import CELLS, DARTSCells
 from morphogen.spaces.nasbench1shot1 import (
     NASBench1Shot1,
     nodes_in_use,

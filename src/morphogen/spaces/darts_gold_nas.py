@@ -18,7 +18,7 @@ import numpy as np
 
 from morphogen.core import Architecture, ArchitectureError, SpaceError
 from morphogen.spaces.base import OptionScores
-from morphogen.spaces.darts import (
+from morphogen.spaces.darts_cells import (
     NODES,
     RESIDUAL,
     RESIDUAL_NAME,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from morphogen.core import Architecture
-from morphogen.spaces.darts import CELLS, NODES, OPERATIONS, DARTSCells, Operations
+from morphogen.spaces.darts_cells import CELLS, NODES, OPERATIONS, DARTSCells, Operations
 from morphogen.spaces.genotype import Pair
 from morphogen.spaces.registry import register
 

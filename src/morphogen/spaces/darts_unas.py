@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from morphogen.core import Architecture, ArchitectureError, Choice
 from morphogen.spaces.base import DecisionPlan, SearchSpace
-from morphogen.spaces.darts import CELLS, KEPT, NODES, DARTSCells
+from morphogen.spaces.darts_cells import CELLS, KEPT, NODES, DARTSCells
 from morphogen.spaces.genotype import Pair
 from morphogen.spaces.registry import register
 

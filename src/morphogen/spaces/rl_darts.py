@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 from morphogen.core import Architecture, SpaceError, UnknownNameError
-from morphogen.spaces.darts import DARTS, NOISE, Operations
+from morphogen.spaces.darts import DARTS
+from morphogen.spaces.darts_cells import NOISE, Operations
 from morphogen.spaces.genotype import Genotype
 from morphogen.spaces.impala_cnn import EVALUATION, PROCGEN
 from morphogen.spaces.registry import register

@@ -6,7 +6,8 @@ retrained with DARTS' protocol, S2 and S4 at 16 channels (DARTS-PT: at 36, too).
 
 from __future__ import annotations
 
-from morphogen.spaces.darts import DARTS, NODES, NOISE, RESIDUAL, RESIDUAL_NAME, RESIDUAL_REASON
+from morphogen.spaces.darts import DARTS
+from morphogen.spaces.darts_cells import NODES, NOISE, RESIDUAL, RESIDUAL_NAME, RESIDUAL_REASON
 from morphogen.spaces.registry import register
 
 _SHORT = {

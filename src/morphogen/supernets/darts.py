@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from morphogen.spaces.darts import EDGES, NODES, DARTSCells
+from morphogen.spaces.darts_cells import EDGES, NODES, DARTSCells
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.convolution import depthwise, join_phases, split_phases

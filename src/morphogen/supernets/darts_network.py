@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from morphogen.core import Architecture, ConfigError, DataError
-from morphogen.spaces.darts import NODES, DARTSCells
+from morphogen.spaces.darts_cells import NODES, DARTSCells
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec
 from morphogen.supernets.dimensions import Dimensions, of_network

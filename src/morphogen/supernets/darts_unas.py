@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from morphogen.spaces.darts import CELLS, EDGES, NODES
+from morphogen.spaces.darts_cells import CELLS, EDGES, NODES
 from morphogen.spaces.darts_unas import PAIRS, PairedDARTS, operation_name, source_name
 from morphogen.supernets.base import NetworkSpec, Supernet, register
 from morphogen.supernets.darts import DARTSSupernet

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphogen.core import Architecture
-from morphogen.spaces.darts import CELLS, NOISE
+from morphogen.spaces.darts_cells import CELLS, NOISE
 from morphogen.spaces.rl_darts import RLDARTS
 from morphogen.supernets import fused
 from morphogen.supernets.base import NetworkSpec, Supernet, register

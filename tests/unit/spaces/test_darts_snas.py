@@ -9,7 +9,7 @@ import torch
 from morphogen import cost
 from morphogen.core import MorphogenError
 from morphogen.spaces import make
-from morphogen.spaces.darts import CELLS, EDGES, NODES, OPERATIONS
+from morphogen.spaces.darts_cells import CELLS, EDGES, NODES, OPERATIONS
 from morphogen.spaces.darts_snas import FreeDARTS
 from morphogen.supernets import Gates, NetworkSpec, build, network
 from morphogen.supernets.darts_network import cell_places

@@ -10,7 +10,8 @@ import pytest
 
 from morphogen.core import Architecture, ArchitectureError, MorphogenError, SpaceError
 from morphogen.spaces import make
-from morphogen.spaces.darts import DARTS, EDGES, NODES, OPERATIONS, edge_name, gdas
+from morphogen.spaces.darts import DARTS, gdas
+from morphogen.spaces.darts_cells import EDGES, NODES, OPERATIONS, edge_name
 from morphogen.spaces.genotype import DARTS_V1, DARTS_V2, GDAS_V1, PUBLISHED
 from morphogen.spaces.robustdarts import s1, s2, s3, s4
 

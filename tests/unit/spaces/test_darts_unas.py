@@ -11,7 +11,7 @@ import torch
 
 from morphogen import cost, spaces
 from morphogen.core import ArchitectureError, CapabilityError
-from morphogen.spaces.darts import CELLS, EDGES, NODES
+from morphogen.spaces.darts_cells import CELLS, EDGES, NODES
 from morphogen.spaces.darts_unas import OPERATIONS, PUBLISHED, PairedDARTS
 from morphogen.supernets import Gates, NetworkSpec, build, network
 from morphogen.supernets.operations import Pool

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from morphogen.core import ConfigError, DataError
-from morphogen.spaces.darts import CELLS, DARTS, EDGES, gdas
+from morphogen.spaces.darts import DARTS, gdas
+from morphogen.spaces.darts_cells import CELLS, EDGES
 from morphogen.spaces.robustdarts import s1, s3, s4
 from morphogen.supernets import Gates, NetworkSpec, build, frozen_statistics, fused, network
 from morphogen.supernets.darts import DARTSSupernet

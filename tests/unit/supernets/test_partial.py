@@ -7,8 +7,8 @@ import torch.nn.functional as F
 
 from morphogen.core import CapabilityError, ConfigError
 from morphogen.spaces import make
-from morphogen.spaces.darts import EDGES as DARTS_EDGES
-from morphogen.spaces.darts import NODES as DARTS_NODES
+from morphogen.spaces.darts_cells import EDGES as DARTS_EDGES
+from morphogen.spaces.darts_cells import NODES as DARTS_NODES
 from morphogen.spaces.nasbench201 import EDGES, NODES
 from morphogen.supernets import Gates, NetworkSpec, build
 from morphogen.supernets.darts import MixedCell as DARTSCell

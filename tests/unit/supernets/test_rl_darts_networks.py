@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from morphogen import cost, spaces
 from morphogen.core import Architecture
-from morphogen.spaces.darts import CELLS
+from morphogen.spaces.darts_cells import CELLS
 from morphogen.spaces.impala_cnn import ImpalaCNN
 from morphogen.spaces.rl_darts import CLASSIC, MICRO, RLDARTS
 from morphogen.supernets import Gates, NetworkSpec, build, network
