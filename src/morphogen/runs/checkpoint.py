@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from morphogen.core import Architecture, CheckpointError, MorphogenError, NumericalError
 from morphogen.core.files import fresh, link_anew
 from morphogen.core.files import previous as previous
-from morphogen.core.reading import parse_json, read_bytes
-from morphogen.core.records import Natural, Record, Text, checked
+from morphogen.core.reading import read_bytes
+from morphogen.core.records import Natural, Record, Text, checked, from_json
 from morphogen.runs.records import Epoch
 from morphogen.runs.validation import (
     require_alike,
@@ -208,7 +208,7 @@ class Saved(Record):
     identity: Text
     state: dict[str, Any]
     history: Text
-    """JSON: the lines of metrics so far."""
+    """The lines of metrics so far, JSON each."""
     torch_rng: Any
     problem: dict[str, Any] | None = None
     task: TrainedOn | None = None
@@ -226,13 +226,10 @@ def read_saved(path: Path) -> dict[str, Any]:
         content["task"] = {**held, "classes": list(held["classes"])}
     accepted = "a checkpoint that morphogen wrote"
     checked(Saved, content, str(path), accepted=accepted, error=CheckpointError)
-    with fits("history"):
-        rows = parse_json(content["history"])
-        if not isinstance(rows, list):
-            raise ValueError("it is no list")
-    for number, row in enumerate(rows, start=1):
+    rows = []
+    for number, line in enumerate(content["history"].splitlines(), start=1):
         where = f"line {number} of the history of {path}"
-        checked(Epoch, row, where, accepted=accepted, error=CheckpointError)
+        rows.append(from_json(Epoch, line, where, accepted=accepted, error=CheckpointError))
     with fits("state"):
         require_finite_values(content["state"])
     return {**content, "history": rows}

@@ -202,9 +202,15 @@ class RunDirectory:
 
     # -- metrics -----------------------------------------------------------------------------
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Add one line to metrics.jsonl and have it on the disk."""
-        append_lines(self.metrics_file, self._line(row))
+    def append(self, row: Mapping[str, Any]) -> str:
+        """Add one line to metrics.jsonl and have it on the disk.
+
+        Returns:
+            The line.
+        """
+        line = self._line(row)
+        append_lines(self.metrics_file, line)
+        return line
 
     def metrics(self) -> list[dict[str, Any]]:
         """One row per epoch or evaluation, in their order.
@@ -239,9 +245,15 @@ class RunDirectory:
             f"line {len(rows)} ({why})"
         )
 
-    def keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rewrite metrics.jsonl with these lines: what was finished when the checkpoint was."""
-        write_anew(self.metrics_file, "".join(map(self._line, rows)))
+    def keep(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Rewrite metrics.jsonl with these rows: what was finished when the checkpoint was.
+
+        Returns:
+            Its lines.
+        """
+        lines = [self._line(row) for row in rows]
+        write_anew(self.metrics_file, "".join(lines))
+        return lines
 
     def _line(self, row: Mapping[str, Any]) -> str:
         checked(records.Epoch, row, f"a line of {self.metrics_file}", accepted=WRITTEN)

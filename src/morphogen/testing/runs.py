@@ -22,11 +22,14 @@ def timeless(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
+def _timeless_lines(text: str) -> list[dict[str, Any]]:
+    return timeless([json.loads(line) for line in text.splitlines()])
+
+
 def metrics(run: Path) -> list[dict[str, Any]]:
     """metrics.jsonl, every line of it, or the rows of the store; without times."""
     if (run / "metrics.jsonl").exists():
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-        return timeless([json.loads(line) for line in lines])
+        return _timeless_lines((run / "metrics.jsonl").read_text())
     return timeless(RunDirectory(run).metrics())
 
 
@@ -35,7 +38,7 @@ def state(run: Path) -> dict[str, Any]:
     if not (run / "checkpoint.pt").exists():
         return {}
     content = checkpoint.read(run / "checkpoint.pt")
-    return {**content, "history": timeless(json.loads(content["history"]))}
+    return {**content, "history": _timeless_lines(content["history"])}
 
 
 def same(one: Any, two: Any) -> bool:

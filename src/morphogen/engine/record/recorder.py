@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,19 +25,22 @@ class Recorder:
     watcher: Watcher
     resumed: bool
     writes: bool = True
+    lines: list[str] = field(default_factory=list)
+    """Of metrics so far, which are in each checkpoint: made once, and not at every epoch again."""
 
     def start(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Tell the watcher where the search stands, and have the record say just that."""
         if self.writes and self.resumed:
-            self.run.keep(history)
+            self.lines[:] = self.run.keep(history)
         self.watcher.started(self.config, self.run.path, len(history))
 
     def save(self, row: Mapping[str, Any], content: Mapping[str, Any] | None = None) -> None:
-        """An epoch's line, then the checkpoint that makes it count."""
+        """An epoch's line, then the checkpoint that makes it count, with all lines so far."""
         if self.writes:
-            self.run.append(row)
+            self.lines.append(self.run.append(row))
             if content is not None:
-                checkpoint.write(self.run.checkpoint_file, content)
+                held = {**content, "history": "".join(self.lines)}
+                checkpoint.write(self.run.checkpoint_file, held)
         self.watcher.epoch(row)
 
     def last_checkpoint(self, identities: Sequence[str]) -> dict[str, Any] | None:

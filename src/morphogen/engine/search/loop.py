@@ -5,7 +5,6 @@ It writes one line per epoch, loses at most the epoch in flight, and continues t
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -133,7 +132,7 @@ def run_steps(
             "cpu_seconds": round(time.process_time() - cpu_start, 3),
         }
         history.append(row)
-        content = _content(state, problem, recorder, history)
+        content = _content(state, problem, recorder, len(history))
         in_all_processes(problem.devices, partial(recorder.save, row, content))
     outcome = _outcome(method, state, problem.space, history)
     if outcome is None:
@@ -155,10 +154,8 @@ def _continued(state: Any, problem: Problem, recorder: Recorder) -> list[dict[st
     return list(content["history"])
 
 
-def _content(
-    state: Any, problem: Problem, recorder: Recorder, history: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """What a checkpoint after the last line of the history holds.
+def _content(state: Any, problem: Problem, recorder: Recorder, epoch: int) -> dict[str, Any]:
+    """What a checkpoint after this epoch holds, beside the lines of metrics.
 
     Raises:
         NumericalError: the state is not finite.
@@ -173,9 +170,8 @@ def _content(
             "classes": tuple(problem.task.describe().get("classes", ())),
             "in_channels": problem.task.in_channels,
         },
-        "history": json.dumps(history),
     }
-    checkpoint.require_finite(content["state"], len(history))
+    checkpoint.require_finite(content["state"], epoch)
     return content
 
 

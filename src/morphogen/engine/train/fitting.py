@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -131,7 +130,6 @@ def run(
                     "identity": fitting.identity,
                     "state": state,
                     **checkpoint.rng_states(fitting.devices.device),
-                    "history": json.dumps(history),
                 },
             )
     return history
