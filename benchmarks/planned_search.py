@@ -277,10 +277,11 @@ def report(args: argparse.Namespace) -> None:
     below = [name for name, g in gains.items() if g.get("low", -np.inf) < -0.5]
 
     def told(of: dict[str, Any]) -> str:
-        return "; ".join(
-            f"{name} {g['mean']:+.1f} ({g.get('low', np.nan):+.1f} to {g.get('high', np.nan):+.1f})"
+        ends = {
+            name: f"{g['low']:+.1f} to {g['high']:+.1f}" if "low" in g else f"{g['n']} seed"
             for name, g in of.items()
-        )
+        }
+        return "; ".join(f"{name} {of[name]['mean']:+.1f} ({ends[name]})" for name in of)
 
     record.write(
         "planned-search",

@@ -335,6 +335,17 @@ def test_figures_of_choosing_are_those_of_results() -> None:
     ranks = "rank on cifar10_test_200 of 15,625"
     assert min(first[ranks]) > block.rank(cell, "cifar10_test_200")
     assert set(planned[ranks]) == {block.rank(cell, "cifar10_test_200")}
+    for name, data in (
+        ("few", "CIFAR-10, 500 images"), ("cifar10", "CIFAR-10"),
+        ("fashion-mnist", "Fashion-MNIST"), ("patches", "street patches"),
+        ("watch", "motions of a watch"), ("japanese-vowels", "spoken vowels"),
+    ):  # fmt: skip
+        found = figures("planned-search")[f"{name}, 10 min"]
+        gain = found["search minus untuned"]
+        cells = [f"{found[kind]['mean']:.1f} %" for kind in ("search", "untuned")]
+        cells.append(f"{gain['mean']:.1f} ({gain['low']:.1f} to {gain['high']:.1f})")
+        wanted = rf"^\| {data}[^|]* \| {re.escape(' | '.join(cells))} \|$"
+        assert re.search(wanted, page, re.MULTILINE), name
     (line,) = [r for r in page.splitlines() if r.startswith("| two minutes, no data |")]
     assert f"{planned['wall seconds, imports and data included']['mean']:.0f} s" in line
     assert shown(planned["test accuracy of what is delivered"]) in line
