@@ -83,6 +83,8 @@ class Task:
     """Name of its registered kind of data (`tasks.configs`); empty of any other task."""
     test_openings: tuple[str, ...] = ()
     """The reason of every opening of the test part so far, refused ones not included."""
+    _test: Any = None
+    """The test part as it was given, or where it can be read; None: none was."""
     _sealed_by = ""
 
     def __init__(
@@ -112,7 +114,7 @@ class Task:
             raise ConfigError(f"outputs is {outputs}; accepted: 1 or more")
         parts = [("train", train), *([] if valid is None else [("valid", valid)])]
         self._data = [require_data_set(part, data) for part, data in parts]
-        self._test: Any = None if test is None else require_data_set("test", test)
+        self._test = None if test is None else require_data_set("test", test)
         self._loss, self._train_loss = loss, loss if train_loss is None else train_loss
         own = metric or getattr(type(self), "metric", None)  # that of a class computes itself
         self.metric = own or Metric("loss", higher_is_better=False, of=loss)
