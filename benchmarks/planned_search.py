@@ -290,7 +290,8 @@ def report(args: argparse.Namespace) -> None:
         system="search without a method",
         headline=f"test accuracy minus that of the reference as it is, points: {told(gains)}; of "
         f"which the recipe of few data: {told(recipe) or 'nowhere taken'}; the architecture: "
-        f"{told(raced) or 'nowhere searched, since the plan said that it would not pay'}",
+        f"{told(raced) or 'nowhere searched, since the plan said that it would not pay'}; "
+        f"minus that of a random architecture: {told(minus('random'))}",
         verdict="shown" if len(above) >= 2 and not below else "partly" if above else "not shown",
         why=f"above, the interval free of 0: {', '.join(above) or 'nowhere'}; lower end below "
         f"-0.5: {', '.join(below) or 'nowhere'}",
