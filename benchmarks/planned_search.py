@@ -255,7 +255,11 @@ def figures(every: list[Row]) -> dict[str, Any]:
                 by["reference"][s].get("searched", True) for s in sorted(by.get("reference", {}))
             ]
             entry["chosen recipe"] = by["search"][min(by["search"])]["plan"]["chosen recipe"]
-            entry["seconds"] = interval([r["seconds"] for r in by.get("search", {}).values()])
+            entry["seconds"] = {
+                kind: interval([r["seconds"] for r in runs.values() if r.get("searched", True)])
+                for kind, runs in sorted(by.items())
+                if any(r.get("searched", True) for r in runs.values())
+            }
             found[f"{data}, {minutes:g} min"] = entry
     return found
 

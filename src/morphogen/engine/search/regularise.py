@@ -12,10 +12,10 @@ from morphogen.bilevel.curvature import EigenvalueStop, dominant_eigenvalue
 from morphogen.bilevel.regularisation import NEEDS, Regularisation
 from morphogen.bilevel.regularised import require_in
 from morphogen.core import Architecture, ConfigError
-from morphogen.engine.search.around import AroundState
 from morphogen.engine.search.select import OWN, selecting
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.timetable import phases_of
+from morphogen.engine.search.wrapped import WrappedState
 from morphogen.methods import MethodInfo, Metrics, Phase, Relaxing, Stepwise, methods
 from morphogen.spaces import SearchSpace
 from morphogen.supernets import Gates, evaluating
@@ -84,7 +84,7 @@ def composed(method: Stepwise, settings: Settings) -> Stepwise:
 
 
 @dataclass
-class StoppingState(AroundState):
+class StoppingState(WrappedState):
     """The state of the method that is stopped, and what was measured of it."""
 
     epochs: list[int] = field(default_factory=list)

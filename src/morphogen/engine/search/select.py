@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from morphogen.core import Architecture, ConfigError
-from morphogen.engine.search.around import AroundState
 from morphogen.engine.search.settings import Settings
 from morphogen.engine.search.timetable import phases_of
+from morphogen.engine.search.wrapped import WrappedState
 from morphogen.evaluators.supernet import SupernetEvaluator
 from morphogen.methods import Ending, MethodInfo, Metrics, Phase, Relaxing, Stepwise, methods
 from morphogen.proxies import named
@@ -66,7 +66,7 @@ def selecting(method: Stepwise, settings: Settings) -> Stepwise:
 
 
 @dataclass
-class SelectingState(AroundState):
+class SelectingState(WrappedState):
     """The state of the method that is selected for, and what is decided."""
 
     projection: Projection

@@ -60,7 +60,7 @@ class Images(Labelled):
 
     def take(self, index: Tensor) -> Images:
         """The images at `index` (int64 `[m]`), in that order, copied."""
-        return replace(self, pixels=stacks.taken(self.pixels, index), **self.rows_of(index))
+        return replace(self, pixels=stacks.take(self.pixels, index), **self.rows_of(index))
 
     def resized(self, size: int | None) -> Images:
         """The same images at `size` x `size` pixels; `None` changes nothing."""
@@ -102,7 +102,7 @@ def joined(train: Images, valid: Images, name: str) -> tuple[Images, int]:
     require_shape(valid, train, where)
     valid = valid.aligned(train, where)
     groups = joined_groups(train.groups, valid.groups)
-    pixels = stacks.in_a_row([train.pixels, valid.pixels])
+    pixels = stacks.concatenated([train.pixels, valid.pixels])
     labels = torch.cat([train.labels, valid.labels])
     notes = (*train.notes, *valid.notes)
     return replace(train, pixels=pixels, labels=labels, notes=notes, groups=groups), len(train)

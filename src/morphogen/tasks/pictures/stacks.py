@@ -10,14 +10,14 @@ from torch import Tensor
 from morphogen.core.errors import DataError
 
 
-def taken(pixels: Tensor, index: Tensor) -> Tensor:
+def take(pixels: Tensor, index: Tensor) -> Tensor:
     """The images at `index` (int64 `[m]`), in that order, copied."""
     return pixels.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
 
 
-def in_a_row(stacks: Iterable[Tensor]) -> Tensor:
+def concatenated(several: Iterable[Tensor]) -> Tensor:
     """Several stacks of images of one shape as one."""
-    return torch.cat([pixels.permute(0, 2, 3, 1) for pixels in stacks]).permute(0, 3, 1, 2)
+    return torch.cat([pixels.permute(0, 2, 3, 1) for pixels in several]).permute(0, 3, 1, 2)
 
 
 def with_channels(pixels: Tensor, channels: int | None) -> Tensor:

@@ -115,7 +115,7 @@ class Scenes:
         """The images at `index` (int64 `[m]`), in that order, copied."""
         return replace(
             self,
-            pixels=stacks.taken(self.pixels, index),
+            pixels=stacks.take(self.pixels, index),
             masks=self.masks.index_select(0, index),
             groups=None if self.groups is None else self.groups[index.numpy()],
         )
@@ -138,7 +138,7 @@ def joined(train: Scenes, valid: Scenes, name: str) -> Scenes:
     require_shape(valid, train, f"the search-validation part of {name!r}")
     return replace(
         train,
-        pixels=stacks.in_a_row([train.pixels, valid.pixels]),
+        pixels=stacks.concatenated([train.pixels, valid.pixels]),
         masks=torch.cat([train.masks, valid.masks]),
         notes=(*train.notes, *valid.notes),
         groups=joined_groups(train.groups, valid.groups),

@@ -71,7 +71,7 @@ def _read(files: dict[str, tuple[Path, ...]], part: str, size: int | None) -> Im
             f"{where} has files with images of different shapes {shapes}; accepted: one shape, "
             "or the option size=N to resize all to NxN"
         )
-    pixels = stacks.in_a_row(piece.pixels for piece in pieces)
+    pixels = stacks.concatenated(piece.pixels for piece in pieces)
     return Images(pixels, *labels, notes, _groups(pieces, where), sizes(changes))
 
 

@@ -1,4 +1,4 @@
-"""What is put around a gradient method: a state that holds the method's own."""
+"""What a gradient method is wrapped in has a state of its own, which holds the method's."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from morphogen.supernets import Supernet
 
 
 @dataclass
-class AroundState:
-    """The state of a gradient method, and in classes of this one what is known beside it."""
+class WrappedState:
+    """The state of a wrapped gradient method; classes of this one add what is known beside it."""
 
     searched: Any
     """The method's own state, which has the supernet and the alphas."""
