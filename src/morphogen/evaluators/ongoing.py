@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from morphogen.bilevel.optimisers import Optimiser
 from morphogen.evaluators.crossvalidation import CrossValidation
 from morphogen.evaluators.short import ShortTraining
@@ -47,13 +49,15 @@ class OngoingTraining:
             part=part,
         )
 
-    def advance(self, done: int, of: int) -> None:
-        """Train to this share of the whole."""
-        if self.now is not None:
-            before = self.now.seen
-            self.now.advance(self.now.steps * done // of)
-            part = self.asked["part"] if self.asked["fold"] is None else "pool"
-            self.problem.count_measured(str(part), self.now.seen - before)
+    def advance(self, done: int, of: int) -> Tensor | None:
+        """Train to this share of the whole; the mean loss on the way, None where there is none."""
+        if self.now is None:
+            return None
+        before = self.now.seen
+        loss = self.now.advance(self.now.steps * done // of)
+        part = self.asked["part"] if self.asked["fold"] is None else "pool"
+        self.problem.count_measured(str(part), self.now.seen - before)
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """What was begun, and how far it is."""

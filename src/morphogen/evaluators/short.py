@@ -80,8 +80,11 @@ class ShortTraining:
         """Examples drawn so far, over all processes."""
         return self._stream.seen
 
-    def advance(self, to: int) -> None:
+    def advance(self, to: int) -> Tensor | None:
         """Train until `to` steps are done.
+
+        Returns:
+            The mean loss of these steps, each before its weights were changed; None of no step.
 
         Raises:
             ConfigError: that is behind, or past the end.
@@ -89,9 +92,11 @@ class ShortTraining:
         """
         if not self.done <= to <= self.steps:
             raise ConfigError(f"to is {to}; accepted: {self.done} to {self.steps} steps")
+        losses: list[Tensor] = []
         while self.done < to:
             clock = Clock.after(self.done, self.epochs, self._each)
             loss = self._step(clock)
+            losses.append(loss)
             self.done += 1
             ends = self.done == to or (clock.last and self._each > 1)
             if ends and not torch.isfinite(loss):
@@ -99,15 +104,16 @@ class ShortTraining:
                     f"training {self.text} gave a loss of {loss.item()} in epoch "
                     f"{clock.epoch + 1}; a smaller weights.lr may help"
                 )
+        return torch.stack(losses).mean() if losses else None
 
-    def _step(self, clock: Clock) -> torch.Tensor:
+    def _step(self, clock: Clock) -> Tensor:
         problem = self.problem
         if self.done % self._stream.steps_per_epoch == 0:
             self._stream.refresh(self._acted)
         batch = self._stream.next()
         with enough_values(batch.x), self._draws(), problem.devices.autocast():
             output = call(self.net, batch.x)
-        loss = problem.task.loss(mapped(torch.Tensor.float, output), batch.y, train=True)
+        loss = problem.task.loss(mapped(Tensor.float, output), batch.y, train=True)
         return gradient_step(
             self._optimiser, self._weights, loss, self.descent, clock, problem.mean_over_ranks
         )
@@ -116,7 +122,7 @@ class ShortTraining:
         """The network's output in evaluation mode, with which examples are gathered."""
         with evaluating(self.net), self._draws(), self.problem.devices.autocast():
             output = call(self.net, x)
-        return mapped(torch.Tensor.float, output)
+        return mapped(Tensor.float, output)
 
     def score(self) -> float:
         """The search-validation metric, higher is better; the training can go on as before.
@@ -186,7 +192,7 @@ class ShortTraining:
     def _output(self, x: Any) -> Any:
         with self.problem.devices.autocast():
             output = call(self.net, x)
-        return mapped(torch.Tensor.float, output)
+        return mapped(Tensor.float, output)
 
 
 def _start_equal(

@@ -491,8 +491,8 @@ class SuccessiveHalving:
             steps = self._steps(state, problem, text, planned)
             state.training.begin(text, steps, part="pool")
         done = clock.epoch * clock.steps + clock.step + 1
-        state.training.advance(done, clock.epochs * clock.steps)
-        return {}
+        loss = state.training.advance(done, clock.epochs * clock.steps)
+        return {} if loss is None else {"train_loss": loss}
 
     def network(self, state: SuccessiveHalvingState, space: SearchSpace) -> nn.Module | None:
         """That of the long training; before it, the best of the longest so far, if it is it."""

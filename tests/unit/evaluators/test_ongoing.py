@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 import tiny
 from morphogen.bilevel.optimisers import SGD
@@ -113,6 +115,29 @@ def test_a_training_of_another_architecture_is_refused(problem) -> None:
     )
     with pytest.raises(CheckpointError, match="is of"):
         strange.load_state_dict(kept)
+
+
+def test_the_loss_on_the_way_is_the_mean_of_the_batches(problem) -> None:
+    one = training(problem, steps=6)
+    drawn = one._stream.next
+    batches = []
+
+    def kept():
+        batches.append(drawn())
+        return batches[-1]
+
+    one._stream.next = kept
+    one.advance(2)
+    before = copy.deepcopy(one.net)
+    loss = one.advance(3)
+    x, y, _ = batches[2]
+    assert loss is not None
+    assert loss.item() == pytest.approx(F.cross_entropy(before(x), y).item(), rel=1e-5)
+    each = [one.advance(to).item() for to in (4, 5)]
+    again = training(problem, steps=6)
+    again.advance(3)
+    assert again.advance(5).item() == pytest.approx(sum(each) / 2, rel=1e-6)
+    assert again.advance(5) is None
 
 
 def test_what_is_trained_is_counted(problem) -> None:

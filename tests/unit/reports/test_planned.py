@@ -30,3 +30,5 @@ def test_the_page_has_the_plan_and_every_training(tmp_path: Path) -> None:
     section = text.split('id="trainings"')[1].split("</table>")[0]
     assert section.count("<tr") == len(trained) + 1
     assert all(row["trained"] in section for row in trained)
+    assert "train_loss" in found.history[-1]  # of the network that is delivered
+    assert "train loss (train part)" in page
