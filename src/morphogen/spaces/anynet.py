@@ -4,11 +4,14 @@ Radosavovic, Kosaraju, Girshick, He and Dollár, Designing Network Design Spaces
 2003.13678, section 3.2: a stem, a body of stages that halve the image, and a head; of each stage
 the number of blocks and their width are free. Departures, for images of some ten pixels a side and
 trainings of minutes: three stages instead of four, the first of which keeps the image's size;
-widths as multiples of C, 2C and 4C instead of any number; the stem, the kind of block and squeeze
-and excitation (Hu et al., CVPR 2018, arXiv 1709.01507) are chosen, too, each for the whole network.
+widths as multiples of C, 2C and 4C instead of any number; the stem, how a stage halves the image,
+the kind of block and squeeze and excitation (Hu et al., CVPR 2018, arXiv 1709.01507) are chosen,
+too, each for the whole network.
 
 The reference is the ResNet for small images (He et al., CVPR 2016, arXiv 1512.03385, section 4.2)
-of 6n + 2 layers with n = 1: one basic block in each stage, of C, 2C and 4C channels.
+of 6n + 2 layers with n = 1: one basic block in each stage, of C, 2C and 4C channels. `RESNET_9` is
+the network of the fastest trainings on CIFAR-10 in the benchmark DAWNBench (D. Page, How to Train
+Your ResNet, 2018), but for its head, which has the mean here and not the maximum.
 """
 
 from __future__ import annotations
@@ -22,11 +25,16 @@ from morphogen.spaces.registry import register
 
 STAGES = (1, 2, 3)
 
-STEMS = ("conv_3x3", "conv_3x3_stride_2", "patches_2x2")
-"""How the image comes to the first stage: at its own size, or at half of it."""
+STEMS = ("conv_3x3", "conv_3x3_stride_2", "patches_2x2", "conv_3x3_pool")
+"""How the image comes to the first stage: at its own size, or at half of it; the last is two 3x3
+convolutions, of half and of all of the width, before a maximum of 2x2."""
+
+HALVINGS = ("stride", "pool")
+"""How a stage halves its input: in its first block, or by a 3x3 convolution before a maximum of
+2x2, which stands for that block."""
 
 DEPTHS = ("1", "2", "3", "4")
-"""Blocks of a stage."""
+"""Blocks of a stage, with what halves its input."""
 
 WIDTHS = ("1/2", "3/4", "1", "3/2", "2")
 """Channels of a stage, in C times one, two and four."""
@@ -39,8 +47,13 @@ SQUEEZES = ("none", "1/4")
 """Squeeze and excitation, of so much of the width inside."""
 
 RESNET = (
-    "stem=conv_3x3;depth_1=1;width_1=1;depth_2=1;width_2=1;depth_3=1;width_3=1;block=basic;"
-    "squeeze=none"
+    "stem=conv_3x3;halving=stride;depth_1=1;width_1=1;depth_2=1;width_2=1;depth_3=1;width_3=1;"
+    "block=basic;squeeze=none"
+)
+
+RESNET_9 = (
+    "stem=conv_3x3_pool;halving=pool;depth_1=1;width_1=1;depth_2=1;width_2=1;depth_3=2;width_3=1;"
+    "block=basic;squeeze=none"
 )
 
 
@@ -57,7 +70,7 @@ RESNET = (
     reference_reason="it is the residual network that the field begins with on small images",
 )
 class AnyNet(SearchSpace):
-    """Sizes of residual networks: blocks and width of three stages, stem, block, squeezing."""
+    """Sizes of residual networks: blocks and width of three stages, how they halve, stem, block."""
 
     spatial_dims: ClassVar[int | None] = 2
 
@@ -67,6 +80,7 @@ class AnyNet(SearchSpace):
             name,
             [
                 Choice("stem", STEMS),
+                Choice("halving", HALVINGS),
                 *(Choice(c, o) for d, ds, w, ws in sized for c, o in ((d, ds), (w, ws))),
                 Choice("block", BLOCKS),
                 Choice("squeeze", SQUEEZES),

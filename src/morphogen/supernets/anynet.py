@@ -2,7 +2,8 @@
 
 Radosavovic et al., CVPR 2020, arXiv 2003.13678, section 3.2. Batch norm after every convolution.
 The first block of a stage changes size and width; its shortcut averages pairs and is a convolution
-of 1x1, where it cannot be the input itself.
+of 1x1, where it cannot be the input itself. Where stages halve by a maximum, a convolution before
+it does that instead.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ def _normed(c_in: int, c_out: int, size: int, stride: int = 1, groups: int = 1) 
     """A convolution and its batch norm."""
     conv = IMAGES.conv(c_in, c_out, size, stride=stride, groups=groups)
     return nn.Sequential(conv, IMAGES.norm(c_out))
+
+
+def _pooled(c_in: int, c_out: int) -> nn.Sequential:
+    """A convolution, the maxima of 2x2 of its outputs, and their batch norm."""
+    # Odd sizes are rounded up, as by a convolution of stride 2.
+    halved = nn.MaxPool2d(2, ceil_mode=True)
+    return nn.Sequential(IMAGES.conv(c_in, c_out, 3), halved, IMAGES.norm(c_out))
 
 
 class Squeeze(nn.Module):
@@ -90,6 +98,9 @@ def _stem(kind: str, c_in: int, c_out: int) -> nn.Module:
         return nn.Sequential(
             _EvenSides(), IMAGES.conv(c_in, c_out, 2, stride=2, padding=0), IMAGES.norm(c_out)
         )
+    if kind == "conv_3x3_pool":
+        half = c_out // 2
+        return nn.Sequential(_normed(c_in, half, 3), nn.ReLU(), _pooled(half, c_out))
     return _normed(c_in, c_out, 3, 2 if kind == "conv_3x3_stride_2" else 1)
 
 
@@ -114,13 +125,17 @@ class AnyNetNetwork(nn.Module):
         arch = space.check(arch)
         c = width(arch, 1, spec.channels)
         self.stem = _stem(arch.one("stem"), spec.in_channels, c)
-        blocks = list[Block]()
+        blocks = list[nn.Module]()
+        squeeze, pools = arch.one("squeeze") != "none", arch.one("halving") == "pool"
         for stage in STAGES:
             wide = width(arch, stage, spec.channels)
             for place in range(int(arch.one(f"depth_{stage}"))):
-                stride = 2 if place == 0 and stage > 1 else 1
-                squeeze = arch.one("squeeze") != "none"
-                blocks.append(Block(arch.one("block"), c, wide, stride, squeeze=squeeze))
+                halves = place == 0 and stage > 1
+                if halves and pools:
+                    blocks.append(nn.Sequential(_pooled(c, wide), nn.ReLU()))
+                else:
+                    stride = 2 if halves else 1
+                    blocks.append(Block(arch.one("block"), c, wide, stride, squeeze=squeeze))
                 c = wide
         self.blocks = nn.Sequential(*blocks)
         self.classifier = nn.Linear(c, spec.classes)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from morphogen import cost, spaces
 from morphogen.core import CapabilityError
-from morphogen.spaces.anynet import RESNET
+from morphogen.spaces.anynet import HALVINGS, RESNET, RESNET_9, STEMS
 from morphogen.supernets import NetworkSpec, build, network
 
 SPACE = spaces.make("anynet")
@@ -36,6 +36,43 @@ def test_the_reference_is_resnet_8_by_its_parameters_and_multiply_adds():
     sides = [(16, 16, 32), (16, 32, 16), (32, 64, 8)]
     macs = sum(s * s * (9 * b * (a + b) + (a * b if a != b else 0)) for a, b, s in sides)
     assert found.macs == 32 * 32 * 27 * 16 + macs + 640
+
+
+def test_resnet_9_by_its_parameters_and_multiply_adds():
+    found = cost.of(SPACE, SPACE.parse(RESNET_9), NetworkSpec(channels=128), (3, 32, 32))
+    plain = [(3, 64, 32), (64, 128, 32), (128, 256, 16), (256, 512, 8)]
+    blocks = [(128, 128, 16)] * 2 + [(512, 512, 4)] * 2
+    assert found.params == sum(conv(a, b, 3) for a, b, _ in plain + blocks) + 512 * 10 + 10
+    assert found.macs == sum(9 * a * b * s * s for a, b, s in plain + blocks) + 5120
+
+
+def test_resnet_9_by_hand():
+    net = network(SPACE, SPACE.parse(RESNET_9), SPEC).train()
+    x = torch.randn(3, 3, 9, 8)
+
+    def normed(conv, norm, x, pools=False):
+        y = F.conv2d(x, conv.weight, None, 1, 1)
+        y = (
+            F.max_pool2d(F.pad(y, (0, y.shape[3] % 2, 0, y.shape[2] % 2), value=-1e9), 2)
+            if pools
+            else y
+        )
+        return F.batch_norm(y, None, None, norm.weight, norm.bias, training=True)
+
+    def residual(block, x):
+        y = F.relu(normed(*block.before[0], x))
+        return F.relu(x + normed(*block.after, y))
+
+    first, _, second = net.stem
+    y = F.relu(normed(*first, x))
+    y = F.relu(normed(second[0], second[2], y, pools=True))
+    one, two, three, four = net.blocks
+    y = residual(one, y)
+    for pooled in (two, three):
+        y = F.relu(normed(pooled[0][0], pooled[0][2], y, pools=True))
+    assert y.shape == (3, 16, 2, 1)
+    wanted = F.linear(residual(four, y).mean((2, 3)), net.classifier.weight, net.classifier.bias)
+    torch.testing.assert_close(net(x), wanted)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +118,11 @@ def test_a_block_by_hand():
     torch.testing.assert_close(block(x), wanted)
 
 
-@pytest.mark.parametrize("stem", ["conv_3x3", "conv_3x3_stride_2", "patches_2x2"])
+@pytest.mark.parametrize("halving", HALVINGS)
+@pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("side", [32, 17, 4, 1])
-def test_every_size_of_image_has_scores(stem, side):
-    net = network(SPACE, arch(stem=stem, block="inverted"), SPEC).eval()
+def test_every_size_of_image_has_scores(stem, halving, side):
+    net = network(SPACE, arch(stem=stem, halving=halving, block="inverted"), SPEC).eval()
     seen = []
     net.blocks[0].register_forward_hook(lambda _, x, y: seen.append(y.shape[2]))
     assert net(torch.randn(2, 3, side, side)).shape == (2, 5)
@@ -96,6 +134,15 @@ def test_stages_have_their_blocks():
     net = network(SPACE, arch(**chosen), SPEC)
     sizes = [(b.after[0].out_channels, b.stride) for b in net.blocks]
     assert sizes == [(4, 1)] * 3 + [(12, 2), (12, 1)] + [(16, 2)] + [(16, 1)] * 3
+
+
+def test_a_maximum_halves_instead_of_the_first_block():
+    chosen = {"depth_1": "2", "depth_2": "1", "depth_3": "3", "width_2": "3/2"}
+    net = network(SPACE, arch(halving="pool", **chosen), SPEC)
+    assert [type(b).__name__ for b in net.blocks] == [
+        "Block", "Block", "Sequential", "Sequential", "Block", "Block"
+    ]  # fmt: skip
+    assert [b.stride for b in net.blocks if not isinstance(b, torch.nn.Sequential)] == [1] * 4
 
 
 def test_there_is_no_supernet():
