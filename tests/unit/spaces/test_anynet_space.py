@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from morphogen import spaces
-from morphogen.spaces.anynet import DEPTHS, RESNET, WIDTHS, width
+from morphogen.spaces.anynet import DEPTHS, RESNET, RESNET_9, WIDTHS, width
 
 SPACE = spaces.make("anynet")
 
@@ -17,10 +17,10 @@ def test_depth_and_width_of_each_stage_are_free():
     ]  # fmt: skip
 
 
-def test_the_reference_is_the_resnet_of_small_images():
+def test_the_reference_is_resnet_9():
     found = spaces.reference_of(SPACE)
     assert found is not None
-    assert (found.name, SPACE.format(found.architecture)) == ("ResNet", RESNET)
+    assert (found.name, SPACE.format(found.architecture)) == ("ResNet-9", RESNET_9)
 
 
 @pytest.mark.parametrize(
