@@ -14,8 +14,8 @@ the test part with the policy as it is then, actions drawn. Beside it a search w
 that gives noise, judged by its weights.
 
 One thread; runs can be cut off at any time, the same command goes on; two commands of different
-`--games` and `--runs`, one core each (`--report` reads several: `--runs A B`). About 45 CPU
-minutes for each game of MinAtar (204,800 frames a run), and 2.8 CPU hours for StarPilot (327,680).
+`--games` and `--runs`, one core each (`--report` reads several: `--runs A B`). 20 to 45 CPU minutes
+for each game of MinAtar (204,800 frames a run), some 2 CPU hours for StarPilot (327,680).
 """
 
 from __future__ import annotations

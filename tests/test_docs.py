@@ -349,3 +349,11 @@ def test_figures_of_choosing_are_those_of_results() -> None:
     (line,) = [r for r in page.splitlines() if r.startswith("| two minutes, no data |")]
     assert f"{planned['wall seconds, imports and data included']['mean']:.0f} s" in line
     assert shown(planned["test accuracy of what is delivered"]) in line
+    (line,) = [r for r in page.splitlines() if r.startswith("| environments in which")]
+    for game in ("breakout", "space_invaders"):
+        found = figures("rl-darts")[game]
+        cells = [found["cell"]["test"], found["impala-cnn"]["test"]]
+        for of in (*cells, found["test: cell minus the median random cell"]):
+            assert f"{of['mean']:.1f} ({of['low']:.1f} to {of['high']:.1f})" in line
+        seconds = found["supernet"]["frames"] / found["supernet"]["frames per CPU second"]["mean"]
+        assert seconds == pytest.approx(140, rel=0.1)
