@@ -10,7 +10,7 @@ import torch
 from morphogen.core import Architecture, memory
 from morphogen.cost.count import Input, is_shape, of
 from morphogen.spaces import ModuleSpace, SearchSpace
-from morphogen.supernets import NetworkSpec, build
+from morphogen.supernets import NetworkSpec, build, has_supernet
 from morphogen.supernets.nested import tensors_of
 
 SMALLER = "batch_size, channels, depth or image_size"
@@ -44,7 +44,8 @@ def require(
         spec: their size.
         image: one input, see `cost.count.Input`.
         batch: inputs of a step.
-        arch: the architecture; without one the supernet is meant.
+        arch: the architecture; without one the supernet is meant, or of a space that has none any
+            of its networks.
         training: whether gradients are kept.
 
     Raises:
@@ -59,11 +60,11 @@ def require(
     if rough + spec.channels**2 * cells * WEIGHT_BYTES < free:
         return
     one = of(space, arch or space.sample(np.random.default_rng(0)), spec, image)
-    weights = one.params
-    if arch is None:
+    weights, whole = one.params, arch is None and has_supernet(space)
+    if whole:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             weights = sum(p.numel() for p in build(space, spec).parameters())
     maps = one.activation_bytes if training else one.peak_bytes
     needed = 4 * weights * (COPIES if training else 1) + batch * maps
-    what = f"{'the supernet' if arch is None else 'the network'} with {batch:,} inputs at a time"
+    what = f"{'the supernet' if whole else 'the network'} with {batch:,} inputs at a time"
     memory.require(needed, what, SMALLER)

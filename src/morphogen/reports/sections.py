@@ -29,6 +29,7 @@ from morphogen.reports.scale import horizontal, vertical
 from morphogen.reports.scores import scored
 from morphogen.reports.trained import reached, trained
 from morphogen.reports.verdict import verdict
+from morphogen.runs.described import SEARCHED
 from morphogen.runs.described import title as heading
 
 LOSSES = (
@@ -424,10 +425,9 @@ def cost(run: Run, level: int) -> Html | None:
         for name, title in (("seconds", "wall clock"), ("cpu_seconds", "CPU time"))
     ]
     examples = run.metrics[-1].get("examples")
-    for part, title in (("train", "train part"), ("valid", "search-validation part")):
-        drawn = examples.get(part) if isinstance(examples, dict) else None
-        if isinstance(drawn, int):
-            rows.append([f"{run.task.drawn} drawn, {title}", count(drawn), count(round(drawn / n))])
+    for part, drawn in run.task.drawn_of(examples if isinstance(examples, dict) else {}).items():
+        what = f"{run.task.drawn} drawn, {SEARCHED[part]}"
+        rows.append([what, count(drawn), count(round(drawn / n))])
     if run.task.gathered:
         spent = run.spent("cpu_seconds")
         whole = sum(max(map(taken, rows)) for rows in _by_seed(run))

@@ -15,6 +15,10 @@ PASSED = (OBJECT, TASK)
 TITLES = {"test": "Test", "held_out": "Held-out"}
 """Parts on which a training is measured, the one that counts most first, and what they go by."""
 
+SEARCHED = {
+    "train": "train part", "valid": "search-validation part", "pool": "both parts together"
+}  # fmt: skip
+"""Parts of which a search draws examples, and how each is called."""
 
 SPELT = {"miou": "mIoU"}
 """Metrics that texts write in another way than fields are named."""
@@ -90,6 +94,19 @@ class Described:
     def drawn(self) -> str:
         """What batches are made of."""
         return self.gathered or self.examples
+
+    def drawn_of(self, numbers: Mapping[str, Any]) -> dict[str, int]:
+        """How many a search has drawn of which part, by the names of `SEARCHED`.
+
+        A part of which none was drawn is left out where that does not surprise: where all came from
+        both together, or are gathered.
+
+        Args:
+            numbers: by part.
+        """
+        held = {part: numbers[part] for part in SEARCHED if isinstance(numbers.get(part), int)}
+        expected = "pool" in held or bool(self.gathered)
+        return {part: number for part, number in held.items() if number or not expected}
 
     @property
     def one(self) -> str:

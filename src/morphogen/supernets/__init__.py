@@ -7,6 +7,7 @@ from morphogen.supernets.base import (
     build,
     evaluating,
     frozen_statistics,
+    has_supernet,
     network,
     register,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "frozen_norms",
     "frozen_parts",
     "frozen_statistics",
+    "has_supernet",
     "inherit",
     "live_masks",
     "network",

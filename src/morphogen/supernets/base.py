@@ -254,6 +254,11 @@ def build(space: SearchSpace, spec: NetworkSpec) -> Supernet:
     return guarded(builder(space, spec))
 
 
+def has_supernet(space: SearchSpace) -> bool:
+    """Whether `build` can make one; in a space without, candidates are trained one by one."""
+    return _entry(space).supernet is not no_supernet
+
+
 def network(space: SearchSpace, arch: Architecture, spec: NetworkSpec) -> nn.Module:
     """The stand-alone network of `arch`: a plain module that knows nothing of gates."""
     return guarded(_entry(space).network(space, space.check(arch), spec))

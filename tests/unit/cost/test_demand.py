@@ -33,6 +33,16 @@ def test_a_supernet_needs_its_weights_thrice_and_an_architectures_maps(monkeypat
     assert needed(least + 64 * 2 * 4 * 16 * 64 * 64, monkeypatch, batch=64)
 
 
+def test_without_a_supernet_one_network_is_judged(monkeypatch):
+    """Also where memory is so scarce that it is counted."""
+    space, spec = make("anynet"), NetworkSpec(channels=32)
+    monkeypatch.setattr(memory, "available", lambda: 2**28)
+    cost.require(space, spec, IMAGE, batch=4)
+    monkeypatch.setattr(memory, "available", lambda: 2**16)
+    with pytest.raises(OutOfMemoryError, match="the network with 4 inputs at a time needs"):
+        cost.require(space, spec, IMAGE, batch=4)
+
+
 def test_what_fits_passes_and_own_modules_are_not_judged(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 100 * 2**30)
     cost.require(make("nasbench201"), NetworkSpec(channels=16, depth=1), IMAGE, batch=64)

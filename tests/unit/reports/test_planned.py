@@ -32,3 +32,6 @@ def test_the_page_has_the_plan_and_every_training(tmp_path: Path) -> None:
     assert all(row["trained"] in section for row in trained)
     assert "train_loss" in found.history[-1]  # of the network that is delivered
     assert "train loss (train part)" in page
+    drawn = found.history[-1]["examples"]["pool"]
+    words = re.sub(r"<[^>]*>", " ", page).split()
+    assert f"images drawn, both parts together {drawn:,}" in " ".join(words)
