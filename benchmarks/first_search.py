@@ -3,11 +3,15 @@
     python benchmarks/first_search.py --data cifar10:PATH   runs what is missing under --runs
     python benchmarks/first_search.py --report              results/first-search.json
 
-`morphogen search`, planned for two minutes, on the embedded images and on CIFAR-10 (on which it
-takes ten minutes if no time is given), ten seeds; and beside it `morphogen search idarts`, three.
-What is found is judged by the table of NAS-Bench-201, which no search reads; the table is of
-CIFAR-10 for whatever images were searched on. Run it on an otherwise idle machine: wall clock is
-what a user waits. A search takes all cores.
+`morphogen search`, planned for two minutes, on the embedded images, three seeds. In the space of
+NAS-Bench-201 (`--space nasbench201`) what is found is judged by its table, which no search reads:
+there, on those images and on CIFAR-10 (on which it takes ten minutes if no time is given), ten
+seeds; and beside it `morphogen search idarts`, three. The table is of CIFAR-10 for whatever images
+were searched on. Run it on an otherwise idle machine: wall clock is what a user waits. A search
+takes all cores.
+
+Rows of 2026-11-30 in that space were made by `morphogen search` when it was the usual one; with
+`--space nasbench201` it is the same search.
 """
 
 from __future__ import annotations
@@ -32,12 +36,13 @@ LIMIT = 150.0
 """Seconds that "about two minutes" allows."""
 RANK = 300
 """The median of a planned search by the table, at most."""
+FIRST = "morphogen search"
 PLANNED = {
-    "embedded": "morphogen search",
-    "cifar10": "morphogen search --data cifar10:PATH --time 2m",
+    "embedded": "morphogen search --space nasbench201",
+    "cifar10": "morphogen search --space nasbench201 --data cifar10:PATH --time 2m",
 }
 IDARTS = "morphogen search idarts"
-SEEDS = {**dict.fromkeys(PLANNED.values(), 10), IDARTS: 3}
+SEEDS = {FIRST: 3, **dict.fromkeys(PLANNED.values(), 10), IDARTS: 3}
 NO_RACE = "there was no race"
 
 Row = dict[str, Any]
@@ -88,13 +93,18 @@ def main() -> None:
 def figures_of(rows: list[Row], table: benchmarks.Benchmark) -> dict[str, Any]:
     """What the searches of one command found, and how long they took."""
     cells = [r["architecture"] for r in rows]
-    ranks = [table.rank(c, METRICS[0]) for c in cells]
     tests = [r["test_accuracy"]["mean"] for r in rows if "test_accuracy" in r]
+    judged: dict[str, Any] = {}
+    if "|" in cells[0]:
+        ranks = [table.rank(c, METRICS[0]) for c in cells]
+        judged = {
+            **{m: record.interval(list(table.scores(cells, m))) for m in METRICS},
+            f"rank on {METRICS[0]} of {len(table):,}": ranks,
+            "median rank": float(np.median(ranks)),
+        }
     return {
         "architectures": cells,
-        **{m: record.interval(list(table.scores(cells, m))) for m in METRICS},
-        f"rank on {METRICS[0]} of {len(table):,}": ranks,
-        "median rank": float(np.median(ranks)),
+        **judged,
         "wall seconds, imports and data included": record.interval([r["wall"] for r in rows]),
         "slowest, seconds": max(r["wall"] for r in rows),
         "cpu seconds": record.interval([r["cpu_seconds"] for r in rows]),
@@ -115,23 +125,30 @@ def report(rows: list[Row]) -> None:
         raise SystemExit(f"searches are missing: {', '.join(missing)}")
     figures = {c: figures_of(found, table) for c, found in of.items()}
     planned = [figures[c] for c in PLANNED.values()]
-    slowest = figures[PLANNED["embedded"]]["slowest, seconds"]
+    slowest = max(figures[c]["slowest, seconds"] for c in (FIRST, PLANNED["embedded"]))
     tests = {
         f"median rank at most {RANK}": all(f["median rank"] <= RANK for f in planned),
         "the embedded first search within about two minutes": slowest <= LIMIT,
     }
     held, key = sum(tests.values()), f"rank on {METRICS[0]} of {len(table):,}"
     median = float(np.median(table.values(METRICS[0])))
-    worst = {c: max(f[key]) for c, f in figures.items()}
-    asked = sum(SEEDS[c] for c in PLANNED.values())
-    raced = [r for c in PLANNED.values() for r in of[c] if NO_RACE not in r.get("explanation", "")]
+    worst = {c: max(f[key]) for c, f in figures.items() if key in f}
+    first = figures[FIRST]
+    accuracy = first["test accuracy of what is delivered"]["mean"]
+    asked = sum(SEEDS[c] for c in (FIRST, *PLANNED.values()))
+    raced = [
+        r
+        for c in (FIRST, *PLANNED.values())
+        for r in of[c]
+        if NO_RACE not in r.get("explanation", "")
+    ]
     record.write(
         "first-search",
         claim=(
             "`morphogen search`, as installed, offline and without options, takes about two "
-            f"minutes on two cores and ends at a cell of median rank {RANK} or better of "
-            f"NAS-Bench-201's {len(table):,}, also on CIFAR-10: the untouched ResNet cell, where "
-            "its plan says that no search pays."
+            "minutes on two cores; in NAS-Bench-201 it ends at a cell of median rank "
+            f"{RANK} or better of {len(table):,}, also on CIFAR-10: the untouched ResNet cell, "
+            "where its plan says that no search pays."
         ),
         system="command line; successive-halving (planned), idarts",
         command="python benchmarks/first_search.py --data cifar10:PATH",
@@ -146,15 +163,19 @@ def report(rows: list[Row]) -> None:
             "cores": os.cpu_count(),
         },
         headline="; ".join(
-            f"`{c}`: {f['wall seconds, imports and data included']['mean']:.0f} s, median rank "
-            f"{f['median rank']:,.0f}, worst {worst[c]:,}"
+            f"`{c}`: {f['wall seconds, imports and data included']['mean']:.0f} s, "
+            + (
+                f"median rank {f['median rank']:,.0f}, worst {worst[c]:,}"
+                if c in worst
+                else f"test accuracy {accuracy:.1f} %"
+            )
             for c, f in figures.items()
         ),
         verdict="shown" if held == len(tests) else "partly" if held else "not shown",
         why=f"{held} of {len(tests)} hold. The slowest on embedded images took {slowest:.0f} s "
         f"(limit {LIMIT:.0f}). {len(raced)} of the {asked} planned ones searched at "
-        "all: in the others the plan said that it would not pay, and the rank is that of the "
-        "reference, a ResNet cell",
+        "all: in the others the plan said that it would not pay, and what it found is the "
+        "reference",
     )
 
 

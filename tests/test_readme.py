@@ -44,15 +44,16 @@ def test_there_are_commands_and_blocks_to_run() -> None:
     assert len(blocks(CONTRIBUTING)) == 2
 
 
-def test_the_first_command_ends_with_a_cell_and_what_the_table_says(tmp_path: Path) -> None:
+def test_the_first_command_ends_with_a_trained_network_and_what_it_reaches(tmp_path: Path) -> None:
     first = commands()[0]
     assert first == ["search"]
     done = run(small(first), tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"\|\w+~0\|\+\|\w+~0\|\w+~1\|\+", done.stdout)
-    assert "ImageNet16-120" in done.stdout
+    assert re.search(r"stem=\w+;halving=\w+;depth_1=\d;", done.stdout)
+    assert re.search(r"Test accuracy of the trained network: \d+\.\d\d %", done.stdout)
     (found,) = (tmp_path / "runs").iterdir()
-    assert {p.name for p in found.iterdir()} >= {"config.yaml", "metrics.jsonl", "result.json"}
+    files = {"config.yaml", "metrics.jsonl", "result.json", "network.safetensors"}
+    assert {p.name for p in found.iterdir()} >= files
 
 
 @pytest.mark.parametrize("arguments", commands()[1:], ids=lambda a: " ".join(a)[:40])

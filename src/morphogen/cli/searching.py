@@ -32,7 +32,7 @@ from morphogen.methods import MethodInfo, find
 from morphogen.reports.draw import draw
 from morphogen.reports.reading import read_run
 from morphogen.reports.standing import result_text, standing
-from morphogen.runs.described import Described
+from morphogen.runs.described import SEARCHED, Described
 from morphogen.runs.described import title as heading
 from morphogen.runs.directory import RunDirectory
 from morphogen.runs.tabled import metric_on
@@ -44,8 +44,8 @@ class Target:
     """What is searched, on what, and where it is written."""
 
     space: str = ""
-    """search space; `morphogen list spaces` names them (default: nasbench201; for signals
-    signal201)"""
+    """search space; `morphogen list spaces` names them (default: nasbench201, without a METHOD
+    anynet; for signals signal201)"""
     data: str = USUAL_DATA
     """fashion-mnist (shipped), the path of a parquet or .npz file, of images or signals, or of an
     image folder, hf:NAME for a data set of the Hugging Face library, or cifar10:PATH,
@@ -285,14 +285,12 @@ def _cost(result: SearchResult) -> str:
     if "full_epochs" in cost:
         text += f"; {cost['early_epochs']:g} epochs of early and {cost['full_epochs']:g} of full"
         text += " trainings"
+    numbers = {
+        part: int(cost[f"{part}_examples"]) for part in SEARCHED if f"{part}_examples" in cost
+    }
     drawn = [
-        f"{count(int(cost[key]))} {task.drawn} drawn from {part}"
-        for key, part in (
-            ("train_examples", "the train part"),
-            ("valid_examples", "the search-validation part"),
-            ("pool_examples", "both parts together"),
-        )
-        if key in cost and (cost[key] or not ("pool_examples" in cost or task.gathered))
+        f"{count(number)} {task.drawn} drawn from {'the ' * (part != 'pool')}{SEARCHED[part]}"
+        for part, number in task.drawn_of(numbers).items()
     ]
     return fold("; ".join([text, *drawn]), width()) + "."
 

@@ -37,6 +37,9 @@ class TaskConfig:
     """Whether its tasks gather their examples with the network in training, as `Task.gathers`."""
     default_space: ClassVar[str] = ""
     """The space that is searched where none is named."""
+    planned_space: ClassVar[str] = ""
+    """The one of a search without a method, where that is another: which trains quickly counts
+    there, and not which is known best."""
     usual_data: ClassVar[str] = ""
     """The data of a call that names none, of the one kind that is the default: data that no kind
     takes are of it."""

@@ -58,6 +58,12 @@ def space_for(data: Data) -> str:
     return kind.space_for(data)
 
 
+def planned_space_for(data: Data) -> str:
+    """The one of a search without a method; a task of one's own has the usual one."""
+    own = "" if isinstance(data, Task) else config_for(data).planned_space
+    return own or space_for(data)
+
+
 def gathers(data: Data) -> bool:
     """Whether their examples are gathered with the network in training."""
     return data.gathers if isinstance(data, Task) else config_for(data).gathers

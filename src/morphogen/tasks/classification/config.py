@@ -27,6 +27,7 @@ class ImageConfig(TaskConfig):
 
     spatial_dims: ClassVar[int | None] = 2
     default_space: ClassVar[str] = "nasbench201"
+    planned_space: ClassVar[str] = "anynet"
     fits: ClassVar[bool] = True
     usual_data: ClassVar[str] = "fashion-mnist"
     sizes: ClassVar[tuple[str, ...]] = ("image_size",)

@@ -508,7 +508,14 @@ def test_transformers_are_raced_against_one_in_a_space_that_has_it(tmp_path) -> 
     data = sounds.written(tmp_path / "data", {"train": 32, "val": 8, "test": 8})
     assert plan.usual_space(find(plan.NAME), str(data)) == "transformer"
     assert plan.usual_space(find("dartsformer"), str(data)) == "dartsformer-small"
-    assert plan.usual_space(find(plan.NAME), "fashion-mnist") == "nasbench201"
+
+
+def test_images_are_searched_where_networks_learn_quickly_and_other_data_where_usual() -> None:
+    task = ImageTask.of(tiny.images(), train_images=24, valid_images=16, size=8)
+    for data in ("fashion-mnist", "pictures", tiny.images()):
+        assert plan.usual_space(find(plan.NAME), data) == "anynet"
+        assert plan.usual_space(find("darts"), data) == "nasbench201"
+    assert plan.usual_space(find(plan.NAME), task) == "nasbench201"  # of one's own
 
 
 def test_what_is_trained_by_adam_is_raced_by_adam() -> None:

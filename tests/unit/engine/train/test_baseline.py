@@ -226,7 +226,7 @@ def test_a_training_keeps_the_limits_of_the_search(
     limit = "params<=20K" if method == "spos" else ""
     settings = tiny.changed(SETTINGS, **sizes, limit=limit)
     config = tiny.config(method)
-    found = search(config, data=data, settings=settings, run=tmp_path / "search")
+    found = search(config, space=SPACE, data=data, settings=settings, run=tmp_path / "search")
     short = quick_training("nasbench201", settings.task)
     assert short.network.channels != 4
     trained = found.train(run=tmp_path / "train")

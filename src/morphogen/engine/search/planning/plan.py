@@ -33,7 +33,7 @@ from morphogen.spaces import (
     reference_of,
 )
 from morphogen.supernets.global_rng import forked_rng
-from morphogen.tasks.kinds import USUAL_DATA, Data, space_for
+from morphogen.tasks.kinds import USUAL_DATA, Data, planned_space_for, space_for
 
 NAME = "successive-halving"
 """The method that is planned: that of a search which names none."""
@@ -53,11 +53,13 @@ def usual_time(data: Data) -> str:
 def usual_space(info: MethodInfo, data: Data) -> str:
     """The name of the space in which a method searches data if none is named.
 
-    A search that is planned races against the space's reference: where that is of another space
-    (a Transformer, of DARTSformer's), that one is searched.
+    A search that is planned has one of its own for images, and races against the space's
+    reference: where that is of another space (a Transformer, of DARTSformer's), that is searched.
     """
-    name = space_for(data)
-    found = reference_of(make(name)) if info.name == NAME else None
+    if info.name != NAME:
+        return space_for(data)
+    name = planned_space_for(data)
+    found = reference_of(make(name))
     return found.space.name if found else name
 
 
