@@ -209,11 +209,11 @@ def trained(
 
 def one(case: Case, args: argparse.Namespace, done: list[Row]) -> Row:
     """A run."""
-    path, space = args.runs / case.name, space_of(case, args)
+    path = args.runs / case.name
     if case.kind == "search":
         return searched(case, args, path, None) | {"plan": plan_of(path)}
     (beside,) = (row for row in done if row["name"] == replace(case, kind="search").name)
-    seconds, plan = beside["seconds"], beside["plan"]
+    seconds, plan, space = beside["seconds"], beside["plan"], space_of(case, args)
     same = case.kind == "reference" or (case.kind == "usual" and not plan["chosen recipe"])
     if same and not plan["searched"]:
         return {"text": beside["text"], "test": beside["test"], "searched": False}

@@ -49,7 +49,7 @@ def test_the_first_command_ends_with_a_trained_network_and_what_it_reaches(tmp_p
     assert first == ["search"]
     done = run(small(first), tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"stem=\w+;halving=\w+;depth_1=\d;", done.stdout)
+    assert re.search(r"stem=\w+;downsample=\w+;depth_1=\d;", done.stdout)
     assert re.search(r"Test accuracy of the trained network: \d+\.\d\d %", done.stdout)
     (found,) = (tmp_path / "runs").iterdir()
     files = {"config.yaml", "metrics.jsonl", "result.json", "network.safetensors"}

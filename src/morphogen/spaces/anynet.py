@@ -30,7 +30,7 @@ STEMS = ("conv_3x3", "conv_3x3_stride_2", "patches_2x2", "conv_3x3_pool")
 """How the image comes to the first stage: at its own size, or at half of it; the last is two 3x3
 convolutions, of half and of all of the width, before a maximum of 2x2."""
 
-HALVINGS = ("stride", "pool")
+DOWNSAMPLES = ("stride", "pool")
 """How a stage halves its input: in its first block, or by a 3x3 convolution before a maximum of
 2x2, which stands for that block."""
 
@@ -48,13 +48,13 @@ SQUEEZES = ("none", "1/4")
 """Squeeze and excitation, of so much of the width inside."""
 
 RESNET = (
-    "stem=conv_3x3;halving=stride;depth_1=1;width_1=1;depth_2=1;width_2=1;depth_3=1;width_3=1;"
-    "block=basic;squeeze=none"
+    "stem=conv_3x3;downsample=stride;depth_1=1;width_1=1;depth_2=1;width_2=1;depth_3=1;"
+    "width_3=1;block=basic;squeeze=none"
 )
 
 RESNET_9 = (
-    "stem=conv_3x3_pool;halving=pool;depth_1=1;width_1=1;depth_2=1;width_2=1;depth_3=2;width_3=1;"
-    "block=basic;squeeze=none"
+    "stem=conv_3x3_pool;downsample=pool;depth_1=1;width_1=1;depth_2=1;width_2=1;depth_3=2;"
+    "width_3=1;block=basic;squeeze=none"
 )
 
 
@@ -81,7 +81,7 @@ class AnyNet(SearchSpace):
             name,
             [
                 Choice("stem", STEMS),
-                Choice("halving", HALVINGS),
+                Choice("downsample", DOWNSAMPLES),
                 *(Choice(c, o) for d, ds, w, ws in sized for c, o in ((d, ds), (w, ws))),
                 Choice("block", BLOCKS),
                 Choice("squeeze", SQUEEZES),

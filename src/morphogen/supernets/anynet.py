@@ -126,7 +126,7 @@ class AnyNetNetwork(nn.Module):
         c = width(arch, 1, spec.channels)
         self.stem = _stem(arch.one("stem"), spec.in_channels, c)
         blocks = list[nn.Module]()
-        squeeze, pools = arch.one("squeeze") != "none", arch.one("halving") == "pool"
+        squeeze, pools = arch.one("squeeze") != "none", arch.one("downsample") == "pool"
         for stage in STAGES:
             wide = width(arch, stage, spec.channels)
             for place in range(int(arch.one(f"depth_{stage}"))):

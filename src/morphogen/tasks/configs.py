@@ -38,8 +38,8 @@ class TaskConfig:
     default_space: ClassVar[str] = ""
     """The space that is searched where none is named."""
     planned_space: ClassVar[str] = ""
-    """The one of a search without a method, where that is another: which trains quickly counts
-    there, and not which is known best."""
+    """The one of a search without a method, where that is another: there networks count that learn
+    quickly, and not those that tables know."""
     usual_data: ClassVar[str] = ""
     """The data of a call that names none, of the one kind that is the default: data that no kind
     takes are of it."""

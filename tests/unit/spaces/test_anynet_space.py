@@ -12,7 +12,7 @@ SPACE = spaces.make("anynet")
 def test_depth_and_width_of_each_stage_are_free():
     assert SPACE.size() == 4 * 2 * (len(DEPTHS) * len(WIDTHS)) ** 3 * 3 * 2
     assert [choice.name for choice in SPACE.choices] == [
-        "stem", "halving", "depth_1", "width_1", "depth_2", "width_2", "depth_3", "width_3",
+        "stem", "downsample", "depth_1", "width_1", "depth_2", "width_2", "depth_3", "width_3",
         "block", "squeeze",
     ]  # fmt: skip
 

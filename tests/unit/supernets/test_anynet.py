@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from morphogen import cost, spaces
 from morphogen.core import CapabilityError
-from morphogen.spaces.anynet import HALVINGS, RESNET, RESNET_9, STEMS
+from morphogen.spaces.anynet import DOWNSAMPLES, RESNET, RESNET_9, STEMS
 from morphogen.supernets import NetworkSpec, build, network
 
 SPACE = spaces.make("anynet")
@@ -118,11 +118,11 @@ def test_a_block_by_hand():
     torch.testing.assert_close(block(x), wanted)
 
 
-@pytest.mark.parametrize("halving", HALVINGS)
+@pytest.mark.parametrize("downsample", DOWNSAMPLES)
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("side", [32, 17, 4, 1])
-def test_every_size_of_image_has_scores(stem, halving, side):
-    net = network(SPACE, arch(stem=stem, halving=halving, block="inverted"), SPEC).eval()
+def test_every_size_of_image_has_scores(stem, downsample, side):
+    net = network(SPACE, arch(stem=stem, downsample=downsample, block="inverted"), SPEC).eval()
     seen = []
     net.blocks[0].register_forward_hook(lambda _, x, y: seen.append(y.shape[2]))
     assert net(torch.randn(2, 3, side, side)).shape == (2, 5)
@@ -138,7 +138,7 @@ def test_stages_have_their_blocks():
 
 def test_a_maximum_halves_instead_of_the_first_block():
     chosen = {"depth_1": "2", "depth_2": "1", "depth_3": "3", "width_2": "3/2"}
-    net = network(SPACE, arch(halving="pool", **chosen), SPEC)
+    net = network(SPACE, arch(downsample="pool", **chosen), SPEC)
     assert [type(b).__name__ for b in net.blocks] == [
         "Block", "Block", "Sequential", "Sequential", "Block", "Block"
     ]  # fmt: skip
